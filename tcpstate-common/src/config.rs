@@ -1,0 +1,62 @@
+//! What user space asks of the kernel program, set before load.
+
+/// Bits of [`Config::flags`].
+pub mod flags {
+    /// Only sockets with one of the ports of the port bitmap.
+    pub const FILTER_PORTS: u32 = 1 << 0;
+    /// Only sockets of [`super::Config::netns`].
+    pub const FILTER_NETNS: u32 = 1 << 1;
+    /// Only sockets of the processes in [`super::Config::pids`].
+    pub const FILTER_PIDS: u32 = 1 << 2;
+    /// `bpf_get_socket_cookie` exists for tracing programs (Linux 5.12).
+    pub const HAS_COOKIE_HELPER: u32 = 1 << 3;
+    /// `bpf_sk_storage_get` exists for tracing programs (Linux 5.11).
+    pub const HAS_SK_STORAGE: u32 = 1 << 4;
+    /// Report connects that succeeded, too.
+    pub const REPORT_CONNECTS: u32 = 1 << 5;
+}
+
+/// Processes that one run can be narrowed to.
+pub const MAX_PIDS: usize = 16;
+/// 64-bit words of the port bitmap.
+pub const PORT_WORDS: usize = 1024;
+
+/// A read-only global of the kernel program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    /// [`flags`].
+    pub flags: u32,
+    /// Network namespace inode for [`flags::FILTER_NETNS`].
+    pub netns: u32,
+    /// Kernel's `CONFIG_HZ`.
+    pub hz: u32,
+    /// Number of `pids` in use.
+    pub pid_count: u32,
+    /// Process ids for [`flags::FILTER_PIDS`].
+    pub pids: [u32; MAX_PIDS],
+}
+
+/// One bit per port; a read-only global of the kernel program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PortBitmap(pub [u64; PORT_WORDS]);
+
+impl Default for PortBitmap {
+    fn default() -> Self {
+        Self([0; PORT_WORDS])
+    }
+}
+
+impl PortBitmap {
+    /// Adds a port.
+    pub fn insert(&mut self, port: u16) {
+        self.0[usize::from(port >> 6)] |= 1 << (port & 63);
+    }
+
+    /// Whether the port was added.
+    #[must_use]
+    pub fn contains(&self, port: u16) -> bool {
+        self.0[usize::from(port >> 6)] & (1 << (port & 63)) != 0
+    }
+}

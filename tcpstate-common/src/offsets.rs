@@ -1,0 +1,1 @@
+//! Where the fields that the kernel program reads lie in the running kernel.

@@ -1,0 +1,383 @@
+//! Records that the kernel program writes: to the ring buffer, and, for a
+//! snapshot, to the socket iterator's file.
+
+/// `AF_INET`.
+pub const AF_INET: u16 = 2;
+/// `AF_INET6`.
+pub const AF_INET6: u16 = 10;
+
+/// Bytes of `argv` that a failed call keeps; longer command lines are cut.
+pub const ARGV_LEN: usize = 256;
+/// Holders that one failed call can carry. A bucket with more is marked as
+/// [`WalkStatus::Truncated`] and user space takes a snapshot instead.
+pub const MAX_HOLDERS: usize = 32;
+/// Bytes of a socket address that are kept as they were asked for
+/// (`struct sockaddr_in6` is the longest that concerns us).
+pub const SOCKADDR_LEN: usize = 28;
+/// Bytes of a task's `comm`, as in `TASK_COMM_LEN`.
+pub const COMM_LEN: usize = 16;
+
+/// What a record is. The first two bytes of each record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Kind {
+    /// [`StateRecord`].
+    State = 1,
+    /// [`ResetRecord`].
+    Reset = 2,
+    /// [`CallRecord`]: a `bind`, `listen`, `connect` or `accept` that succeeded.
+    Call = 3,
+    /// [`FailedCallRecord`].
+    FailedCall = 4,
+    /// [`SnapshotRecord`], from an iterator.
+    Snapshot = 5,
+}
+
+impl Kind {
+    /// The kind with this raw value.
+    #[must_use]
+    pub const fn from_raw(raw: u16) -> Option<Self> {
+        match raw {
+            1 => Some(Self::State),
+            2 => Some(Self::Reset),
+            3 => Some(Self::Call),
+            4 => Some(Self::FailedCall),
+            5 => Some(Self::Snapshot),
+            _ => None,
+        }
+    }
+}
+
+/// Bits of [`SocketWire::flags`].
+pub mod socket_flags {
+    /// `skc_reuse` is 1 (`SO_REUSEADDR`).
+    pub const REUSEADDR: u8 = 1 << 0;
+    /// `skc_reuse` is 2 (`SK_FORCE_REUSE`, `TCP_REPAIR`).
+    pub const FORCE_REUSE: u8 = 1 << 1;
+    /// `skc_reuseport` (`SO_REUSEPORT`).
+    pub const REUSEPORT: u8 = 1 << 2;
+    /// `skc_ipv6only` (`IPV6_V6ONLY`).
+    pub const V6ONLY: u8 = 1 << 3;
+    /// The socket is a kernel mini-socket (`inet_timewait_sock`): TIME_WAIT or
+    /// an orphan FIN_WAIT_2.
+    pub const MINI: u8 = 1 << 4;
+    /// The socket belongs to MPTCP (`sk_protocol` 262).
+    pub const MPTCP: u8 = 1 << 5;
+}
+
+/// Bits of [`StateRecord::sk_flags`].
+pub mod sk_flags {
+    /// `SOCK_DEAD`: no descriptor holds the socket any more.
+    pub const DEAD: u8 = 1 << 0;
+    /// `SOCK_DONE`: the peer's FIN has come.
+    pub const DONE: u8 = 1 << 1;
+}
+
+/// Bits of [`HolderWire::userlocks`], as in the kernel's `sk_userlocks`.
+pub mod userlocks {
+    /// `SOCK_BINDADDR_LOCK`: bound to an address by `bind`.
+    pub const BINDADDR: u8 = 4;
+    /// `SOCK_BINDPORT_LOCK`: bound to a port by `bind`.
+    pub const BINDPORT: u8 = 8;
+    /// `SOCK_CONNECT_BIND`: port chosen by `connect` (Linux 6.18 and later).
+    pub const CONNECT_BIND: u8 = 16;
+}
+
+/// How the search for a mini-socket at a socket's last transition ended.
+/// Values of [`StateRecord::mini`].
+pub mod mini {
+    /// This transition cannot make one; nobody looked.
+    pub const NOT_SOUGHT: u8 = 0;
+    /// The kernel made none: the port is free.
+    pub const NONE: u8 = 1;
+    /// Found in the bind bucket.
+    pub const FOUND: u8 = 2;
+    /// The search was given up; the socket's fields say that one was made.
+    pub const INFERRED: u8 = 3;
+}
+
+/// How a walk over the bind bucket ended. Values of [`FailedCallRecord::walk`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum WalkStatus {
+    /// The failure does not call for one.
+    NotRun = 0,
+    /// Every owner of the bucket is in the record.
+    Complete = 1,
+    /// The bucket has more owners than were looked at or fit.
+    Truncated = 2,
+    /// A field that the walk needs is missing on this kernel, or a read failed.
+    Failed = 3,
+    /// The port has no bucket (any more).
+    NoBucket = 4,
+}
+
+impl WalkStatus {
+    /// The status with this raw value; an unknown one reads as failed.
+    #[must_use]
+    pub const fn from_raw(raw: u8) -> Self {
+        match raw {
+            0 => Self::NotRun,
+            1 => Self::Complete,
+            2 => Self::Truncated,
+            4 => Self::NoBucket,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Values of [`CallRecord::call`].
+pub mod call {
+    /// `bind(2)`.
+    pub const BIND: u8 = 1;
+    /// `listen(2)`.
+    pub const LISTEN: u8 = 2;
+    /// `connect(2)`.
+    pub const CONNECT: u8 = 3;
+    /// `accept(2)`, `accept4(2)`.
+    pub const ACCEPT: u8 = 4;
+}
+
+/// Values of [`CallRecord::via`].
+pub mod via {
+    /// A system call's tracepoint.
+    pub const SYSCALL: u8 = 1;
+    /// An `io_uring` request.
+    pub const IO_URING: u8 = 2;
+    /// The kernel itself.
+    pub const KERNEL: u8 = 3;
+}
+
+/// Values of [`ResetRecord::direction`].
+pub mod direction {
+    /// We sent an RST.
+    pub const SENT: u8 = 1;
+    /// The kernel handled a received RST.
+    pub const RECEIVED: u8 = 2;
+}
+
+/// Marks `derive`s for safe decoding in user space.
+macro_rules! wire {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* } size $size:expr) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug)]
+        #[cfg_attr(
+            feature = "user",
+            derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+        )]
+        pub struct $name { $($(#[$fmeta])* pub $field: $ty,)* }
+        const _: () = assert!(size_of::<$name>() == $size);
+    };
+}
+pub(crate) use wire;
+
+wire! {
+    /// Common head of every record.
+    pub struct Head {
+        /// [`Kind`] as a raw value.
+        pub kind: u16,
+        /// Zero.
+        pub reserved: u16,
+        /// The CPU that wrote the record.
+        pub cpu: u32,
+        /// `CLOCK_MONOTONIC` in nanoseconds (`bpf_ktime_get_ns`).
+        pub mono_ns: u64,
+    } size 16
+}
+
+wire! {
+    /// A socket's identity and the flags that decide bind conflicts.
+    pub struct SocketWire {
+        /// The kernel's socket cookie; 0 where it has none.
+        pub cookie: u64,
+        /// Local address; IPv4 in the first four bytes. Network byte order.
+        pub local_addr: [u8; 16],
+        /// Peer address; IPv4 in the first four bytes. Network byte order.
+        pub peer_addr: [u8; 16],
+        /// Local port, host byte order.
+        pub local_port: u16,
+        /// Peer port, host byte order.
+        pub peer_port: u16,
+        /// Inode number of the network namespace.
+        pub netns: u32,
+        /// `AF_INET` or `AF_INET6`.
+        pub family: u16,
+        /// [`socket_flags`].
+        pub flags: u8,
+        /// TCP state; for a mini-socket its substate (5 or 6).
+        pub state: u8,
+        /// `skc_bound_dev_if` (`SO_BINDTODEVICE`); 0: none.
+        pub bound_dev_if: u32,
+    } size 56
+}
+
+wire! {
+    /// The task that made a system call.
+    pub struct TaskWire {
+        /// Process id (`tgid`) in the initial pid namespace; 0: not known.
+        pub pid: u32,
+        /// Thread id.
+        pub tid: u32,
+        /// Parent's process id; 0: not captured.
+        pub ppid: u32,
+        /// Effective user id in the initial user namespace.
+        pub uid: u32,
+        /// cgroup v2 id; 0: not captured.
+        pub cgroup: u64,
+        /// `comm`, padded with NUL.
+        pub comm: [u8; COMM_LEN],
+    } size 40
+}
+
+wire! {
+    /// A socket changed its state (`inet_sock_set_state`).
+    pub struct StateRecord {
+        /// Common head.
+        pub head: Head,
+        /// The socket as it is at the transition; `state` is the new state.
+        pub socket: SocketWire,
+        /// State before.
+        pub old: u8,
+        /// State after.
+        pub new: u8,
+        /// [`mini`].
+        pub mini: u8,
+        /// Substate of the mini-socket (5 or 6) where one was found.
+        pub mini_state: u8,
+        /// `sk_err` at the transition.
+        pub sk_err: u16,
+        /// [`sk_flags`].
+        pub sk_flags: u8,
+        /// [`socket_flags`] of the mini-socket.
+        pub mini_flags: u8,
+        /// Milliseconds until the mini-socket's timer ends.
+        pub mini_expires_ms: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// Cookie of the listening socket that this one came from; 0: none or
+        /// not known. Set where `old` is SYN_RECV.
+        pub listener: u64,
+        /// The task, where the transition runs in process context; else `pid` 0.
+        pub task: TaskWire,
+    } size 136
+}
+
+wire! {
+    /// An RST was sent or handled.
+    pub struct ResetRecord {
+        /// Common head.
+        pub head: Head,
+        /// The socket, or the addresses of the packet where there is none;
+        /// `local` is always this host's side.
+        pub socket: SocketWire,
+        /// [`direction`].
+        pub direction: u8,
+        /// 1: the socket is known; 0: no socket was involved.
+        pub has_socket: u8,
+        /// 1: in reply to a packet; 0: sent on the socket's own account.
+        pub has_packet: u8,
+        /// 1: `reason` is known on this kernel.
+        pub has_reason: u8,
+        /// `enum sk_rst_reason` of the running kernel.
+        pub reason: u32,
+        /// The task, where the reset was sent in process context; else `pid` 0.
+        pub task: TaskWire,
+    } size 120
+}
+
+wire! {
+    /// A system call on a TCP socket.
+    pub struct CallRecord {
+        /// Common head; the time is that of the call's return.
+        pub head: Head,
+        /// The socket after the call.
+        pub socket: SocketWire,
+        /// [`call`].
+        pub call: u8,
+        /// [`via`].
+        pub via: u8,
+        /// Length of the address that was asked for, as the caller gave it,
+        /// at most 65,535.
+        pub addr_len: u16,
+        /// 0, or the error number (positive).
+        pub errno: u32,
+        /// `struct sockaddr` as it was asked for.
+        pub requested: [u8; SOCKADDR_LEN],
+        /// `ip_unprivileged_port_start` of the namespace; `u32::MAX`: not known.
+        pub unprivileged_port_start: u32,
+        /// The calling task.
+        pub task: TaskWire,
+        /// `CLOCK_MONOTONIC` at the call's entry.
+        pub entered_ns: u64,
+    } size 160
+}
+
+wire! {
+    /// A socket that holds a port, as seen in the bind bucket or by an iterator.
+    pub struct HolderWire {
+        /// The holder.
+        pub socket: SocketWire,
+        /// Inode number of the socket's file; 0: no descriptor holds it.
+        pub inode: u64,
+        /// Milliseconds until the mini-socket's timer ends; negative: overdue.
+        pub expires_ms: i32,
+        /// `sk_uid`; 0 for mini-sockets.
+        pub uid: u32,
+        /// [`userlocks`].
+        pub userlocks: u8,
+        /// 1: `userlocks`, `uid` and `inode` were readable.
+        pub has_owner_fields: u8,
+        /// Zero.
+        pub reserved: [u8; 6],
+    } size 80
+}
+
+wire! {
+    /// A system call on a TCP socket that failed, with what stood in its way.
+    pub struct FailedCallRecord {
+        /// The call.
+        pub call: CallRecord,
+        /// [`WalkStatus`].
+        pub walk: u8,
+        /// Zero.
+        pub reserved: u8,
+        /// Number of `holders` in use.
+        pub recorded: u16,
+        /// Number of sockets in the bucket that were looked at.
+        pub visited: u16,
+        /// Bytes of `argv` in use.
+        pub argv_len: u16,
+        /// The task's arguments, separated by NUL, as `/proc/PID/cmdline` has them.
+        pub argv: [u8; ARGV_LEN],
+        /// The first `recorded` are in use.
+        pub holders: [HolderWire; MAX_HOLDERS],
+    } size 2984
+}
+
+wire! {
+    /// One socket as an iterator saw it.
+    pub struct SnapshotRecord {
+        /// Common head.
+        pub head: Head,
+        /// The socket.
+        pub holder: HolderWire,
+    } size 96
+}
+
+/// Index of a counter in the kernel program's per-CPU counter array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Records that found no room in the ring buffer.
+    Dropped = 0,
+    /// Records written.
+    Written = 1,
+    /// Calls whose entry could not be remembered (map full).
+    CallsForgotten = 2,
+    /// Reads of kernel memory that failed.
+    ReadFailed = 3,
+}
+
+/// Number of [`Counter`]s.
+pub const COUNTERS: u32 = 4;

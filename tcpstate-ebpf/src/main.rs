@@ -1,0 +1,2 @@
+//! kernel program
+fn main() {}

@@ -1,0 +1,159 @@
+//! Typed, owned events with their time: what the engine is fed with and what
+//! it answers, and at the same time the lines of the JSON export.
+//!
+//! An event is either *raw* (a fact that somebody observed) or *derived*
+//! (the engine's conclusion). A recording holds both; a replay feeds the raw
+//! ones to the engine and computes the derived ones anew.
+//!
+//! Pure: no IO, no clock.
+
+pub mod call;
+pub mod diagnosis;
+pub mod lifecycle;
+pub mod reset;
+pub mod restart;
+pub mod rfc3339;
+pub mod run;
+pub mod socket;
+pub mod time_wait;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use call::{Call, Requested, Seen, SeenHolder, SeenSource, Via};
+pub use diagnosis::{Applies, Cause, Certainty, Diagnosis, Fix, Holder, Overlap, WouldWork, YesNo};
+pub use lifecycle::{Mini, SocketSeen, StateChange};
+pub use reset::{Direction, Reset};
+pub use restart::Restart;
+pub use run::{
+    Capture, ClockAnchor, Filters, Footer, Header, Loss, LossStage, Probe, ProbeStatus, Sysctls,
+    Tick,
+};
+pub use socket::{Endpoint, Family, KnownBy, Process, Reuse, Sock, Source, State};
+pub use time_wait::{ExitReason, TimeWaitEnter, TimeWaitExit};
+
+/// Version of the JSON schema that this program writes.
+pub const SCHEMA_VERSION: &str = "1";
+
+/// One event: a line of the export.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Position in the stream, from 0, without gaps.
+    pub seq: u64,
+    /// `CLOCK_MONOTONIC` of the observed kernel, in nanoseconds.
+    pub mono_ns: u64,
+    /// What happened.
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "state changes are by far the most frequent variant and must not be boxed"
+)]
+pub enum Body {
+    /// First line of every stream.
+    #[serde(rename = "header")]
+    Header(Box<Header>),
+    /// A socket that a snapshot found.
+    #[serde(rename = "socket")]
+    Socket(SocketSeen),
+    /// A socket changed its state.
+    #[serde(rename = "tcp.state")]
+    State(StateChange),
+    /// A port began to be held by TIME_WAIT. Derived.
+    #[serde(rename = "tcp.time_wait.enter")]
+    TimeWaitEnter(TimeWaitEnter),
+    /// A TIME_WAIT ended. Derived.
+    #[serde(rename = "tcp.time_wait.exit")]
+    TimeWaitExit(TimeWaitExit),
+    /// An RST was sent or received.
+    #[serde(rename = "tcp.reset")]
+    Reset(Reset),
+    /// A `bind` returned.
+    #[serde(rename = "bind")]
+    Bind(Box<Call>),
+    /// A `listen` returned.
+    #[serde(rename = "listen")]
+    Listen(Box<Call>),
+    /// A `connect` returned.
+    #[serde(rename = "connect")]
+    Connect(Box<Call>),
+    /// An `accept` returned: who took the connection.
+    #[serde(rename = "accept")]
+    Accept(Box<Call>),
+    /// Why a call failed. Derived.
+    #[serde(rename = "diagnosis")]
+    Diagnosis(Box<Diagnosis>),
+    /// A port was listened on again. Derived.
+    #[serde(rename = "restart")]
+    Restart(Box<Restart>),
+    /// Events or sockets that could not be seen.
+    #[serde(rename = "loss")]
+    Loss(Loss),
+    /// Time passed.
+    #[serde(rename = "tick")]
+    Tick(Tick),
+    /// Last line of every stream that ended in order.
+    #[serde(rename = "footer")]
+    Footer(Box<Footer>),
+}
+
+impl Body {
+    /// The `event` field of the JSON line.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Header(_) => "header",
+            Self::Socket(_) => "socket",
+            Self::State(_) => "tcp.state",
+            Self::TimeWaitEnter(_) => "tcp.time_wait.enter",
+            Self::TimeWaitExit(_) => "tcp.time_wait.exit",
+            Self::Reset(_) => "tcp.reset",
+            Self::Bind(_) => "bind",
+            Self::Listen(_) => "listen",
+            Self::Connect(_) => "connect",
+            Self::Accept(_) => "accept",
+            Self::Diagnosis(_) => "diagnosis",
+            Self::Restart(_) => "restart",
+            Self::Loss(_) => "loss",
+            Self::Tick(_) => "tick",
+            Self::Footer(_) => "footer",
+        }
+    }
+
+    /// Whether the engine concluded this rather than being told.
+    #[must_use]
+    pub fn is_derived(&self) -> bool {
+        match self {
+            Self::TimeWaitEnter(_)
+            | Self::TimeWaitExit(_)
+            | Self::Diagnosis(_)
+            | Self::Restart(_) => true,
+            Self::Header(_)
+            | Self::Socket(_)
+            | Self::State(_)
+            | Self::Reset(_)
+            | Self::Bind(_)
+            | Self::Listen(_)
+            | Self::Connect(_)
+            | Self::Accept(_)
+            | Self::Loss(_)
+            | Self::Tick(_)
+            | Self::Footer(_) => false,
+        }
+    }
+
+    /// The call, for `bind`, `listen`, `connect` and `accept`.
+    #[must_use]
+    pub fn call(&self) -> Option<&Call> {
+        match self {
+            Self::Bind(call) | Self::Listen(call) | Self::Connect(call) | Self::Accept(call) => {
+                Some(call)
+            }
+            _ => None,
+        }
+    }
+}

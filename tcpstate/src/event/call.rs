@@ -1,0 +1,133 @@
+//! `bind`, `listen`, `connect` and `accept`: calls on TCP sockets.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::socket::{Endpoint, Process, Reuse, Sock, State};
+
+/// How a call reached the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// A system call.
+    Syscall,
+    /// An `io_uring` request.
+    IoUring,
+    /// The kernel itself.
+    Kernel,
+}
+
+/// What a call asked for. `addr` is absent where it could not be read or is
+/// of a family that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Requested {
+    /// Address asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addr: Option<std::net::IpAddr>,
+    /// Port asked for; 0: any.
+    pub port: u16,
+}
+
+/// Where the holders of a port were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SeenSource {
+    /// In the kernel's bind bucket, inside the failing call.
+    BindBucket,
+    /// In a snapshot shortly after.
+    Snapshot,
+}
+
+/// A socket that held the port when a call failed, as it was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeenHolder {
+    /// Which socket.
+    pub sock: Sock,
+    /// Local address.
+    pub local: Endpoint,
+    /// Peer address; port 0: no peer.
+    pub peer: Endpoint,
+    /// State; `time_wait` and an orphan's `fin_wait_2` have `is_mini` set.
+    pub state: State,
+    /// A kernel mini-socket: it has no descriptor and no owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_mini: bool,
+    /// Its options at that moment.
+    pub reuse: Reuse,
+    /// Interface index of `SO_BINDTODEVICE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_dev_if: Option<u32>,
+    /// `sk_uid` of the socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// `connect` chose the port (known from Linux 6.18 on).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_connect_bound: Option<bool>,
+    /// `bind` fixed the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_port_locked: Option<bool>,
+    /// Inode number of the socket's file; absent: no descriptor holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
+    /// Milliseconds until the mini-socket's timer ends; 0: overdue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    /// All processes that had the descriptor open when `/proc` was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Vec<Arc<Process>>>,
+}
+
+/// What held the port when a call failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Seen {
+    /// Where it was read.
+    pub source: SeenSource,
+    /// Whether these are all.
+    pub is_complete: bool,
+    /// Sockets looked at.
+    pub visited: u32,
+    /// The sockets.
+    pub holders: Vec<SeenHolder>,
+}
+
+/// A call on a TCP socket returned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Call {
+    /// Whether it succeeded.
+    pub ok: bool,
+    /// The error number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<u32>,
+    /// The error's name, such as `EADDRINUSE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno_name: Option<Arc<str>>,
+    /// What was asked for, also on failure. For `listen` the port that the
+    /// socket has; for `connect` the peer.
+    pub requested: Requested,
+    /// Local address after the call; absent where the socket has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<Endpoint>,
+    /// Peer address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Endpoint>,
+    /// Which socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sock: Option<Sock>,
+    /// The socket's options at the call's return.
+    pub reuse: Reuse,
+    /// Interface index of `SO_BINDTODEVICE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_dev_if: Option<u32>,
+    /// The calling process.
+    pub process: Arc<Process>,
+    /// How the call reached the kernel.
+    pub via: Via,
+    /// `ip_unprivileged_port_start` of the namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unprivileged_port_start: Option<u32>,
+    /// What held the port, where that is why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}

@@ -1,0 +1,84 @@
+//! `socket` and `tcp.state`: a socket is there, a socket changes.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::socket::{Endpoint, Process, Reuse, Sock, Source, State};
+
+/// A socket that existed before we attached, or that a snapshot revealed.
+///
+/// With state `closed`: a socket that we believed in is not there any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SocketSeen {
+    /// Which socket.
+    pub sock: Sock,
+    /// Local address.
+    pub local: Endpoint,
+    /// Peer address; port 0: no peer.
+    pub peer: Endpoint,
+    /// State. `time_wait`, and `fin_wait_2` with `expires_ms`, are kernel
+    /// mini-sockets without a descriptor.
+    pub state: State,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Arc<Process>>,
+    /// Its options, where they could be read (not through `sock_diag`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
+    /// Milliseconds until the mini-socket's timer ends; 0: overdue, and the
+    /// port is still held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    /// Always `snapshot`.
+    pub source: Source,
+}
+
+/// A kernel mini-socket (`inet_timewait_sock`) that took a socket's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Mini {
+    /// `time_wait`, or `fin_wait_2` for an orphan that waits for the peer's FIN.
+    pub state: State,
+    /// Milliseconds until its timer ends, where it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    /// The options that it was left with.
+    pub reuse: Reuse,
+    /// `kernel`: found in the bind bucket; `inferred`: from the socket's fields.
+    pub source: Source,
+}
+
+/// A socket changed its state (`sock:inet_sock_set_state`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StateChange {
+    /// Which socket.
+    pub sock: Sock,
+    /// Local address; port 0 on the way to SYN_SENT: not chosen yet.
+    pub local: Endpoint,
+    /// Peer address; port 0: no peer.
+    pub peer: Endpoint,
+    /// State before.
+    pub old: State,
+    /// State after.
+    pub new: State,
+    /// The kernel's number of `old`.
+    pub old_raw: u8,
+    /// The kernel's number of `new`.
+    pub new_raw: u8,
+    /// The process that made it change, or whose socket it is; see `via`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Arc<Process>>,
+    /// The socket's options at that moment.
+    pub reuse: Reuse,
+    /// Name of the error that ended the socket (`ECONNRESET`, `ETIMEDOUT`, …);
+    /// absent for an orderly end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Arc<str>>,
+    /// Cookie of the listening socket that it was accepted through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<u64>,
+    /// What goes on holding the port after `new` is `closed`; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mini: Option<Mini>,
+}

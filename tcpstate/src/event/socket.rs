@@ -1,0 +1,242 @@
+//! What events say about sockets and processes.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// TCP state of a socket, as the kernel names it (RFC 9293 section 3.3.2),
+/// plus `bound` for a socket that has a port and no connection.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// `TCP_ESTABLISHED` (1).
+    Established,
+    /// `TCP_SYN_SENT` (2).
+    SynSent,
+    /// `TCP_SYN_RECV` (3).
+    SynReceived,
+    /// `TCP_FIN_WAIT1` (4).
+    #[serde(rename = "fin_wait_1")]
+    FinWait1,
+    /// `TCP_FIN_WAIT2` (5).
+    #[serde(rename = "fin_wait_2")]
+    FinWait2,
+    /// `TCP_TIME_WAIT` (6).
+    TimeWait,
+    /// `TCP_CLOSE` (7).
+    Closed,
+    /// `TCP_CLOSE_WAIT` (8).
+    CloseWait,
+    /// `TCP_LAST_ACK` (9).
+    LastAck,
+    /// `TCP_LISTEN` (10).
+    Listen,
+    /// `TCP_CLOSING` (11).
+    Closing,
+    /// Has a port, neither listens nor is connected.
+    Bound,
+}
+
+impl State {
+    /// All states in the order of the kernel's numbers, `bound` last.
+    pub const ALL: [Self; 12] = [
+        Self::Established,
+        Self::SynSent,
+        Self::SynReceived,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::TimeWait,
+        Self::Closed,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::Listen,
+        Self::Closing,
+        Self::Bound,
+    ];
+
+    /// The state with the kernel's number; `TCP_NEW_SYN_RECV` (12) reads as
+    /// SYN_RECV.
+    #[must_use]
+    pub fn from_raw(raw: u8) -> Option<Self> {
+        Some(match raw {
+            1 => Self::Established,
+            2 => Self::SynSent,
+            3 | 12 => Self::SynReceived,
+            4 => Self::FinWait1,
+            5 => Self::FinWait2,
+            6 => Self::TimeWait,
+            7 => Self::Closed,
+            8 => Self::CloseWait,
+            9 => Self::LastAck,
+            10 => Self::Listen,
+            11 => Self::Closing,
+            13 => Self::Bound,
+            _ => return None,
+        })
+    }
+
+    /// The name as in the JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Established => "established",
+            Self::SynSent => "syn_sent",
+            Self::SynReceived => "syn_received",
+            Self::FinWait1 => "fin_wait_1",
+            Self::FinWait2 => "fin_wait_2",
+            Self::TimeWait => "time_wait",
+            Self::Closed => "closed",
+            Self::CloseWait => "close_wait",
+            Self::LastAck => "last_ack",
+            Self::Listen => "listen",
+            Self::Closing => "closing",
+            Self::Bound => "bound",
+        }
+    }
+
+    /// The state with this JSON name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Address family of a socket. An IPv6 socket may carry IPv4 traffic
+/// (addresses of the form `::ffff:a.b.c.d`).
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// `AF_INET`.
+    Ipv4,
+    /// `AF_INET6`.
+    Ipv6,
+}
+
+/// A socket's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Sock {
+    /// The kernel's socket cookie (`SO_COOKIE`), the join key that survives
+    /// into TIME_WAIT; 0 where the kernel had none.
+    pub cookie: u64,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Address family.
+    pub family: Family,
+}
+
+/// An address and a port.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Endpoint {
+    /// IP address; unspecified (`0.0.0.0`, `::`) stands for every address.
+    pub addr: IpAddr,
+    /// Port; 0: none (yet).
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.addr, self.port).fmt(f)
+    }
+}
+
+/// The options that decide whether two sockets may share a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Reuse {
+    /// `SO_REUSEADDR` (`skc_reuse`).
+    pub reuseaddr: bool,
+    /// `SO_REUSEPORT` (`skc_reuseport`).
+    pub reuseport: bool,
+    /// `IPV6_V6ONLY` (`skc_ipv6only`).
+    pub v6only: bool,
+}
+
+/// How a process is known to be the one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KnownBy {
+    /// It made the call itself.
+    Syscall,
+    /// Carried over from the socket's earlier life: the listener's owner, the
+    /// process that connected or accepted.
+    Tracked,
+    /// Read from `/proc`: it has the descriptor open.
+    Proc,
+    /// Not known how.
+    Unknown,
+}
+
+/// A process, as it was when it acted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Process {
+    /// Process id (the kernel's `tgid`).
+    pub pid: u32,
+    /// Thread id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tid: Option<u32>,
+    /// Parent's process id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ppid: Option<u32>,
+    /// Effective user id.
+    pub uid: u32,
+    /// The name that the process gave itself (at most 15 bytes).
+    pub comm: Arc<str>,
+    /// Path of the executable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe: Option<Arc<str>>,
+    /// Command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv: Option<Arc<[String]>>,
+    /// cgroup v2 path, from the root of the hierarchy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Arc<str>>,
+    /// Container id, from the cgroup path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Arc<str>>,
+    /// How the process is known to be the one.
+    pub via: KnownBy,
+}
+
+impl Process {
+    /// The same process, known because the socket was followed.
+    #[must_use]
+    pub fn tracked(&self) -> Self {
+        Self {
+            via: KnownBy::Tracked,
+            ..self.clone()
+        }
+    }
+}
+
+impl fmt::Display for Process {
+    /// `nginx[4711]`; not yet safe for a terminal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.comm, self.pid)
+    }
+}
+
+/// Where a statement about a socket comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Seen at a hook in the kernel.
+    Kernel,
+    /// Derived from the socket's fields at its last transition.
+    Inferred,
+    /// Read from the kernel's tables.
+    Snapshot,
+}

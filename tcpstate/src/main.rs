@@ -1,0 +1,2 @@
+//! `tcpstate`: arguments, one call, exit code.
+fn main() {}

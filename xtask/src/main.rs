@@ -1,0 +1,2 @@
+//! Tasks around the repository.
+fn main() {}

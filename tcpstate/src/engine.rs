@@ -1,0 +1,303 @@
+//! The pure middle: facts and time in, events and a view out.
+//!
+//! Kernel, recordings and tests feed the same engine. It reads no clock and
+//! does no IO; the same facts give the same events, byte for byte.
+
+mod calls;
+mod failures;
+mod listeners;
+mod snapshots;
+mod transitions;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::diagnosis::CallKind;
+use crate::event::{Body, Call, Diagnosis, Event, Footer, Header, LossStage};
+use crate::model::{Chart, Checks, EventLog, Ports, Socket, SocketId, SocketTable};
+
+/// How much the engine keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Sockets; further ones are counted as lost.
+    pub sockets: usize,
+    /// Latest events. Readers of [`Engine::log`] must keep up with this many.
+    pub events: usize,
+    /// Failed calls with their diagnosis.
+    pub failures: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sockets: 1 << 20,
+            events: 1 << 16,
+            failures: 512,
+        }
+    }
+}
+
+/// A failed call with its diagnosis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// Position of the failed call.
+    pub seq: u64,
+    /// When it returned.
+    pub mono_ns: u64,
+    /// Which call.
+    pub kind: CallKind,
+    /// The call.
+    pub call: Arc<Call>,
+    /// Why it failed.
+    pub diagnosis: Arc<Diagnosis>,
+}
+
+/// What happened, and what follows from it.
+#[derive(Debug)]
+pub struct Engine {
+    now_ns: u64,
+    next_seq: u64,
+    header: Option<Box<Header>>,
+    footer: Option<Footer>,
+    table: SocketTable,
+    ports: Ports,
+    checks: Checks,
+    chart: Chart,
+    log: EventLog,
+    failures: VecDeque<Failure>,
+    failure_limit: usize,
+    counts: BTreeMap<&'static str, u64>,
+    losses: BTreeMap<&'static str, u64>,
+    unresynced: u64,
+    unconfirmed: Vec<listeners::Unconfirmed>,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            now_ns: 0,
+            next_seq: 0,
+            header: None,
+            footer: None,
+            table: SocketTable::new(limits.sockets),
+            ports: Ports::default(),
+            checks: Checks::default(),
+            chart: Chart::default(),
+            log: EventLog::new(limits.events),
+            failures: VecDeque::new(),
+            failure_limit: limits.failures.max(1),
+            counts: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            unresynced: 0,
+            unconfirmed: Vec::new(),
+        }
+    }
+
+    /// Takes in one fact; what follows from it is appended to [`Self::log`].
+    ///
+    /// Derived bodies are ignored: they are the engine's own to make.
+    pub fn observe(&mut self, mono_ns: u64, body: Body) {
+        if body.is_derived() {
+            return;
+        }
+        self.now_ns = self.now_ns.max(mono_ns);
+        self.chart.advance(self.now_ns, self.table.counts());
+        self.confirm_listeners_by_age(mono_ns);
+        match body {
+            Body::Header(header) => {
+                self.header = Some(header.clone());
+                self.push(mono_ns, Body::Header(header));
+            }
+            Body::Socket(seen) => self.on_snapshot(mono_ns, seen),
+            Body::State(change) => self.on_transition(mono_ns, change),
+            Body::Reset(mut reset) => {
+                if reset.process.is_none()
+                    && let Some(sock) = &reset.sock
+                {
+                    let id = SocketId::of(sock, reset.local, reset.peer);
+                    reset.process = self
+                        .table
+                        .get_or_closed(&id)
+                        .and_then(|socket| socket.owner.clone());
+                }
+                self.push(mono_ns, Body::Reset(reset));
+            }
+            Body::Bind(call) => self.on_call(mono_ns, CallKind::Bind, call),
+            Body::Listen(call) => self.on_call(mono_ns, CallKind::Listen, call),
+            Body::Connect(call) => self.on_call(mono_ns, CallKind::Connect, call),
+            Body::Accept(call) => self.on_accept(mono_ns, call),
+            Body::Loss(loss) => {
+                *self.losses.entry(stage_name(loss.stage)).or_default() += loss.count;
+                self.unresynced = if loss.resynced {
+                    0
+                } else {
+                    self.unresynced + loss.count
+                };
+                self.push(mono_ns, Body::Loss(loss));
+            }
+            Body::Tick(tick) => {
+                self.push(mono_ns, Body::Tick(tick));
+            }
+            Body::Footer(footer) => self.on_footer(mono_ns, footer),
+            Body::TimeWaitEnter(_)
+            | Body::TimeWaitExit(_)
+            | Body::Diagnosis(_)
+            | Body::Restart(_) => {}
+        }
+    }
+
+    fn on_footer(&mut self, mono_ns: u64, mut footer: Box<Footer>) {
+        *self.counts.entry("footer").or_default() += 1;
+        footer.counts = self
+            .counts
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect();
+        *self.counts.entry("footer").or_default() -= 1;
+        footer.losses = self
+            .losses
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect();
+        self.footer = Some((*footer).clone());
+        self.push(mono_ns, Body::Footer(footer));
+    }
+
+    /// Appends an event to the log and gives its position.
+    fn push(&mut self, mono_ns: u64, body: Body) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        *self.counts.entry(body.name()).or_default() += 1;
+        self.chart
+            .count_event(body.call().is_some_and(|call| !call.ok));
+        self.log.push(Event { seq, mono_ns, body });
+        seq
+    }
+
+    /// The engine's time: the latest that a fact carried, monotonic clock.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// The position that the next event will have.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The run's header.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_deref()
+    }
+
+    /// The run's footer; there once the run has ended.
+    #[must_use]
+    pub fn footer(&self) -> Option<&Footer> {
+        self.footer.as_ref()
+    }
+
+    /// The mirror of the kernel's sockets.
+    #[must_use]
+    pub fn table(&self) -> &SocketTable {
+        &self.table
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self, id: &SocketId) -> Option<&Socket> {
+        self.table.get_or_closed(id)
+    }
+
+    /// The stories of the ports.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Counts of states over time.
+    #[must_use]
+    pub fn chart(&self) -> &Chart {
+        &self.chart
+    }
+
+    /// The latest events.
+    #[must_use]
+    pub fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    /// The latest failed calls, oldest first.
+    #[must_use]
+    pub fn failures(&self) -> impl DoubleEndedIterator<Item = &Failure> + ExactSizeIterator {
+        self.failures.iter()
+    }
+
+    /// Events so far, by name.
+    #[must_use]
+    pub fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
+    /// Everything that was lost, by stage.
+    #[must_use]
+    pub fn losses(&self) -> &BTreeMap<&'static str, u64> {
+        &self.losses
+    }
+
+    /// Events that were lost and not made up for by a snapshot since.
+    #[must_use]
+    pub fn unresynced(&self) -> u64 {
+        self.unresynced
+    }
+
+    /// Mini-sockets that the kernel should be asked about now, at most `max`;
+    /// each is scheduled anew. Feed what was found as `socket` facts.
+    pub fn take_due_checks(&mut self, now_ns: u64, max: usize) -> Vec<SocketId> {
+        let mut due = Vec::new();
+        while due.len() < max {
+            let Some((at_ns, id)) = self.checks.pop_due(now_ns) else {
+                break;
+            };
+            let Some(socket) = self.table.get(&id) else {
+                continue;
+            };
+            if !socket.is_mini || socket.next_look_ns != at_ns {
+                continue;
+            }
+            due.push(id);
+            self.schedule_look(id, now_ns);
+        }
+        due
+    }
+
+    /// When the next look is due, monotonic clock.
+    #[must_use]
+    pub fn next_check_ns(&self) -> Option<u64> {
+        self.checks.next_due_ns()
+    }
+
+    fn schedule_look(&mut self, id: SocketId, now_ns: u64) {
+        let at_ns = self.table.update(&id, |socket| {
+            let is_time_wait = socket.state == crate::event::State::TimeWait;
+            let at_ns =
+                Checks::next_look_ns(is_time_wait, socket.since_ns, socket.expires_at_ns, now_ns);
+            socket.next_look_ns = at_ns;
+            at_ns
+        });
+        if let Some(at_ns) = at_ns {
+            self.checks.schedule(at_ns, id);
+        }
+    }
+}
+
+fn stage_name(stage: LossStage) -> &'static str {
+    match stage {
+        LossStage::Kernel => "kernel",
+        LossStage::User => "user",
+        LossStage::Snapshot => "snapshot",
+    }
+}

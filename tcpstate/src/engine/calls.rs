@@ -1,0 +1,83 @@
+//! `bind`, `listen`, `connect`, `accept`.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::diagnosis::CallKind;
+use crate::event::{Body, Call};
+use crate::model::{PortKey, SocketId};
+
+impl Engine {
+    pub(super) fn on_call(&mut self, mono_ns: u64, kind: CallKind, call: Box<Call>) {
+        let key = port_of(kind, &call);
+        let id = match (&call.sock, call.local) {
+            (Some(sock), Some(local)) => Some(SocketId::of(
+                sock,
+                local,
+                call.peer.unwrap_or(nowhere(local)),
+            )),
+            _ => None,
+        };
+        let facts = Arc::new((*call).clone());
+        let seq = self.push(
+            mono_ns,
+            match kind {
+                CallKind::Bind => Body::Bind(call),
+                CallKind::Listen => Body::Listen(call),
+                CallKind::Connect => Body::Connect(call),
+            },
+        );
+        if !facts.ok {
+            self.on_failure(mono_ns, seq, kind, facts, key);
+            return;
+        }
+        match (kind, key) {
+            (CallKind::Bind, Some(key)) => {
+                self.ports.story(key).last_bind = Some((seq, mono_ns, Arc::clone(&facts.process)));
+            }
+            (CallKind::Listen, Some(key)) => {
+                if let Some(id) = id {
+                    self.confirm_listener(mono_ns, key, id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_accept(&mut self, mono_ns: u64, call: Box<Call>) {
+        if let (Some(sock), Some(local), Some(peer)) = (&call.sock, call.local, call.peer) {
+            let owner = Arc::new(call.process.tracked());
+            self.table
+                .update(&SocketId::of(sock, local, peer), |socket| {
+                    socket.owner = Some(owner)
+                });
+        }
+        self.push(mono_ns, Body::Accept(call));
+    }
+}
+
+/// The local port that a call is about. For `connect` it is the one that the
+/// caller fixed before.
+fn port_of(kind: CallKind, call: &Call) -> Option<PortKey> {
+    let port = match kind {
+        CallKind::Bind => match call.local {
+            Some(local) if call.ok => local.port,
+            _ => call.requested.port,
+        },
+        CallKind::Listen => call.local.map_or(call.requested.port, |local| local.port),
+        CallKind::Connect => call.local?.port,
+    };
+    (port != 0).then_some(PortKey {
+        port,
+        netns: call.sock.as_ref()?.netns,
+    })
+}
+
+/// The peer of a socket without one.
+fn nowhere(local: crate::event::Endpoint) -> crate::event::Endpoint {
+    let addr = match local.addr {
+        std::net::IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    crate::event::Endpoint { addr, port: 0 }
+}

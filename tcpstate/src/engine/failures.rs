@@ -1,0 +1,102 @@
+//! A failed call, joined with history, becomes a diagnosis.
+
+use std::sync::Arc;
+
+use super::{Engine, Failure};
+use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
+use crate::event::{Body, Call, SeenHolder};
+use crate::model::{Origin, Phase, PortKey, SocketId};
+
+impl Engine {
+    pub(super) fn on_failure(
+        &mut self,
+        mono_ns: u64,
+        seq: u64,
+        kind: CallKind,
+        call: Arc<Call>,
+        key: Option<PortKey>,
+    ) {
+        if let Some(key) = key
+            && kind != CallKind::Connect
+        {
+            let story = self.ports.story(key);
+            story.failed_total += 1;
+            story.last_failure = Some((seq, mono_ns));
+            if matches!(story.phase, Phase::Down { .. }) {
+                story.failed_since_down += 1;
+            }
+        }
+        let known: Vec<KnownHolder> = call
+            .seen
+            .iter()
+            .flat_map(|seen| &seen.holders)
+            .map(|holder| self.known_holder(holder))
+            .collect();
+        let mut missing = Vec::new();
+        if self.unresynced > 0 {
+            missing.push(format!("{} events were lost before this", self.unresynced));
+        }
+        let past_listener = key.and_then(|key| self.past_listener(mono_ns, key));
+        let diagnosis = diagnosis::diagnose(&diagnosis::Failure {
+            seq,
+            kind,
+            call: &call,
+            known: &known,
+            environment: &self.environment(),
+            past_listener: past_listener.as_ref(),
+            missing: &missing,
+        });
+        if self.failures.len() == self.failure_limit {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(Failure {
+            seq,
+            mono_ns,
+            kind,
+            call,
+            diagnosis: Arc::new(diagnosis.clone()),
+        });
+        self.push(mono_ns, Body::Diagnosis(Box::new(diagnosis)));
+    }
+
+    fn known_holder(&self, holder: &SeenHolder) -> KnownHolder {
+        let id = SocketId::of(&holder.sock, holder.local, holder.peer);
+        let Some(socket) = self.table.get_or_closed(&id) else {
+            return KnownHolder {
+                owner: None,
+                left_by: None,
+                origin: Origin::Unknown,
+                evidence: Vec::new(),
+            };
+        };
+        KnownHolder {
+            owner: socket.owner.clone(),
+            left_by: socket.left_by.clone(),
+            origin: socket.origin,
+            evidence: socket.evidence(),
+        }
+    }
+
+    fn environment(&self) -> Environment {
+        let sysctls = self.header.as_ref().map(|header| &header.sysctls);
+        Environment {
+            local_port_range: sysctls.and_then(|sysctls| sysctls.ip_local_port_range),
+        }
+    }
+
+    fn past_listener(&self, mono_ns: u64, key: PortKey) -> Option<diagnosis::PastListener> {
+        let Phase::Down {
+            since_ns,
+            closed_seq,
+            old_process,
+        } = &self.ports.get(&key)?.phase
+        else {
+            return None;
+        };
+        Some(diagnosis::PastListener {
+            process: old_process.clone(),
+            closed_ms_ago: mono_ns.saturating_sub(*since_ns) / 1_000_000,
+            seq: *closed_seq,
+        })
+    }
+}

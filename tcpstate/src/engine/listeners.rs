@@ -1,0 +1,201 @@
+//! Who listens on a port, and `restart`.
+//!
+//! The kernel shows the state LISTEN before `listen` has checked for
+//! conflicts, so a listener counts only once the call has returned, a
+//! connection came through it, or it has stood for a moment.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::event::{Body, Process, Restart, State, StateChange};
+use crate::model::port::MAX_RESTARTS;
+use crate::model::{Listener, Phase, PortKey, Socket, SocketId};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// A failing `listen` takes its LISTEN back within microseconds.
+const STANDS_NS: u64 = 100 * NS_PER_MS;
+
+/// A listener whose `listen` has not been seen to return.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unconfirmed {
+    key: PortKey,
+    id: SocketId,
+    since_ns: u64,
+}
+
+impl Engine {
+    /// Notes that a transition makes or ends a listener.
+    pub(super) fn note_listener(
+        &mut self,
+        mono_ns: u64,
+        seq: u64,
+        id: SocketId,
+        change: &StateChange,
+        owner: Option<Arc<Process>>,
+    ) {
+        let key = PortKey {
+            port: change.local.port,
+            netns: change.sock.netns,
+        };
+        if change.new == State::Listen {
+            let story = self.ports.story(key);
+            story.listeners.retain(|listener| listener.id != id);
+            story.listeners.push(Listener {
+                id,
+                local: change.local,
+                since_ns: mono_ns,
+                seq,
+                is_since_known: true,
+                is_confirmed: false,
+                process: owner,
+            });
+            self.unconfirmed.push(Unconfirmed {
+                key,
+                id,
+                since_ns: mono_ns,
+            });
+        } else if change.old == State::Listen {
+            self.end_listener(mono_ns, seq, key, id);
+        } else if change.old == State::SynReceived
+            && let Some(cookie) = change.listener
+        {
+            self.confirm_listener(mono_ns, key, SocketId::Cookie(cookie));
+        }
+    }
+
+    /// A listener that a snapshot found.
+    pub(super) fn discover_listener(
+        &mut self,
+        mono_ns: u64,
+        seq: u64,
+        id: SocketId,
+        socket: &Socket,
+    ) {
+        let key = PortKey {
+            port: socket.local.port,
+            netns: socket.sock.netns,
+        };
+        let story = self.ports.story(key);
+        story.listeners.retain(|listener| listener.id != id);
+        story.listeners.push(Listener {
+            id,
+            local: socket.local,
+            since_ns: mono_ns,
+            seq,
+            is_since_known: false,
+            is_confirmed: false,
+            process: socket.owner.clone(),
+        });
+        self.confirm_listener(mono_ns, key, id);
+    }
+
+    /// A listener that a snapshot no longer found.
+    pub(super) fn forget_listener(
+        &mut self,
+        mono_ns: u64,
+        seq: u64,
+        id: SocketId,
+        socket: &Socket,
+    ) {
+        if socket.state == State::Listen {
+            self.end_listener(
+                mono_ns,
+                seq,
+                PortKey {
+                    port: socket.local.port,
+                    netns: socket.sock.netns,
+                },
+                id,
+            );
+        }
+    }
+
+    /// `listen` returned well, or a connection came through the listener.
+    pub(super) fn confirm_listener(&mut self, mono_ns: u64, key: PortKey, id: SocketId) {
+        let Some(story) = self.ports.story_if_any(key) else {
+            return;
+        };
+        let Some(listener) = story
+            .listeners
+            .iter_mut()
+            .find(|listener| listener.id == id)
+        else {
+            return;
+        };
+        if listener.is_confirmed {
+            return;
+        }
+        listener.is_confirmed = true;
+        self.unconfirmed.retain(|unconfirmed| unconfirmed.id != id);
+        let listener = listener.clone();
+        let listening = Phase::Listening {
+            since_ns: listener.since_ns,
+            is_since_known: listener.is_since_known,
+            process: listener.process.clone(),
+        };
+        match &story.phase {
+            Phase::NeverListened => story.phase = listening,
+            Phase::Listening { .. } => {}
+            Phase::Down {
+                since_ns,
+                closed_seq,
+                old_process,
+            } => {
+                let restart = Restart {
+                    port: key.port,
+                    netns: key.netns,
+                    listen_closed_seq: *closed_seq,
+                    listen_again_seq: listener.seq,
+                    downtime_ms: listener.since_ns.saturating_sub(*since_ns) / NS_PER_MS,
+                    failed_binds: story.failed_since_down,
+                    old_process: old_process.clone(),
+                    new_process: listener.process.clone(),
+                };
+                story.phase = listening;
+                story.failed_since_down = 0;
+                if story.restarts.len() == MAX_RESTARTS {
+                    story.restarts.pop_front();
+                }
+                story.restarts.push_back((mono_ns, restart.clone()));
+                self.push(mono_ns, Body::Restart(Box::new(restart)));
+            }
+        }
+    }
+
+    /// Confirms listeners that have stood for a moment: their `listen` came
+    /// by a way that is not watched.
+    pub(super) fn confirm_listeners_by_age(&mut self, mono_ns: u64) {
+        while let Some(oldest) = self.unconfirmed.first().copied() {
+            if oldest.since_ns.saturating_add(STANDS_NS) > mono_ns {
+                break;
+            }
+            self.unconfirmed.remove(0);
+            self.confirm_listener(mono_ns, oldest.key, oldest.id);
+        }
+    }
+
+    fn end_listener(&mut self, mono_ns: u64, seq: u64, key: PortKey, id: SocketId) {
+        self.unconfirmed.retain(|unconfirmed| unconfirmed.id != id);
+        let Some(story) = self.ports.story_if_any(key) else {
+            return;
+        };
+        let Some(at) = story
+            .listeners
+            .iter()
+            .position(|listener| listener.id == id)
+        else {
+            return;
+        };
+        let listener = story.listeners.remove(at);
+        let was_last = story.listeners.iter().all(|other| !other.is_confirmed);
+        if listener.is_confirmed && was_last {
+            story.phase = Phase::Down {
+                since_ns: mono_ns,
+                closed_seq: seq,
+                old_process: listener.process,
+            };
+            story.failed_since_down = 0;
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `socket`: what a look into the kernel's tables found.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::transitions::time_wait_entered;
+use crate::event::{Body, ExitReason, SocketSeen, Source, State};
+use crate::model::{Origin, Socket, SocketId};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// A hook that fired this shortly before a snapshot outranks it: the kernel
+/// announces a state before it stores it.
+const HOOK_OUTRANKS_NS: u64 = 10 * NS_PER_MS;
+
+/// A TIME_WAIT that is gone this much before its time did not expire: the
+/// timer never runs early, but our reading of it is rounded to jiffies.
+const EARLY_NS: u64 = 50 * NS_PER_MS;
+
+impl Engine {
+    pub(super) fn on_snapshot(&mut self, mono_ns: u64, seen: SocketSeen) {
+        let id = SocketId::of(&seen.sock, seen.local, seen.peer);
+        let seq = self.next_seq;
+        let facts = seen.clone();
+        self.push(mono_ns, Body::Socket(seen));
+        match (self.table.get(&id), facts.state) {
+            (None, State::Closed) => {}
+            (None, _) => self.discover(mono_ns, seq, id, &facts),
+            (Some(known), State::Closed) => {
+                if known.is_mini {
+                    let reason = exit_reason(known, mono_ns, self.unresynced > 0);
+                    self.end_mini(mono_ns, id, reason, Source::Snapshot);
+                } else if let Some(mut socket) = self.table.remove(&id) {
+                    self.forget_listener(mono_ns, seq, id, &socket);
+                    socket.enter(State::Closed, mono_ns, seq);
+                    self.table.bury(socket);
+                }
+            }
+            (Some(known), state) => {
+                let is_outranked = state != known.state
+                    && known.since_ns.saturating_add(HOOK_OUTRANKS_NS) > mono_ns
+                    && !known.is_mini;
+                if !is_outranked {
+                    self.correct(mono_ns, seq, id, &facts);
+                }
+            }
+        }
+    }
+
+    fn discover(&mut self, mono_ns: u64, seq: u64, id: SocketId, seen: &SocketSeen) {
+        let mut socket = Socket {
+            sock: seen.sock,
+            local: seen.local,
+            peer: seen.peer,
+            state: seen.state,
+            is_mini: is_mini(seen),
+            since_ns: mono_ns,
+            first_seen_ns: mono_ns,
+            is_from_snapshot: true,
+            reuse: seen.reuse,
+            owner: seen.process.clone(),
+            left_by: None,
+            origin: if seen.state == State::Listen {
+                Origin::Listener
+            } else {
+                Origin::Unknown
+            },
+            expires_at_ns: expires_at_ns(seen, mono_ns),
+            next_look_ns: 0,
+            steps: Vec::new(),
+        };
+        socket.enter(seen.state, mono_ns, seq);
+        let is_mini = socket.is_mini;
+        if seen.state == State::Listen {
+            self.discover_listener(mono_ns, seq, id, &socket);
+        }
+        self.take_in(mono_ns, id, socket);
+        if is_mini {
+            self.schedule_look(id, mono_ns);
+        }
+    }
+
+    fn correct(&mut self, mono_ns: u64, seq: u64, id: SocketId, seen: &SocketSeen) {
+        let entered = self.table.update(&id, |socket| {
+            let from = socket.state;
+            socket.is_mini = is_mini(seen);
+            socket.expires_at_ns = expires_at_ns(seen, mono_ns);
+            socket.reuse = seen.reuse.or(socket.reuse);
+            socket.owner = seen
+                .process
+                .as_ref()
+                .map(Arc::clone)
+                .or_else(|| socket.owner.take());
+            if from == seen.state {
+                return None;
+            }
+            socket.enter(seen.state, mono_ns, seq);
+            (seen.state == State::TimeWait)
+                .then(|| time_wait_entered(socket, mono_ns, from, Source::Snapshot))
+        });
+        if is_mini(seen) {
+            self.schedule_look(id, mono_ns);
+        }
+        if let Some(Some(entered)) = entered {
+            self.push(mono_ns, Body::TimeWaitEnter(entered));
+        }
+    }
+}
+
+/// Only mini-sockets have a timer that a snapshot shows.
+fn is_mini(seen: &SocketSeen) -> bool {
+    seen.expires_ms.is_some()
+}
+
+fn expires_at_ns(seen: &SocketSeen, mono_ns: u64) -> Option<u64> {
+    seen.expires_ms
+        .map(|ms| mono_ns.saturating_add(ms.saturating_mul(NS_PER_MS)))
+}
+
+fn exit_reason(socket: &Socket, mono_ns: u64, has_unresynced_losses: bool) -> ExitReason {
+    match socket.expires_at_ns {
+        Some(at_ns) if mono_ns.saturating_add(EARLY_NS) >= at_ns => ExitReason::Expired,
+        Some(_) if !has_unresynced_losses => ExitReason::Destroyed,
+        _ => ExitReason::Unknown,
+    }
+}

@@ -1,0 +1,221 @@
+//! `tcp.state`: a socket moves from one state to the next.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::event::{
+    Body, ExitReason, Mini, Process, Source, State, StateChange, TimeWaitEnter, TimeWaitExit,
+};
+use crate::model::socket::Tuple;
+use crate::model::{Origin, PortKey, Socket, SocketId};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+impl Engine {
+    pub(super) fn on_transition(&mut self, mono_ns: u64, mut change: StateChange) {
+        let id = SocketId::of(&change.sock, change.local, change.peer);
+        let known = self.table.get(&id);
+        let owner = match change.new {
+            State::Listen | State::SynSent => change
+                .process
+                .as_ref()
+                .map(|process| Arc::new(process.tracked())),
+            _ => None,
+        }
+        .or_else(|| known.and_then(|socket| socket.owner.clone()))
+        .or_else(|| self.owner_through_listener(&change));
+        let is_first_close = matches!(change.new, State::FinWait1)
+            || (change.new == State::Closed
+                && matches!(change.old, State::Established | State::SynSent));
+        let left_by = if is_first_close {
+            change.process.clone()
+        } else {
+            known.and_then(|socket| socket.left_by.clone())
+        };
+        let origin = match (change.old, change.new) {
+            (_, State::Listen) => Origin::Listener,
+            (_, State::SynSent) | (State::SynSent, _) => Origin::Outgoing,
+            (State::SynReceived, _) => Origin::Accepted,
+            _ => known.map_or(Origin::Unknown, |socket| socket.origin),
+        };
+        if change.process.is_none() {
+            change.process.clone_from(&owner);
+        }
+        self.end_time_wait_that_is_reused(mono_ns, &change, id);
+
+        let seq = self.next_seq;
+        let facts = change.clone();
+        self.push(mono_ns, Body::State(change));
+
+        let mut socket = self
+            .table
+            .remove(&id)
+            .unwrap_or_else(|| new_socket(mono_ns, &facts));
+        socket.local = facts.local;
+        socket.peer = facts.peer;
+        socket.reuse = Some(facts.reuse);
+        socket.owner = owner;
+        socket.left_by = left_by;
+        socket.origin = origin;
+        self.note_listener(mono_ns, seq, id, &facts, socket.owner.clone());
+        match (facts.new, facts.mini) {
+            (State::Closed, Some(mini)) => {
+                self.become_mini(mono_ns, seq, id, socket, &mini, facts.old)
+            }
+            (State::Closed, None) => {
+                socket.enter(State::Closed, mono_ns, seq);
+                self.table.bury(socket);
+            }
+            (state, _) => {
+                socket.is_mini = false;
+                socket.expires_at_ns = None;
+                socket.enter(state, mono_ns, seq);
+                self.take_in(mono_ns, id, socket);
+            }
+        }
+    }
+
+    fn become_mini(
+        &mut self,
+        mono_ns: u64,
+        seq: u64,
+        id: SocketId,
+        mut socket: Socket,
+        mini: &Mini,
+        from: State,
+    ) {
+        socket.enter(mini.state, mono_ns, seq);
+        socket.is_mini = true;
+        socket.reuse = Some(mini.reuse);
+        socket.expires_at_ns = mini
+            .expires_ms
+            .map(|ms| mono_ns.saturating_add(ms.saturating_mul(NS_PER_MS)));
+        let entered = (mini.state == State::TimeWait)
+            .then(|| time_wait_entered(&socket, mono_ns, from, mini.source));
+        self.take_in(mono_ns, id, socket);
+        self.schedule_look(id, mono_ns);
+        if let Some(entered) = entered {
+            self.push(mono_ns, Body::TimeWaitEnter(entered));
+        }
+    }
+
+    /// Takes a socket in; a full table is a loss that must show.
+    pub(super) fn take_in(&mut self, mono_ns: u64, id: SocketId, socket: Socket) {
+        if !self.table.insert(id, socket) {
+            let refused = self.table.refused();
+            self.losses.insert("table_full", refused);
+            self.now_ns = self.now_ns.max(mono_ns);
+        }
+    }
+
+    /// A connection in the place of a TIME_WAIT: the kernel let it take over.
+    fn end_time_wait_that_is_reused(&mut self, mono_ns: u64, change: &StateChange, id: SocketId) {
+        if !matches!(
+            change.new,
+            State::Established | State::SynReceived | State::SynSent
+        ) || change.local.port == 0
+        {
+            return;
+        }
+        let tuple = Tuple {
+            netns: change.sock.netns,
+            local: change.local,
+            peer: change.peer,
+        };
+        let Some(mini_id) = self.table.mini_at(&tuple).filter(|mini_id| *mini_id != id) else {
+            return;
+        };
+        self.end_mini(mono_ns, mini_id, ExitReason::Reused, Source::Inferred);
+    }
+
+    /// A mini-socket is gone.
+    pub(super) fn end_mini(
+        &mut self,
+        mono_ns: u64,
+        id: SocketId,
+        reason: ExitReason,
+        source: Source,
+    ) {
+        let Some(mut socket) = self.table.remove(&id) else {
+            return;
+        };
+        let exited = (socket.state == State::TimeWait).then(|| TimeWaitExit {
+            sock: socket.sock,
+            local: socket.local,
+            peer: socket.peer,
+            reason,
+            lived_ms: mono_ns.saturating_sub(socket.since_ns) / NS_PER_MS,
+            source,
+        });
+        socket.enter(State::Closed, mono_ns, self.next_seq.saturating_sub(1));
+        self.table.bury(socket);
+        if let Some(exited) = exited {
+            self.push(mono_ns, Body::TimeWaitExit(exited));
+        }
+    }
+
+    /// The owner of the listening socket that a connection came through: by
+    /// its cookie, else by the only listener of the port.
+    fn owner_through_listener(&self, change: &StateChange) -> Option<Arc<Process>> {
+        if change.old != State::SynReceived {
+            return None;
+        }
+        if let Some(cookie) = change.listener
+            && let Some(listener) = self.table.get_or_closed(&SocketId::Cookie(cookie))
+        {
+            return listener.owner.clone();
+        }
+        let story = self.ports.get(&PortKey {
+            port: change.local.port,
+            netns: change.sock.netns,
+        })?;
+        match story.listeners.as_slice() {
+            [only] => only.process.clone(),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn time_wait_entered(
+    socket: &Socket,
+    mono_ns: u64,
+    from: State,
+    source: Source,
+) -> TimeWaitEnter {
+    TimeWaitEnter {
+        sock: socket.sock,
+        local: socket.local,
+        peer: socket.peer,
+        from,
+        reuse: socket.reuse.unwrap_or_default(),
+        left_by: socket.left_by.clone(),
+        expires_ms: socket
+            .remaining_ns(mono_ns)
+            .map_or(TIME_WAIT_MS, |ns| ns / NS_PER_MS),
+        source,
+    }
+}
+
+/// `TCP_TIMEWAIT_LEN`: a constant of the kernel, not a setting.
+/// <https://github.com/torvalds/linux/blob/v6.12/include/net/tcp.h#L136>
+const TIME_WAIT_MS: u64 = 60_000;
+
+fn new_socket(mono_ns: u64, change: &StateChange) -> Socket {
+    Socket {
+        sock: change.sock,
+        local: change.local,
+        peer: change.peer,
+        state: change.old,
+        is_mini: false,
+        since_ns: mono_ns,
+        first_seen_ns: mono_ns,
+        is_from_snapshot: false,
+        reuse: None,
+        owner: None,
+        left_by: None,
+        origin: Origin::Unknown,
+        expires_at_ns: None,
+        next_look_ns: 0,
+        steps: Vec::new(),
+    }
+}

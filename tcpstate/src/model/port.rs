@@ -1,0 +1,148 @@
+//! The story of a port: who listens, since when, and what happened in between.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::socket::SocketId;
+use crate::event::{Endpoint, Process, Restart};
+
+/// Ports that are followed; the ones without a listener and without a failure
+/// are dropped first.
+pub const MAX_PORTS: usize = 4096;
+/// Restarts that one port remembers.
+pub const MAX_RESTARTS: usize = 64;
+
+/// A port in a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortKey {
+    /// The port.
+    pub port: u16,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+}
+
+/// A socket that listens on a port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Which socket.
+    pub id: SocketId,
+    /// Its address.
+    pub local: Endpoint,
+    /// Since when.
+    pub since_ns: u64,
+    /// The event that showed it.
+    pub seq: u64,
+    /// Whether `since_ns` is the moment of `listen`, not of our first look.
+    pub is_since_known: bool,
+    /// Whether `listen` is known to have succeeded. The kernel shows the state
+    /// LISTEN before it checks for conflicts, so a failing `listen` shows too.
+    pub is_confirmed: bool,
+    /// Who listens.
+    pub process: Option<Arc<Process>>,
+}
+
+/// Whether somebody listens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Phase {
+    /// Nobody has been seen to listen.
+    #[default]
+    NeverListened,
+    /// Somebody listens.
+    Listening {
+        /// Since when.
+        since_ns: u64,
+        /// Whether that is the moment of `listen`, not of our first look.
+        is_since_known: bool,
+        /// Who.
+        process: Option<Arc<Process>>,
+    },
+    /// Nobody listens any more.
+    Down {
+        /// Since when.
+        since_ns: u64,
+        /// The event with which the last listener went.
+        closed_seq: u64,
+        /// Who listened.
+        old_process: Option<Arc<Process>>,
+    },
+}
+
+/// The story of one port.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PortStory {
+    /// Sockets that listen on it.
+    pub listeners: Vec<Listener>,
+    /// Whether somebody listens.
+    pub phase: Phase,
+    /// Failed `bind` and `listen` calls since it went down.
+    pub failed_since_down: u64,
+    /// Failed calls in all.
+    pub failed_total: u64,
+    /// Position and time of the last failed call.
+    pub last_failure: Option<(u64, u64)>,
+    /// Position, time and process of the last `bind` that succeeded.
+    pub last_bind: Option<(u64, u64, Arc<Process>)>,
+    /// Restarts, oldest first, with the time of each, at most [`MAX_RESTARTS`].
+    pub restarts: VecDeque<(u64, Restart)>,
+}
+
+/// All ports that have a story.
+#[derive(Debug, Default)]
+pub struct Ports {
+    stories: BTreeMap<PortKey, PortStory>,
+    dropped: u64,
+}
+
+impl Ports {
+    /// The port's story.
+    #[must_use]
+    pub fn get(&self, key: &PortKey) -> Option<&PortStory> {
+        self.stories.get(key)
+    }
+
+    /// All stories, by port.
+    pub fn iter(&self) -> impl Iterator<Item = (&PortKey, &PortStory)> {
+        self.stories.iter()
+    }
+
+    /// Stories that were dropped because there were too many.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The port's story, begun if there is none.
+    pub(crate) fn story(&mut self, key: PortKey) -> &mut PortStory {
+        if self.stories.len() >= MAX_PORTS && !self.stories.contains_key(&key) {
+            self.drop_one();
+        }
+        self.stories.entry(key).or_default()
+    }
+
+    /// The port's story, if there is one.
+    pub(crate) fn story_if_any(&mut self, key: PortKey) -> Option<&mut PortStory> {
+        self.stories.get_mut(&key)
+    }
+
+    /// Drops the story that says least: no listener, longest without an event.
+    fn drop_one(&mut self) {
+        let least = self
+            .stories
+            .iter()
+            .min_by_key(|(_, story)| {
+                let last_event_ns = match story.phase {
+                    Phase::NeverListened => 0,
+                    Phase::Listening { since_ns, .. } | Phase::Down { since_ns, .. } => since_ns,
+                };
+                (
+                    !story.listeners.is_empty(),
+                    story.last_failure.map_or(last_event_ns, |(_, at)| at),
+                )
+            })
+            .map(|(key, _)| *key);
+        if let Some(key) = least {
+            self.stories.remove(&key);
+            self.dropped += 1;
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The mirror of the kernel's TCP sockets.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::FixedState;
+
+use super::socket::{Socket, SocketId, Tuple};
+use crate::event::State;
+
+/// A map whose order of iteration does not depend on the run.
+pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// Closed sockets that are remembered.
+pub const MAX_CLOSED: usize = 512;
+
+/// The mirror of the kernel's TCP sockets.
+#[derive(Debug)]
+pub struct SocketTable {
+    sockets: Map<SocketId, Socket>,
+    minis: Map<Tuple, SocketId>,
+    closed: VecDeque<Socket>,
+    counts: [u32; State::ALL.len()],
+    limit: usize,
+    refused: u64,
+}
+
+impl SocketTable {
+    /// An empty table that holds at most `limit` sockets.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            sockets: Map::default(),
+            minis: Map::default(),
+            closed: VecDeque::new(),
+            counts: [0; State::ALL.len()],
+            limit,
+            refused: 0,
+        }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn get(&self, id: &SocketId) -> Option<&Socket> {
+        self.sockets.get(id)
+    }
+
+    /// The socket, or the latest closed one that was known by this.
+    #[must_use]
+    pub fn get_or_closed(&self, id: &SocketId) -> Option<&Socket> {
+        self.get(id)
+            .or_else(|| self.closed.iter().rev().find(|socket| socket.id() == *id))
+    }
+
+    /// Number of sockets.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// All sockets, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Socket> {
+        self.sockets.values()
+    }
+
+    /// Sockets that closed lately, oldest first.
+    pub fn closed(&self) -> impl DoubleEndedIterator<Item = &Socket> {
+        self.closed.iter()
+    }
+
+    /// Number of sockets per state, in the order of [`State::ALL`].
+    #[must_use]
+    pub fn counts(&self) -> [u32; State::ALL.len()] {
+        self.counts
+    }
+
+    /// Sockets that were not taken in because the table was full.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The mini-socket with these addresses.
+    #[must_use]
+    pub fn mini_at(&self, tuple: &Tuple) -> Option<SocketId> {
+        self.minis.get(tuple).copied()
+    }
+
+    /// Changes a socket, keeping counts and indexes right. `None`: it is not there.
+    pub(crate) fn update<R>(
+        &mut self,
+        id: &SocketId,
+        change: impl FnOnce(&mut Socket) -> R,
+    ) -> Option<R> {
+        let socket = self.sockets.get_mut(id)?;
+        let before = (socket.state, socket.is_mini, socket.tuple());
+        let result = change(socket);
+        let after = (socket.state, socket.is_mini, socket.tuple());
+        if before.0 != after.0 {
+            self.counts[index(before.0)] -= 1;
+            self.counts[index(after.0)] += 1;
+        }
+        if before != after {
+            if before.1 {
+                self.minis.remove(&before.2);
+            }
+            if after.1 {
+                self.minis.insert(after.2, *id);
+            }
+        }
+        Some(result)
+    }
+
+    /// Takes a socket in; a full table refuses and counts it.
+    pub(crate) fn insert(&mut self, id: SocketId, socket: Socket) -> bool {
+        self.remove(&id);
+        if self.sockets.len() >= self.limit {
+            self.refused += 1;
+            return false;
+        }
+        self.counts[index(socket.state)] += 1;
+        if socket.is_mini {
+            self.minis.insert(socket.tuple(), id);
+        }
+        self.sockets.insert(id, socket);
+        true
+    }
+
+    /// Takes a socket out.
+    pub(crate) fn remove(&mut self, id: &SocketId) -> Option<Socket> {
+        let socket = self.sockets.remove(id)?;
+        self.counts[index(socket.state)] -= 1;
+        if socket.is_mini && self.minis.get(&socket.tuple()) == Some(id) {
+            self.minis.remove(&socket.tuple());
+        }
+        Some(socket)
+    }
+
+    /// Remembers a socket that closed.
+    pub(crate) fn bury(&mut self, socket: Socket) {
+        if self.closed.len() == MAX_CLOSED {
+            self.closed.pop_front();
+        }
+        self.closed.push_back(socket);
+    }
+}
+
+fn index(state: State) -> usize {
+    state as usize
+}

@@ -10,8 +10,11 @@
 //! | [`engine`] | facts and time in, events and a view out | `diagnosis` |
 //! | [`printable`] | strings of strangers made harmless for a terminal | – |
 
+pub mod clock;
 pub mod diagnosis;
 pub mod engine;
 pub mod event;
+pub mod export;
 pub mod model;
 pub mod printable;
+pub mod recording;

@@ -1,0 +1,5 @@
+//! What leaves the program: JSON lines, their schema, and text.
+
+pub mod json;
+pub mod schema;
+pub mod text;

@@ -1,0 +1,184 @@
+//! Events as JSON lines, and back.
+
+use std::borrow::Cow;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Body, ClockAnchor, Event, KnownBy, rfc3339};
+
+/// Appends one event as one line.
+///
+/// # Errors
+///
+/// Never for events of this program: they hold no map with odd keys.
+pub fn write_line(event: &Event, clock: ClockAnchor, line: &mut Vec<u8>) -> serde_json::Result<()> {
+    let head = Head {
+        event: event.body.name(),
+        seq: event.seq,
+        ts: rfc3339::format(clock.realtime_ns(event.mono_ns)),
+        mono_ns: event.mono_ns,
+    };
+    match &event.body {
+        Body::Header(body) => write(head, body, line),
+        Body::Socket(body) => write(head, body, line),
+        Body::State(body) => write(head, body, line),
+        Body::TimeWaitEnter(body) => write(head, body, line),
+        Body::TimeWaitExit(body) => write(head, body, line),
+        Body::Reset(body) => write(head, body, line),
+        Body::Bind(body) | Body::Listen(body) | Body::Connect(body) | Body::Accept(body) => {
+            write(head, body, line)
+        }
+        Body::Diagnosis(body) => write(head, body, line),
+        Body::Restart(body) => write(head, body, line),
+        Body::Loss(body) => write(head, body, line),
+        Body::Tick(body) => write(head, body, line),
+        Body::Footer(body) => write(head, body, line),
+    }
+}
+
+struct Head {
+    event: &'static str,
+    seq: u64,
+    ts: String,
+    mono_ns: u64,
+}
+
+#[derive(Serialize)]
+struct Line<'a, T> {
+    event: &'static str,
+    seq: u64,
+    ts: String,
+    mono_ns: u64,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+fn write<T: Serialize>(head: Head, body: &T, line: &mut Vec<u8>) -> serde_json::Result<()> {
+    let Head {
+        event,
+        seq,
+        ts,
+        mono_ns,
+    } = head;
+    serde_json::to_writer(
+        &mut *line,
+        &Line {
+            event,
+            seq,
+            ts,
+            mono_ns,
+            body,
+        },
+    )?;
+    line.push(b'\n');
+    Ok(())
+}
+
+/// Reads one line.
+///
+/// `None`: an event of a later version, to be ignored. What the engine worked
+/// out itself when the line was written (a process with `via: tracked`) is left
+/// out: it is worked out anew.
+///
+/// # Errors
+///
+/// The line is not JSON, or lacks what its event requires.
+pub fn read_line(line: &[u8]) -> serde_json::Result<Option<Event>> {
+    #[derive(Deserialize)]
+    struct Common<'a> {
+        #[serde(borrow)]
+        event: Cow<'a, str>,
+        seq: u64,
+        mono_ns: u64,
+    }
+    fn body<T: DeserializeOwned>(line: &[u8]) -> serde_json::Result<T> {
+        serde_json::from_slice(line)
+    }
+
+    let common: Common<'_> = serde_json::from_slice(line)?;
+    let body = match &*common.event {
+        "header" => Body::Header(body(line)?),
+        "socket" => Body::Socket(body(line)?),
+        "tcp.state" => Body::State(body(line)?),
+        "tcp.time_wait.enter" => Body::TimeWaitEnter(body(line)?),
+        "tcp.time_wait.exit" => Body::TimeWaitExit(body(line)?),
+        "tcp.reset" => Body::Reset(body(line)?),
+        "bind" => Body::Bind(body(line)?),
+        "listen" => Body::Listen(body(line)?),
+        "connect" => Body::Connect(body(line)?),
+        "accept" => Body::Accept(body(line)?),
+        "diagnosis" => Body::Diagnosis(body(line)?),
+        "restart" => Body::Restart(body(line)?),
+        "loss" => Body::Loss(body(line)?),
+        "tick" => Body::Tick(body(line)?),
+        "footer" => Body::Footer(body(line)?),
+        _ => return Ok(None),
+    };
+    Ok(Some(Event {
+        seq: common.seq,
+        mono_ns: common.mono_ns,
+        body: without_conclusions(body),
+    }))
+}
+
+fn without_conclusions(mut body: Body) -> Body {
+    let process = match &mut body {
+        Body::State(change) => &mut change.process,
+        Body::Reset(reset) => &mut reset.process,
+        _ => return body,
+    };
+    if process
+        .as_ref()
+        .is_some_and(|process| process.via == KnownBy::Tracked)
+    {
+        *process = None;
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Loss, LossStage};
+
+    #[test]
+    fn a_line_starts_with_the_fields_that_every_event_has() {
+        let event = Event {
+            seq: 7,
+            mono_ns: 1_000_000_000,
+            body: Body::Loss(Loss {
+                stage: LossStage::Kernel,
+                count: 3,
+                resynced: false,
+            }),
+        };
+        let clock = ClockAnchor {
+            mono_ns: 0,
+            realtime: 1_795_000_000_000_000_000,
+        };
+        let mut line = Vec::new();
+
+        write_line(&event, clock, &mut line).unwrap();
+
+        assert_eq!(
+            String::from_utf8(line.clone()).unwrap(),
+            "{\"event\":\"loss\",\"seq\":7,\"ts\":\"2026-11-18T11:06:41.000000000Z\",\"mono_ns\":1000000000,\
+             \"stage\":\"kernel\",\"count\":3,\"resynced\":false}\n"
+        );
+        assert_eq!(read_line(&line).unwrap(), Some(event));
+    }
+
+    #[test]
+    fn an_event_of_a_later_version_is_ignored() {
+        let line = br#"{"event":"tcp.retransmit","seq":1,"ts":"x","mono_ns":2,"what":"ever"}"#;
+
+        assert_eq!(read_line(line).unwrap(), None);
+    }
+
+    #[test]
+    fn a_line_that_lacks_a_field_is_an_error() {
+        assert!(read_line(br#"{"event":"loss","seq":1,"mono_ns":2,"count":3}"#).is_err());
+        assert!(read_line(b"{").is_err());
+    }
+}

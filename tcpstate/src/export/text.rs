@@ -1,0 +1,289 @@
+//! Events as one line of text each, for people and pipes.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::event::{
+    Applies, Body, Call, ClockAnchor, Diagnosis, Direction, Endpoint, Event, ExitReason, KnownBy,
+    ProbeStatus, Process, State, StateChange, rfc3339,
+};
+use crate::printable::printable;
+
+/// Appends one event as text: a line, for a diagnosis a small block. Ticks are
+/// left out.
+pub fn write_event(event: &Event, clock: ClockAnchor, out: &mut String) {
+    let Some(text) = describe(event) else {
+        return;
+    };
+    let ts = rfc3339::format(clock.realtime_ns(event.mono_ns));
+    // 2026-11-18T11:06:41.000000000Z -> 11:06:41.000
+    let time = ts.get(11..23).unwrap_or(&ts);
+    let mut lines = text.lines();
+    if let Some(first) = lines.next() {
+        let _ = writeln!(out, "{time}  {first}");
+    }
+    for line in lines {
+        let _ = writeln!(out, "{:12}  {line}", "");
+    }
+}
+
+/// What happened, in words; `None` for events that say nothing to a person.
+#[must_use]
+pub fn describe(event: &Event) -> Option<String> {
+    Some(match &event.body {
+        Body::Header(header) => {
+            let off: Vec<&str> = header
+                .probes
+                .iter()
+                .filter(|probe| probe.status == ProbeStatus::Unavailable)
+                .map(|probe| probe.name.as_str())
+                .collect();
+            let mut text = format!(
+                "watching on {} (Linux {}, {} mode)",
+                printable(&header.host),
+                printable(&header.kernel),
+                match header.capture {
+                    crate::event::Capture::Functions => "functions",
+                    crate::event::Capture::Tracepoints => "tracepoint",
+                }
+            );
+            if !off.is_empty() {
+                let _ = write!(text, "; not available: {}", printable(&off.join(", ")));
+            }
+            text
+        }
+        Body::Socket(seen) => {
+            let mut text = if seen.state == State::Closed {
+                format!("gone         {}", connection(seen.local, seen.peer))
+            } else {
+                format!(
+                    "found        {}  {}",
+                    connection(seen.local, seen.peer),
+                    seen.state
+                )
+            };
+            if let Some(ms) = seen.expires_ms {
+                let _ = write!(text, ", {} left", seconds(ms));
+            }
+            push_process(&mut text, seen.process.as_ref());
+            text
+        }
+        Body::State(change) => state_change(change),
+        Body::TimeWaitEnter(entered) => {
+            let mut text = format!(
+                "time_wait    {}  holds the port for {}",
+                connection(entered.local, entered.peer),
+                seconds(entered.expires_ms)
+            );
+            let _ = write!(
+                text,
+                ", left with{} SO_REUSEADDR",
+                if entered.reuse.reuseaddr { "" } else { "out" }
+            );
+            if let Some(process) = &entered.left_by {
+                let _ = write!(text, " by {}", name(process));
+            }
+            text
+        }
+        Body::TimeWaitExit(exited) => format!(
+            "time_wait    {}  over after {}: {}",
+            connection(exited.local, exited.peer),
+            seconds(exited.lived_ms),
+            match exited.reason {
+                ExitReason::Expired => "its time ran out",
+                ExitReason::Reused => "a new connection took its place",
+                ExitReason::Destroyed => "destroyed before its time",
+                ExitReason::Unknown => "cannot tell why",
+            }
+        ),
+        Body::Reset(reset) => {
+            let mut text = format!(
+                "rst {:8} {}",
+                match reset.direction {
+                    Direction::Sent => "sent",
+                    Direction::Received => "received",
+                },
+                connection(reset.local, reset.peer)
+            );
+            match (reset.state, &reset.sock) {
+                (Some(state), _) => {
+                    let _ = write!(text, "  in {state}");
+                }
+                (None, None) => text.push_str("  no socket there"),
+                (None, Some(_)) => {}
+            }
+            if let Some(reason) = &reset.reason {
+                let _ = write!(text, "  reason {}", printable(reason));
+            }
+            push_process(&mut text, reset.process.as_ref());
+            text
+        }
+        Body::Bind(call) | Body::Listen(call) | Body::Connect(call) | Body::Accept(call) => {
+            call_text(event.body.name(), call)
+        }
+        Body::Diagnosis(diagnosis) => diagnosis_text(diagnosis),
+        Body::Restart(restart) => {
+            let mut text = format!(
+                "RESTART      :{} down for {}",
+                restart.port,
+                seconds(restart.downtime_ms)
+            );
+            let _ = write!(
+                text,
+                ", {} failed bind{}",
+                restart.failed_binds,
+                if restart.failed_binds == 1 { "" } else { "s" }
+            );
+            if let (Some(old), Some(new)) = (&restart.old_process, &restart.new_process) {
+                let _ = write!(text, "; {} -> {}", name(old), name(new));
+            }
+            text
+        }
+        Body::Loss(loss) if loss.resynced => {
+            "RESYNCED     the table was put right from a snapshot".to_owned()
+        }
+        Body::Loss(loss) => format!(
+            "LOST         {} events; what happened meanwhile is not known",
+            loss.count
+        ),
+        Body::Tick(_) => return None,
+        Body::Footer(footer) => {
+            let lost: u64 = footer.losses.values().sum();
+            let seen: u64 = footer.counts.values().sum();
+            format!(
+                "end          {seen} events, {lost} lost ({})",
+                printable(&footer.ended)
+            )
+        }
+    })
+}
+
+fn state_change(change: &StateChange) -> String {
+    let (old, new) = (change.old.name(), change.new.name());
+    let mut text = format!(
+        "{old:>12} -> {new:<12} {}",
+        connection(change.local, change.peer)
+    );
+    if let Some(error) = &change.error {
+        let _ = write!(text, "  {}", printable(error));
+    }
+    if let Some(mini) = &change.mini {
+        let _ = write!(text, "  port goes on in {}", mini.state);
+    }
+    push_process(&mut text, change.process.as_ref());
+    text
+}
+
+fn call_text(call_name: &str, call: &Call) -> String {
+    let asked = match call.requested.addr {
+        Some(addr) => Endpoint {
+            addr,
+            port: call.requested.port,
+        }
+        .to_string(),
+        None => format!(":{}", call.requested.port),
+    };
+    let mut text = format!("{call_name:12} {asked}");
+    match (&call.errno_name, call.errno) {
+        _ if call.ok => text.push_str("  ok"),
+        (Some(errno), _) => {
+            let _ = write!(text, "  FAILED {}", printable(errno));
+        }
+        (None, Some(errno)) => {
+            let _ = write!(text, "  FAILED errno {errno}");
+        }
+        (None, None) => text.push_str("  FAILED"),
+    }
+    push_process(&mut text, Some(&call.process));
+    text
+}
+
+fn diagnosis_text(diagnosis: &Diagnosis) -> String {
+    let mut text = format!(
+        "WHY          {}  [{}]",
+        printable(&diagnosis.summary),
+        diagnosis.cause.name()
+    );
+    for holder in diagnosis.holders.iter().take(SHOWN_HOLDERS) {
+        let _ = write!(
+            text,
+            "\n  held by    {}  {}",
+            connection(holder.local, holder.peer),
+            holder.state
+        );
+        if let Some(process) = holder
+            .process
+            .as_ref()
+            .or(holder.processes.as_ref().and_then(|all| all.first()))
+        {
+            let _ = write!(text, "  {}", name(process));
+        }
+        if let Some(process) = &holder.left_by {
+            let _ = write!(text, "  closed first by {}", name(process));
+        }
+        if let Some(ms) = holder.expires_ms {
+            let _ = write!(text, "  {} left", seconds(ms));
+        }
+    }
+    if diagnosis.holders.len() > SHOWN_HOLDERS {
+        let _ = write!(
+            text,
+            "\n  and        {} more",
+            diagnosis.holders.len() - SHOWN_HOLDERS
+        );
+    }
+    if let Some(ms) = diagnosis.clears_ms {
+        let _ = write!(text, "\n  free in    about {}", seconds(ms));
+    }
+    for fix in diagnosis
+        .fixes
+        .iter()
+        .filter(|fix| fix.applies != Applies::No)
+        .take(SHOWN_FIXES)
+    {
+        let when = if fix.applies == Applies::NextTime {
+            "next time"
+        } else {
+            "fix"
+        };
+        let _ = write!(text, "\n  {when:10} {}", printable(&fix.text));
+        if let Some(command) = &fix.command {
+            let _ = write!(text, "\n             $ {}", printable(command));
+        }
+    }
+    for missing in &diagnosis.missing {
+        let _ = write!(text, "\n  not seen   {}", printable(missing));
+    }
+    text
+}
+
+const SHOWN_HOLDERS: usize = 5;
+const SHOWN_FIXES: usize = 2;
+
+fn push_process(text: &mut String, process: Option<&Arc<Process>>) {
+    if let Some(process) = process {
+        let by = if process.via == KnownBy::Tracked {
+            "of"
+        } else {
+            "by"
+        };
+        let _ = write!(text, "  {by} {}", name(process));
+    }
+}
+
+fn name(process: &Process) -> String {
+    format!("{}[{}]", printable(&process.comm), process.pid)
+}
+
+fn connection(local: Endpoint, peer: Endpoint) -> String {
+    if peer.port == 0 {
+        local.to_string()
+    } else {
+        format!("{local} <- {peer}")
+    }
+}
+
+/// Milliseconds as seconds with one digit.
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}

@@ -10,11 +10,13 @@
 //! | [`engine`] | facts and time in, events and a view out | `diagnosis` |
 //! | [`printable`] | strings of strangers made harmless for a terminal | – |
 
+pub mod cli;
 pub mod clock;
 pub mod diagnosis;
 pub mod engine;
 pub mod event;
 pub mod export;
 pub mod model;
+pub mod pipeline;
 pub mod printable;
 pub mod recording;

@@ -1,0 +1,228 @@
+//! The command line: clap types and the checks that need no system.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::event::State;
+
+/// Why does my server not restart?
+///
+/// Watches TCP states, TIME_WAIT, resets and failed bind() calls in the
+/// kernel, and says what holds a port, who left it there, how long until it is
+/// free, and what fixes it.
+#[derive(Debug, Parser)]
+#[command(name = "tcpstate", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Show the kernel program's diagnostics and what is being done, on stderr.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 fine; 2 failed or bad usage. NO_COLOR is honoured.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch live: states, TIME_WAIT, resets, failed binds and why they failed.
+    Watch(WatchArgs),
+    /// Make a private network namespace, run a server in it that fails to
+    /// restart, and watch it. Never touches the host's sockets.
+    Demo(DemoArgs),
+    /// Show a recording again.
+    Replay(ReplayArgs),
+    /// Say what this kernel and these privileges allow, hook by hook.
+    Doctor(DoctorArgs),
+    /// Print the JSON Schema (2020-12) of the events.
+    Schema,
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page.
+    Man,
+    /// Plays a server or a client of the demo; told what to do on stdin.
+    #[command(name = "__actor", hide = true)]
+    Actor,
+}
+
+/// How events are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The dashboard; the default on a terminal.
+    Tui,
+    /// One line per event; the default elsewhere.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// How the output looks and where it goes.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
+    /// How events are shown; by default `tui` on a terminal, else `text`.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// Short for `--format json`.
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+}
+
+impl OutputArgs {
+    /// The format, given whether stdout is a terminal.
+    #[must_use]
+    pub fn format(&self, stdout_is_terminal: bool) -> Format {
+        match self.format {
+            Some(format) => format,
+            None if self.json => Format::Json,
+            None if stdout_is_terminal => Format::Tui,
+            None => Format::Text,
+        }
+    }
+}
+
+/// Arguments of `watch`.
+#[derive(Clone, Debug, Args)]
+pub struct WatchArgs {
+    /// Only sockets with this local or peer port; a range `8000-8010` works,
+    /// and the option may be repeated.
+    #[arg(short, long = "port", value_name = "PORT", value_parser = parse_ports, value_delimiter = ',')]
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// Only sockets and calls of this process; may be repeated.
+    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pids: Vec<u32>,
+    /// Only sockets and calls of processes with this name; may be repeated.
+    #[arg(long = "comm", value_name = "NAME")]
+    pub comms: Vec<String>,
+    /// Only changes from or to this state (`time_wait`, `listen`, …); may be repeated.
+    #[arg(long = "state", value_name = "STATE", value_parser = parse_state, value_delimiter = ',')]
+    pub states: Vec<State>,
+    /// Only sockets with this local or peer address; may be repeated.
+    #[arg(long = "addr", value_name = "ADDR")]
+    pub addrs: Vec<IpAddr>,
+    /// Which network namespace: a name (`ip netns`), a path, an inode number,
+    /// `self`, or `all`.
+    #[arg(long, value_name = "NETNS", default_value = "all")]
+    pub netns: String,
+    /// Also write the events, as JSON lines, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// End after this time (`500ms`, `30s`, `2m`).
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Also report connects that succeed.
+    #[arg(long)]
+    pub connects: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Which scenario; `all` plays them one after the other.
+    #[arg(default_value = "restart")]
+    pub scenario: String,
+    /// List the scenarios.
+    #[arg(long)]
+    pub list: bool,
+    /// Also write the events, as JSON lines, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// The recording.
+    pub file: PathBuf,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `doctor`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let port = |text: &str| match text.trim().parse::<u16>() {
+        Ok(0) | Err(_) => Err(format!(
+            "`{}` is not a port; ports are 1 to 65535, ranges look like 8000-8010",
+            text.trim()
+        )),
+        Ok(port) => Ok(port),
+    };
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (port(first)?, port(last)?),
+        None => (port(text)?, port(text)?),
+    };
+    if first > last {
+        return Err(format!(
+            "the range {first}-{last} is empty; write {last}-{first}"
+        ));
+    }
+    Ok(first..=last)
+}
+
+fn parse_state(text: &str) -> Result<State, String> {
+    State::from_name(&text.to_ascii_lowercase().replace('-', "_")).ok_or_else(|| {
+        let names: Vec<&str> = State::ALL.iter().map(|state| state.name()).collect();
+        format!(
+            "`{text}` is not a TCP state; the states are {}",
+            names.join(", ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ports_and_ranges_are_read() {
+        assert_eq!(parse_ports("8080"), Ok(8080..=8080));
+        assert_eq!(parse_ports("8000-8010"), Ok(8000..=8010));
+    }
+
+    #[test]
+    fn what_is_not_a_port_is_refused_with_a_hint() {
+        for wrong in ["0", "65536", "http", "-1", "8010-8000", "80-", ""] {
+            assert!(parse_ports(wrong).is_err(), "{wrong:?} was taken");
+        }
+        assert_eq!(
+            parse_ports("8010-8000").unwrap_err(),
+            "the range 8010-8000 is empty; write 8000-8010"
+        );
+    }
+
+    #[test]
+    fn states_are_read_in_either_spelling() {
+        assert_eq!(parse_state("TIME-WAIT"), Ok(State::TimeWait));
+        assert_eq!(parse_state("fin_wait_2"), Ok(State::FinWait2));
+        assert!(parse_state("waiting").is_err());
+    }
+}

@@ -1,0 +1,131 @@
+//! Where events are written: stdout as text or JSON, and a recording.
+
+use std::io::{self, Write};
+
+use thiserror::Error;
+
+use crate::event::{ClockAnchor, Event};
+use crate::export::{json, text};
+use crate::recording::writer::{RecordError, Writer};
+
+/// Events could not be written.
+#[derive(Debug, Error)]
+pub enum OutputError {
+    /// Whoever read our output has gone: a clean end.
+    #[error("the reader of the output has gone")]
+    BrokenPipe,
+    /// Stdout cannot be written.
+    #[error("cannot write to the standard output: {0}")]
+    Stdout(#[source] io::Error),
+}
+
+/// What stdout gets.
+pub enum Stdout {
+    /// Nothing: the dashboard has the terminal.
+    None,
+    /// A line per event in words.
+    Text(Box<dyn Write>),
+    /// A line per event in JSON.
+    Json(Box<dyn Write>),
+}
+
+/// Where events are written.
+pub struct Outputs {
+    stdout: Stdout,
+    recording: Option<Writer>,
+    recording_error: Option<RecordError>,
+    line: Vec<u8>,
+    text: String,
+}
+
+impl std::fmt::Debug for Outputs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outputs")
+            .field("recording", &self.recording)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outputs {
+    /// Writes to these.
+    #[must_use]
+    pub fn new(stdout: Stdout, recording: Option<Writer>) -> Self {
+        Self {
+            stdout,
+            recording,
+            recording_error: None,
+            line: Vec::new(),
+            text: String::new(),
+        }
+    }
+
+    pub(super) fn write(&mut self, event: &Event, clock: ClockAnchor) -> Result<(), OutputError> {
+        self.line.clear();
+        if self.recording.is_some() || matches!(self.stdout, Stdout::Json(_)) {
+            json::write_line(event, clock, &mut self.line)
+                .map_err(|error| OutputError::Stdout(error.into()))?;
+        }
+        if let Some(recording) = &mut self.recording
+            && let Err(error) = recording.write_line(&self.line)
+        {
+            self.recording_error.get_or_insert(error);
+        }
+        match &mut self.stdout {
+            Stdout::None => Ok(()),
+            Stdout::Json(out) => out.write_all(&self.line).map_err(stdout_error),
+            Stdout::Text(out) => {
+                self.text.clear();
+                text::write_event(event, clock, &mut self.text);
+                out.write_all(self.text.as_bytes()).map_err(stdout_error)
+            }
+        }
+    }
+
+    /// A line of prose between the events; text output only.
+    pub fn remark(&mut self, remark: &str) -> Result<(), OutputError> {
+        match &mut self.stdout {
+            Stdout::Text(out) => writeln!(out, "{remark}")
+                .and_then(|()| out.flush())
+                .map_err(stdout_error),
+            Stdout::None | Stdout::Json(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), OutputError> {
+        match &mut self.stdout {
+            Stdout::None => Ok(()),
+            Stdout::Text(out) | Stdout::Json(out) => out.flush().map_err(stdout_error),
+        }
+    }
+
+    /// Writes the gathered part of the recording.
+    pub fn flush_recording(&mut self) {
+        if let Some(Err(error)) = self.recording.as_mut().map(Writer::flush) {
+            self.recording_error.get_or_insert(error);
+        }
+    }
+
+    pub(super) fn finish(&mut self) -> Result<(), OutputError> {
+        self.flush_recording();
+        self.flush()
+    }
+
+    /// The recording's first error, once.
+    pub fn take_recording_error(&mut self) -> Option<RecordError> {
+        self.recording_error.take()
+    }
+
+    /// Lines that the recording lacks.
+    #[must_use]
+    pub fn unrecorded_lines(&self) -> u64 {
+        self.recording.as_ref().map_or(0, Writer::unwritten_lines)
+    }
+}
+
+fn stdout_error(error: io::Error) -> OutputError {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        OutputError::BrokenPipe
+    } else {
+        OutputError::Stdout(error)
+    }
+}

@@ -12,6 +12,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod demo;
 pub mod diagnosis;
 pub mod engine;

@@ -1,0 +1,138 @@
+//! Facts for tests, made by hand: a clock that only goes forward and
+//! connections between made-up endpoints.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::sync::Arc;
+
+use tcpstate::event::{
+    Body, Call, Endpoint, Family, KnownBy, Mini, Process, Requested, Reuse, Sock, SocketSeen,
+    Source, State, StateChange, Via,
+};
+
+pub const NETNS: u32 = 4_026_531_840;
+pub const MS: u64 = 1_000_000;
+pub const SECOND: u64 = 1_000 * MS;
+
+pub fn sock(cookie: u64) -> Sock {
+    Sock {
+        cookie,
+        netns: NETNS,
+        family: Family::Ipv4,
+    }
+}
+
+pub fn at(text: &str) -> Endpoint {
+    let address: std::net::SocketAddr = text.parse().expect("test addresses are valid");
+    Endpoint {
+        addr: address.ip(),
+        port: address.port(),
+    }
+}
+
+pub fn process(pid: u32, comm: &str) -> Arc<Process> {
+    Arc::new(Process {
+        pid,
+        tid: None,
+        ppid: None,
+        uid: 1000,
+        comm: comm.into(),
+        exe: None,
+        argv: None,
+        cgroup: None,
+        container: None,
+        via: KnownBy::Syscall,
+    })
+}
+
+pub fn raw(state: State) -> u8 {
+    State::ALL
+        .iter()
+        .position(|other| *other == state)
+        .map_or(0, |at| u8::try_from(at + 1).unwrap_or(0))
+}
+
+pub fn change(cookie: u64, local: &str, peer: &str, old: State, new: State) -> StateChange {
+    StateChange {
+        sock: sock(cookie),
+        local: at(local),
+        peer: at(peer),
+        old,
+        new,
+        old_raw: raw(old),
+        new_raw: raw(new),
+        process: None,
+        reuse: Reuse::default(),
+        error: None,
+        listener: None,
+        mini: None,
+    }
+}
+
+pub fn by(mut change: StateChange, process: &Arc<Process>) -> Body {
+    change.process = Some(Arc::clone(process));
+    Body::State(change)
+}
+
+pub fn through(mut change: StateChange, listener: u64) -> Body {
+    change.listener = Some(listener);
+    Body::State(change)
+}
+
+pub fn into_mini(mut change: StateChange, state: State, expires_ms: u64, reuseaddr: bool) -> Body {
+    change.mini = Some(Mini {
+        state,
+        expires_ms: Some(expires_ms),
+        reuse: Reuse {
+            reuseaddr,
+            ..Reuse::default()
+        },
+        source: Source::Kernel,
+    });
+    Body::State(change)
+}
+
+pub fn seen(
+    cookie: u64,
+    local: &str,
+    peer: &str,
+    state: State,
+    expires_ms: Option<u64>,
+) -> SocketSeen {
+    SocketSeen {
+        sock: sock(cookie),
+        local: at(local),
+        peer: at(peer),
+        state,
+        process: None,
+        reuse: None,
+        expires_ms,
+        source: Source::Snapshot,
+    }
+}
+
+pub fn call(
+    cookie: u64,
+    local: Option<&str>,
+    port: u16,
+    errno: Option<(u32, &str)>,
+    process: &Arc<Process>,
+) -> Box<Call> {
+    Box::new(Call {
+        ok: errno.is_none(),
+        errno: errno.map(|(number, _)| number),
+        errno_name: errno.map(|(_, name)| name.into()),
+        requested: Requested {
+            addr: Some(at("0.0.0.0:0").addr),
+            port,
+        },
+        local: local.map(at),
+        peer: None,
+        sock: Some(sock(cookie)),
+        reuse: Reuse::default(),
+        bound_dev_if: None,
+        process: Arc::clone(process),
+        via: Via::Syscall,
+        unprivileged_port_start: Some(1024),
+        seen: None,
+    })
+}

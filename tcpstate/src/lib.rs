@@ -22,3 +22,4 @@ pub mod model;
 pub mod pipeline;
 pub mod printable;
 pub mod recording;
+pub mod snapshot;

@@ -1,0 +1,202 @@
+//! Which processes have a socket's descriptor open: one pass over
+//! `/proc/PID/fd`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+
+use crate::event::{KnownBy, Process};
+
+/// Longest command line that is kept, in bytes.
+const MAX_ARGV: usize = 4096;
+
+/// For each of these socket inodes the processes that have it open, by pid.
+///
+/// Processes that may not be looked into are left out.
+#[must_use]
+pub fn holders(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Vec<Arc<Process>>> {
+    let mut found: BTreeMap<u64, Vec<Arc<Process>>> = BTreeMap::new();
+    if inodes.is_empty() {
+        return found;
+    }
+    for pid in pids() {
+        let mut held = BTreeSet::new();
+        for entry in fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if let Ok(target) = fs::read_link(entry.path())
+                && let Some(inode) = socket_inode(target.as_os_str().as_bytes())
+                && inodes.contains(&inode)
+            {
+                held.insert(inode);
+            }
+        }
+        if held.is_empty() {
+            continue;
+        }
+        if let Some(process) = process(pid).map(Arc::new) {
+            for inode in held {
+                found.entry(inode).or_default().push(Arc::clone(&process));
+            }
+        }
+    }
+    found
+}
+
+/// For every open socket inode the process with the lowest pid that has it
+/// open: whose sockets those are that were there before us.
+#[must_use]
+pub fn first_holders() -> BTreeMap<u64, Arc<Process>> {
+    let mut found = BTreeMap::new();
+    for pid in pids() {
+        let mut known = None;
+        for entry in fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let Ok(target) = fs::read_link(entry.path()) else {
+                continue;
+            };
+            let Some(inode) = socket_inode(target.as_os_str().as_bytes()) else {
+                continue;
+            };
+            if found.contains_key(&inode) {
+                continue;
+            }
+            let Some(process) = known.get_or_insert_with(|| process(pid).map(Arc::new)) else {
+                break;
+            };
+            found.insert(inode, Arc::clone(process));
+        }
+    }
+    found
+}
+
+/// What `/proc` knows about a process; `None`: it is gone.
+#[must_use]
+pub fn process(pid: u32) -> Option<Process> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
+    // The effective one, as for a failing call.
+    let uid = field("Uid:")?.split_whitespace().nth(1)?.parse().ok()?;
+    let ppid = field("PPid:")
+        .and_then(|text| text.parse().ok())
+        .filter(|ppid| *ppid != 0);
+    let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup"))
+        .ok()
+        .and_then(|text| {
+            text.lines()
+                .find_map(|line| line.strip_prefix("0::").map(Arc::from))
+        });
+    Some(Process {
+        pid,
+        tid: None,
+        ppid,
+        uid,
+        comm: String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into(),
+        exe: exe(pid),
+        argv: argv(pid),
+        container: cgroup.as_deref().and_then(container),
+        cgroup,
+        via: KnownBy::Proc,
+    })
+}
+
+/// Path of a process's executable.
+#[must_use]
+pub fn exe(pid: u32) -> Option<Arc<str>> {
+    Some(
+        fs::read_link(format!("/proc/{pid}/exe"))
+            .ok()?
+            .to_string_lossy()
+            .into(),
+    )
+}
+
+fn argv(pid: u32) -> Option<Arc<[String]>> {
+    let mut bytes = fs::read(format!("/proc/{pid}/cmdline"))
+        .ok()
+        .filter(|bytes| !bytes.is_empty())?;
+    bytes.truncate(MAX_ARGV);
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
+    Some(
+        bytes
+            .split(|byte| *byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect(),
+    )
+}
+
+/// The container's id in a cgroup path: 64 hexadecimal digits, as Docker,
+/// containerd, CRI-O and Podman name their groups.
+#[must_use]
+pub fn container(cgroup: &str) -> Option<Arc<str>> {
+    cgroup
+        .rsplit(|character: char| !character.is_ascii_hexdigit())
+        .find(|word| word.len() == 64)
+        .map(Arc::from)
+}
+
+fn pids() -> Vec<u32> {
+    let mut pids: Vec<u32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// `socket:[123]` -> 123.
+fn socket_inode(target: &[u8]) -> Option<u64> {
+    let digits = target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn ones_own_socket_is_found_with_oneself_as_holder() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let link = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+        let inode = socket_inode(link.as_os_str().as_bytes()).unwrap();
+
+        let found = holders(&BTreeSet::from([inode]));
+
+        let own = &found[&inode][0];
+        assert_eq!((own.pid, own.via), (std::process::id(), KnownBy::Proc));
+        assert!(own.argv.is_some() && own.exe.is_some());
+        assert_eq!(first_holders()[&inode].pid, std::process::id());
+    }
+
+    #[test]
+    fn a_container_is_known_by_its_cgroup() {
+        let id = "0123456789abcdef".repeat(4);
+
+        assert_eq!(
+            container(&format!("/system.slice/docker-{id}.scope")).as_deref(),
+            Some(id.as_str())
+        );
+        assert_eq!(
+            container(&format!("/kubepods/burstable/pod1/{id}")).as_deref(),
+            Some(id.as_str())
+        );
+        assert_eq!(container("/user.slice/user-1000.slice"), None);
+    }
+}

@@ -1,0 +1,375 @@
+//! `NETLINK_SOCK_DIAG`: the kernel's own list of TCP sockets, and the look-up
+//! of one. Needs no privilege, and does not know `SO_REUSEADDR`.
+//!
+//! The messages are laid out here because the crate for them drops the one
+//! field that this program needs most, a TIME_WAIT's remaining time.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
+
+use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
+};
+use thiserror::Error;
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
+
+use crate::event::{Endpoint, Family, State};
+
+/// The kernel could not be asked.
+#[derive(Debug, Error)]
+#[error("cannot ask the kernel for its TCP sockets (sock_diag): {0}")]
+pub struct DiagError(#[from] io::Error);
+
+/// A socket as `sock_diag` knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiagSocket {
+    /// Socket cookie; a dump gives one to every socket that had none.
+    pub cookie: u64,
+    /// Address family.
+    pub family: Family,
+    /// Local address.
+    pub local: Endpoint,
+    /// Peer address.
+    pub peer: Endpoint,
+    /// State; for a mini-socket its substate.
+    pub state: State,
+    /// Milliseconds until the mini-socket's timer ends; `None`: a full socket.
+    pub expires_ms: Option<u64>,
+    /// Owner of the descriptor; 0 for orphans.
+    pub uid: u32,
+    /// Inode of the descriptor; 0 for orphans.
+    pub inode: u64,
+}
+
+/// A connection to the kernel's `sock_diag`, bound to the namespace in which
+/// it was opened.
+#[derive(Debug)]
+pub struct SockDiag {
+    socket: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP: u16 = 0x300;
+const IPPROTO_TCP: u8 = 6;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// `idiag_timer` of a mini-socket.
+const TIMER_TIME_WAIT: u8 = 3;
+/// All states, and bit 13: bound sockets without a connection (Linux 6.8).
+const ALL_STATES: u32 = 0x3fff;
+/// The kernel fills up to 32 KiB per read.
+const BUFFER: usize = 64 * 1024;
+
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct MessageHeader {
+    len: u32,
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    port: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct SocketId {
+    source_port: [u8; 2],
+    destination_port: [u8; 2],
+    source: [u8; 16],
+    destination: [u8; 16],
+    interface: u32,
+    cookie: [u32; 2],
+}
+
+#[repr(C)]
+#[derive(IntoBytes, Immutable, KnownLayout)]
+struct Request {
+    header: MessageHeader,
+    family: u8,
+    protocol: u8,
+    extensions: u8,
+    padding: u8,
+    states: u32,
+    id: SocketId,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
+struct Response {
+    family: u8,
+    state: u8,
+    timer: u8,
+    retransmits: u8,
+    id: SocketId,
+    expires_ms: u32,
+    receive_queue: u32,
+    send_queue: u32,
+    uid: u32,
+    inode: u32,
+}
+
+impl SockDiag {
+    /// Opens a connection in the calling thread's namespace.
+    pub fn open() -> Result<Self, DiagError> {
+        let socket = socket_with(
+            AddressFamily::NETLINK,
+            SocketType::DGRAM,
+            SocketFlags::CLOEXEC,
+            Some(SOCK_DIAG),
+        )
+        .map_err(io::Error::from)?;
+        // The kernel answers within the sending call; this guards against waiting for ever.
+        rustix::net::sockopt::set_socket_timeout(
+            &socket,
+            rustix::net::sockopt::Timeout::Recv,
+            Some(std::time::Duration::from_secs(5)),
+        )
+        .map_err(io::Error::from)?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+            buffer: vec![0; BUFFER],
+        })
+    }
+
+    /// All TCP sockets of the namespace.
+    pub fn dump(&mut self) -> Result<Vec<DiagSocket>, DiagError> {
+        let mut sockets = Vec::new();
+        for family in [AF_INET, AF_INET6] {
+            let id = SocketId::new_zeroed();
+            self.send(family, NLM_F_DUMP, id)?;
+            while self.receive(&mut sockets)? {}
+        }
+        Ok(sockets)
+    }
+
+    /// The socket with these addresses and, unless it is 0, this cookie.
+    pub fn lookup(
+        &mut self,
+        family: Family,
+        local: Endpoint,
+        peer: Endpoint,
+        cookie: u64,
+    ) -> Result<Option<DiagSocket>, DiagError> {
+        let id = SocketId {
+            source_port: local.port.to_be_bytes(),
+            destination_port: peer.port.to_be_bytes(),
+            source: address_bytes(local.addr),
+            destination: address_bytes(peer.addr),
+            interface: 0,
+            cookie: if cookie == 0 {
+                [u32::MAX; 2]
+            } else {
+                [low(cookie), low(cookie >> 32)]
+            },
+        };
+        let family = match family {
+            Family::Ipv4 => AF_INET,
+            Family::Ipv6 => AF_INET6,
+        };
+        self.send(family, 0, id)?;
+        let mut found = Vec::new();
+        match self.receive(&mut found) {
+            Ok(_) => {}
+            Err(DiagError(error))
+                if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE)) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        // Where no connection fits, the kernel answers with the listener.
+        Ok(found
+            .pop()
+            .filter(|socket| socket.peer == peer && socket.local == local))
+    }
+
+    fn send(&mut self, family: u8, flags: u16, id: SocketId) -> Result<(), DiagError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let request = Request {
+            header: MessageHeader {
+                len: u32::try_from(size_of::<Request>()).unwrap_or(u32::MAX),
+                kind: SOCK_DIAG_BY_FAMILY,
+                flags: NLM_F_REQUEST | flags,
+                sequence: self.sequence,
+                port: 0,
+            },
+            family,
+            protocol: IPPROTO_TCP,
+            extensions: 0,
+            padding: 0,
+            states: ALL_STATES,
+            id,
+        };
+        sendto(
+            &self.socket,
+            request.as_bytes(),
+            SendFlags::empty(),
+            &SocketAddrNetlink::new(0, 0),
+        )
+        .map_err(io::Error::from)?;
+        Ok(())
+    }
+
+    /// Reads one datagram. `true`: more follow.
+    fn receive(&mut self, sockets: &mut Vec<DiagSocket>) -> Result<bool, DiagError> {
+        let (length, _) = recv(&self.socket, self.buffer.as_mut_slice(), RecvFlags::empty())
+            .map_err(io::Error::from)?;
+        let mut rest = self.buffer.get(..length).unwrap_or_default();
+        let mut is_dump = false;
+        while let Ok((header, _)) = MessageHeader::read_from_prefix(rest) {
+            let message_length = header.len as usize;
+            let Some(body) = rest.get(size_of::<MessageHeader>()..message_length) else {
+                break;
+            };
+            if header.sequence == self.sequence {
+                match header.kind {
+                    NLMSG_DONE => return Ok(false),
+                    NLMSG_ERROR => {
+                        let (errno, _) = i32::read_from_prefix(body)
+                            .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+                        return Err(io::Error::from_raw_os_error(errno.saturating_neg()).into());
+                    }
+                    SOCK_DIAG_BY_FAMILY => {
+                        is_dump |= header.flags & NLM_F_MULTI != 0;
+                        if let Ok((response, _)) = Response::read_from_prefix(body) {
+                            sockets.extend(socket_of(&response));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            rest = rest
+                .get(message_length.next_multiple_of(4)..)
+                .unwrap_or_default();
+        }
+        Ok(is_dump)
+    }
+}
+
+const NLM_F_MULTI: u16 = 2;
+
+fn socket_of(response: &Response) -> Option<DiagSocket> {
+    let family = match response.family {
+        AF_INET => Family::Ipv4,
+        AF_INET6 => Family::Ipv6,
+        _ => return None,
+    };
+    let endpoint = |addr, port: [u8; 2]| Endpoint {
+        addr: address(family, addr),
+        port: u16::from_be_bytes(port),
+    };
+    let is_mini = response.timer == TIMER_TIME_WAIT;
+    let state = match State::from_raw(response.state)? {
+        // What has a port and no connection is reported as closed.
+        State::Closed => State::Bound,
+        state => state,
+    };
+    Some(DiagSocket {
+        cookie: u64::from(response.id.cookie[0]) | u64::from(response.id.cookie[1]) << 32,
+        family,
+        local: endpoint(response.id.source, response.id.source_port),
+        peer: endpoint(response.id.destination, response.id.destination_port),
+        state,
+        expires_ms: is_mini.then_some(u64::from(response.expires_ms)),
+        uid: response.uid,
+        inode: u64::from(response.inode),
+    })
+}
+
+fn low(value: u64) -> u32 {
+    u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+fn address_bytes(addr: IpAddr) -> [u8; 16] {
+    match addr {
+        IpAddr::V4(addr) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&addr.octets());
+            bytes
+        }
+        IpAddr::V6(addr) => addr.octets(),
+    }
+}
+
+fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
+    match family {
+        Family::Ipv4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+        Family::Ipv6 => Ipv6Addr::from(bytes).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn endpoint(address: std::net::SocketAddr) -> Endpoint {
+        Endpoint {
+            addr: address.ip(),
+            port: address.port(),
+        }
+    }
+
+    #[test]
+    fn a_connection_is_in_the_dump_and_is_found_by_its_addresses_and_cookie() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (local, peer) = (
+            endpoint(client.local_addr().unwrap()),
+            endpoint(client.peer_addr().unwrap()),
+        );
+        let mut diag = SockDiag::open().unwrap();
+
+        let dumped = diag
+            .dump()
+            .unwrap()
+            .into_iter()
+            .find(|socket| socket.local == local)
+            .unwrap();
+        let found = diag
+            .lookup(Family::Ipv4, local, peer, dumped.cookie)
+            .unwrap()
+            .unwrap();
+
+        assert_eq!(
+            (dumped.state, dumped.peer, dumped.expires_ms),
+            (State::Established, peer, None)
+        );
+        assert_eq!(found.cookie, dumped.cookie);
+        assert_eq!(
+            diag.lookup(Family::Ipv4, local, peer, dumped.cookie + 1)
+                .unwrap(),
+            None
+        );
+        assert_eq!(
+            diag.lookup(Family::Ipv4, Endpoint { port: 1, ..local }, peer, 0)
+                .unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn a_listener_on_ipv6_is_in_the_dump() {
+        let Ok(listener) = TcpListener::bind("[::1]:0") else {
+            return;
+        };
+        let local = endpoint(listener.local_addr().unwrap());
+
+        let dumped = SockDiag::open().unwrap().dump().unwrap();
+
+        assert!(
+            dumped
+                .iter()
+                .any(|socket| socket.local == local && socket.state == State::Listen)
+        );
+    }
+}

@@ -1,0 +1,367 @@
+//! The rule by which Linux refuses a `bind` or `listen` with EADDRINUSE, as a
+//! pure function over two sockets of the same port.
+//!
+//! It is the slow path of `inet_csk_get_port`: [`inet_bind_conflict`] and
+//! [`inet_rcv_saddr_equal`]. The fast path in front of it can only let a call
+//! through, so a call that failed always went this way. `tests/bind_matrix.rs`
+//! holds it against 752 measured outcomes on each of ten kernels, 5.10 to 7.2.
+//!
+//! What differs between kernels, and what is answered then:
+//! - SO_REUSEPORT compares users. Up to 6.16 a socket without a descriptor
+//!   counts as root's, from 6.17 on its `sk_uid` is kept. Where the two
+//!   disagree the verdict is [`Verdict::Unknown`].
+//! - Up to 6.5, `bind` lets a reusing socket pass when the holder *cleared*
+//!   SO_REUSEADDR after its own `bind`; `listen` then refuses. Both are one
+//!   conflict here.
+//! - 6.1.192 does not see `::ffff:0.0.0.0` in the way of `::ffff:127.0.0.1`;
+//!   its neighbours do, and so does this rule.
+//! - A BPF program that selects among SO_REUSEPORT sockets, attached before
+//!   `bind`, switches sharing off. It is not looked at.
+//!
+//! [`inet_bind_conflict`]: https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/inet_connection_sock.c
+//! [`inet_rcv_saddr_equal`]: https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/inet_connection_sock.c
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::event::{Family, Overlap, Reuse, SeenHolder, State, YesNo};
+
+/// The socket that asks for a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binder {
+    /// Address family of the socket.
+    pub family: Family,
+    /// Address asked for.
+    pub addr: IpAddr,
+    /// Its options.
+    pub reuse: Reuse,
+    /// User that it belongs to.
+    pub uid: Option<u32>,
+    /// Interface index of `SO_BINDTODEVICE`.
+    pub device: Option<u32>,
+}
+
+/// A socket that is in the port's bind bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundSocket {
+    /// Address family of the socket.
+    pub family: Family,
+    /// Local address.
+    pub addr: IpAddr,
+    /// Its options now, not those that it was bound with; absent: not readable.
+    pub reuse: Option<Reuse>,
+    /// `sk_uid`.
+    pub uid: Option<u32>,
+    /// Interface index of `SO_BINDTODEVICE`.
+    pub device: Option<u32>,
+    /// State.
+    pub state: State,
+    /// A kernel mini-socket (TIME_WAIT, or FIN_WAIT_2 of an orphan).
+    pub is_mini: bool,
+    /// Whether a file descriptor leads to it.
+    pub has_descriptor: bool,
+}
+
+impl From<&SeenHolder> for BoundSocket {
+    fn from(seen: &SeenHolder) -> Self {
+        Self {
+            family: seen.sock.family,
+            addr: seen.local.addr,
+            reuse: Some(seen.reuse),
+            uid: seen.uid,
+            device: seen.bound_dev_if.filter(|&index| index != 0),
+            state: seen.state,
+            is_mini: seen.is_mini,
+            has_descriptor: seen.inode.is_some(),
+        }
+    }
+}
+
+/// Whether one socket stands in the way of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The kernel refuses because of it.
+    Conflict,
+    /// It is no obstacle.
+    Free,
+    /// It depends on something that was not read.
+    Unknown,
+}
+
+/// What each of `holders` means for `new`. `listen` repeats the check of
+/// `bind` against the state of the holders at that moment, so this answers
+/// both.
+#[must_use]
+pub fn would_bind(new: &Binder, holders: &[BoundSocket]) -> Vec<Verdict> {
+    holders.iter().map(|holder| verdict(new, holder)).collect()
+}
+
+/// Whether `bind`, and then `listen`, would succeed among `holders`, which are
+/// all there are only if `is_complete`.
+#[must_use]
+pub fn outlook(new: &Binder, holders: &[BoundSocket], is_complete: bool) -> YesNo {
+    let is_refused_by_family = match new.family {
+        // `bind` answers EINVAL: a socket for IPv6 only has no IPv4 address.
+        Family::Ipv6 => new.reuse.v6only && Compared::of_binder(new).kind == Kind::Mapped,
+        Family::Ipv4 => false,
+    };
+    let verdicts = would_bind(new, holders);
+    if is_refused_by_family || verdicts.contains(&Verdict::Conflict) {
+        YesNo::No
+    } else if !is_complete || verdicts.contains(&Verdict::Unknown) {
+        YesNo::Unknown
+    } else {
+        YesNo::Yes
+    }
+}
+
+/// What one holder means for `new`.
+#[must_use]
+pub fn verdict(new: &Binder, holder: &BoundSocket) -> Verdict {
+    if let Some(reuse) = holder.reuse {
+        return verdict_with(new, holder, reuse);
+    }
+    let mut possible = all_options().map(|reuse| verdict_with(new, holder, reuse));
+    let first = possible.next().unwrap_or(Verdict::Unknown);
+    if possible.all(|verdict| verdict == first) {
+        first
+    } else {
+        Verdict::Unknown
+    }
+}
+
+/// How the two addresses meet. Only meaningful where they do.
+#[must_use]
+pub fn overlap(new: &Binder, holder: &BoundSocket) -> Overlap {
+    let a = Compared::of_binder(new);
+    let b = Compared::of_holder(holder, holder.reuse.unwrap_or_default());
+    match (a.is_ipv4(), b.is_ipv4()) {
+        (true, true) if a.v4 == b.v4 => Overlap::Exact,
+        (false, false) if a.v6 == b.v6 => Overlap::Exact,
+        (true, false) | (false, true) if new.family != holder.family => Overlap::DualStack,
+        _ => Overlap::Wildcard,
+    }
+}
+
+fn verdict_with(new: &Binder, holder: &BoundSocket, reuse: Reuse) -> Verdict {
+    let devices_differ = matches!((new.device, holder.device), (Some(a), Some(b)) if a != b);
+    if devices_differ
+        || !addresses_meet(
+            &Compared::of_binder(new),
+            &Compared::of_holder(holder, reuse),
+        )
+    {
+        return Verdict::Free;
+    }
+    if new.reuse.reuseaddr && reuse.reuseaddr && holder.state != State::Listen {
+        return Verdict::Free;
+    }
+    if new.reuse.reuseport && reuse.reuseport {
+        // Mini-sockets keep no user, and the kernel does not ask for one.
+        if holder.is_mini || holder.state == State::TimeWait {
+            return Verdict::Free;
+        }
+        return match is_same_user(new, holder) {
+            Some(true) => Verdict::Free,
+            Some(false) => Verdict::Conflict,
+            None => Verdict::Unknown,
+        };
+    }
+    Verdict::Conflict
+}
+
+fn is_same_user(new: &Binder, holder: &BoundSocket) -> Option<bool> {
+    let (new, uid) = (new.uid?, holder.uid?);
+    if new == uid {
+        return Some(true);
+    }
+    // Up to 6.16 a socket without a descriptor is taken for root's.
+    if !holder.has_descriptor && new == 0 {
+        return None;
+    }
+    Some(false)
+}
+
+fn all_options() -> impl Iterator<Item = Reuse> {
+    (0_u8..8).map(|bits| Reuse {
+        reuseaddr: bits & 1 != 0,
+        reuseport: bits & 2 != 0,
+        v6only: bits & 4 != 0,
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Any,
+    Mapped,
+    Unicast,
+}
+
+/// A local address as the kernel compares it: with an IPv4 side
+/// (`skc_rcv_saddr`) and an IPv6 side (`skc_v6_rcv_saddr`).
+struct Compared {
+    family: Family,
+    kind: Kind,
+    v4: Ipv4Addr,
+    v6: Ipv6Addr,
+    v6only: bool,
+}
+
+/// `LOOPBACK4_IPV6`, the IPv4 side of an IPv6 socket with an address of its own.
+const IPV4_SIDE_OF_IPV6: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
+
+impl Compared {
+    fn of_binder(new: &Binder) -> Self {
+        let mut compared = Self::new(new.family, new.addr, new.reuse.v6only);
+        // `__inet6_bind` forces IPV6_V6ONLY for such an address.
+        if compared.family == Family::Ipv6 && compared.kind == Kind::Unicast {
+            compared.v6only = true;
+        }
+        compared
+    }
+
+    fn of_holder(holder: &BoundSocket, reuse: Reuse) -> Self {
+        Self::new(holder.family, holder.addr, reuse.v6only)
+    }
+
+    fn new(family: Family, addr: IpAddr, v6only: bool) -> Self {
+        let v6 = match addr {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        let (kind, v4) = match v6.to_ipv4_mapped() {
+            Some(v4) => (Kind::Mapped, v4),
+            None if v6.is_unspecified() => (Kind::Any, Ipv4Addr::UNSPECIFIED),
+            None => (Kind::Unicast, IPV4_SIDE_OF_IPV6),
+        };
+        Self {
+            family,
+            kind,
+            v4,
+            v6,
+            v6only: v6only && family == Family::Ipv6,
+        }
+    }
+
+    /// Whether it stands for IPv4 traffic only.
+    fn is_ipv4(&self) -> bool {
+        self.family == Family::Ipv4 || self.kind == Kind::Mapped
+    }
+}
+
+/// `inet_rcv_saddr_equal(sk, sk2, match_wildcard: true)`.
+fn addresses_meet(new: &Compared, holder: &Compared) -> bool {
+    if new.family == Family::Ipv4 {
+        return ipv4_sides_meet(new, holder);
+    }
+    let holder_kind = match holder.family {
+        Family::Ipv6 => holder.kind,
+        Family::Ipv4 => Kind::Mapped,
+    };
+    match (new.kind, holder_kind) {
+        (Kind::Mapped, Kind::Mapped) => ipv4_sides_meet(new, holder),
+        (Kind::Any, Kind::Any) => true,
+        (kind, Kind::Any) if !(holder.v6only && kind == Kind::Mapped) => true,
+        (Kind::Any, kind) if !(new.v6only && kind == Kind::Mapped) => true,
+        _ => holder.family == Family::Ipv6 && new.v6 == holder.v6,
+    }
+}
+
+fn ipv4_sides_meet(new: &Compared, holder: &Compared) -> bool {
+    !holder.v6only && (new.v4 == holder.v4 || new.v4.is_unspecified() || holder.v4.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(addr: &str) -> BoundSocket {
+        let addr: IpAddr = addr.parse().expect("literal");
+        BoundSocket {
+            family: family_of(addr),
+            addr,
+            reuse: Some(Reuse::default()),
+            uid: Some(0),
+            device: None,
+            state: State::Listen,
+            is_mini: false,
+            has_descriptor: true,
+        }
+    }
+
+    fn binder(addr: &str) -> Binder {
+        let addr: IpAddr = addr.parse().expect("literal");
+        Binder {
+            family: family_of(addr),
+            addr,
+            reuse: Reuse::default(),
+            uid: Some(0),
+            device: None,
+        }
+    }
+
+    fn family_of(addr: IpAddr) -> Family {
+        if addr.is_ipv4() {
+            Family::Ipv4
+        } else {
+            Family::Ipv6
+        }
+    }
+
+    #[test]
+    fn sockets_on_two_devices_do_not_meet_but_no_device_meets_each() {
+        let mut new = binder("0.0.0.0");
+        let mut holder = listener("0.0.0.0");
+        holder.device = Some(1);
+
+        assert_eq!(verdict(&new, &holder), Verdict::Conflict);
+        new.device = Some(2);
+        assert_eq!(verdict(&new, &holder), Verdict::Free);
+        new.device = Some(1);
+        assert_eq!(verdict(&new, &holder), Verdict::Conflict);
+    }
+
+    #[test]
+    fn unread_options_are_judged_only_where_they_do_not_matter() {
+        let mut new = binder("0.0.0.0");
+        let mut holder = listener("0.0.0.0");
+        holder.reuse = None;
+
+        assert_eq!(verdict(&new, &holder), Verdict::Conflict);
+        holder.state = State::TimeWait;
+        new.reuse.reuseaddr = true;
+        assert_eq!(verdict(&new, &holder), Verdict::Unknown);
+        holder.addr = "127.0.0.1".parse().expect("literal");
+        new.addr = "127.0.0.2".parse().expect("literal");
+        assert_eq!(verdict(&new, &holder), Verdict::Free);
+    }
+
+    #[test]
+    fn an_incomplete_list_never_says_yes() {
+        let new = binder("127.0.0.1");
+
+        assert_eq!(outlook(&new, &[], true), YesNo::Yes);
+        assert_eq!(outlook(&new, &[], false), YesNo::Unknown);
+        assert_eq!(outlook(&new, &[listener("::")], false), YesNo::No);
+    }
+
+    #[test]
+    fn overlap_names_how_the_addresses_meet() {
+        for (new, holder, expected) in [
+            ("127.0.0.1", "127.0.0.1", Overlap::Exact),
+            ("127.0.0.1", "::ffff:127.0.0.1", Overlap::Exact),
+            ("0.0.0.0", "127.0.0.1", Overlap::Wildcard),
+            ("127.0.0.1", "::", Overlap::DualStack),
+            ("::", "0.0.0.0", Overlap::DualStack),
+            ("::", "::ffff:127.0.0.1", Overlap::Wildcard),
+            ("::", "::1", Overlap::Wildcard),
+            ("::", "::", Overlap::Exact),
+            ("0.0.0.0", "::1", Overlap::DualStack),
+        ] {
+            assert_eq!(
+                overlap(&binder(new), &listener(holder)),
+                expected,
+                "{new} {holder}"
+            );
+        }
+    }
+}

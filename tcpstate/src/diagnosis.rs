@@ -1,2 +1,162 @@
-//! Why a call failed.
+//! Why a call failed: from the failed call, the sockets that were on its port
+//! and what the history knows about them, to a cause, a sentence and fixes.
+//!
+//! ```text
+//! Failure ─ facts ─ conflict   which of the seen sockets the kernel refuses for
+//!             └──── causes/    one rule per file; the one that applies explains
+//! ```
+//!
+//! Pure: no IO, no clock. The same failure always gives the same diagnosis.
+
+mod causes;
 pub mod conflict;
+mod facts;
+mod fixes;
+mod language;
+mod roles;
+mod text;
+mod would_work;
+
+#[cfg(test)]
+mod test_support;
+
+use std::sync::Arc;
+
+use crate::event::{Call, Certainty, Diagnosis, Process, Sysctls};
+
+use facts::Facts;
+
+/// Which call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallKind {
+    /// `bind`.
+    Bind,
+    /// `listen`.
+    Listen,
+    /// `connect`.
+    Connect,
+}
+
+/// How a socket came to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Accepted from a listening socket.
+    Accepted,
+    /// Connected by a process of this host.
+    Outgoing,
+    /// It listens, or did.
+    Listener,
+    /// Not known.
+    #[default]
+    Unknown,
+}
+
+/// What the history knows about one seen holder.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KnownHolder {
+    /// Who made it: called `listen`, `connect` or `accept`.
+    pub owner: Option<Arc<Process>>,
+    /// Who closed it, where it is closing or in TIME_WAIT.
+    pub left_by: Option<Arc<Process>>,
+    /// How it came to be.
+    pub origin: Origin,
+    /// The seen holder's options are placeholders, because they could not be read.
+    pub has_unread_options: bool,
+    /// Positions of the events that tell this.
+    pub evidence: Vec<u64>,
+}
+
+/// The last socket that listened on the port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastListener {
+    /// Whose it was.
+    pub process: Option<Arc<Process>>,
+    /// Milliseconds between its end and the failed call.
+    pub closed_ms_ago: u64,
+    /// Position of the event that shows its end.
+    pub seq: u64,
+}
+
+/// Settings of the failed call's network namespace; absent: not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `net.ipv4.ip_local_port_range`, first and last port.
+    pub local_port_range: Option<[u16; 2]>,
+    /// `net.ipv4.ip_local_reserved_ports`, as the kernel writes it.
+    pub local_reserved_ports: Option<String>,
+    /// `net.ipv4.ip_unprivileged_port_start`, where the call did not bring it.
+    pub unprivileged_port_start: Option<u32>,
+    /// `net.ipv4.ip_nonlocal_bind`.
+    pub ip_nonlocal_bind: Option<bool>,
+    /// Inode number of the namespace that the reader's commands run in.
+    pub own_netns: Option<u32>,
+}
+
+impl From<&Sysctls> for Environment {
+    fn from(sysctls: &Sysctls) -> Self {
+        Self {
+            local_port_range: sysctls.ip_local_port_range,
+            local_reserved_ports: sysctls.ip_local_reserved_ports.clone(),
+            unprivileged_port_start: sysctls
+                .ip_unprivileged_port_start
+                .and_then(|start| start.try_into().ok()),
+            ip_nonlocal_bind: sysctls.ip_nonlocal_bind.map(|value| value != 0),
+            own_netns: None,
+        }
+    }
+}
+
+/// A failed call and all that is known about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// Position of the call.
+    pub seq: u64,
+    /// Which call.
+    pub kind: CallKind,
+    /// The call, with the holders that were seen.
+    pub call: &'a Call,
+    /// What is known about each of `call.seen.holders`, in the same order; may
+    /// be shorter.
+    pub known: &'a [KnownHolder],
+    /// Settings of its namespace.
+    pub environment: &'a Environment,
+    /// Whether the process had CAP_NET_BIND_SERVICE.
+    pub has_net_bind_service: Option<bool>,
+    /// Who listened on the port last.
+    pub last_listener: Option<&'a PastListener>,
+    /// What could not be seen, such as `12 events were lost`.
+    pub missing: &'a [String],
+}
+
+/// Says why `failure` happened, what would have prevented it and what to do.
+#[must_use]
+pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
+    let facts = Facts::new(failure);
+    let finding = causes::judge(&facts);
+
+    let certainty = if finding.cause == crate::event::Cause::Unknown {
+        Certainty::Unknown
+    } else if finding.doubts.is_empty() {
+        Certainty::Proven
+    } else {
+        Certainty::Likely
+    };
+    let mut missing = finding.doubts;
+    for text in failure.missing {
+        if !missing.contains(text) {
+            missing.push(text.clone());
+        }
+    }
+
+    Diagnosis {
+        of: failure.seq,
+        cause: finding.cause,
+        summary: finding.summary,
+        holders: facts.blockers.iter().map(roles::Blocker::holder).collect(),
+        clears_ms: facts.clears_ms(),
+        would_work: would_work::evaluate(&facts),
+        fixes: finding.fixes,
+        certainty,
+        missing,
+    }
+}

@@ -1,0 +1,83 @@
+//! `address_not_local`: EADDRNOTAVAIL from `bind`.
+
+use std::net::IpAddr;
+
+use crate::event::{Applies, Cause};
+
+use super::super::facts::{Errno, Facts};
+use super::super::fixes::{self, fix};
+use super::super::{CallKind, text};
+use super::{Answer, Explanation, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    cause: Cause::AddressNotLocal,
+    applies,
+    explain,
+};
+
+fn applies(facts: &Facts<'_>) -> Answer {
+    (facts.failure.kind == CallKind::Bind && facts.errno == Errno::AddrNotAvail).into()
+}
+
+fn explain(facts: &Facts<'_>) -> Explanation {
+    let addr = facts.call().requested.addr;
+    let is_ipv6 = matches!(addr, Some(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none());
+    let name = addr.map_or("the requested address".to_owned(), |addr| addr.to_string());
+    let version = if is_ipv6 { "ipv6" } else { "ipv4" };
+    let tentative = if is_ipv6 {
+        ", or is still being checked for duplicates (tentative)"
+    } else {
+        ""
+    };
+    let mut doubts = facts.doubts.clone();
+    if addr.is_none() {
+        doubts.push("the requested address could not be read".to_owned());
+    }
+    let mut fixes = vec![
+        fix(
+            "check_address",
+            Applies::Now,
+            format!("Correct the address, or add it to an interface; it may come up later than the server, or be known in another container only ({name})"),
+        )
+        .command(fixes::in_netns(facts, "ip -brief address".to_owned())),
+        fix(
+            "bind_wildcard",
+            Applies::Now,
+            format!(
+                "Or bind every address ({}) and let a firewall choose",
+                if is_ipv6 { "::" } else { "0.0.0.0" }
+            ),
+        ),
+    ];
+    if facts.failure.environment.ip_nonlocal_bind != Some(true) || is_ipv6 {
+        fixes.push(
+            fix(
+                "nonlocal_bind",
+                Applies::Now,
+                "Or allow binding addresses that are not there (yet)",
+            )
+            .command(fixes::in_netns(
+                facts,
+                format!("sysctl -w net.{version}.ip_nonlocal_bind=1"),
+            ))
+            .why("for addresses that move between machines; the IP_FREEBIND socket option does it for one socket"),
+        );
+    }
+    if facts.call().process.cgroup.is_some() {
+        fixes.push(fix(
+            "wait_online",
+            Applies::NextTime,
+            "Start the service after the network is up: After=network-online.target and Wants=network-online.target",
+        ));
+    }
+
+    Explanation {
+        summary: text::capitalized(&format!(
+            "{name} is on no interface of this network namespace{tentative}, so {} could not bind it; \
+             the port plays no part in this.",
+            text::process(&facts.call().process),
+        )),
+        fixes,
+        doubts,
+    }
+}

@@ -1,0 +1,55 @@
+//! `close_wait_leak`: the peers of connections have closed, and the process
+//! that has them open does not.
+
+use crate::event::{Applies, Cause};
+
+use super::super::facts::Facts;
+use super::super::fixes::{self, fix};
+use super::super::roles::{self, Role};
+use super::super::text;
+use super::{Answer, Explanation, Rule, reuseaddr_clause};
+
+pub(super) const RULE: Rule = Rule {
+    cause: Cause::CloseWaitLeak,
+    applies,
+    explain,
+};
+
+fn applies(facts: &Facts<'_>) -> Answer {
+    facts.leads(Role::CloseWait).into()
+}
+
+fn explain(facts: &Facts<'_>) -> Explanation {
+    let leaders = facts.leaders();
+    let who = roles::names(&leaders).unwrap_or_else(|| "the process that has them open".to_owned());
+    let (peers, they_stay) = if leaders.len() == 1 {
+        ("its peer has", "it stays")
+    } else {
+        ("their peers have", "they stay")
+    };
+
+    let mut fixes = vec![
+        fixes::stop_holder(facts, &leaders),
+        fixes::set_reuseaddr(facts),
+        fix(
+            "close_connections",
+            Applies::NextTime,
+            format!("Make {who} close a connection once reading from it returns 0 bytes"),
+        )
+        .why("CLOSE_WAIT has no timer: it waits for the program, not for the network"),
+        fixes::destroy(facts, fixes::DESTROY_LIVE),
+    ];
+    fixes.sort_by_key(|fix| fix.applies != Applies::Now);
+
+    Explanation {
+        summary: format!(
+            "Port {} is still held by {} in CLOSE_WAIT: {peers} closed, but {who} has not, and \
+             until then {they_stay}{}.",
+            facts.port,
+            text::count(leaders.len(), "connection"),
+            reuseaddr_clause(facts),
+        ),
+        fixes,
+        doubts: facts.all_doubts(),
+    }
+}

@@ -1,0 +1,74 @@
+//! `denied_by_policy`: EPERM or EACCES that no port rule explains.
+
+use crate::event::{Applies, Cause};
+
+use super::super::facts::{Errno, Facts};
+use super::super::fixes::fix;
+use super::super::{CallKind, text};
+use super::privileged_port::{doubt_start, is_port_rule};
+use super::{Answer, Explanation, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    cause: Cause::DeniedByPolicy,
+    applies,
+    explain,
+};
+
+fn applies(facts: &Facts<'_>) -> Answer {
+    (matches!(facts.errno, Errno::Perm | Errno::Acces) && !is_port_rule(facts)).into()
+}
+
+fn explain(facts: &Facts<'_>) -> Explanation {
+    let is_connect = facts.failure.kind == CallKind::Connect;
+    let mut doubts = facts.doubts.clone();
+    if facts.errno == Errno::Acces && facts.failure.kind == CallKind::Bind && facts.port != 0 {
+        doubt_start(facts, &mut doubts);
+    }
+    let (errno, firewall) = match facts.errno {
+        Errno::Perm if is_connect => ("EPERM", ", or a firewall rule for outgoing packets"),
+        Errno::Perm => ("EPERM", ""),
+        _ => ("EACCES", ""),
+    };
+    let what = match (facts.failure.kind, facts.port) {
+        (CallKind::Connect, _) => "this connect".to_owned(),
+        (_, 0) => format!("this {}", facts.verb()),
+        (_, port) => format!("this {} on port {port}", facts.verb()),
+    };
+
+    let mut fixes = vec![
+        fix(
+            "check_audit_log",
+            Applies::Now,
+            "Look for the denial in the audit log and allow it in the policy",
+        )
+        .command("ausearch -m avc,apparmor -ts recent")
+        .why("SELinux and AppArmor log what they refuse; Landlock from Linux 6.15 on"),
+        fix(
+            "check_cgroup_programs",
+            Applies::Now,
+            "Look for BPF programs on the cgroup of the process",
+        )
+        .command("bpftool cgroup tree")
+        .why("systemd's SocketBindDeny=, IPAddressDeny= and container managers put them there; they leave no log"),
+    ];
+    if is_connect {
+        fixes.push(
+            fix(
+                "check_firewall",
+                Applies::Now,
+                "Look for a rule that rejects outgoing packets",
+            )
+            .command("nft list ruleset"),
+        );
+    }
+
+    Explanation {
+        summary: format!(
+            "A policy refused {} {what} ({errno}): no rule about ports asks for that, so it was a \
+             security module (SELinux, AppArmor, Landlock) or a BPF program on its cgroup{firewall}.",
+            text::process(&facts.call().process),
+        ),
+        fixes,
+        doubts,
+    }
+}

@@ -1,0 +1,117 @@
+//! `dual_stack`: an IPv6 socket without IPV6_V6ONLY and an IPv4 one want the
+//! same port.
+
+use crate::event::{Applies, Cause, Family, Overlap, YesNo};
+
+use super::super::facts::Facts;
+use super::super::fixes::{self, fix};
+use super::super::language::{Language, SocketOption};
+use super::super::roles::{Blocker, Role};
+use super::super::{roles, would_work};
+use super::listeners::{self, Listener};
+use super::{Answer, Explanation, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    cause: Cause::DualStack,
+    applies,
+    explain,
+};
+
+fn applies(facts: &Facts<'_>) -> Answer {
+    (listeners::leading(facts) == Some(Listener::DualStack) || only_bound_ones_are_dual(facts))
+        .into()
+}
+
+/// Whether all sockets in the way are merely bound, and to the other family.
+pub(super) fn only_bound_ones_are_dual(facts: &Facts<'_>) -> bool {
+    facts.leads(Role::Bound)
+        && facts
+            .leaders()
+            .iter()
+            .all(|blocker| blocker.overlap == Overlap::DualStack)
+}
+
+fn explain(facts: &Facts<'_>) -> Explanation {
+    let blockers: Vec<&Blocker<'_>> = if facts.leads(Role::Bound) {
+        facts.leaders()
+    } else {
+        listeners::of_kind(facts, Listener::DualStack)
+    };
+    let call = facts.call();
+    let who =
+        roles::names(&blockers).unwrap_or_else(|| "a process that could not be seen".to_owned());
+    let has = if facts.leads(Role::Bound) {
+        "is bound"
+    } else {
+        "listens"
+    };
+    let place = listeners::place(&blockers);
+    let port = facts.port;
+    let is_ipv6 = facts
+        .binder
+        .is_some_and(|binder| binder.family == Family::Ipv6);
+    let language = Language::of(&call.process);
+
+    let (summary, set_v6only) = if is_ipv6 {
+        let applies = match would_work::evaluate(facts).v6only {
+            YesNo::Yes => Applies::Now,
+            YesNo::No | YesNo::Unknown => Applies::NextTime,
+        };
+        let works = if applies == Applies::Now {
+            "; with IPV6_V6ONLY, the bind would have worked"
+        } else {
+            ""
+        };
+        (
+            format!(
+                "The new IPv6 socket would take port {port} for IPv4 too, because it does not set \
+                 IPV6_V6ONLY, and there {who} {has} {place}{works}."
+            ),
+            fix(
+                "set_v6only",
+                applies,
+                "Set IPV6_V6ONLY on the new socket before bind, so that it takes IPv6 only",
+            )
+            .command(language.line(SocketOption::V6Only)),
+        )
+    } else {
+        (
+            format!(
+                "Port {port} is taken for IPv4 too: {who} {has} {place} without IPV6_V6ONLY, and \
+                 such an IPv6 socket takes IPv4 as well."
+            ),
+            fix(
+                "set_v6only",
+                Applies::NextTime,
+                "Set IPV6_V6ONLY on the IPv6 socket before its bind",
+            )
+            .command(language.line(SocketOption::V6Only))
+            .why("the socket that holds the port has to set it, not the new one"),
+        )
+    };
+
+    Explanation {
+        summary,
+        fixes: vec![
+            set_v6only,
+            fix(
+                "one_socket",
+                Applies::NextTime,
+                "Or open only the IPv6 socket on [::] without IPV6_V6ONLY: it serves IPv4 as well",
+            ),
+            fixes::stop_holder(facts, &blockers),
+            fix(
+                "bindv6only",
+                Applies::NextTime,
+                "Or make IPV6_V6ONLY the default of this namespace",
+            )
+            .command(fixes::in_netns(
+                facts,
+                "sysctl -w net.ipv6.bindv6only=1".to_owned(),
+            ))
+            .why("it changes every program that opens IPv6 sockets from then on"),
+            fixes::set_reuseaddr(facts),
+        ],
+        doubts: facts.all_doubts(),
+    }
+}

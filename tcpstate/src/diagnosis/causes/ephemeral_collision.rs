@@ -1,0 +1,128 @@
+//! `ephemeral_collision`: an outgoing connection took the port as its local one.
+
+use crate::event::{Applies, Cause, Fix};
+
+use super::super::facts::Facts;
+use super::super::fixes::{self, fix};
+use super::super::roles::{self, Blocker, Role};
+use super::super::text;
+use super::{Answer, Explanation, Rule, reuseaddr_clause};
+
+pub(super) const RULE: Rule = Rule {
+    cause: Cause::EphemeralCollision,
+    applies,
+    explain,
+};
+
+fn applies(facts: &Facts<'_>) -> Answer {
+    facts.lead().is_some_and(is_outgoing_connection).into()
+}
+
+fn is_outgoing_connection(blocker: &Blocker<'_>) -> bool {
+    match blocker.role {
+        Role::Outgoing => true,
+        Role::TimeWait | Role::Closing => blocker.is_outgoing,
+        Role::Leftover | Role::CloseWait | Role::Bound | Role::Listener => false,
+    }
+}
+
+fn explain(facts: &Facts<'_>) -> Explanation {
+    let leaders = facts.leaders();
+    let Some(lead) = facts.lead() else {
+        return Explanation {
+            summary: String::new(),
+            fixes: Vec::new(),
+            doubts: Vec::new(),
+        };
+    };
+    let of = roles::names(&leaders).map_or(String::new(), |names| format!(" of {names}"));
+    let state = text::state(lead.seen.state);
+    let held = match leaders.len() {
+        1 => format!("an outgoing connection{of} to {} ({state})", lead.seen.peer),
+        n => format!(
+            "{n} outgoing connections{of}, one of them to {} ({state})",
+            lead.seen.peer
+        ),
+    };
+    let is_fixed = leaders.iter().all(|b| b.seen.is_port_locked == Some(true));
+    let range = facts.failure.environment.local_port_range;
+    let chosen = match range {
+        _ if is_fixed => "which was bound to this port before connect".to_owned(),
+        Some([first, last]) => format!("for which connect chose this port from {first} to {last}"),
+        None => "for which connect chose this port".to_owned(),
+    };
+    let until = match (lead.role, facts.clears_ms()) {
+        (Role::TimeWait, Some(ms)) => format!("it is free {}", text::in_seconds(ms)),
+        (Role::TimeWait, None) => "TIME_WAIT lasts up to 60 s".to_owned(),
+        (Role::Closing, _) => "it is still closing".to_owned(),
+        _ => "it is free once that connection has ended".to_owned(),
+    };
+
+    let mut fixes = Vec::new();
+    if !is_fixed {
+        fixes.push(reserve_port(facts));
+        fixes.push(
+            fix(
+                "port_outside_range",
+                Applies::Now,
+                "Or give the server a port outside of the range that connect chooses from",
+            )
+            .command(fixes::in_netns(
+                facts,
+                "sysctl net.ipv4.ip_local_port_range".to_owned(),
+            )),
+        );
+    }
+    fixes.push(fixes::set_reuseaddr(facts));
+    if lead.role == Role::Outgoing {
+        fixes.push(fixes::stop_holder(facts, &leaders));
+        fixes.push(fixes::destroy(facts, fixes::DESTROY_LIVE));
+    } else {
+        fixes.push(fixes::wait(facts));
+        fixes.push(fixes::destroy(facts, fixes::DESTROY_TIME_WAIT));
+        fixes.extend(fixes::time_wait_myths());
+    }
+
+    Explanation {
+        summary: format!(
+            "Port {} is in use as the local port of {held}, {chosen}; {until}{}.",
+            facts.port,
+            reuseaddr_clause(facts),
+        ),
+        fixes,
+        doubts: facts.all_doubts(),
+    }
+}
+
+/// Keeps `connect` from choosing the port; the list that is there must stay.
+fn reserve_port(facts: &Facts<'_>) -> Fix {
+    let reserved = facts.failure.environment.local_reserved_ports.as_deref();
+    // It is the kernel's text, but it may have come through a recording.
+    let is_list = |list: &&str| {
+        list.bytes()
+            .all(|b| b.is_ascii_digit() || b == b',' || b == b'-')
+    };
+    let before = reserved.map(str::trim).filter(is_list);
+    let list = match before {
+        Some(before) if !before.is_empty() => format!("{before},{}", facts.port),
+        _ => facts.port.to_string(),
+    };
+    let why = if before.is_some() {
+        "connect leaves reserved ports alone, bind may still use them; it does not end the connection that has the port now"
+    } else {
+        "connect leaves reserved ports alone, bind may still use them; the list replaces the one that is set, so look at it first"
+    };
+    fix(
+        "reserve_port",
+        Applies::NextTime,
+        format!(
+            "Reserve port {}, so that connect never chooses it",
+            facts.port
+        ),
+    )
+    .command(fixes::in_netns(
+        facts,
+        format!("sysctl -w net.ipv4.ip_local_reserved_ports={list}"),
+    ))
+    .why(why)
+}

@@ -1,0 +1,94 @@
+//! `ephemeral_exhausted`: no free local port was left to choose.
+
+use crate::event::{Applies, Cause, Endpoint};
+
+use super::super::facts::{Errno, Facts};
+use super::super::fixes::{self, fix};
+use super::super::{CallKind, text};
+use super::{Answer, Explanation, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    cause: Cause::EphemeralExhausted,
+    applies,
+    explain,
+};
+
+fn applies(facts: &Facts<'_>) -> Answer {
+    match facts.failure.kind {
+        CallKind::Bind | CallKind::Listen => facts.errno == Errno::AddrInUse && facts.port == 0,
+        CallKind::Connect => facts.errno == Errno::AddrNotAvail && facts.port == 0,
+    }
+    .into()
+}
+
+fn explain(facts: &Facts<'_>) -> Explanation {
+    let call = facts.call();
+    let is_connect = facts.failure.kind == CallKind::Connect;
+    let who = text::process(&call.process);
+    let range = match facts.failure.environment.local_port_range {
+        Some([first, last]) => format!("the range {first} to {last}"),
+        None => "the ephemeral range".to_owned(),
+    };
+    let mut doubts = facts.doubts.clone();
+    doubts.push("the ports of the range were not counted: concluded from the error".to_owned());
+
+    let summary = if is_connect {
+        let to = call.requested.addr.map_or(String::new(), |addr| {
+            let port = call.requested.port;
+            format!(" to {}", Endpoint { addr, port })
+        });
+        if call.requested.addr.is_some_and(|addr| addr.is_ipv6()) {
+            doubts.push(
+                "for IPv6 the same error may mean that no source address was found".to_owned(),
+            );
+        }
+        format!(
+            "No free local port was left for the connection of {who}{to}: every port of {range} \
+             is either used towards that peer already or taken by a bound socket."
+        )
+    } else {
+        let on = match call.requested.addr.filter(|addr| !addr.is_unspecified()) {
+            Some(addr) => format!(" on {addr}"),
+            None => String::new(),
+        };
+        format!("No free port was left for {who}{on}: every port of {range} is in use.")
+    };
+
+    let widen = fix(
+        "widen_range",
+        Applies::Now,
+        "Widen the range that free ports are chosen from",
+    )
+    .command(fixes::in_netns(
+        facts,
+        "sysctl -w net.ipv4.ip_local_port_range='10240 65535'".to_owned(),
+    ))
+    .why("reserve the ports of servers within it (net.ipv4.ip_local_reserved_ports)");
+    let find = fix("find_user", Applies::Now, "Find out who uses them up")
+        .command(fixes::in_netns(facts, "ss -tan".to_owned()))
+        .why(
+            "one leaking client is the usual reason; reuse connections instead of opening new ones",
+        );
+    let other_address = fix(
+        "more_addresses",
+        Applies::Now,
+        "Use another local address: each has the whole range of its own",
+    );
+    let reuse = if is_connect {
+        fix(
+            "tcp_tw_reuse",
+            Applies::Now,
+            "Let connect take over ports in TIME_WAIT",
+        )
+        .command(fixes::in_netns(facts, "sysctl -w net.ipv4.tcp_tw_reuse=1".to_owned()))
+        .why("where TIME_WAIT uses them up: it works between hosts with TCP timestamps, one second after closing")
+    } else {
+        fixes::reuseaddr_does_not_help("the search for a free port leaves reused ones out")
+    };
+
+    Explanation {
+        summary,
+        fixes: vec![find, widen, other_address, reuse],
+        doubts,
+    }
+}

@@ -1,0 +1,90 @@
+//! `four_tuple_in_use`: `connect` from a fixed local port, while a connection
+//! between the same two addresses and ports is there.
+
+use crate::event::{Applies, Cause, Endpoint};
+
+use super::super::facts::{Errno, Facts};
+use super::super::fixes::{self, fix};
+use super::super::roles::{self, Blocker, Role};
+use super::super::{CallKind, text};
+use super::{Answer, Explanation, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    cause: Cause::FourTupleInUse,
+    applies,
+    explain,
+};
+
+fn applies(facts: &Facts<'_>) -> Answer {
+    (facts.failure.kind == CallKind::Connect
+        && matches!(facts.errno, Errno::AddrNotAvail | Errno::AddrInUse)
+        && facts.port != 0)
+        .into()
+}
+
+fn explain(facts: &Facts<'_>) -> Explanation {
+    let call = facts.call();
+    let from = call
+        .local
+        .map_or(String::new(), |local| format!(" from {local}"));
+    let to = call.requested.addr.map_or(String::new(), |addr| {
+        let port = call.requested.port;
+        format!(" to {}", Endpoint { addr, port })
+    });
+    let mut doubts = facts.doubts.clone();
+    let blockers: Vec<&Blocker<'_>> = facts.blockers.iter().collect();
+    let same = match blockers.as_slice() {
+        [] => {
+            doubts.push(
+                "the connection between the same addresses was not seen: concluded from the \
+                 error and the fixed local port"
+                    .to_owned(),
+            );
+            "is still there".to_owned()
+        }
+        [first, ..] => {
+            let of = roles::names(&blockers).map_or(String::new(), |names| format!(" of {names}"));
+            let until = match facts.clears_ms() {
+                Some(ms) => format!(" and goes away {}", text::in_seconds(ms)),
+                None => String::new(),
+            };
+            format!("is in {}{of}{until}", text::state(first.seen.state))
+        }
+    };
+
+    let mut fixes =
+        vec![fix(
+        "free_local_port",
+        Applies::Now,
+        "Do not bind the client's socket to a fixed port: connect then chooses a free one",
+    )
+    .why("a fixed local port allows one connection to each peer at a time, TIME_WAIT included")];
+    let is_time_wait = blockers
+        .iter()
+        .any(|blocker| blocker.role == Role::TimeWait);
+    if is_time_wait {
+        fixes.push(fixes::wait(facts));
+    }
+    if !blockers.is_empty() {
+        let cost = if is_time_wait {
+            fixes::DESTROY_TIME_WAIT
+        } else {
+            fixes::DESTROY_LIVE
+        };
+        fixes.push(fixes::destroy(facts, cost));
+    }
+    fixes.push(
+        fix("tcp_tw_reuse", Applies::No, "Set net.ipv4.tcp_tw_reuse").why(
+            "it is for ports that connect chooses; from a fixed port TIME_WAIT is taken over whenever TCP timestamps allow it",
+        ),
+    );
+
+    Explanation {
+        summary: format!(
+            "The connection{from}{to} could not be opened, because one between the same addresses \
+             and ports {same}."
+        ),
+        fixes,
+        doubts,
+    }
+}

@@ -1,0 +1,83 @@
+//! `holder_gone`: what held the port was gone when we looked, and the history
+//! names it.
+
+use crate::event::{Applies, Cause};
+
+use super::super::PastListener;
+use super::super::facts::Facts;
+use super::super::fixes::fix;
+use super::super::text;
+use super::{Answer, Explanation, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    cause: Cause::HolderGone,
+    applies,
+    explain,
+};
+
+/// A listener that ended longer ago left nothing that could still hold the
+/// port: FIN_WAIT_2 and TIME_WAIT, 60 s each.
+const MAX_AGE_MS: u64 = 120_000;
+
+fn applies(facts: &Facts<'_>) -> Answer {
+    if !facts.is_port_in_use() || !facts.blockers.is_empty() {
+        return Answer::No;
+    }
+    match facts.seen() {
+        None => Answer::CannotJudge(
+            "the sockets on the port could not be read when the call failed".to_owned(),
+        ),
+        Some(seen) if !seen.is_complete => Answer::CannotJudge(format!(
+            "only {} of the sockets on the port could be looked at, and none of them stood in the way",
+            seen.visited
+        )),
+        Some(_) if last_listener(facts).is_none() => Answer::CannotJudge(
+            "no socket on the port stood in the way any more when it was looked at, and none \
+             was known to have listened on it shortly before"
+                .to_owned(),
+        ),
+        Some(_) => Answer::Yes,
+    }
+}
+
+fn last_listener<'a>(facts: &Facts<'a>) -> Option<&'a PastListener> {
+    facts
+        .failure
+        .last_listener
+        .filter(|listener| listener.closed_ms_ago <= MAX_AGE_MS)
+}
+
+fn explain(facts: &Facts<'_>) -> Explanation {
+    let listener = last_listener(facts);
+    let who = listener
+        .and_then(|listener| listener.process.as_deref())
+        .map_or("a process that was not seen".to_owned(), text::process);
+    let ago = match listener.map_or(0, |listener| listener.closed_ms_ago) {
+        ms if ms < 1000 => format!("{ms} ms"),
+        ms => format!("{} s", ms / 1000),
+    };
+    Explanation {
+        summary: format!(
+            "What held port {} was gone when it was looked at; the last to listen on it was {who}, \
+             which stopped {ago} before.",
+            facts.port
+        ),
+        fixes: vec![
+            fix(
+                "try_again",
+                Applies::Now,
+                "Try again: nothing that was seen holds the port now",
+            )
+            .command(format!("tcpstate explain {}", facts.port)),
+            fix(
+                "stop_before_start",
+                Applies::NextTime,
+                "Start the new server only after the old one has ended",
+            ),
+        ],
+        doubts: vec![
+            "what held the port was not seen itself: named from who listened on it before"
+                .to_owned(),
+        ],
+    }
+}

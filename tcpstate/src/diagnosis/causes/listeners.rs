@@ -1,0 +1,64 @@
+//! What the four causes about a live listener share.
+
+use crate::event::Overlap;
+
+use super::super::CallKind;
+use super::super::facts::Facts;
+use super::super::roles::{Blocker, Role};
+
+/// What is special about a listener in the way; the first that is present
+/// names the cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Listener {
+    Active,
+    Inherited,
+    ReuseportMismatch,
+    DualStack,
+}
+
+/// The cause, where a listener stands in the way.
+pub(super) fn leading(facts: &Facts<'_>) -> Option<Listener> {
+    if !facts.leads(Role::Listener) {
+        return None;
+    }
+    facts
+        .leaders()
+        .iter()
+        .map(|blocker| classify(facts, blocker))
+        .min()
+}
+
+/// The listeners that are why.
+pub(super) fn of_kind<'f, 'a>(facts: &'f Facts<'a>, kind: Listener) -> Vec<&'f Blocker<'a>> {
+    let mut blockers = facts.leaders();
+    blockers.retain(|blocker| classify(facts, blocker) == kind);
+    blockers
+}
+
+/// `on 0.0.0.0:8080`, with a count where there are more.
+pub(super) fn place(blockers: &[&Blocker<'_>]) -> String {
+    let Some(first) = blockers.first() else {
+        return String::new();
+    };
+    match blockers.len() - 1 {
+        0 => format!("on {}", first.seen.local),
+        1 => format!("on {} and one more socket", first.seen.local),
+        more => format!("on {} and {more} more sockets", first.seen.local),
+    }
+}
+
+fn classify(facts: &Facts<'_>, blocker: &Blocker<'_>) -> Listener {
+    let new = facts.call().reuse;
+    let is_dual = blocker.overlap == Overlap::DualStack;
+    if blocker.departed_owner().is_some() {
+        Listener::Inherited
+    } else if facts.failure.kind == CallKind::Listen || blocker.has_unread_options() {
+        Listener::Active
+    } else if blocker.seen.reuse.reuseport && (new.reuseport || !is_dual) {
+        Listener::ReuseportMismatch
+    } else if is_dual {
+        Listener::DualStack
+    } else {
+        Listener::Active
+    }
+}

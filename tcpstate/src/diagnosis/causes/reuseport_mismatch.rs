@@ -1,0 +1,91 @@
+//! `reuseport_mismatch`: the listener shares its port with SO_REUSEPORT, and
+//! the new socket does not ask for that or belongs to another user.
+
+use crate::event::{Applies, Cause, YesNo};
+
+use super::super::facts::Facts;
+use super::super::fixes::{self, fix};
+use super::super::language::{Language, SocketOption};
+use super::super::{roles, would_work};
+use super::listeners::{self, Listener};
+use super::{Answer, Explanation, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    cause: Cause::ReuseportMismatch,
+    applies,
+    explain,
+};
+
+fn applies(facts: &Facts<'_>) -> Answer {
+    (listeners::leading(facts) == Some(Listener::ReuseportMismatch)).into()
+}
+
+fn explain(facts: &Facts<'_>) -> Explanation {
+    let call = facts.call();
+    let listeners = listeners::of_kind(facts, Listener::ReuseportMismatch);
+    let who =
+        roles::names(&listeners).unwrap_or_else(|| "a process that could not be seen".to_owned());
+    let other_user = listeners
+        .iter()
+        .filter_map(|listener| listener.seen.uid)
+        .find(|&uid| uid != call.process.uid);
+    let would_help = would_work::evaluate(facts).reuseport;
+
+    let mut summary = format!(
+        "Port {} is shared with SO_REUSEPORT by {who}, which listens {}, but the new socket ",
+        facts.port,
+        listeners::place(&listeners),
+    );
+    let mut fixes = Vec::new();
+    if !call.reuse.reuseport {
+        summary.push_str("does not set SO_REUSEPORT");
+        if would_help == YesNo::Yes {
+            summary.push_str("; with it, the bind would have worked");
+        }
+        let applies = match would_help {
+            YesNo::Yes => Applies::Now,
+            YesNo::No | YesNo::Unknown => Applies::NextTime,
+        };
+        let set = fix(
+            "set_reuseport",
+            applies,
+            "Set SO_REUSEPORT on the new socket before bind, if the two are meant to share",
+        );
+        let line = Language::of(&call.process).line(SocketOption::ReusePort);
+        fixes.push(
+            set.command(line)
+                .why("the kernel then spreads new connections over all of them"),
+        );
+    }
+    if let Some(uid) = other_user {
+        let joint = if call.reuse.reuseport {
+            ""
+        } else {
+            ", and it "
+        };
+        summary.push_str(&format!(
+            "{joint}belongs to user {} and not to user {uid} as the listener does",
+            call.process.uid
+        ));
+        fixes.push(
+            fix(
+                "same_user",
+                Applies::Now,
+                format!(
+                    "Run both as the same user, if the two are meant to share (now {} and {uid})",
+                    call.process.uid
+                ),
+            )
+            .why("only sockets of one user may share a port through SO_REUSEPORT"),
+        );
+    }
+    summary.push('.');
+    fixes.push(fixes::stop_holder(facts, &listeners));
+    fixes.push(fixes::set_reuseaddr(facts));
+
+    Explanation {
+        summary,
+        fixes,
+        doubts: facts.all_doubts(),
+    }
+}

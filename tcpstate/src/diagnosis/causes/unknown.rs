@@ -1,0 +1,74 @@
+//! `unknown`: none of the other causes could be shown.
+
+use crate::event::Applies;
+
+use super::super::facts::{Errno, Facts};
+use super::super::fixes::fix;
+use super::super::{CallKind, text};
+use super::Explanation;
+
+pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
+    let call = facts.call();
+    let who = text::process(&call.process);
+    let error = match (call.errno_name.as_deref(), call.errno) {
+        (Some(name), _) => text::safe(name),
+        (None, Some(number)) => format!("error {number}"),
+        (None, None) => "an error that was not read".to_owned(),
+    };
+    let on = match (facts.failure.kind, facts.port) {
+        (CallKind::Connect, _) => match call.requested.addr {
+            Some(addr) => format!(
+                " to {}",
+                std::net::SocketAddr::new(addr, call.requested.port)
+            ),
+            None => String::new(),
+        },
+        (_, 0) => String::new(),
+        (_, port) => format!(" on port {port}"),
+    };
+    let verb = facts.verb();
+    let mut missing = facts.doubts.clone();
+    missing.extend(unjudged);
+
+    let (why, fix) = match facts.errno {
+        Errno::AddrInUse => {
+            missing.push("the kernel gives the same error when it runs out of memory".to_owned());
+            let look = fix(
+                "look_now",
+                Applies::NextTime,
+                "Look who has the port now, as root to see everything",
+            )
+            .command(format!("tcpstate explain {}", facts.port));
+            ("what stood in its way could not be shown", look)
+        }
+        Errno::Inval if facts.failure.kind == CallKind::Listen => (
+            "a socket that is connected, or no stream socket, cannot listen",
+            fix("new_socket", Applies::Now, "Open a new socket to listen on"),
+        ),
+        Errno::Inval => (
+            "the address or the state of the socket does not fit",
+            fix(
+                "check_address",
+                Applies::NextTime,
+                "Check the address that was given",
+            ),
+        ),
+        _ => (
+            "this is not about who has the port",
+            fix(
+                "read_error",
+                Applies::NextTime,
+                "Read what the error means for this call",
+            )
+            .command(format!("man 2 {verb}")),
+        ),
+    };
+    if missing.is_empty() {
+        missing.push(format!("no rule explains {error} from {verb}"));
+    }
+    Explanation {
+        summary: format!("The {verb} of {who}{on} failed with {error}: {why}."),
+        fixes: vec![fix],
+        doubts: missing,
+    }
+}

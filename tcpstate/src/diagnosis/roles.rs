@@ -1,0 +1,216 @@
+//! What each socket that stands in the way is: a listener, a connection that
+//! somebody keeps, one that goes by itself.
+
+use crate::event::{Holder, Overlap, Process, SeenHolder, State};
+
+use super::{KnownHolder, Origin, text};
+
+/// A FIN that reaches an orphan's FIN_WAIT_2 starts a TIME_WAIT of full length
+/// (`TCP_TIMEWAIT_LEN`).
+pub(super) const TIME_WAIT_MS: u64 = 60_000;
+
+/// What a blocker is, in the order of how long it lasts if nobody acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Role {
+    /// On its way out, not in TIME_WAIT yet.
+    Closing,
+    /// In TIME_WAIT.
+    TimeWait,
+    /// An outgoing connection that is open.
+    Outgoing,
+    /// An accepted connection that is open.
+    Leftover,
+    /// The peer has closed, our side does not.
+    CloseWait,
+    /// Has the port, neither listens nor is connected.
+    Bound,
+    /// Listens.
+    Listener,
+}
+
+/// A socket that stands in the way.
+#[derive(Clone, Debug)]
+pub(super) struct Blocker<'a> {
+    pub(super) seen: &'a SeenHolder,
+    pub(super) known: Option<&'a KnownHolder>,
+    pub(super) overlap: Overlap,
+    pub(super) role: Role,
+    /// Made by `connect` rather than accepted.
+    pub(super) is_outgoing: bool,
+    /// Why `role` and `is_outgoing` had to be assumed.
+    pub(super) doubt: Option<String>,
+}
+
+/// What helps to tell an accepted connection from an outgoing one.
+#[derive(Clone, Copy)]
+pub(super) struct Hints {
+    pub(super) local_port_range: Option<[u16; 2]>,
+    pub(super) has_listener_history: bool,
+}
+
+impl<'a> Blocker<'a> {
+    pub(super) fn new(
+        seen: &'a SeenHolder,
+        known: Option<&'a KnownHolder>,
+        overlap: Overlap,
+        hints: Hints,
+    ) -> Self {
+        let (is_outgoing, doubt) = direction(seen, known, hints);
+        let role = match seen.state {
+            State::Listen => Role::Listener,
+            State::Bound | State::Closed => Role::Bound,
+            State::TimeWait => Role::TimeWait,
+            State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => Role::Closing,
+            State::SynSent => Role::Outgoing,
+            // Shown to be outgoing, not guessed: then its port is the matter.
+            State::CloseWait if is_outgoing && doubt.is_none() => Role::Outgoing,
+            State::CloseWait => Role::CloseWait,
+            State::Established | State::SynReceived if is_outgoing => Role::Outgoing,
+            State::Established | State::SynReceived => Role::Leftover,
+        };
+        let doubt = match role {
+            Role::Listener | Role::Bound | Role::CloseWait => None,
+            _ => doubt,
+        };
+        Self {
+            seen,
+            known,
+            overlap,
+            role,
+            is_outgoing,
+            doubt,
+        }
+    }
+
+    /// Whoever has it open now or, for what is closing, left it.
+    pub(super) fn people(&self) -> Vec<&'a Process> {
+        let owner = self.known.and_then(|known| known.owner.as_deref());
+        let left_by = self.known.and_then(|known| known.left_by.as_deref());
+        let is_leaving = matches!(self.role, Role::TimeWait | Role::Closing);
+        if let Some(left_by) = left_by.filter(|_| is_leaving) {
+            return vec![left_by];
+        }
+        match self.seen.processes.as_deref() {
+            Some(processes) if !processes.is_empty() => {
+                processes.iter().map(|process| &**process).collect()
+            }
+            _ => owner.into_iter().collect(),
+        }
+    }
+
+    /// The process that opened it, where it has none of its descriptors any
+    /// more and others do.
+    pub(super) fn departed_owner(&self) -> Option<&'a Process> {
+        let owner = self.known?.owner.as_deref()?;
+        let holders = self.seen.processes.as_deref()?;
+        let is_gone = !holders.is_empty() && holders.iter().all(|holder| holder.pid != owner.pid);
+        is_gone.then_some(owner)
+    }
+
+    /// Milliseconds after which it is gone by itself at the latest; absent:
+    /// never, or it depends on others.
+    pub(super) fn clears_ms(&self) -> Option<u64> {
+        match (self.role, self.seen.is_mini) {
+            (Role::TimeWait, _) => self.seen.expires_ms,
+            (Role::Closing, true) => Some(self.seen.expires_ms?.saturating_add(TIME_WAIT_MS)),
+            _ => None,
+        }
+    }
+
+    /// Whether it was left, or is held, without SO_REUSEADDR.
+    pub(super) fn lacks_reuseaddr(&self) -> bool {
+        !self.seen.reuse.reuseaddr
+    }
+
+    pub(super) fn has_unread_options(&self) -> bool {
+        self.known.is_some_and(|known| known.has_unread_options)
+    }
+
+    /// As it goes into the event.
+    pub(super) fn holder(&self) -> Holder {
+        let seen = self.seen;
+        let is_leaving = matches!(self.role, Role::TimeWait | Role::Closing);
+        let owner = self.known.and_then(|known| known.owner.clone());
+        let process = owner.clone().or_else(|| match seen.processes.as_deref() {
+            Some([only]) => Some(only.clone()),
+            _ => None,
+        });
+        let left_by = self.known.and_then(|known| known.left_by.clone());
+        Holder {
+            sock: seen.sock,
+            local: seen.local,
+            peer: seen.peer,
+            state: seen.state,
+            overlap: self.overlap,
+            reuse: seen.reuse,
+            // A mini-socket belongs to nobody any more.
+            process: process.filter(|_| !seen.is_mini),
+            processes: seen.processes.clone(),
+            left_by: left_by
+                .or(owner.filter(|_| seen.is_mini))
+                .filter(|_| is_leaving),
+            expires_ms: seen.expires_ms,
+            evidence: self
+                .known
+                .map_or_else(Vec::new, |known| known.evidence.clone()),
+        }
+    }
+}
+
+/// `python3[4711]`, or words for those that are not known.
+pub(super) fn names(blockers: &[&Blocker<'_>]) -> Option<String> {
+    let named = text::processes(blockers.iter().flat_map(|blocker| blocker.people()))?;
+    let is_known = |blocker: &&Blocker<'_>| !blocker.people().is_empty();
+    Some(if blockers.iter().all(is_known) {
+        named
+    } else {
+        format!("{named} and others that were not seen")
+    })
+}
+
+/// Whether `connect` made it, and what had to be assumed for that.
+fn direction(
+    seen: &SeenHolder,
+    known: Option<&KnownHolder>,
+    hints: Hints,
+) -> (bool, Option<String>) {
+    match known.map(|known| known.origin) {
+        Some(Origin::Outgoing) => return (true, None),
+        Some(Origin::Accepted | Origin::Listener) => return (false, None),
+        Some(Origin::Unknown) | None => {}
+    }
+    // An accepted socket never has its port locked; only one that was bound
+    // and then connected has.
+    let is_fixed = seen.is_port_locked == Some(true);
+    match seen.is_connect_bound {
+        Some(true) => return (true, None),
+        Some(false) if !is_fixed => return (false, None),
+        _ => {}
+    }
+    if is_fixed || seen.state == State::SynSent {
+        return (true, None);
+    }
+    let is_live = matches!(seen.state, State::Established | State::SynReceived);
+    match hints.local_port_range {
+        Some([first, last]) if !(first..=last).contains(&seen.local.port) => {
+            let doubt = "whether the connection was accepted was not seen: assumed, because its \
+                         port is outside of the range that connect chooses from";
+            (false, is_live.then(|| doubt.to_owned()))
+        }
+        _ if hints.has_listener_history => {
+            let doubt = "whether the connection was accepted was not seen: assumed, because a \
+                         server listened on this port before";
+            (false, is_live.then(|| doubt.to_owned()))
+        }
+        Some(_) => {
+            let doubt = "whether the connection was accepted or outgoing was not seen: its port \
+                         is in the range that connect chooses from";
+            (is_live, Some(doubt.to_owned()))
+        }
+        None => {
+            let doubt = "whether the connection was accepted or outgoing was not seen, nor the \
+                         range that connect chooses ports from";
+            (false, Some(doubt.to_owned()))
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Builders for failed calls, and one scene per cause for the tests that must
+//! hold for all.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::event::{
+    Call, Diagnosis, Endpoint, Family, KnownBy, Process, Requested, Reuse, Seen, SeenHolder,
+    SeenSource, Sock, State, Via,
+};
+
+use super::{CallKind, Environment, Failure, KnownHolder, Origin, PastListener, diagnose};
+
+pub(super) const REUSE: Reuse = Reuse {
+    reuseaddr: true,
+    reuseport: false,
+    v6only: false,
+};
+pub(super) const PLAIN: Reuse = Reuse {
+    reuseaddr: false,
+    reuseport: false,
+    v6only: false,
+};
+
+/// A failed call under construction.
+#[derive(Clone, Debug)]
+pub(super) struct Scene {
+    pub(super) kind: CallKind,
+    pub(super) call: Call,
+    pub(super) known: Vec<KnownHolder>,
+    pub(super) environment: Environment,
+    pub(super) has_net_bind_service: Option<bool>,
+    pub(super) last_listener: Option<PastListener>,
+    pub(super) missing: Vec<String>,
+}
+
+impl Scene {
+    /// `bind` of `server[900]` that fails with EADDRINUSE on an empty port.
+    pub(super) fn bind(addr: &str, port: u16) -> Self {
+        let addr: IpAddr = addr.parse().expect("an address");
+        Self {
+            kind: CallKind::Bind,
+            call: Call {
+                ok: false,
+                errno: Some(98),
+                errno_name: Some("EADDRINUSE".into()),
+                requested: Requested {
+                    addr: Some(addr),
+                    port,
+                },
+                local: None,
+                peer: None,
+                sock: Some(sock(1, addr)),
+                reuse: PLAIN,
+                bound_dev_if: None,
+                process: process(900, "server").into(),
+                via: Via::Syscall,
+                unprivileged_port_start: Some(1024),
+                seen: Some(Seen {
+                    source: SeenSource::BindBucket,
+                    is_complete: true,
+                    visited: 0,
+                    holders: Vec::new(),
+                }),
+            },
+            known: Vec::new(),
+            environment: Environment {
+                local_port_range: Some([32768, 60999]),
+                ..Environment::default()
+            },
+            has_net_bind_service: None,
+            last_listener: None,
+            missing: Vec::new(),
+        }
+    }
+
+    pub(super) fn listen(addr: &str, port: u16) -> Self {
+        let mut scene = Self::bind(addr, port);
+        scene.kind = CallKind::Listen;
+        scene.call.local = Some(endpoint(addr, port));
+        scene
+    }
+
+    /// `connect` that fails with EADDRNOTAVAIL; port 0: not bound before.
+    pub(super) fn connect(local: (&str, u16), peer: (&str, u16)) -> Self {
+        let mut scene = Self::bind(peer.0, peer.1).fails(99, "EADDRNOTAVAIL");
+        scene.kind = CallKind::Connect;
+        scene.call.local = (local.1 != 0).then(|| endpoint(local.0, local.1));
+        scene
+    }
+
+    pub(super) fn fails(mut self, errno: u32, name: &str) -> Self {
+        self.call.errno = Some(errno);
+        self.call.errno_name = Some(name.into());
+        self
+    }
+
+    pub(super) fn reuse(mut self, reuse: Reuse) -> Self {
+        self.call.reuse = reuse;
+        self
+    }
+
+    pub(super) fn seen(&mut self) -> &mut Seen {
+        self.call
+            .seen
+            .as_mut()
+            .expect("no test takes it away first")
+    }
+
+    pub(super) fn with(mut self, holder: SeenHolder, known: KnownHolder) -> Self {
+        let seen = self.seen();
+        seen.visited += 1;
+        seen.holders.push(holder);
+        self.known.push(known);
+        self
+    }
+
+    pub(super) fn incomplete(mut self) -> Self {
+        self.seen().is_complete = false;
+        self
+    }
+
+    pub(super) fn with_failure<T>(&self, use_it: impl FnOnce(&Failure<'_>) -> T) -> T {
+        use_it(&Failure {
+            seq: 7,
+            kind: self.kind,
+            call: &self.call,
+            known: &self.known,
+            environment: &self.environment,
+            has_net_bind_service: self.has_net_bind_service,
+            last_listener: self.last_listener.as_ref(),
+            missing: &self.missing,
+        })
+    }
+
+    pub(super) fn diagnose(&self) -> Diagnosis {
+        self.with_failure(diagnose)
+    }
+}
+
+/// A socket of the port, owned by user 0 with a descriptor.
+pub(super) fn holder(state: State, local: &str, port: u16, reuse: Reuse) -> SeenHolder {
+    let addr: IpAddr = local.parse().expect("an address");
+    let has_peer = !matches!(state, State::Listen | State::Bound | State::Closed);
+    SeenHolder {
+        sock: sock(2, addr),
+        local: endpoint(local, port),
+        peer: if has_peer {
+            endpoint("10.0.0.9", 443)
+        } else {
+            endpoint("0.0.0.0", 0)
+        },
+        state,
+        is_mini: false,
+        reuse,
+        bound_dev_if: None,
+        uid: Some(0),
+        is_connect_bound: None,
+        is_port_locked: None,
+        inode: Some(4242),
+        expires_ms: None,
+        processes: None,
+    }
+}
+
+/// A mini-socket with `expires_ms` left.
+pub(super) fn mini(state: State, port: u16, reuse: Reuse, expires_ms: u64) -> SeenHolder {
+    SeenHolder {
+        is_mini: true,
+        uid: None,
+        inode: None,
+        expires_ms: Some(expires_ms),
+        ..holder(state, "127.0.0.1", port, reuse)
+    }
+}
+
+pub(super) fn held_by(mut holder: SeenHolder, processes: &[(u32, &str)]) -> SeenHolder {
+    let processes = processes
+        .iter()
+        .map(|&(pid, comm)| Arc::new(process(pid, comm)));
+    holder.processes = Some(processes.collect());
+    holder
+}
+
+pub(super) fn owned(pid: u32, comm: &str, origin: Origin) -> KnownHolder {
+    KnownHolder {
+        owner: Some(process(pid, comm).into()),
+        origin,
+        evidence: vec![3],
+        ..KnownHolder::default()
+    }
+}
+
+pub(super) fn left_by(pid: u32, comm: &str, origin: Origin) -> KnownHolder {
+    KnownHolder {
+        left_by: Some(process(pid, comm).into()),
+        origin,
+        evidence: vec![4],
+        ..KnownHolder::default()
+    }
+}
+
+pub(super) fn process(pid: u32, comm: &str) -> Process {
+    Process {
+        pid,
+        tid: None,
+        ppid: None,
+        uid: 0,
+        comm: comm.into(),
+        exe: None,
+        argv: None,
+        cgroup: None,
+        container: None,
+        via: KnownBy::Syscall,
+    }
+}
+
+pub(super) fn endpoint(addr: &str, port: u16) -> Endpoint {
+    Endpoint {
+        addr: addr.parse().expect("an address"),
+        port,
+    }
+}
+
+fn sock(cookie: u64, addr: IpAddr) -> Sock {
+    Sock {
+        cookie,
+        netns: 4_026_531_840,
+        family: if addr.is_ipv4() {
+            Family::Ipv4
+        } else {
+            Family::Ipv6
+        },
+    }
+}
+
+/// Calls, errors, holders, options and knowledge in many combinations, odd
+/// ones included.
+pub(super) fn every_scene() -> Vec<Scene> {
+    let mut scenes = Vec::new();
+    for base in [
+        Scene::bind("0.0.0.0", 8080),
+        Scene::bind("127.0.0.1", 80),
+        Scene::bind("::", 40000),
+        Scene::bind("0.0.0.0", 0),
+        Scene::listen("0.0.0.0", 8080),
+        Scene::connect(("10.0.0.1", 8080), ("10.0.0.9", 443)),
+        Scene::connect(("10.0.0.1", 0), ("10.0.0.9", 443)),
+    ] {
+        for (errno, name) in [
+            (1, "EPERM"),
+            (13, "EACCES"),
+            (22, "EINVAL"),
+            (98, "EADDRINUSE"),
+            (99, "EADDRNOTAVAIL"),
+            (111, "ECONNREFUSED"),
+        ] {
+            scenes.extend(with_every_holder(&base.clone().fails(errno, name)));
+        }
+    }
+    scenes
+}
+
+fn with_every_holder(base: &Scene) -> Vec<Scene> {
+    let port = base.call.requested.port;
+    let mut scenes = vec![base.clone(), base.clone().incomplete()];
+    for odd in [
+        |scene: &mut Scene| scene.call.seen = None,
+        |scene: &mut Scene| scene.call.requested.addr = None,
+        |scene: &mut Scene| (scene.call.errno, scene.call.errno_name) = (None, None),
+        |scene: &mut Scene| scene.call.sock = None,
+        |scene: &mut Scene| {
+            scene.last_listener = Some(PastListener {
+                process: None,
+                closed_ms_ago: 5,
+                seq: 1,
+            });
+        },
+    ] {
+        let mut scene = base.clone();
+        odd(&mut scene);
+        scenes.push(scene);
+    }
+    for state in State::ALL {
+        for (first, second) in [
+            ("127.0.0.1", "::"),
+            ("::1", "0.0.0.0"),
+            ("::ffff:127.0.0.1", "::1"),
+        ] {
+            for reuse in [PLAIN, REUSE] {
+                let origin = if reuse.reuseaddr {
+                    Origin::Accepted
+                } else {
+                    Origin::Outgoing
+                };
+                let scene = base
+                    .clone()
+                    .with(holder(state, first, port, reuse), owned(10, "old", origin));
+                scenes.push(scene.clone());
+                let scene = scene.with(
+                    mini(State::TimeWait, port, PLAIN, 30_000),
+                    KnownHolder::default(),
+                );
+                scenes.push(scene.clone());
+                let mut scene = scene.with(
+                    held_by(holder(State::Listen, second, port, reuse), &[(11, "child")]),
+                    owned(10, "old", Origin::Listener),
+                );
+                scenes.push(scene.clone());
+                scene.known.truncate(1);
+                scene.known[0].has_unread_options = true;
+                scenes.push(scene);
+            }
+        }
+    }
+    scenes
+}

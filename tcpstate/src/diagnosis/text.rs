@@ -1,0 +1,155 @@
+//! Words for people: harmless names, counts, durations, quoted arguments.
+
+use std::fmt::Write as _;
+
+use crate::event::{Process, State};
+
+/// Longest text of a foreign hand that goes into a sentence.
+const MAX_NAME_CHARS: usize = 64;
+/// Processes that a sentence names before it counts.
+const MAX_NAMED: usize = 3;
+
+/// `text` without anything that a terminal or a reader could trip over.
+pub(super) fn safe(text: &str) -> String {
+    let mut safe: String = text
+        .chars()
+        .take(MAX_NAME_CHARS)
+        .map(|c| if is_harmless(c) { c } else { '?' })
+        .collect();
+    if text.chars().nth(MAX_NAME_CHARS).is_some() {
+        safe.push('…');
+    }
+    if safe.trim().is_empty() {
+        safe = "?".to_owned();
+    }
+    safe
+}
+
+/// `nginx[4711]`.
+pub(super) fn process(process: &Process) -> String {
+    format!("{}[{}]", safe(&process.comm), process.pid)
+}
+
+/// `a[1], b[2] and c[3]`; more than three are counted.
+pub(super) fn processes<'a>(all: impl IntoIterator<Item = &'a Process>) -> Option<String> {
+    let mut seen: Vec<&Process> = Vec::new();
+    for candidate in all {
+        if seen.iter().all(|other| other.pid != candidate.pid) {
+            seen.push(candidate);
+        }
+    }
+    let mut names: Vec<String> = seen
+        .iter()
+        .take(MAX_NAMED)
+        .map(|known| process(known))
+        .collect();
+    if seen.len() > MAX_NAMED {
+        names.push(format!("{} more", seen.len() - MAX_NAMED));
+    }
+    join(names)
+}
+
+/// `a, b and c`.
+pub(super) fn join(mut items: Vec<String>) -> Option<String> {
+    let last = items.pop()?;
+    if items.is_empty() {
+        return Some(last);
+    }
+    Some(format!("{} and {last}", items.join(", ")))
+}
+
+/// `1 connection`, `3 connections`.
+pub(super) fn count(n: usize, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{plural}")
+}
+
+/// `in 57 s`; a timer that is overdue is late by up to two seconds.
+pub(super) fn in_seconds(ms: u64) -> String {
+    if ms == 0 {
+        "within about 2 s".to_owned()
+    } else {
+        format!("in {} s", ms.div_ceil(1000))
+    }
+}
+
+/// `TIME_WAIT`.
+pub(super) fn state(state: State) -> String {
+    state.name().to_uppercase()
+}
+
+/// First letter in upper case.
+pub(super) fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(chars).collect()
+    })
+}
+
+/// `text` as one word of a shell; absent where it holds what no terminal
+/// should be given.
+pub(super) fn shell_word(text: &str) -> Option<String> {
+    if text.is_empty() || !text.chars().all(is_harmless) {
+        return None;
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if text.chars().all(is_plain) && !text.starts_with('-') {
+        return Some(text.to_owned());
+    }
+    let mut word = String::from("'");
+    for c in text.chars() {
+        if c == '\'' {
+            word.push_str("'\\''");
+        } else {
+            let _ = word.write_char(c);
+        }
+    }
+    word.push('\'');
+    Some(word)
+}
+
+/// Neither control character, nor one that is invisible or turns the
+/// direction of writing.
+fn is_harmless(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_what_a_terminal_would_obey() {
+        assert_eq!(safe("a\u{1b}[31mb\n"), "a?[31mb?");
+        assert_eq!(safe("\u{202e}txt"), "?txt");
+        assert_eq!(safe(""), "?");
+        assert_eq!(safe(&"x".repeat(80)).chars().count(), 65);
+    }
+
+    #[test]
+    fn shell_words_are_quoted_or_refused() {
+        assert_eq!(shell_word("/usr/bin/app").as_deref(), Some("/usr/bin/app"));
+        assert_eq!(
+            shell_word("/a b/$(x)'").as_deref(),
+            Some("'/a b/$(x)'\\'''")
+        );
+        assert_eq!(shell_word("-rf").as_deref(), Some("'-rf'"));
+        assert_eq!(shell_word("a\nb"), None);
+        assert_eq!(shell_word(""), None);
+    }
+
+    #[test]
+    fn lists_and_times_read_as_prose() {
+        let names = |n: u32| join((0..n).map(|i| i.to_string()).collect());
+        assert_eq!(names(0), None);
+        assert_eq!(names(2).as_deref(), Some("0 and 1"));
+        assert_eq!(names(3).as_deref(), Some("0, 1 and 2"));
+        assert_eq!(in_seconds(56_001), "in 57 s");
+        assert_eq!(in_seconds(0), "within about 2 s");
+        assert_eq!(count(1, "socket"), "1 socket");
+    }
+}

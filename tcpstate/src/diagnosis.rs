@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use crate::event::{Call, Certainty, Diagnosis, Process, Sysctls};
 
+pub use crate::model::Origin;
 use facts::Facts;
 
 /// Which call failed.
@@ -35,20 +36,6 @@ pub enum CallKind {
     Listen,
     /// `connect`.
     Connect,
-}
-
-/// How a socket came to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// Accepted from a listening socket.
-    Accepted,
-    /// Connected by a process of this host.
-    Outgoing,
-    /// It listens, or did.
-    Listener,
-    /// Not known.
-    #[default]
-    Unknown,
 }
 
 /// What the history knows about one seen holder.

@@ -25,7 +25,11 @@ impl Found {
         Self {
             mono_ns,
             seen: SocketSeen {
-                sock: Sock { cookie: socket.cookie, netns, family: socket.family },
+                sock: Sock {
+                    cookie: socket.cookie,
+                    netns,
+                    family: socket.family,
+                },
                 local: socket.local,
                 peer: socket.peer,
                 state: socket.state,

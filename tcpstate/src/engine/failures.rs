@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Engine, Failure};
 use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
 use crate::event::{Body, Call, SeenHolder};
-use crate::model::{Origin, Phase, PortKey, SocketId};
+use crate::model::{Phase, PortKey, SocketId};
 
 impl Engine {
     pub(super) fn on_failure(
@@ -36,14 +36,15 @@ impl Engine {
         if self.unresynced > 0 {
             missing.push(format!("{} events were lost before this", self.unresynced));
         }
-        let past_listener = key.and_then(|key| self.past_listener(mono_ns, key));
+        let last_listener = key.and_then(|key| self.last_listener(mono_ns, key));
         let diagnosis = diagnosis::diagnose(&diagnosis::Failure {
             seq,
             kind,
             call: &call,
             known: &known,
             environment: &self.environment(),
-            past_listener: past_listener.as_ref(),
+            has_net_bind_service: None,
+            last_listener: last_listener.as_ref(),
             missing: &missing,
         });
         if self.failures.len() == self.failure_limit {
@@ -62,29 +63,25 @@ impl Engine {
     fn known_holder(&self, holder: &SeenHolder) -> KnownHolder {
         let id = SocketId::of(&holder.sock, holder.local, holder.peer);
         let Some(socket) = self.table.get_or_closed(&id) else {
-            return KnownHolder {
-                owner: None,
-                left_by: None,
-                origin: Origin::Unknown,
-                evidence: Vec::new(),
-            };
+            return KnownHolder::default();
         };
         KnownHolder {
             owner: socket.owner.clone(),
             left_by: socket.left_by.clone(),
             origin: socket.origin,
+            has_unread_options: false,
             evidence: socket.evidence(),
         }
     }
 
     fn environment(&self) -> Environment {
-        let sysctls = self.header.as_ref().map(|header| &header.sysctls);
-        Environment {
-            local_port_range: sysctls.and_then(|sysctls| sysctls.ip_local_port_range),
-        }
+        self.header
+            .as_ref()
+            .map(|header| Environment::from(&header.sysctls))
+            .unwrap_or_default()
     }
 
-    fn past_listener(&self, mono_ns: u64, key: PortKey) -> Option<diagnosis::PastListener> {
+    fn last_listener(&self, mono_ns: u64, key: PortKey) -> Option<diagnosis::PastListener> {
         let Phase::Down {
             since_ns,
             closed_seq,

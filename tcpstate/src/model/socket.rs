@@ -42,7 +42,7 @@ pub struct Tuple {
 }
 
 /// Which way a connection came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Accepted through a listening socket.
     Accepted,
@@ -50,7 +50,8 @@ pub enum Origin {
     Outgoing,
     /// Not a connection: it listens.
     Listener,
-    /// It was there before we were.
+    /// Not known: it was there before we were.
+    #[default]
     Unknown,
 }
 

@@ -9,6 +9,21 @@
 //! | [`diagnosis`] | bind rules of the kernel, causes, fixes | `model` |
 //! | [`engine`] | facts and time in, events and a view out | `diagnosis` |
 //! | [`printable`] | strings of strangers made harmless for a terminal | – |
+//! | `kernel` | the kernel program: load, attach, take records out | `event`, `snapshot` |
+//! | [`snapshot`] | looks into the kernel's tables | `event` |
+//! | [`recording`] | the JSON lines in a file | `event`, `export` |
+//! | [`export`] | JSON, its schema, text | `event`, `printable` |
+//! | [`tui`] | the dashboard: an engine and keys in, a screen out | `engine`, `printable` |
+//! | [`pipeline`] | facts through the engine to the outputs | `engine`, `export`, `recording` |
+//! | [`demo`] | a private stage with servers that do not restart | – |
+//! | [`commands`] | one file per command: the only place that wires parts together | everything |
+//!
+//! [`event`] to [`printable`] are pure: no IO, no clock. [`clock`] is the only
+//! reader of OS time.
+
+// Test helpers are written as a user of the library would write them.
+#[cfg(test)]
+extern crate self as tcpstate;
 
 pub mod cli;
 pub mod clock;
@@ -23,3 +38,4 @@ pub mod pipeline;
 pub mod printable;
 pub mod recording;
 pub mod snapshot;
+pub mod tui;

@@ -15,8 +15,22 @@ const PURE: &[(&str, &[&str])] = &[
 
 /// What no pure module may name.
 const OUTSIDE: &[&str] = &[
-    "tokio", "aya", "ratatui", "crossterm", "rustix", "libc", "std::fs", "std::io", "std::net::Tcp", "std::process", "std::thread",
-    "std::env", "Instant::now", "SystemTime::now", "println!", "eprintln!",
+    "tokio",
+    "aya",
+    "ratatui",
+    "crossterm",
+    "rustix",
+    "libc",
+    "std::fs",
+    "std::io",
+    "std::net::Tcp",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "Instant::now",
+    "SystemTime::now",
+    "println!",
+    "eprintln!",
 ];
 
 #[test]
@@ -24,7 +38,11 @@ fn the_pure_part_does_not_touch_the_outside_world() {
     for (module, _) in PURE {
         for (path, code) in sources(module) {
             for outside in OUTSIDE {
-                assert!(!code.contains(outside), "{} names {outside}", path.display());
+                assert!(
+                    !code.contains(outside),
+                    "{} names {outside}",
+                    path.display()
+                );
             }
         }
     }
@@ -35,8 +53,15 @@ fn arrows_point_one_way() {
     for (module, allowed) in PURE {
         for (path, code) in sources(module) {
             for used in code.split("crate::").skip(1) {
-                let used: String = used.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect();
-                assert!(allowed.contains(&used.as_str()), "{} uses crate::{used}", path.display());
+                let used: String = used
+                    .chars()
+                    .take_while(|character| character.is_alphanumeric() || *character == '_')
+                    .collect();
+                assert!(
+                    allowed.contains(&used.as_str()),
+                    "{} uses crate::{used}",
+                    path.display()
+                );
             }
         }
     }
@@ -51,13 +76,21 @@ fn sources(module: &str) -> Vec<(PathBuf, String)> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                files.push(path)
+            }
         }
     }
     for path in files {
         let code = fs::read_to_string(&path).expect("the module has a file");
         let code = code.split("#[cfg(test)]").next().unwrap_or_default();
-        let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let code = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect::<Vec<_>>()
+            .join("\n");
         found.push((path, code));
     }
     assert!(!found.is_empty());

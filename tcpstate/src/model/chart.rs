@@ -21,7 +21,7 @@ pub struct Sample {
 }
 
 /// Counts of states over time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Chart {
     samples: VecDeque<Sample>,
     current: Sample,

@@ -87,7 +87,7 @@ pub struct PortStory {
 }
 
 /// All ports that have a story.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ports {
     stories: BTreeMap<PortKey, PortStory>,
     dropped: u64,

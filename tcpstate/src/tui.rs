@@ -1,0 +1,52 @@
+//! The dashboard: an engine and keys in, a screen out.
+//!
+//! Reads the engine and never changes it; reads no clock: time is handed in
+//! with every frame. Only [`terminal`] and [`ui`] touch the real terminal, the
+//! rest draws into a buffer and is the same live, in replay and in tests.
+//!
+//! | part | job |
+//! | --- | --- |
+//! | [`ui`] | what the command's loop holds: keys in, frames out |
+//! | [`terminal`] | enter and leave, whatever happens |
+//! | [`keys`] | the key table; the help is printed from it |
+//! | [`app`] | what the keys have chosen |
+//! | [`filter`], [`rows`] | which sockets and events, in which order |
+//! | `view` | the engine, or the frozen copy of it |
+//! | `layout`, `panels` | where, and what |
+//! | `pen`, `units`, [`theme`] | how: the only way text reaches the screen |
+
+pub mod app;
+mod cursor;
+mod event_line;
+pub mod filter;
+pub mod keys;
+mod layout;
+mod panels;
+mod pen;
+mod port_order;
+mod problems;
+pub mod rows;
+#[cfg(test)]
+mod screens;
+mod stream;
+pub mod terminal;
+pub mod theme;
+pub mod ui;
+mod units;
+mod view;
+
+use ratatui::Frame;
+
+pub use app::{App, Control, Overlay, Panel, Subject};
+pub use keys::Action;
+pub use layout::{MIN_HEIGHT, MIN_WIDTH};
+pub use theme::Theme;
+pub use ui::Ui;
+
+use crate::engine::Engine;
+
+/// Draws the dashboard as it is at `now_ns` (monotonic clock of the engine).
+pub fn draw(frame: &mut Frame<'_>, engine: &Engine, app: &mut App, now_ns: u64) {
+    let area = frame.area();
+    panels::draw(frame.buffer_mut(), area, engine, app, now_ns);
+}

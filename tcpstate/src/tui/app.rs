@@ -1,0 +1,507 @@
+//! What the keys have chosen: focus, rows, filter, what is open, frozen or not.
+//!
+//! Depends on nothing but the keys and the engine. What the engine knows is not
+//! copied here, except while the screen is frozen.
+
+use crossterm::event::{KeyEvent, KeyEventKind};
+
+use super::cursor::{Cursor, Rest};
+use super::filter::Filter;
+use super::keys::{Action, Keys, Mode};
+use super::layout::Plan;
+use super::port_order::port_order;
+use super::problems::{Problem, problems};
+use super::rows::{Rows, Sort};
+use super::stream::Stream;
+use super::theme::Theme;
+use super::view::{Frozen, View};
+use crate::engine::Engine;
+use crate::event::{Body, Cause};
+use crate::model::{PortKey, SocketId};
+
+/// What the caller is to do after a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Go on.
+    Continue,
+    /// End the program.
+    Quit,
+    /// Stop the program as a shell's ctrl-z does.
+    Suspend,
+}
+
+/// A panel that the arrow keys can move in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Panel {
+    /// The ports' stories.
+    Ports,
+    /// The failure banner.
+    Banner,
+    /// The socket table.
+    #[default]
+    Sockets,
+    /// The event stream.
+    Stream,
+}
+
+/// What lies over the dashboard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlay {
+    /// Nothing.
+    #[default]
+    None,
+    /// The help.
+    Help,
+    /// The detail of something.
+    Detail(Subject),
+}
+
+/// What a detail is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A port's story.
+    Port(PortKey),
+    /// A socket's life.
+    Socket(SocketId),
+    /// An event, by its position.
+    Event(u64),
+    /// A failed call, by its position.
+    Failure(u64),
+}
+
+/// Length of a filter; longer ones are not taken.
+const MAX_FILTER: usize = 200;
+
+/// State of the dashboard.
+#[derive(Debug)]
+pub struct App {
+    pub(super) theme: Theme,
+    pub(super) focus: Panel,
+    pub(super) overlay: Overlay,
+    pub(super) scroll: usize,
+    pub(super) filter: Filter,
+    pub(super) draft: Option<String>,
+    pub(super) sort: Sort,
+    pub(super) notice: Option<String>,
+    pub(super) frozen: Option<Box<Frozen>>,
+    pub(super) rows: Rows,
+    pub(super) stream: Stream,
+    pub(super) ports: Vec<PortKey>,
+    pub(super) port: Cursor<PortKey>,
+    pub(super) socket: Cursor<SocketId>,
+    pub(super) event: Cursor<u64>,
+    problem: Option<PortKey>,
+    put_away: Vec<(PortKey, Cause)>,
+    page: usize,
+    keys: Keys,
+    now_ns: u64,
+}
+
+impl App {
+    /// A dashboard with nothing chosen.
+    #[must_use]
+    pub fn new(theme: Theme) -> Self {
+        Self {
+            theme,
+            focus: Panel::default(),
+            overlay: Overlay::None,
+            scroll: 0,
+            filter: Filter::default(),
+            draft: None,
+            sort: Sort::default(),
+            notice: None,
+            frozen: None,
+            rows: Rows::default(),
+            stream: Stream::default(),
+            ports: Vec::new(),
+            port: Cursor::new(Rest::First),
+            socket: Cursor::new(Rest::First),
+            event: Cursor::new(Rest::Last),
+            problem: None,
+            put_away: Vec::new(),
+            page: 1,
+            keys: Keys::default(),
+            now_ns: 0,
+        }
+    }
+
+    /// Does what the key asks for.
+    pub fn press(&mut self, key: KeyEvent, engine: &Engine) -> Control {
+        if key.kind == KeyEventKind::Release {
+            return Control::Continue;
+        }
+        match self.keys.action(self.mode(), key) {
+            Some(action) => self.act(action, engine),
+            None => Control::Continue,
+        }
+    }
+
+    /// Does what is asked for.
+    pub fn act(&mut self, action: Action, engine: &Engine) -> Control {
+        match action {
+            Action::Quit => return Control::Quit,
+            Action::Suspend => return Control::Suspend,
+            Action::Help => {
+                self.open(if self.overlay == Overlay::Help {
+                    Overlay::None
+                } else {
+                    Overlay::Help
+                });
+            }
+            Action::Up => self.step(-1, engine),
+            Action::Down => self.step(1, engine),
+            Action::PageUp => self.step(-self.page_size(), engine),
+            Action::PageDown => self.step(self.page_size(), engine),
+            Action::Top => self.step(isize::MIN, engine),
+            Action::Bottom => self.step(isize::MAX, engine),
+            Action::Left => self.sideways(false, engine),
+            Action::Right => self.sideways(true, engine),
+            Action::NextPanel => self.focus_on(1, engine),
+            Action::PreviousPanel => self.focus_on(-1, engine),
+            Action::Open => self.open_chosen(engine),
+            Action::Close => self.close(),
+            Action::Pause => self.pause(engine),
+            Action::Filter => self.draft = Some(self.filter.text().to_owned()),
+            Action::Sort => self.sort.column = self.sort.column.next(),
+            Action::Reverse => self.sort.is_reversed = !self.sort.is_reversed,
+            Action::Diagnosis => self.toggle_diagnosis(engine),
+            Action::Clear => self.put_away(engine),
+            Action::Accept => self.accept_filter(),
+            Action::Cancel => self.draft = None,
+            Action::Erase => {
+                if let Some(draft) = &mut self.draft {
+                    draft.pop();
+                }
+            }
+            Action::EraseAll => {
+                if let Some(draft) = &mut self.draft {
+                    draft.clear();
+                }
+            }
+            Action::Type(letter) => {
+                if let Some(draft) = self.draft.as_mut().filter(|draft| draft.len() < MAX_FILTER) {
+                    draft.push(letter);
+                }
+            }
+        }
+        Control::Continue
+    }
+
+    /// A warning for the status line; it stays until it is closed or replaced.
+    pub fn notice(&mut self, text: String) {
+        self.notice = Some(text);
+    }
+
+    /// Whether the screen is frozen.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// The panel that the arrow keys move in.
+    #[must_use]
+    pub fn focus(&self) -> Panel {
+        self.focus
+    }
+
+    /// What lies over the dashboard.
+    #[must_use]
+    pub fn overlay(&self) -> Overlay {
+        self.overlay
+    }
+
+    /// The filter in force.
+    #[must_use]
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Order of the socket table.
+    #[must_use]
+    pub fn sort(&self) -> Sort {
+        self.sort
+    }
+
+    /// What the keys go to.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        if self.draft.is_some() {
+            Mode::Typing
+        } else {
+            Mode::Browse
+        }
+    }
+
+    /// Events that came since the screen was frozen.
+    pub(super) fn behind(&self, engine: &Engine) -> Option<u64> {
+        let frozen = self.frozen.as_ref()?;
+        Some(engine.next_seq().saturating_sub(frozen.next_seq()))
+    }
+
+    /// Brings lists and choices up to date with the view.
+    pub(super) fn refresh(&mut self, view: &View<'_>) {
+        self.rows.refresh(view, &self.filter, self.sort);
+        self.stream.refresh(view, &self.filter);
+        self.ports = port_order(view);
+        let marks: Vec<_> = problems(view).iter().map(Problem::mark).collect();
+        self.put_away.retain(|mark| marks.contains(mark));
+        if self.focus == Panel::Banner && self.banner(view).is_empty() {
+            self.focus = Panel::default();
+        }
+    }
+
+    /// Scrolls what is chosen into sight.
+    pub(super) fn settle(&mut self, plan: &Plan) {
+        let height =
+            |area: ratatui::layout::Rect, head: u16| usize::from(area.height.saturating_sub(head));
+        let ports = &self.ports;
+        self.port
+            .settle(ports.len(), plan.port_rows(ports.len()), |at| ports[at]);
+        let ids = self.rows.ids();
+        self.socket
+            .settle(ids.len(), height(plan.sockets, 2), |at| ids[at]);
+        let seqs = self.stream.seqs();
+        self.event
+            .settle(seqs.len(), height(plan.stream, 1), |at| seqs[at]);
+    }
+
+    /// Keeps the scroll of what is open within its text.
+    pub(super) fn settle_overlay(&mut self, lines: usize, height: usize) {
+        self.page = height.saturating_sub(1).max(1);
+        self.scroll = self.scroll.min(lines.saturating_sub(height));
+    }
+
+    /// Problems that were not put away, and which of them is shown.
+    pub(super) fn banner<'a>(&self, view: &View<'a>) -> Banner<'a> {
+        let mut open = problems(view);
+        open.retain(|problem| !self.put_away.contains(&problem.mark()));
+        let chosen = open
+            .iter()
+            .position(|problem| Some(problem.port) == self.problem);
+        Banner {
+            chosen: chosen.unwrap_or(0),
+            problems: open,
+        }
+    }
+
+    fn open(&mut self, overlay: Overlay) {
+        self.overlay = overlay;
+        self.scroll = 0;
+    }
+
+    fn page_size(&self) -> isize {
+        if self.overlay != Overlay::None {
+            return isize::try_from(self.page).unwrap_or(isize::MAX);
+        }
+        match self.focus {
+            Panel::Ports => self.port.page(),
+            Panel::Banner => 1,
+            Panel::Sockets => self.socket.page(),
+            Panel::Stream => self.event.page(),
+        }
+    }
+
+    fn step(&mut self, by: isize, engine: &Engine) {
+        if self.overlay != Overlay::None {
+            self.scroll = self.scroll.saturating_add_signed(by);
+            return;
+        }
+        match self.focus {
+            Panel::Ports => {
+                let ports = &self.ports;
+                self.port.step(by, ports.len(), |at| ports[at]);
+            }
+            Panel::Banner => self.sideways(by > 0, engine),
+            Panel::Sockets => {
+                let ids = self.rows.ids();
+                self.socket.step(by, ids.len(), |at| ids[at]);
+            }
+            Panel::Stream => {
+                let seqs = self.stream.seqs();
+                self.event.step(by, seqs.len(), |at| seqs[at]);
+            }
+        }
+    }
+
+    fn sideways(&mut self, is_right: bool, engine: &Engine) {
+        if self.overlay == Overlay::None && self.focus == Panel::Sockets {
+            self.sort.column = if is_right {
+                self.sort.column.next()
+            } else {
+                self.sort.column.previous()
+            };
+            return;
+        }
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let banner = self.banner(&view);
+        let Some(last) = banner.problems.len().checked_sub(1) else {
+            return;
+        };
+        let at = if is_right {
+            (banner.chosen + 1).min(last)
+        } else {
+            banner.chosen.saturating_sub(1)
+        };
+        let problem = banner.problems[at];
+        self.problem = Some(problem.port);
+        if let Overlay::Detail(Subject::Failure(_)) = self.overlay {
+            self.open(Overlay::Detail(Subject::Failure(problem.latest.seq)));
+        }
+    }
+
+    fn focus_on(&mut self, by: isize, engine: &Engine) {
+        if self.overlay != Overlay::None {
+            return;
+        }
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let panels: &[Panel] = if self.banner(&view).is_empty() {
+            &[Panel::Ports, Panel::Sockets, Panel::Stream]
+        } else {
+            &[Panel::Ports, Panel::Banner, Panel::Sockets, Panel::Stream]
+        };
+        let at = panels
+            .iter()
+            .position(|panel| *panel == self.focus)
+            .unwrap_or(0);
+        let next = if by > 0 {
+            at + 1
+        } else {
+            at + panels.len() - 1
+        };
+        self.focus = panels[next % panels.len()];
+    }
+
+    fn open_chosen(&mut self, engine: &Engine) {
+        if self.overlay != Overlay::None {
+            return;
+        }
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let subject = match self.focus {
+            Panel::Ports => self
+                .ports
+                .get(self.port.index())
+                .copied()
+                .map(Subject::Port),
+            Panel::Banner => self
+                .banner(&view)
+                .shown()
+                .map(|problem| Subject::Failure(problem.latest.seq)),
+            Panel::Sockets => self
+                .rows
+                .ids()
+                .get(self.socket.index())
+                .copied()
+                .map(Subject::Socket),
+            Panel::Stream => self
+                .stream
+                .seqs()
+                .get(self.event.index())
+                .map(|seq| subject_of_event(&view, *seq)),
+        };
+        if let Some(subject) = subject {
+            self.open(Overlay::Detail(subject));
+        }
+    }
+
+    fn close(&mut self) {
+        if self.overlay != Overlay::None {
+            self.open(Overlay::None);
+        } else if self.notice.is_some() {
+            self.notice = None;
+        } else {
+            self.filter = Filter::default();
+        }
+    }
+
+    fn pause(&mut self, engine: &Engine) {
+        if self.frozen.take().is_none() {
+            let view = View::live(engine, self.now_ns);
+            let frozen = Frozen::of(&view, self.rows.ids());
+            self.frozen = Some(Box::new(frozen));
+        }
+    }
+
+    fn toggle_diagnosis(&mut self, engine: &Engine) {
+        if let Overlay::Detail(Subject::Failure(_)) = self.overlay {
+            self.open(Overlay::None);
+            return;
+        }
+        self.put_away.clear();
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        // With nothing open, the last failure of all can still be read up on.
+        let seq = self
+            .banner(&view)
+            .shown()
+            .map(|problem| problem.latest.seq)
+            .or_else(|| view.failures.last().map(|failure| failure.seq));
+        match seq {
+            Some(seq) => self.open(Overlay::Detail(Subject::Failure(seq))),
+            None => self.notice("no bind, listen or connect has failed so far".to_owned()),
+        }
+    }
+
+    fn put_away(&mut self, engine: &Engine) {
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        self.put_away = problems(&view).iter().map(Problem::mark).collect();
+        self.problem = None;
+        if self.focus == Panel::Banner {
+            self.focus = Panel::default();
+        }
+    }
+
+    fn accept_filter(&mut self) {
+        let Some(draft) = self.draft.take() else {
+            return;
+        };
+        match Filter::parse(&draft) {
+            Ok(filter) => {
+                self.filter = filter;
+                self.notice = None;
+            }
+            Err(reason) => {
+                self.notice = Some(reason);
+                self.draft = Some(draft);
+            }
+        }
+    }
+
+    pub(super) fn set_now(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+    }
+}
+
+/// Problems that were not put away.
+#[derive(Debug)]
+pub(super) struct Banner<'a> {
+    pub(super) problems: Vec<Problem<'a>>,
+    pub(super) chosen: usize,
+}
+
+impl<'a> Banner<'a> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The problem that is shown.
+    pub(super) fn shown(&self) -> Option<Problem<'a>> {
+        self.problems.get(self.chosen).copied()
+    }
+}
+
+/// A failed call and its diagnosis open the same detail.
+fn subject_of_event(view: &View<'_>, seq: u64) -> Subject {
+    let failed = match view.event(seq).map(|event| &event.body) {
+        Some(Body::Diagnosis(diagnosis)) => diagnosis.of,
+        _ => seq,
+    };
+    match view.failure(failed) {
+        Some(failure) => Subject::Failure(failure.seq),
+        None => match view.event(seq).map(|event| &event.body) {
+            Some(Body::Restart(restart)) => Subject::Port(PortKey {
+                port: restart.port,
+                netns: restart.netns,
+            }),
+            _ => Subject::Event(seq),
+        },
+    }
+}

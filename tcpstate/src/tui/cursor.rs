@@ -1,0 +1,142 @@
+//! A chosen row in a list that changes underneath.
+
+/// Where a list rests when nothing was chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// At its first row.
+    #[default]
+    First,
+    /// At its last row: it follows what is added.
+    Last,
+}
+
+/// A chosen row. It is remembered by what it shows, so that it stays on it when
+/// rows come, go, or change places.
+#[derive(Debug, Default)]
+pub(crate) struct Cursor<K> {
+    rest: Rest,
+    chosen: Option<K>,
+    index: usize,
+    offset: usize,
+    height: usize,
+}
+
+impl<K: Copy + PartialEq> Cursor<K> {
+    pub(crate) fn new(rest: Rest) -> Self {
+        Self {
+            rest,
+            chosen: None,
+            index: 0,
+            offset: 0,
+            height: 0,
+        }
+    }
+
+    /// Finds the chosen row again and scrolls it into a window of this height.
+    /// If it has gone, the row in its place is chosen.
+    pub(crate) fn settle(&mut self, len: usize, height: usize, key_at: impl Fn(usize) -> K) {
+        self.height = height;
+        if len == 0 {
+            self.index = 0;
+            self.offset = 0;
+            return;
+        }
+        let last = len - 1;
+        match self.chosen {
+            None => self.index = if self.rest == Rest::First { 0 } else { last },
+            Some(key) => {
+                self.index = self.index.min(last);
+                if key_at(self.index) != key {
+                    match (0..len).find(|index| key_at(*index) == key) {
+                        Some(index) => self.index = index,
+                        None => self.chosen = Some(key_at(self.index)),
+                    }
+                }
+            }
+        }
+        let last_offset = len.saturating_sub(height);
+        let first_offset = (self.index + 1).saturating_sub(height);
+        self.offset = self
+            .offset
+            .clamp(first_offset, self.index.max(first_offset))
+            .min(last_offset);
+    }
+
+    /// Moves by rows.
+    pub(crate) fn step(&mut self, by: isize, len: usize, key_at: impl Fn(usize) -> K) {
+        let last = len.saturating_sub(1);
+        self.index = self.index.min(last).saturating_add_signed(by).min(last);
+        let is_at_rest = match self.rest {
+            Rest::First => self.index == 0,
+            Rest::Last => self.index == last,
+        };
+        self.chosen = (len > 0 && !is_at_rest).then(|| key_at(self.index));
+    }
+
+    /// Rows that a page key moves by: one row stays in sight.
+    pub(crate) fn page(&self) -> isize {
+        isize::try_from(self.height.saturating_sub(1).max(1)).unwrap_or(isize::MAX)
+    }
+
+    /// The chosen row.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The first row in sight.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_row_is_followed_when_others_come_before_it() {
+        let mut cursor = Cursor::new(Rest::First);
+        let rows = [10, 20, 30];
+        cursor.settle(3, 5, |at| rows[at]);
+        cursor.step(1, 3, |at| rows[at]);
+        let rows = [5, 10, 20, 30];
+
+        cursor.settle(4, 5, |at| rows[at]);
+
+        assert_eq!(cursor.index(), 2);
+    }
+
+    #[test]
+    fn the_row_in_its_place_is_chosen_when_it_goes() {
+        let mut cursor = Cursor::new(Rest::First);
+        let rows = [10, 20, 30];
+        cursor.settle(3, 5, |at| rows[at]);
+        cursor.step(1, 3, |at| rows[at]);
+        let rows = [10, 30];
+
+        cursor.settle(2, 5, |at| rows[at]);
+
+        assert_eq!(cursor.index(), 1);
+    }
+
+    #[test]
+    fn a_list_that_rests_at_its_end_follows_what_is_added() {
+        let mut cursor = Cursor::new(Rest::Last);
+        cursor.settle(3, 2, |at| at);
+        assert_eq!((cursor.index(), cursor.offset()), (2, 1));
+
+        cursor.settle(10, 2, |at| at);
+
+        assert_eq!((cursor.index(), cursor.offset()), (9, 8));
+    }
+
+    #[test]
+    fn an_empty_list_and_an_empty_window_are_fine() {
+        let mut cursor = Cursor::new(Rest::First);
+        cursor.settle(0, 0, |at| at);
+        cursor.step(5, 0, |at| at);
+        cursor.settle(3, 0, |at| at);
+
+        assert_eq!(cursor.index(), 0);
+    }
+}

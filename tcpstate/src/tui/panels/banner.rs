@@ -1,0 +1,273 @@
+//! The failure banner: when a bind fails, the thing one cannot miss. It takes
+//! its place above the table and no keys.
+
+use std::fmt::Write as _;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::{Screen, Span};
+use crate::diagnosis::CallKind;
+use crate::engine::Failure;
+use crate::event::{Applies, Certainty, Fix, Holder, Requested};
+use crate::tui::app::{Banner, Panel};
+use crate::tui::pen::wrap;
+use crate::tui::theme::Role;
+use crate::tui::units::{self, NS_PER_MS};
+use crate::tui::view::View;
+
+/// Width of the labels before the text.
+const LABEL: usize = 8;
+
+/// The banner's text, ready to be drawn.
+pub(super) struct Lines {
+    title: Vec<Span>,
+    free: Option<Span>,
+    body: Vec<(&'static str, String, Role)>,
+    foot: String,
+    keys: String,
+}
+
+/// The banner; `None`: nothing fails.
+pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<Lines> {
+    let problem = banner.shown()?;
+    let failure = problem.latest;
+    let diagnosis = &failure.diagnosis;
+    let width = usize::from(area.width).saturating_sub(LABEL + 4);
+    let room = usize::from(area.height / 3).saturating_sub(2).max(3);
+    let mut body = Vec::new();
+    for (at, line) in wrap(&diagnosis.summary, width)
+        .into_iter()
+        .take(3)
+        .enumerate()
+    {
+        body.push((if at == 0 { "why" } else { "" }, line, Role::Strong));
+    }
+    if let Some(text) = held_by(&diagnosis.holders) {
+        body.push(("held by", text, Role::Text));
+    }
+    if let Some(fix) = best_fix(&diagnosis.fixes) {
+        let label = match fix.applies {
+            Applies::Now => "fix",
+            Applies::NextTime => "next time",
+            Applies::No => "not",
+        };
+        let is_tight = room < body.len() + 3;
+        let lines = if is_tight { 1 } else { 2 };
+        for (at, line) in wrap(&fix.text, width).into_iter().take(lines).enumerate() {
+            body.push((if at == 0 { label } else { "" }, line, Role::Good));
+        }
+        if let Some(command) = &fix.command {
+            body.push(("", command.clone(), Role::Accent));
+        }
+    }
+    if body.is_empty() {
+        let text = match diagnosis.missing.as_slice() {
+            [] => "no cause could be shown".to_owned(),
+            missing => format!("no cause could be shown: {}", missing.join("; ")),
+        };
+        body.push(("why", text, Role::Text));
+    }
+    // The command is worth more than the second line of why.
+    while body.len() > room {
+        let least = body
+            .iter()
+            .rposition(|(label, _, role)| label.is_empty() && *role != Role::Accent)
+            .unwrap_or(body.len() - 1);
+        body.remove(least);
+    }
+    let mut keys = "d detail · c put away".to_owned();
+    if banner.problems.len() > 1 {
+        let _ = write!(
+            keys,
+            " · ←→ {} of {}",
+            banner.chosen + 1,
+            banner.problems.len()
+        );
+    }
+    Some(Lines {
+        title: title(failure, problem.count),
+        free: free(failure, view.now_ns),
+        body,
+        foot: format!(
+            "{} · {}",
+            diagnosis.cause.name(),
+            certainty(diagnosis.certainty)
+        ),
+        keys,
+    })
+}
+
+impl Lines {
+    pub(super) fn height(&self) -> u16 {
+        u16::try_from(self.body.len() + 2).unwrap_or(u16::MAX)
+    }
+
+    pub(super) fn draw(self, buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
+        let is_focused = screen.is_focused(Panel::Banner);
+        let edge = if is_focused { Role::Accent } else { Role::Bad };
+        let mut pen = screen.pen(buf, area, 0);
+        pen.put("┏━ ", edge).at_right("━┓", edge);
+        if let Some((free, role)) = &self.free {
+            pen.at_right(" ", edge)
+                .at_right(free, *role)
+                .at_right(" ", edge);
+        }
+        for (text, role) in &self.title {
+            pen.put(text, *role);
+        }
+        pen.put(" ", edge).fill("━", edge);
+        for (row, (label, text, role)) in (1..).zip(&self.body) {
+            let mut pen = screen.pen(buf, area, row);
+            pen.put("┃ ", edge)
+                .at_right("┃", edge)
+                .column(LABEL, label, Role::Dim)
+                .put(text, *role);
+        }
+        let mut pen = screen.pen(buf, area, area.height.saturating_sub(1));
+        pen.put("┗━ ", edge)
+            .at_right("━┛", edge)
+            .at_right(" ", edge)
+            .at_right(&self.keys, Role::Dim)
+            .at_right(" ", edge)
+            .put(&self.foot, Role::Dim)
+            .put(" ", edge)
+            .fill("━", edge);
+    }
+}
+
+/// `✖ bind 0.0.0.0:8080 failed 7×: EADDRINUSE, nginx[4712]`.
+fn title(failure: &Failure, count: usize) -> Vec<Span> {
+    let call = &failure.call;
+    let times = if count > 1 {
+        format!(" {count}×")
+    } else {
+        String::new()
+    };
+    let errno = call.errno_name.as_deref().map_or_else(
+        || format!("errno {}", call.errno.unwrap_or(0)),
+        str::to_owned,
+    );
+    vec![
+        (
+            format!("✖ {} {} failed{times}", verb(failure.kind), wanted(failure)),
+            Role::Bad,
+        ),
+        (format!(" {errno}"), Role::Text),
+        (format!(" {}", call.process), Role::Text),
+    ]
+}
+
+pub(super) fn verb(kind: CallKind) -> &'static str {
+    match kind {
+        CallKind::Bind => "bind",
+        CallKind::Listen => "listen",
+        CallKind::Connect => "connect",
+    }
+}
+
+/// The address and port that the call asked for.
+pub(super) fn wanted(failure: &Failure) -> String {
+    let requested = match (failure.kind, failure.call.local) {
+        (CallKind::Listen, Some(local)) => Requested {
+            addr: Some(local.addr),
+            port: local.port,
+        },
+        _ => failure.call.requested,
+    };
+    match requested.addr {
+        Some(addr) => std::net::SocketAddr::new(addr, requested.port).to_string(),
+        None => format!(":{}", requested.port),
+    }
+}
+
+/// When what stood in the way is gone.
+pub(super) fn free(failure: &Failure, now_ns: u64) -> Option<Span> {
+    let diagnosis = &failure.diagnosis;
+    if let Some(clears_ms) = diagnosis.clears_ms {
+        let at_ns = failure
+            .mono_ns
+            .saturating_add(clears_ms.saturating_mul(NS_PER_MS));
+        let left_ns = at_ns.saturating_sub(now_ns);
+        return Some(if left_ns == 0 {
+            ("free about now: try again".to_owned(), Role::Good)
+        } else {
+            (format!("free in {}", units::left(left_ns)), Role::Warn)
+        });
+    }
+    (!diagnosis.holders.is_empty()).then(|| ("not free by itself".to_owned(), Role::Warn))
+}
+
+/// `6 sockets, the last TIME_WAIT ↔ 10.0.0.2:40011, left by nginx[4711]`: the
+/// one that lasts longest stands for all; times and this side's address stand
+/// elsewhere in the banner.
+fn held_by(holders: &[Holder]) -> Option<String> {
+    let longest = holders
+        .iter()
+        .max_by_key(|holder| holder.expires_ms.unwrap_or(u64::MAX))?;
+    let mut text = if holders.len() > 1 {
+        let count = u64::try_from(holders.len()).unwrap_or(u64::MAX);
+        format!("{} sockets, the last ", units::count(count))
+    } else {
+        String::new()
+    };
+    text += &state_name(longest.state);
+    if longest.peer.port == 0 {
+        let _ = write!(text, " {}", longest.local);
+    } else {
+        let _ = write!(text, " ↔ {}", longest.peer);
+    }
+    Some(text + &whose(longest))
+}
+
+/// `TIME_WAIT 127.0.0.1:8080 ↔ 127.0.0.1:53211, left by nginx[4711], 17 s`.
+pub(super) fn holder(holder: &Holder, failure: &Failure, now_ns: u64) -> String {
+    let mut text = format!("{} {}", state_name(holder.state), holder.local);
+    if holder.peer.port != 0 {
+        let _ = write!(text, " ↔ {}", holder.peer);
+    }
+    text += &whose(holder);
+    if let Some(expires_ms) = holder.expires_ms {
+        let at_ns = failure
+            .mono_ns
+            .saturating_add(expires_ms.saturating_mul(NS_PER_MS));
+        let _ = write!(text, ", {} left", units::left(at_ns.saturating_sub(now_ns)));
+    }
+    text
+}
+
+/// `, left by nginx[4711]` or `, nginx[4711] and 2 more`; empty: not known.
+fn whose(holder: &Holder) -> String {
+    let others = holder
+        .processes
+        .as_deref()
+        .map_or(0, |all| all.len().saturating_sub(1));
+    let first = holder.processes.as_deref().and_then(<[_]>::first);
+    match (&holder.left_by, holder.process.as_ref().or(first)) {
+        (Some(left_by), _) => format!(", left by {left_by}"),
+        (None, Some(process)) if others > 0 => format!(", {process} and {others} more"),
+        (None, Some(process)) => format!(", {process}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// `TIME_WAIT`: as `ss` and the RFC write it.
+pub(super) fn state_name(state: crate::event::State) -> String {
+    state.name().to_uppercase()
+}
+
+pub(super) fn certainty(certainty: Certainty) -> &'static str {
+    match certainty {
+        Certainty::Proven => "proven",
+        Certainty::Likely => "likely",
+        Certainty::Unknown => "not certain",
+    }
+}
+
+/// The first that would have helped, else the first that helps next time.
+fn best_fix(fixes: &[Fix]) -> Option<&Fix> {
+    fixes
+        .iter()
+        .find(|fix| fix.applies == Applies::Now)
+        .or_else(|| fixes.iter().find(|fix| fix.applies == Applies::NextTime))
+}

@@ -1,0 +1,53 @@
+//! The detail of a port, a socket, an event or a failure.
+
+mod event;
+mod failure;
+mod port;
+mod socket;
+
+use super::overlay::Text;
+use crate::event::Process;
+use crate::tui::app::Subject;
+use crate::tui::theme::Role;
+use crate::tui::view::View;
+
+pub(super) fn text(view: &View<'_>, subject: Subject, width: usize) -> Text {
+    match subject {
+        Subject::Port(key) => port::text(view, key, width),
+        Subject::Socket(id) => socket::text(view, &id, width),
+        Subject::Event(seq) => event::text(view, seq, width),
+        Subject::Failure(seq) => failure::text(view, seq, width),
+    }
+}
+
+/// What is said of something that is not kept any more.
+fn gone(what: &str, width: usize) -> Text {
+    let mut text = Text::new(what, width);
+    text.paragraph(
+        &format!("This {what} is not remembered any more: only the latest are kept."),
+        Role::Text,
+    );
+    text
+}
+
+/// A process: who, and what it was started as.
+fn process(text: &mut Text, label: &str, process: &Process) {
+    let how = match process.via {
+        crate::event::KnownBy::Syscall => "seen making the call",
+        crate::event::KnownBy::Tracked => "followed from an earlier call",
+        crate::event::KnownBy::Proc => "has the descriptor open (/proc)",
+        crate::event::KnownBy::Unknown => "not known how",
+    };
+    let who = format!("{process}, uid {} ({how})", process.uid);
+    text.field(label, &who, Role::Text);
+    if let Some(argv) = &process.argv {
+        text.field("", &argv.join(" "), Role::Dim);
+    } else if let Some(exe) = &process.exe {
+        text.field("", exe, Role::Dim);
+    }
+    if let Some(container) = &process.container {
+        text.field("", &format!("container {container}"), Role::Dim);
+    } else if let Some(cgroup) = &process.cgroup {
+        text.field("", &format!("cgroup {cgroup}"), Role::Dim);
+    }
+}

@@ -1,0 +1,147 @@
+//! A diagnosis in full: holders, evidence, fixes, how certain, what is missing.
+
+use super::super::banner::{certainty, free, holder, verb, wanted};
+use super::super::overlay::Text;
+use super::{gone, process};
+use crate::event::{Applies, Fix, Reuse, WouldWork, YesNo};
+use crate::tui::theme::Role;
+use crate::tui::units;
+use crate::tui::view::View;
+
+/// Holders that are listed; a port may be held by tens of thousands.
+const MAX_HOLDERS: usize = 100;
+
+pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
+    let Some(failure) = view.failure(seq) else {
+        return gone("failure", width);
+    };
+    let call = &failure.call;
+    let diagnosis = &failure.diagnosis;
+    let errno = call.errno_name.as_deref().unwrap_or("error not known");
+    let mut text = Text::new(
+        format!("{} {} failed: {errno}", verb(failure.kind), wanted(failure)),
+        width,
+    );
+    text.paragraph(&diagnosis.summary, Role::Strong);
+    text.field(
+        "cause",
+        &format!(
+            "{}, {}",
+            diagnosis.cause.name(),
+            certainty(diagnosis.certainty)
+        ),
+        Role::Bad,
+    );
+    if let Some((free, role)) = free(failure, view.now_ns) {
+        text.field("free", &free, role);
+    }
+    let time = units::time_of_day(view.anchor(), failure.mono_ns);
+    let ago = units::age(view.now_ns.saturating_sub(failure.mono_ns));
+    text.field(
+        "when",
+        &format!("{time}, {ago} ago, event #{seq}"),
+        Role::Text,
+    );
+    process(&mut text, "caller", &call.process);
+    text.field(
+        "options",
+        &super::socket::options(Some(call.reuse)),
+        Role::Text,
+    );
+
+    let fixes: Vec<&Fix> = diagnosis.fixes.iter().collect();
+    if !fixes.is_empty() {
+        text.heading("what to do");
+        for fix in fixes {
+            tell_fix(&mut text, fix);
+        }
+    }
+    text.heading("would the same call have worked?");
+    for (name, is_set, answer) in options(diagnosis.would_work, call.reuse) {
+        let answer = match (is_set, answer) {
+            (true, YesNo::No) => "no: it was set",
+            (_, YesNo::Yes) => "yes",
+            (_, YesNo::No) => "no",
+            (_, YesNo::Unknown) => "cannot tell",
+        };
+        text.pair(20, name, answer, Role::Text);
+    }
+    if !diagnosis.holders.is_empty() {
+        let count = u64::try_from(diagnosis.holders.len()).unwrap_or(u64::MAX);
+        text.heading(&format!(
+            "held by {}",
+            units::counted(count, "socket", "sockets")
+        ));
+        for held in diagnosis.holders.iter().take(MAX_HOLDERS) {
+            text.line([("• ".to_owned(), Role::State(held.state))]);
+            let at = text.lines.len() - 1;
+            text.indented(2, &holder(held, failure, view.now_ns), Role::Text);
+            join_first(&mut text, at);
+            let mut facts = Vec::new();
+            facts.push(
+                if held.reuse.reuseaddr {
+                    "with SO_REUSEADDR"
+                } else {
+                    "without SO_REUSEADDR"
+                }
+                .to_owned(),
+            );
+            for other in held.processes.iter().flatten() {
+                facts.push(format!("open in {other}"));
+            }
+            if !held.evidence.is_empty() {
+                let events: Vec<String> =
+                    held.evidence.iter().map(|seq| format!("#{seq}")).collect();
+                facts.push(format!("events {}", events.join(" ")));
+            }
+            text.indented(2, &facts.join(", "), Role::Dim);
+        }
+        if diagnosis.holders.len() > MAX_HOLDERS {
+            let more = diagnosis.holders.len() - MAX_HOLDERS;
+            text.line([(format!("and {more} more"), Role::Dim)]);
+        }
+    }
+    if !diagnosis.missing.is_empty() {
+        text.heading("what could not be seen");
+        for missing in &diagnosis.missing {
+            text.indented(2, missing, Role::Warn);
+        }
+    }
+    text
+}
+
+/// Puts the bullet before the first line of what follows it.
+fn join_first(text: &mut Text, at: usize) {
+    if at + 1 < text.lines.len() {
+        let bullet = text.lines.remove(at);
+        let line = &mut text.lines[at];
+        line.splice(0..1, bullet);
+    }
+}
+
+fn tell_fix(text: &mut Text, fix: &Fix) {
+    let (word, role) = match fix.applies {
+        Applies::Now => ("helps now", Role::Good),
+        Applies::NextTime => ("next time", Role::Warn),
+        Applies::No => ("does not help", Role::Dim),
+    };
+    text.pair(15, word, &fix.text, role);
+    if let Some(command) = &fix.command {
+        // Not wrapped: it is there to be copied.
+        text.line([
+            (" ".repeat(15), Role::Text),
+            (command.clone(), Role::Accent),
+        ]);
+    }
+    if let Some(why) = &fix.why {
+        text.indented(15, why, Role::Dim);
+    }
+}
+
+fn options(would_work: WouldWork, reuse: Reuse) -> [(&'static str, bool, YesNo); 3] {
+    [
+        ("with SO_REUSEADDR", reuse.reuseaddr, would_work.reuseaddr),
+        ("with SO_REUSEPORT", reuse.reuseport, would_work.reuseport),
+        ("with IPV6_V6ONLY", reuse.v6only, would_work.v6only),
+    ]
+}

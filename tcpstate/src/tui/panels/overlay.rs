@@ -1,0 +1,152 @@
+//! A scrollable text over the dashboard: help and details.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::{Screen, Span, detail, help};
+use crate::tui::app::{App, Overlay};
+use crate::tui::pen::{fit, width_of, wrap};
+use crate::tui::theme::Role;
+use crate::tui::view::View;
+
+/// Widest text: longer lines are hard to read.
+const MAX_WIDTH: u16 = 100;
+
+/// What is open; `None`: nothing.
+pub(super) fn text(view: &View<'_>, app: &App, area: Rect) -> Option<Text> {
+    let width = usize::from(frame(area, u16::MAX).width.saturating_sub(4));
+    match app.overlay() {
+        Overlay::None => None,
+        Overlay::Help => Some(help::text(width)),
+        Overlay::Detail(subject) => Some(detail::text(view, subject, width)),
+    }
+}
+
+pub(super) fn draw(buf: &mut Buffer, area: Rect, text: &Text, screen: &Screen<'_>) {
+    let frame = frame(area, text.height());
+    let edge = Role::Accent;
+    let rows = frame.height.saturating_sub(2);
+    let scroll = screen.app.scroll;
+    for row in 0..frame.height {
+        screen.pen(buf, frame, row).fill(" ", Role::Text);
+    }
+    let mut pen = screen.pen(buf, frame, 0);
+    pen.put("╭─ ", edge)
+        .at_right("╮", edge)
+        .put(&text.title, Role::Strong)
+        .put(" ", edge)
+        .fill("─", edge);
+    for row in 0..rows {
+        let mut pen = screen.pen(buf, frame, row + 1);
+        pen.put("│ ", edge).at_right("│", edge).keep_right(1);
+        if let Some(line) = text.lines.get(scroll + usize::from(row)) {
+            for (text, role) in line {
+                pen.put(text, *role);
+            }
+        }
+    }
+    let mut pen = screen.pen(buf, frame, frame.height.saturating_sub(1));
+    pen.put("╰", edge).at_right("╯", edge);
+    let below = text.lines.len().saturating_sub(scroll + usize::from(rows));
+    if below > 0 {
+        pen.at_right(&format!(" {below} more lines ↓ "), Role::Dim);
+    }
+    pen.fill("─", edge);
+}
+
+/// A box in the middle, between header and status line: losses stay in sight.
+/// A narrow screen has no room for margins.
+fn frame(area: Rect, height: u16) -> Rect {
+    let width = if area.width < MAX_WIDTH + 8 {
+        area.width
+    } else {
+        MAX_WIDTH
+    };
+    let room = area.height.saturating_sub(2);
+    let height = height.min(room);
+    Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y + 1 + (room - height) / 2,
+        width,
+        height,
+    }
+}
+
+/// Lines of text, built from top to bottom.
+pub(super) struct Text {
+    pub(super) title: String,
+    pub(super) lines: Vec<Vec<Span>>,
+    width: usize,
+}
+
+impl Text {
+    pub(super) fn new(title: impl Into<String>, width: usize) -> Self {
+        Self {
+            title: title.into(),
+            lines: Vec::new(),
+            width,
+        }
+    }
+
+    /// Lines that fit at once.
+    pub(super) fn visible(&self, area: Rect) -> usize {
+        usize::from(frame(area, self.height()).height.saturating_sub(2))
+    }
+
+    fn height(&self) -> u16 {
+        u16::try_from(self.lines.len() + 2).unwrap_or(u16::MAX)
+    }
+
+    pub(super) fn line(&mut self, spans: impl Into<Vec<Span>>) {
+        self.lines.push(spans.into());
+    }
+
+    pub(super) fn blank(&mut self) {
+        self.lines.push(Vec::new());
+    }
+
+    pub(super) fn heading(&mut self, text: &str) {
+        if !self.lines.is_empty() {
+            self.blank();
+        }
+        self.line([(text.to_owned(), Role::Strong)]);
+    }
+
+    /// A text, wrapped.
+    pub(super) fn paragraph(&mut self, text: &str, role: Role) {
+        self.indented(0, text, role);
+    }
+
+    /// A text, wrapped, further in.
+    pub(super) fn indented(&mut self, indent: usize, text: &str, role: Role) {
+        for line in wrap(text, self.width.saturating_sub(indent)) {
+            self.line([(" ".repeat(indent), role), (line, role)]);
+        }
+    }
+
+    /// A name and what belongs to it, wrapped beside it.
+    pub(super) fn field(&mut self, name: &str, value: &str, role: Role) {
+        const NAME: usize = 12;
+        self.beside(NAME, (name.to_owned(), Role::Dim), value, role);
+    }
+
+    /// Keys and what they do.
+    pub(super) fn pair(&mut self, column: usize, name: &str, value: &str, role: Role) {
+        self.beside(column, (name.to_owned(), role), value, Role::Text);
+    }
+
+    fn beside(&mut self, column: usize, name: Span, value: &str, role: Role) {
+        let (name, name_role) = name;
+        let name = fit(&name, column.saturating_sub(1)).into_owned();
+        let gap = column.saturating_sub(width_of(&name));
+        let mut lines = wrap(value, self.width.saturating_sub(column)).into_iter();
+        self.line([
+            (name, name_role),
+            (" ".repeat(gap), Role::Text),
+            (lines.next().unwrap_or_default(), role),
+        ]);
+        for line in lines {
+            self.line([(" ".repeat(column), Role::Text), (line, role)]);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The last line: what is typed, else the notice, else the keys of the moment.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::Screen;
+use crate::tui::app::{Overlay, Panel, Subject};
+use crate::tui::pen::width_of;
+use crate::tui::theme::Role;
+
+pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
+    let app = screen.app;
+    let mut pen = screen.pen(buf, area, 0);
+    pen.skip(1);
+    if let Some(draft) = &app.draft {
+        pen.put("filter: ", Role::Accent)
+            .put(draft, Role::Text)
+            .put(" ", Role::Selected);
+        let hint = app
+            .notice
+            .as_deref()
+            .unwrap_or("port: state: pid: comm: addr: cause: word !not");
+        pen.skip(2).put(hint, Role::Dim);
+        return;
+    }
+    if let Some(notice) = &app.notice {
+        pen.at_right(" Esc clears ", Role::Dim)
+            .put("! ", Role::Warn)
+            .put(notice, Role::Warn);
+        return;
+    }
+    for (key, does) in hints(screen) {
+        // A hint that does not fit is left out whole.
+        if pen.room() < width_of(key) + width_of(does) + 1 {
+            break;
+        }
+        pen.put(key, Role::Accent)
+            .put(" ", Role::Dim)
+            .put(does, Role::Dim)
+            .skip(2);
+    }
+}
+
+fn hints(screen: &Screen<'_>) -> Vec<(&'static str, &'static str)> {
+    let app = screen.app;
+    match app.overlay {
+        Overlay::Detail(Subject::Failure(_)) => {
+            return vec![
+                ("q", "quit"),
+                ("Esc", "close"),
+                ("↑↓", "scroll"),
+                ("←→", "other problem"),
+            ];
+        }
+        Overlay::Help | Overlay::Detail(_) => {
+            return vec![("q", "quit"), ("Esc", "close"), ("↑↓", "scroll")];
+        }
+        Overlay::None => {}
+    }
+    let mut hints = vec![("q", "quit"), ("?", "help")];
+    if !screen.view.failures.is_empty() {
+        hints.push(("d", "diagnosis"));
+    }
+    let is_frozen = screen.behind.is_some();
+    hints.push(("Space", if is_frozen { "go on" } else { "pause" }));
+    if !app.filter.is_empty() {
+        hints.push(("Esc", "clear filter"));
+    }
+    hints.extend([("/", "filter"), ("Enter", "detail"), ("Tab", "panel")]);
+    if app.focus == Panel::Sockets {
+        hints.push(("s", "sort"));
+    }
+    hints
+}

@@ -1,0 +1,60 @@
+//! The event stream: what happened, one line each, the newest at the bottom.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::{Screen, mark_row};
+use crate::tui::app::Panel;
+use crate::tui::event_line::{TAG, describe};
+use crate::tui::theme::Role;
+use crate::tui::units;
+
+/// From here on there is room for the addresses of both sides.
+const WIDE: u16 = 100;
+
+pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
+    let is_focused = screen.is_focused(Panel::Stream);
+    let cursor = &screen.app.event;
+    let seqs = screen.app.stream.seqs();
+    let rows = usize::from(area.height.saturating_sub(1));
+    let below = seqs.len().saturating_sub(cursor.offset() + rows);
+    let clock = match screen.view.anchor() {
+        Some(_) => "UTC",
+        None => "seconds",
+    };
+    let more = if below > 0 {
+        let below = u64::try_from(below).unwrap_or(u64::MAX);
+        format!("{clock} · {} newer ↓", units::count(below))
+    } else {
+        clock.to_owned()
+    };
+    screen.title(buf, area, is_focused, "events", &more);
+    if seqs.is_empty() {
+        let text = if screen.app.filter.is_empty() {
+            "no events"
+        } else {
+            "no event passes the filter; Esc clears it"
+        };
+        screen.pen(buf, area, 1).skip(1).put(text, Role::Dim);
+    }
+    for (line, index) in (1..).zip(cursor.offset()..seqs.len().min(cursor.offset() + rows)) {
+        let Some(event) = screen.view.event(seqs[index]) else {
+            continue;
+        };
+        let told = describe(event, area.width >= WIDE);
+        let time = screen.time_of_day(event.mono_ns);
+        let mut pen = screen.pen(buf, area, line);
+        pen.skip(1)
+            .put(&time, Role::Dim)
+            .skip(1)
+            .column(TAG, told.tag, told.role)
+            .put(
+                &told.text,
+                if told.is_loud { told.role } else { Role::Text },
+            );
+        if is_focused && index == cursor.index() {
+            screen.pen(buf, area, line).put("▸", Role::Text);
+            mark_row(buf, area, line, screen.theme);
+        }
+    }
+}

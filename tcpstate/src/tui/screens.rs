@@ -1,0 +1,540 @@
+//! Tests of whole screens: as text files, under every key, and with hostile
+//! names.
+//!
+//! `TCPSTATE_BLESS=1 cargo test -p tcpstate --lib screens` writes the text files
+//! anew; read the difference before committing it.
+
+#[path = "../../tests/support/story.rs"]
+mod story;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::app::{App, Control, Overlay, Panel, Subject};
+use super::keys::{Action, BINDINGS, Key, Mode};
+use super::rows::Column;
+use super::theme::Theme;
+use super::view::View;
+use super::{panels, units::NS_PER_S};
+use crate::engine::{Engine, Failure};
+use crate::event::{Body, Event, State};
+use crate::model::EventLog;
+use story::{PORT, Story, process};
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+#[test]
+fn screens_look_as_they_did() {
+    let mut wrong = Vec::new();
+    for (name, story, keys) in scenes() {
+        for (width, height) in SIZES {
+            let mut app = App::new(Theme::Dark);
+            let area = Rect::new(0, 0, width, height);
+            render(&story, &mut app, area);
+            type_keys(&mut app, keys, &story.engine);
+            let text = text_of(&render(&story, &mut app, area));
+            let path = file(&format!("{name}-{width}x{height}"));
+            if std::env::var_os("TCPSTATE_BLESS").is_some() {
+                fs::write(&path, &text).expect("tests/screens is writable");
+            } else if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
+                wrong.push(format!("{}\n{text}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_small_terminal_is_told_what_it_lacks() {
+    for (width, height) in [(20, 5), (71, 24), (80, 19)] {
+        let area = Rect::new(0, 0, width, height);
+        let text = text_of(&render(&story::down(), &mut App::new(Theme::Dark), area));
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("tcpstate needs 72×20"), "{text}");
+        assert!(text.contains(&format!("{width}×{height}")), "{text}");
+    }
+}
+
+#[test]
+fn a_frozen_screen_stays_as_it_was_while_the_engine_goes_on() {
+    let mut story = story::down();
+    let mut app = App::new(Theme::Dark);
+    let area = Rect::new(0, 0, 80, 24);
+    render(&story, &mut app, area);
+    app.act(Action::Pause, &story.engine);
+    let before = text_of(&render(&story, &mut app, area));
+
+    story.wait_ms(5_000);
+    story.listen(PORT, &process("nginx", 4900));
+    let after = text_of(&render(&story, &mut app, area));
+
+    assert!(before.contains("PAUSED, 0 events behind"), "{before}");
+    assert!(after.contains("PAUSED, 9 events behind"), "{after}");
+    let below = |text: &str| text.split_once('\n').map(|(_, rest)| rest.to_owned());
+    assert_eq!(below(&before), below(&after));
+
+    app.act(Action::Pause, &story.engine);
+    let live = text_of(&render(&story, &mut app, area));
+    assert!(live.contains("LISTENING by nginx[4900]"), "{live}");
+    assert!(live.contains("restart"), "{live}");
+}
+
+#[test]
+fn a_frozen_screen_can_still_be_scrolled_sorted_and_filtered() {
+    let mut story = story::serving().0;
+    let mut app = App::new(Theme::Dark);
+    let area = Rect::new(0, 0, 80, 24);
+    render(&story, &mut app, area);
+    app.act(Action::Pause, &story.engine);
+    story.find(500, State::Established, None);
+
+    type_keys(&mut app, "/state:est⏎", &story.engine);
+    let text = text_of(&render(&story, &mut app, area));
+
+    assert!(text.contains("sockets · 4 of 13"), "{text}");
+}
+
+#[test]
+fn losses_are_always_in_sight() {
+    let (mut story, _) = story::serving();
+    let area = Rect::new(0, 0, 80, 24);
+    let mut app = App::new(Theme::Mono);
+    for keys in ["", "?", "d", "⎵"] {
+        type_keys(&mut app, keys, &story.engine);
+        assert!(text_of(&render(&story, &mut app, area)).contains("✔ lost 0"));
+    }
+    app = App::new(Theme::Mono);
+    story.lose(12, false);
+    assert!(text_of(&render(&story, &mut app, area)).contains("✖ LOST 12 (table incomplete)"));
+    story.lose(1, true);
+    assert!(text_of(&render(&story, &mut app, area)).contains("✖ LOST 13 (resynced)"));
+}
+
+#[test]
+fn the_banner_goes_when_the_port_is_listened_on_again() {
+    let area = Rect::new(0, 0, 80, 24);
+
+    let down = text_of(&render(&story::down(), &mut App::new(Theme::Dark), area));
+    let up = text_of(&render(
+        &story::restarted(),
+        &mut App::new(Theme::Dark),
+        area,
+    ));
+
+    assert!(down.contains("✖ bind 0.0.0.0:8080 failed 3×"), "{down}");
+    assert!(!up.contains("✖ bind"), "{up}");
+    assert!(
+        up.contains("last downtime 39.0 s with bind failed 3×"),
+        "{up}"
+    );
+}
+
+#[test]
+fn the_countdown_follows_the_time_that_is_handed_in() {
+    let mut story = story::down();
+    let mut app = App::new(Theme::Dark);
+    let area = Rect::new(0, 0, 80, 24);
+    for (seconds, told) in [
+        (0, "free in 52 s"),
+        (10, "free in 42 s"),
+        (55, "free about now"),
+    ] {
+        story.now_ns += seconds * NS_PER_S;
+        let text = text_of(&render(&story, &mut app, area));
+        assert!(text.contains(told), "{told}\n{text}");
+        story.now_ns -= seconds * NS_PER_S;
+    }
+}
+
+#[test]
+fn every_key_does_what_the_help_says() {
+    let story = story::down();
+    let area = Rect::new(0, 0, 80, 24);
+    for binding in BINDINGS {
+        for key in binding.keys {
+            let mut app = App::new(Theme::Dark);
+            render(&story, &mut app, area);
+            if binding.mode == Mode::Typing {
+                type_keys(&mut app, "/port:1", &story.engine);
+            } else {
+                type_keys(&mut app, "jj", &story.engine);
+            }
+            render(&story, &mut app, area);
+            let control = press(&mut app, *key, &story.engine);
+            render(&story, &mut app, area);
+            let row = app.socket.index();
+            match binding.action {
+                Action::Quit => assert_eq!(control, Control::Quit),
+                Action::Suspend => assert_eq!(control, Control::Suspend),
+                Action::Help => assert_eq!(app.overlay(), Overlay::Help),
+                Action::Up => assert_eq!(row, 1),
+                Action::Down => assert_eq!(row, 3),
+                Action::Top | Action::PageUp => assert_eq!(row, 0),
+                Action::Bottom => assert_eq!(row, 11),
+                Action::PageDown => assert!(row > 3, "{row}"),
+                Action::Left => assert_eq!(app.sort().column, Column::Left),
+                Action::Right | Action::Sort => assert_eq!(app.sort().column, Column::Local),
+                Action::Reverse => assert!(app.sort().is_reversed),
+                Action::NextPanel => assert_eq!(app.focus(), Panel::Stream),
+                Action::PreviousPanel => assert_eq!(app.focus(), Panel::Banner),
+                Action::Open => {
+                    assert!(matches!(app.overlay(), Overlay::Detail(Subject::Socket(_))));
+                }
+                Action::Close => assert_eq!(app.overlay(), Overlay::None),
+                Action::Pause => assert!(app.is_paused()),
+                Action::Filter | Action::Type(_) => assert_eq!(app.mode(), Mode::Typing),
+                Action::Diagnosis => {
+                    assert!(matches!(
+                        app.overlay(),
+                        Overlay::Detail(Subject::Failure(_))
+                    ));
+                    press(&mut app, *key, &story.engine);
+                    assert_eq!(app.overlay(), Overlay::None);
+                }
+                Action::Clear => {
+                    let view = View::live(&story.engine, story.now_ns);
+                    assert!(app.banner(&view).is_empty());
+                    type_keys(&mut app, "d", &story.engine);
+                    assert!(!app.banner(&view).is_empty());
+                }
+                Action::Accept => assert_eq!(app.filter().text(), "port:1"),
+                Action::Cancel => {
+                    assert_eq!(app.mode(), Mode::Browse);
+                    assert!(app.filter().is_empty());
+                }
+                Action::Erase => assert_eq!(app.draft.as_deref(), Some("port:")),
+                Action::EraseAll => assert_eq!(app.draft.as_deref(), Some("")),
+            }
+        }
+    }
+}
+
+#[test]
+fn escape_closes_what_is_open_then_the_notice_then_the_filter() {
+    let story = story::down();
+    let mut app = App::new(Theme::Dark);
+    type_keys(&mut app, "/port:1⏎?", &story.engine);
+    app.notice("careful".to_owned());
+
+    app.act(Action::Close, &story.engine);
+    assert_eq!((app.overlay(), app.notice.is_some()), (Overlay::None, true));
+    app.act(Action::Close, &story.engine);
+    assert_eq!(
+        (app.notice.is_some(), app.filter().is_empty()),
+        (false, false)
+    );
+    app.act(Action::Close, &story.engine);
+    assert!(app.filter().is_empty());
+}
+
+#[test]
+fn hostile_names_neither_steer_the_terminal_nor_break_the_layout() {
+    let long = "x".repeat(10_000);
+    let marks = format!("a{}", "\u{301}".repeat(10_000));
+    let names = [
+        "\x1b[2J\x1b[Hgone",
+        "\x1b]0;title\x07",
+        "a\nb\r\nc\td",
+        "\u{9b}31mred",
+        "abc\u{202e}cba",
+        "\u{200b}\u{feff}\u{2066}",
+        "服务器服务器服务器服务器",
+        "👩‍👩‍👧‍👦👍🏽🇩🇪☺️",
+        long.as_str(),
+        marks.as_str(),
+        "",
+    ];
+    let calm = rulers("nginx");
+    for name in names {
+        assert_eq!(rulers(name), calm, "{name:.40?}");
+    }
+}
+
+#[test]
+fn no_keys_and_no_size_make_it_panic() {
+    let mut stories = [
+        Story::empty(),
+        Story::begun(),
+        story::serving().0,
+        story::down(),
+        story::restarted(),
+    ];
+    let codes = [
+        KeyCode::Up,
+        KeyCode::Down,
+        KeyCode::Left,
+        KeyCode::Right,
+        KeyCode::PageUp,
+        KeyCode::PageDown,
+        KeyCode::Home,
+        KeyCode::End,
+        KeyCode::Tab,
+        KeyCode::BackTab,
+        KeyCode::Enter,
+        KeyCode::Esc,
+        KeyCode::Backspace,
+    ];
+    let letters = "?/ srdcgGhjkl:!0189tw";
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % below as u64).expect("below is a usize")
+    };
+    for story in &mut stories {
+        let mut app = App::new(Theme::Dark);
+        for _ in 0..1_500 {
+            let code = match next(codes.len() + letters.len()) {
+                at if at < codes.len() => codes[at],
+                at => KeyCode::Char(char::from(letters.as_bytes()[at - codes.len()])),
+            };
+            app.press(KeyEvent::from(code), &story.engine);
+            let side = |next: &mut dyn FnMut(usize) -> usize| match next(4) {
+                0 => next(4),
+                1 => next(90),
+                _ => 72 + next(140),
+            };
+            let width = u16::try_from(side(&mut next)).expect("small");
+            let height = u16::try_from(side(&mut next) / 2).expect("small");
+            let buf = render(story, &mut app, Rect::new(0, 0, width, height));
+            assert_harmless(&buf);
+            if next(5) == 0 {
+                story.wait_ms(700);
+            }
+            if next(40) == 0 {
+                story.bind_fails(PORT, &process("nginx", 5_000), vec![]);
+            }
+        }
+    }
+}
+
+/// `cargo test --release -p tcpstate --lib -- --ignored --nocapture frame`
+#[test]
+#[ignore = "measures; meaningful in a release build only"]
+fn a_frame_over_100_000_sockets_takes_less_than_8_ms() {
+    for count in [100_000, 1_000_000] {
+        let mut story = story::serving().0;
+        story.find(count, State::TimeWait, None);
+        let mut app = App::new(Theme::Dark);
+        let area = Rect::new(0, 0, 200, 60);
+        let mut worst = [std::time::Duration::ZERO; 2];
+        for frame in 0..200_u64 {
+            story.now_ns += 33_000_000;
+            story.find(1, State::Established, None);
+            let mut buf = Buffer::empty(area);
+            let begun = std::time::Instant::now();
+            panels::draw(&mut buf, area, &story.engine, &mut app, story.now_ns);
+            let took = begun.elapsed();
+            let kind = usize::from(frame == 0);
+            worst[kind] = worst[kind].max(took);
+        }
+        let begun = std::time::Instant::now();
+        app.act(Action::Pause, &story.engine);
+        println!(
+            "{count} sockets: first frame {:?}, worst after {:?}, pause {:?}",
+            worst[1],
+            worst[0],
+            begun.elapsed()
+        );
+        assert!(count > 100_000 || worst[0].as_millis() < 8);
+    }
+}
+
+fn scenes() -> Vec<(&'static str, Story, &'static str)> {
+    let many = || {
+        let mut story = story::serving().0;
+        story.find(20_000, State::Established, None);
+        story
+    };
+    let lossy = || {
+        let mut story = story::serving().0;
+        story.lose(1_234, false);
+        story
+    };
+    let ports = || {
+        let mut story = Story::watching(vec![]);
+        for (port, name) in [(22, "sshd"), (5432, "postgres"), (6379, "redis-server")] {
+            story.listen(port, &process(name, 800 + u32::from(port)));
+        }
+        story.wait_ms(75_000);
+        let nginx = process("nginx", 4711);
+        let listener = story.listen(PORT, &nginx);
+        story.wait_ms(5_000);
+        story.stop_listening(listener, PORT, &nginx);
+        story.wait_ms(4_400);
+        story
+    };
+    vec![
+        ("empty", Story::empty(), ""),
+        ("begun", Story::begun(), ""),
+        ("listening", story::serving().0, ""),
+        ("down", story::down(), ""),
+        ("restarted", story::restarted(), ""),
+        ("many", many(), "G"),
+        ("lossy", lossy(), ""),
+        ("ports", ports(), ""),
+        ("paused", story::down(), "⎵"),
+        ("filtered", story::serving().0, "/state:est⏎"),
+        ("typing", story::serving().0, "/port:x⏎"),
+        ("help", story::serving().0, "?"),
+        ("diagnosis", story::down(), "d"),
+        ("socket", story::serving().0, "GkEnter"),
+        ("port", story::restarted(), "⇤Enter"),
+        ("event", story::serving().0, "⇥Enter"),
+    ]
+}
+
+/// Draws as the real thing does, but with the story's diagnosis in place of the
+/// computed one: a screen shows a diagnosis, it does not make it.
+fn render(story: &Story, app: &mut App, area: Rect) -> Buffer {
+    let mut buf = Buffer::empty(area);
+    app.set_now(story.now_ns);
+    let behind = app.behind(&story.engine);
+    let frozen = app.frozen.take();
+    {
+        let mut view = View::of(frozen.as_deref(), &story.engine, story.now_ns);
+        let failures: Vec<Failure> = view
+            .failures
+            .iter()
+            .map(|failure| Failure {
+                diagnosis: Arc::new(story::diagnosis(failure.seq, &failure.call)),
+                ..(*failure).clone()
+            })
+            .collect();
+        view.failures = failures.iter().collect();
+        let log = log_with(view.log, &failures);
+        view.log = &log;
+        panels::draw_view(&mut buf, area, &view, app, behind);
+    }
+    app.frozen = frozen;
+    buf
+}
+
+fn log_with(log: &EventLog, failures: &[Failure]) -> EventLog {
+    let mut told = EventLog::new(1 << 16);
+    for event in log.iter() {
+        let body = match &event.body {
+            Body::Diagnosis(diagnosis) => failures
+                .iter()
+                .find(|failure| failure.seq == diagnosis.of)
+                .map_or_else(
+                    || event.body.clone(),
+                    |failure| Body::Diagnosis(Box::new((*failure.diagnosis).clone())),
+                ),
+            body => body.clone(),
+        };
+        told.push(Event {
+            body,
+            ..event.clone()
+        });
+    }
+    told
+}
+
+/// Where lines and corners are, on every kind of screen, with a process of this
+/// name everywhere.
+fn rulers(name: &str) -> Vec<Vec<(u16, u16, String)>> {
+    let mut story = Story::begun();
+    let hostile = Arc::new(crate::event::Process {
+        comm: name.into(),
+        exe: Some(name.into()),
+        argv: Some([name.to_owned()].into()),
+        cgroup: Some(name.into()),
+        container: None,
+        ..(*process("x", 1)).clone()
+    });
+    let listener = story.listen(PORT, &hostile);
+    let sock = story.accept(listener, PORT, 40_001);
+    story.close_first(sock, PORT, 40_001, &hostile);
+    story.reset(sock, PORT, 40_001, &hostile);
+    let held = story.held_by_time_wait(PORT);
+    story.bind_fails(PORT, &hostile, held);
+    let area = Rect::new(0, 0, 80, 24);
+    let rules = ["━", "─", "┃", "┏", "┓", "┗", "┛", "╭", "╮", "╰", "╯", "│"];
+    ["", "d", "Enter", "⇥Enter", "⇤⇤Enter"]
+        .into_iter()
+        .map(|keys| {
+            let mut app = App::new(Theme::Dark);
+            render(&story, &mut app, area);
+            type_keys(&mut app, keys, &story.engine);
+            let buf = render(&story, &mut app, area);
+            assert_harmless(&buf);
+            // The title's text is a name, too; its rule ends where the name does.
+            let ends = |x: u16| x <= 1 || x >= 78;
+            let cells = (0..24).flat_map(|y| (0..80).map(move |x| (x, y)));
+            cells
+                .map(|(x, y)| (x, y, buf[(x, y)].symbol().to_owned()))
+                .filter(|(x, y, symbol)| {
+                    rules.contains(&symbol.as_str()) && ends(*x) && (keys.is_empty() || *y == 1)
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn assert_harmless(buf: &Buffer) {
+    for cell in &buf.content {
+        let symbol = cell.symbol();
+        assert!(
+            !symbol.chars().any(char::is_control) && symbol.len() < 64,
+            "{symbol:?}"
+        );
+        assert!(!symbol.contains(['\u{202e}', '\u{200b}', '\u{2066}']));
+    }
+}
+
+/// One line per row, without the blanks at the end.
+fn text_of(buf: &Buffer) -> String {
+    let mut text = String::new();
+    for y in 0..buf.area.height {
+        let mut line = String::new();
+        for x in 0..buf.area.width {
+            line.push_str(buf[(x, y)].symbol());
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Types keys as a test writes them: `⏎` and `Enter`, `⎵` for space, `⇥` and `⇤`
+/// for the panels, letters.
+fn type_keys(app: &mut App, keys: &str, engine: &Engine) {
+    let keys = keys.replace("Enter", "⏎");
+    for letter in keys.chars() {
+        let code = match letter {
+            '⏎' => KeyCode::Enter,
+            '⎵' => KeyCode::Char(' '),
+            '⇥' => KeyCode::Tab,
+            '⇤' => KeyCode::BackTab,
+            letter => KeyCode::Char(letter),
+        };
+        app.press(KeyEvent::from(code), engine);
+    }
+}
+
+fn press(app: &mut App, key: Key, engine: &Engine) -> Control {
+    match key {
+        Key::Plain(code) => app.press(KeyEvent::from(code), engine),
+        Key::Ctrl(letter) => {
+            let code = KeyCode::Char(letter);
+            app.press(KeyEvent::new(code, KeyModifiers::CONTROL), engine)
+        }
+        Key::Twice(letter) => {
+            app.press(KeyEvent::from(KeyCode::Char(letter)), engine);
+            app.press(KeyEvent::from(KeyCode::Char(letter)), engine)
+        }
+    }
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/screens")
+        .join(format!("{name}.txt"))
+}

@@ -1,0 +1,71 @@
+//! The real terminal: entered once, left whatever happens.
+//!
+//! Left on drop, before a panic prints, and by hand for ctrl-z. Leaving twice
+//! does no harm.
+
+use std::io::{self, Stdout, stdout};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossterm::cursor::{Hide, Show};
+use crossterm::execute;
+use crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+
+/// Whether the terminal is ours. Global, because a panic hook has no other way
+/// to know.
+static IS_ENTERED: AtomicBool = AtomicBool::new(false);
+static PANIC_HOOK: Once = Once::new();
+
+/// The terminal while it is ours: raw, on the alternate screen, no cursor.
+#[derive(Debug)]
+pub struct Guard {
+    out: Stdout,
+}
+
+impl Guard {
+    /// Takes the terminal.
+    pub fn enter() -> io::Result<Self> {
+        PANIC_HOOK.call_once(|| {
+            let print = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                leave();
+                print(panic);
+            }));
+        });
+        // From here on a failure half-way is undone by the drop.
+        let mut guard = Self { out: stdout() };
+        guard.take()?;
+        Ok(guard)
+    }
+
+    /// Gives the terminal back, stops the program as ctrl-z does elsewhere, and
+    /// takes the terminal again once the shell lets the program go on.
+    pub(crate) fn suspend(&mut self) -> io::Result<()> {
+        leave();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
+        self.take()
+    }
+
+    fn take(&mut self) -> io::Result<()> {
+        IS_ENTERED.store(true, Ordering::SeqCst);
+        enable_raw_mode()?;
+        execute!(self.out, EnterAlternateScreen, Hide)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+/// Gives the terminal back. There is nobody to tell of an error here: the
+/// terminal is what we would tell it on.
+fn leave() {
+    if IS_ENTERED.swap(false, Ordering::SeqCst) {
+        let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+        let _ = disable_raw_mode();
+    }
+}

@@ -1,0 +1,139 @@
+//! What a command's loop holds: keys in, frames out.
+//!
+//! The loop owns the engine, the timers and the signals; it asks
+//! [`Ui::next_input`] for keys, and every [`FRAME`] asks [`Ui::needs_redraw`].
+
+use std::io;
+use std::time::Duration;
+
+use crossterm::event::{Event, EventStream};
+use crossterm::execute;
+use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
+use futures_util::StreamExt as _;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+
+use super::app::{App, Control};
+use super::terminal::Guard;
+use super::theme::Theme;
+use super::units::{NS_PER_MS, NS_PER_S};
+use crate::engine::Engine;
+use crate::model::Phase;
+
+/// Least time between two frames: 30 a second.
+pub const FRAME: Duration = Duration::from_millis(33);
+
+/// A dashboard on the real terminal.
+#[derive(Debug)]
+pub struct Ui {
+    app: App,
+    terminal: Terminal<CrosstermBackend<io::Stdout>>,
+    input: EventStream,
+    drawn: Option<Drawn>,
+    // Last: dropped after everything that writes to the terminal.
+    guard: Guard,
+}
+
+/// What a frame showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Drawn {
+    next_seq: u64,
+    clock: u64,
+}
+
+impl Ui {
+    /// Takes the terminal and shows nothing yet. `NO_COLOR` is honoured.
+    pub fn start() -> io::Result<Self> {
+        let theme = Theme::from_no_color(std::env::var_os("NO_COLOR").as_deref());
+        let guard = Guard::enter()?;
+        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(Self {
+            app: App::new(theme),
+            terminal,
+            input: EventStream::new(),
+            drawn: None,
+            guard,
+        })
+    }
+
+    /// The next key or resize. May be dropped and asked again: nothing is lost.
+    pub async fn next_input(&mut self) -> io::Result<Event> {
+        self.input.next().await.unwrap_or_else(|| {
+            Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the terminal's input has ended",
+            ))
+        })
+    }
+
+    /// Does what the key asks for; the next frame shows it.
+    pub fn handle(&mut self, event: &Event, engine: &Engine) -> io::Result<Control> {
+        self.drawn = None;
+        let Event::Key(key) = event else {
+            return Ok(Control::Continue);
+        };
+        let control = self.app.press(*key, engine);
+        if control == Control::Suspend {
+            self.guard.suspend()?;
+            self.terminal.clear()?;
+            return Ok(Control::Continue);
+        }
+        Ok(control)
+    }
+
+    /// Whether a frame would show something new: an event, a key, a notice, or
+    /// a clock that has moved on.
+    #[must_use]
+    pub fn needs_redraw(&self, engine: &Engine, now_ns: u64) -> bool {
+        self.drawn != Some(self.look(engine, now_ns))
+    }
+
+    /// Draws a frame.
+    pub fn draw(&mut self, engine: &Engine, now_ns: u64) -> io::Result<()> {
+        let app = &mut self.app;
+        execute!(io::stdout(), BeginSynchronizedUpdate)?;
+        let drawn = self
+            .terminal
+            .draw(|frame| super::draw(frame, engine, app, now_ns))
+            .map(|_| ());
+        execute!(io::stdout(), EndSynchronizedUpdate)?;
+        drawn?;
+        self.drawn = Some(self.look(engine, now_ns));
+        Ok(())
+    }
+
+    /// Shows a warning in the status line. Nothing else may print while the
+    /// terminal is ours.
+    pub fn notice(&mut self, text: String) {
+        self.app.notice(text);
+        self.drawn = None;
+    }
+
+    fn look(&self, engine: &Engine, now_ns: u64) -> Drawn {
+        let clock = if self.app.is_paused() {
+            0
+        } else {
+            now_ns / finest_shown_ns(engine)
+        };
+        Drawn {
+            next_seq: engine.next_seq(),
+            clock,
+        }
+    }
+}
+
+/// How often what the screen says about time changes: a downtime has tenths of
+/// a second; ages and countdowns have seconds, each with its own beat.
+fn finest_shown_ns(engine: &Engine) -> u64 {
+    let is_down = engine
+        .ports()
+        .iter()
+        .any(|(_, story)| matches!(story.phase, Phase::Down { .. }));
+    if is_down {
+        100 * NS_PER_MS
+    } else if engine.table().is_empty() && engine.failures().len() == 0 {
+        NS_PER_S
+    } else {
+        250 * NS_PER_MS
+    }
+}

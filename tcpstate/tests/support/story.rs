@@ -1,0 +1,483 @@
+//! A server on port 8080, its connections, its end and its restart, told to an
+//! engine as the kernel would. For the screen tests and the preview.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each of its users needs another part"
+)]
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use tcpstate::engine::{Engine, Limits};
+use tcpstate::event::{
+    Applies, Body, Call, Capture, Cause, Certainty, ClockAnchor, Diagnosis, Direction, Endpoint,
+    Family, Filters, Fix, Header, Holder, KnownBy, Loss, LossStage, Mini, Overlap, Probe,
+    ProbeStatus, Process, Requested, Reset, Reuse, Seen, SeenHolder, SeenSource, Sock, SocketSeen,
+    Source, State, StateChange, Sysctls, Tick, Via, WouldWork, YesNo,
+};
+
+pub const NETNS: u32 = 4_026_531_992;
+pub const PORT: u16 = 8080;
+const MS: u64 = 1_000_000;
+/// When the story begins, monotonic clock.
+pub const START_NS: u64 = 100_000 * MS;
+
+pub struct Story {
+    pub engine: Engine,
+    pub now_ns: u64,
+    cookie: u64,
+}
+
+impl Story {
+    /// Nothing has happened yet.
+    pub fn empty() -> Self {
+        Self {
+            engine: Engine::new(Limits::default()),
+            now_ns: START_NS,
+            cookie: 0,
+        }
+    }
+
+    /// tcpstate has begun to watch port 8080.
+    pub fn begun() -> Self {
+        Self::watching(vec![[PORT, PORT]])
+    }
+
+    pub fn watching(ports: Vec<[u16; 2]>) -> Self {
+        let mut story = Self::empty();
+        story.tell(Body::Header(Box::new(header(ports))));
+        story
+    }
+
+    pub fn tell(&mut self, body: Body) {
+        self.engine.observe(self.now_ns, body);
+    }
+
+    /// Time passes; the engine is told every second.
+    pub fn wait_ms(&mut self, ms: u64) {
+        let end_ns = self.now_ns + ms * MS;
+        while self.now_ns + 1_000 * MS <= end_ns {
+            self.now_ns += 1_000 * MS;
+            self.tell(Body::Tick(Tick {}));
+        }
+        self.now_ns = end_ns;
+    }
+
+    pub fn bind(&mut self, port: u16, by: &Arc<Process>) {
+        let sock = self.next_sock();
+        let mut call = call(port, by, sock);
+        call.local = Some(any(port));
+        self.tell(Body::Bind(Box::new(call)));
+    }
+
+    /// A server binds and listens; gives its listening socket.
+    pub fn listen(&mut self, port: u16, by: &Arc<Process>) -> Sock {
+        let sock = self.next_sock();
+        let mut call = call(port, by, sock);
+        call.local = Some(any(port));
+        self.tell(Body::Bind(Box::new(call.clone())));
+        self.now_ns += MS;
+        let mut change = change(sock, any(port), none(), State::Closed, State::Listen);
+        change.process = Some(Arc::clone(by));
+        self.tell(Body::State(change));
+        self.now_ns += MS / 10;
+        self.tell(Body::Listen(Box::new(call)));
+        sock
+    }
+
+    /// The listening socket is closed.
+    pub fn stop_listening(&mut self, sock: Sock, port: u16, by: &Arc<Process>) {
+        let mut change = change(sock, any(port), none(), State::Listen, State::Closed);
+        change.process = Some(Arc::clone(by));
+        self.tell(Body::State(change));
+    }
+
+    /// A client connects.
+    pub fn accept(&mut self, listener: Sock, port: u16, peer_port: u16) -> Sock {
+        let sock = self.next_sock();
+        let (local, peer) = (at(1, port), at(2, peer_port));
+        let mut first = change(sock, local, peer, State::Listen, State::SynReceived);
+        first.listener = Some(listener.cookie);
+        self.tell(Body::State(first));
+        self.now_ns += MS / 5;
+        let mut second = change(sock, local, peer, State::SynReceived, State::Established);
+        second.listener = Some(listener.cookie);
+        self.tell(Body::State(second));
+        sock
+    }
+
+    /// The server closes first; its end stays in `TIME_WAIT`.
+    pub fn close_first(&mut self, sock: Sock, port: u16, peer_port: u16, by: &Arc<Process>) {
+        let (local, peer) = (at(1, port), at(2, peer_port));
+        let mut first = change(sock, local, peer, State::Established, State::FinWait1);
+        first.process = Some(Arc::clone(by));
+        self.tell(Body::State(first));
+        self.now_ns += MS / 4;
+        let second = change(sock, local, peer, State::FinWait1, State::FinWait2);
+        self.tell(Body::State(second));
+        self.now_ns += MS / 2;
+        let mut third = change(sock, local, peer, State::FinWait2, State::Closed);
+        third.mini = Some(Mini {
+            state: State::TimeWait,
+            expires_ms: Some(60_000),
+            reuse: Reuse::default(),
+            source: Source::Kernel,
+        });
+        self.tell(Body::State(third));
+    }
+
+    /// The peer closes first.
+    pub fn peer_closes(&mut self, sock: Sock, port: u16, peer_port: u16) {
+        self.pass(sock, port, peer_port, State::Established, State::CloseWait);
+    }
+
+    /// The server closes after its peer; nothing stays.
+    pub fn close_second(&mut self, sock: Sock, port: u16, peer_port: u16) {
+        self.pass(sock, port, peer_port, State::CloseWait, State::LastAck);
+        self.now_ns += MS / 4;
+        self.pass(sock, port, peer_port, State::LastAck, State::Closed);
+    }
+
+    fn pass(&mut self, sock: Sock, port: u16, peer_port: u16, old: State, new: State) {
+        self.tell(Body::State(change(
+            sock,
+            at(1, port),
+            at(2, peer_port),
+            old,
+            new,
+        )));
+    }
+
+    pub fn bind_fails(&mut self, port: u16, by: &Arc<Process>, held_by: Vec<SeenHolder>) {
+        let sock = self.next_sock();
+        let mut call = call(port, by, sock);
+        call.ok = false;
+        call.errno = Some(98);
+        call.errno_name = Some("EADDRINUSE".into());
+        call.seen = Some(Seen {
+            source: SeenSource::BindBucket,
+            is_complete: true,
+            visited: u32::try_from(held_by.len()).unwrap_or(u32::MAX),
+            holders: held_by,
+        });
+        self.tell(Body::Bind(Box::new(call)));
+    }
+
+    /// The `TIME_WAIT` sockets of a port as the kernel's bind bucket shows them.
+    pub fn held_by_time_wait(&self, port: u16) -> Vec<SeenHolder> {
+        let mut held: Vec<SeenHolder> = self
+            .engine
+            .table()
+            .iter()
+            .filter(|socket| socket.local.port == port && socket.state == State::TimeWait)
+            .map(|socket| SeenHolder {
+                sock: socket.sock,
+                local: socket.local,
+                peer: socket.peer,
+                state: socket.state,
+                is_mini: true,
+                reuse: Reuse::default(),
+                bound_dev_if: None,
+                uid: None,
+                is_connect_bound: None,
+                is_port_locked: None,
+                inode: None,
+                expires_ms: socket.remaining_ns(self.now_ns).map(|ns| ns / MS),
+                processes: None,
+            })
+            .collect();
+        held.sort_by_key(|holder| holder.peer.port);
+        held
+    }
+
+    pub fn reset(&mut self, sock: Sock, port: u16, peer_port: u16, by: &Arc<Process>) {
+        self.tell(Body::Reset(Reset {
+            direction: Direction::Sent,
+            sock: Some(sock),
+            local: at(1, port),
+            peer: at(2, peer_port),
+            state: Some(State::Established),
+            reason: Some("tcp_abort_on_close".into()),
+            reason_raw: Some(4),
+            process: Some(Arc::clone(by)),
+        }));
+    }
+
+    pub fn lose(&mut self, count: u64, resynced: bool) {
+        self.tell(Body::Loss(Loss {
+            stage: LossStage::Kernel,
+            count,
+            resynced,
+        }));
+    }
+
+    /// Sockets that were there before us.
+    pub fn find(&mut self, count: u32, state: State, by: Option<&Arc<Process>>) {
+        for index in 0..count {
+            let sock = self.next_sock();
+            let low = u16::try_from(index % 60_000).unwrap_or(0);
+            let host = u8::try_from(index / 60_000).unwrap_or(0);
+            self.tell(Body::Socket(SocketSeen {
+                sock,
+                local: at(1, PORT),
+                peer: Endpoint {
+                    addr: Ipv4Addr::new(10, 0, host, 9).into(),
+                    port: 1024 + low,
+                },
+                state,
+                process: by.cloned(),
+                reuse: None,
+                expires_ms: (state == State::TimeWait).then_some(u64::from(low)),
+                source: Source::Snapshot,
+            }));
+        }
+    }
+
+    pub fn next_sock(&mut self) -> Sock {
+        self.cookie += 1;
+        Sock {
+            cookie: self.cookie,
+            netns: NETNS,
+            family: Family::Ipv4,
+        }
+    }
+}
+
+/// A server with connections; it closed some first, its peers closed others,
+/// four are open.
+pub fn serving() -> (Story, Sock) {
+    let (story, listener, _) = serving_with_open();
+    (story, listener)
+}
+
+fn serving_with_open() -> (Story, Sock, Vec<(Sock, u16)>) {
+    let mut story = Story::begun();
+    let nginx = process("nginx", 4711);
+    let mut open = Vec::new();
+    story.wait_ms(2_000);
+    let listener = story.listen(PORT, &nginx);
+    for peer_port in 40_001..40_017 {
+        story.wait_ms(1_300);
+        let sock = story.accept(listener, PORT, peer_port);
+        story.wait_ms(200);
+        match peer_port % 4 {
+            0 => open.push((sock, peer_port)),
+            1 => {
+                story.peer_closes(sock, PORT, peer_port);
+                story.wait_ms(30);
+                story.close_second(sock, PORT, peer_port);
+            }
+            _ => story.close_first(sock, PORT, peer_port, &nginx),
+        }
+    }
+    story.wait_ms(3_000);
+    (story, listener, open)
+}
+
+/// The server has stopped and its successor cannot bind.
+pub fn down() -> Story {
+    let (mut story, listener, open) = serving_with_open();
+    let nginx = process("nginx", 4711);
+    story.stop_listening(listener, PORT, &nginx);
+    for (sock, peer_port) in open {
+        story.close_first(sock, PORT, peer_port, &nginx);
+    }
+    let successor = process("nginx", 4802);
+    for _ in 0..3 {
+        story.wait_ms(1_900);
+        let held = story.held_by_time_wait(PORT);
+        story.bind_fails(PORT, &successor, held);
+    }
+    story.wait_ms(2_300);
+    story
+}
+
+/// The successor listens at last.
+pub fn restarted() -> Story {
+    let mut story = down();
+    story.wait_ms(31_000);
+    story.listen(PORT, &process("nginx", 4815));
+    story.wait_ms(5_000);
+    story
+}
+
+pub fn process(comm: &str, pid: u32) -> Arc<Process> {
+    Arc::new(Process {
+        pid,
+        tid: None,
+        ppid: Some(1),
+        uid: 33,
+        comm: comm.into(),
+        exe: Some(format!("/usr/sbin/{comm}").into()),
+        argv: Some(
+            [
+                format!("/usr/sbin/{comm}"),
+                "-g".into(),
+                "daemon off;".into(),
+            ]
+            .into(),
+        ),
+        cgroup: Some("/system.slice/nginx.service".into()),
+        container: None,
+        via: KnownBy::Syscall,
+    })
+}
+
+/// A diagnosis as the real one would be, so that screens do not depend on its
+/// wording.
+pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
+    let nginx = process("nginx", 4711);
+    let seen = call.seen.iter().flat_map(|seen| &seen.holders);
+    let holders: Vec<Holder> = seen
+        .map(|holder| Holder {
+            sock: holder.sock,
+            local: holder.local,
+            peer: holder.peer,
+            state: holder.state,
+            overlap: Overlap::Wildcard,
+            reuse: holder.reuse,
+            process: None,
+            processes: holder.processes.clone(),
+            left_by: Some(Arc::clone(&nginx)),
+            expires_ms: holder.expires_ms,
+            evidence: vec![11, 14],
+        })
+        .collect();
+    Diagnosis {
+        of,
+        cause: Cause::TimeWaitLeftWithoutReuse,
+        summary: format!(
+            "Port {} is still held by {} connections in TIME_WAIT that {} left without \
+             SO_REUSEADDR, so setting it on the new socket cannot help this time.",
+            call.requested.port,
+            holders.len(),
+            nginx
+        ),
+        clears_ms: holders.iter().filter_map(|holder| holder.expires_ms).max(),
+        holders,
+        would_work: WouldWork {
+            reuseaddr: YesNo::No,
+            reuseport: YesNo::No,
+            v6only: YesNo::Unknown,
+        },
+        fixes: vec![
+            Fix {
+                id: "wait".into(),
+                text: "Wait until the last TIME_WAIT is gone, then start again.".into(),
+                command: Some(format!("tcpstate wait {PORT} && systemctl start nginx")),
+                applies: Applies::Now,
+                why: None,
+            },
+            Fix {
+                id: "set_reuseaddr".into(),
+                text: "Set SO_REUSEADDR before bind, so that what this server leaves behind \
+                       does not block its successor."
+                    .into(),
+                command: Some(
+                    "setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int))".into(),
+                ),
+                applies: Applies::NextTime,
+                why: Some("The kernel asks the old socket and the new one.".into()),
+            },
+            Fix {
+                id: "tcp_tw_reuse".into(),
+                text: "net.ipv4.tcp_tw_reuse".into(),
+                command: None,
+                applies: Applies::No,
+                why: Some("It concerns outgoing connections only, never bind.".into()),
+            },
+        ],
+        certainty: Certainty::Proven,
+        missing: Vec::new(),
+    }
+}
+
+pub fn header(ports: Vec<[u16; 2]>) -> Header {
+    Header {
+        schema: "1".into(),
+        tcpstate: "0.1.0".into(),
+        argv: vec!["tcpstate".into(), "watch".into()],
+        host: "web1".into(),
+        kernel: "6.12.0".into(),
+        arch: "x86_64".into(),
+        boot_id: "f3b1".into(),
+        clock: ClockAnchor {
+            mono_ns: START_NS,
+            realtime: 1_795_000_000_000_000_000,
+        },
+        filters: Filters {
+            ports,
+            netns: Some(NETNS),
+            ..Filters::default()
+        },
+        probes: vec![Probe {
+            name: "inet_sock_set_state".into(),
+            kind: "tp_btf".into(),
+            status: ProbeStatus::Attached,
+            why: None,
+        }],
+        capture: Capture::Functions,
+        sysctls: Sysctls {
+            tcp_fin_timeout: Some(60),
+            ..Sysctls::default()
+        },
+    }
+}
+
+pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
+    Call {
+        ok: true,
+        errno: None,
+        errno_name: None,
+        requested: Requested {
+            addr: Some(Ipv4Addr::UNSPECIFIED.into()),
+            port,
+        },
+        local: None,
+        peer: None,
+        sock: Some(sock),
+        reuse: Reuse::default(),
+        bound_dev_if: None,
+        process: Arc::clone(by),
+        via: Via::Syscall,
+        unprivileged_port_start: Some(1024),
+        seen: None,
+    }
+}
+
+fn change(sock: Sock, local: Endpoint, peer: Endpoint, old: State, new: State) -> StateChange {
+    StateChange {
+        sock,
+        local,
+        peer,
+        old,
+        new,
+        old_raw: 0,
+        new_raw: 0,
+        process: None,
+        reuse: Reuse::default(),
+        error: None,
+        listener: None,
+        mini: None,
+    }
+}
+
+fn at(host: u8, port: u16) -> Endpoint {
+    Endpoint {
+        addr: Ipv4Addr::new(10, 0, 0, host).into(),
+        port,
+    }
+}
+
+fn any(port: u16) -> Endpoint {
+    Endpoint {
+        addr: Ipv4Addr::UNSPECIFIED.into(),
+        port,
+    }
+}
+
+fn none() -> Endpoint {
+    any(0)
+}

@@ -60,3 +60,20 @@ impl PortBitmap {
         self.0[usize::from(port >> 6)] & (1 << (port & 63)) != 0
     }
 }
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::{Config, PortBitmap};
+    use crate::offsets::Offsets;
+
+    // SAFETY: `repr(C)`, `Copy`, integers only, no padding: any bytes of it can
+    // be copied into the kernel program's read-only data.
+    #[expect(unsafe_code, reason = "aya takes globals as plain old data")]
+    unsafe impl aya::Pod for Config {}
+    // SAFETY: as above.
+    #[expect(unsafe_code, reason = "aya takes globals as plain old data")]
+    unsafe impl aya::Pod for PortBitmap {}
+    // SAFETY: as above; `BitField` ends in an explicit reserved field.
+    #[expect(unsafe_code, reason = "aya takes globals as plain old data")]
+    unsafe impl aya::Pod for Offsets {}
+}

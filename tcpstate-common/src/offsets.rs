@@ -1,1 +1,205 @@
 //! Where the fields that the kernel program reads lie in the running kernel.
+//!
+//! User space resolves them from the kernel's own BTF and hands them in as a
+//! read-only global before load. The verifier then sees constants, and removes
+//! the code of a capability whose fields are [`MISSING`].
+
+/// The field does not exist on this kernel.
+pub const MISSING: u32 = u32::MAX;
+
+/// Bytes of `struct sock_common` that are read at once. The struct was 136
+/// bytes long from Linux 5.10 to 7.3; every object that lies in a bind bucket
+/// (full socket, request, mini-socket) begins with it.
+pub const SOCK_COMMON_LEN: u32 = 136;
+
+/// A bitfield, or a plain field of one byte.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitField {
+    /// Byte that holds all of its bits.
+    pub offset: u32,
+    /// Lowest bit in that byte.
+    pub shift: u8,
+    /// Mask after the shift.
+    pub mask: u8,
+    /// Zero.
+    pub reserved: u16,
+}
+
+impl BitField {
+    /// Does not exist on this kernel.
+    pub const MISSING: Self = Self {
+        offset: MISSING,
+        shift: 0,
+        mask: 0,
+        reserved: 0,
+    };
+}
+
+macro_rules! offsets {
+    (
+        bits { $($(#[$bmeta:meta])* $bits:ident,)* }
+        plain { $($(#[$meta:meta])* $plain:ident,)* }
+    ) => {
+        /// A read-only global of the kernel program. Bytes from the start of
+        /// the struct that the first part of the name stands for.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Offsets {
+            $($(#[$bmeta])* pub $bits: BitField,)*
+            $($(#[$meta])* pub $plain: u32,)*
+        }
+
+        impl Offsets {
+            /// Nothing is known.
+            pub const NONE: Self = Self {
+                $($bits: BitField::MISSING,)*
+                $($plain: MISSING,)*
+            };
+        }
+    };
+}
+
+offsets! {
+    bits {
+        /// `sock_common.skc_reuse`.
+        skc_reuse,
+        /// `sock_common.skc_reuseport`.
+        skc_reuseport,
+        /// `sock_common.skc_ipv6only`.
+        skc_ipv6only,
+        /// `sock.sk_userlocks`.
+        sk_userlocks,
+    }
+    plain {
+        /// `sock_common.skc_daddr`.
+        skc_daddr,
+        /// `sock_common.skc_rcv_saddr`.
+        skc_rcv_saddr,
+        /// `sock_common.skc_dport`, network byte order.
+        skc_dport,
+        /// `sock_common.skc_num`, host byte order.
+        skc_num,
+        /// `sock_common.skc_family`.
+        skc_family,
+        /// `sock_common.skc_state`.
+        skc_state,
+        /// `sock_common.skc_bound_dev_if`.
+        skc_bound_dev_if,
+        /// `sock_common.skc_bind_node`.
+        skc_bind_node,
+        /// `sock_common.skc_net`.
+        skc_net,
+        /// `sock_common.skc_v6_daddr`; missing without IPv6.
+        skc_v6_daddr,
+        /// `sock_common.skc_v6_rcv_saddr`; missing without IPv6.
+        skc_v6_rcv_saddr,
+        /// `sock_common.skc_cookie`.
+        skc_cookie,
+        /// `sock_common.skc_flags`.
+        skc_flags,
+        /// `sock.sk_protocol`, 16 bits.
+        sk_protocol,
+        /// `sock.sk_err`.
+        sk_err,
+        /// `sock.sk_uid`.
+        sk_uid,
+        /// `sock.sk_socket`.
+        sk_socket,
+        /// `inet_sock.inet_sport`, network byte order.
+        inet_sport,
+        /// `inet_timewait_sock.tw_substate`, one byte.
+        tw_substate,
+        /// `inet_timewait_sock.tw_timer.expires`.
+        tw_expires,
+        /// `net.ns.inum`.
+        net_inum,
+        /// `net.hash_mix`.
+        net_hash_mix,
+        /// `net.ipv4.tcp_death_row`.
+        net_death_row,
+        /// 1: `tcp_death_row` is a pointer (Linux 5.18 to 6.0).
+        net_death_row_is_pointer,
+        /// `net.ipv4.sysctl_ip_prot_sock`.
+        net_prot_sock,
+        /// `inet_timewait_death_row.hashinfo`.
+        death_row_hashinfo,
+        /// `inet_hashinfo.bhash`.
+        hashinfo_bhash,
+        /// `inet_hashinfo.bhash_size`.
+        hashinfo_bhash_size,
+        /// Size of `inet_bind_hashbucket`.
+        hashbucket_size,
+        /// `inet_bind_hashbucket.chain`.
+        hashbucket_chain,
+        /// `inet_bind_bucket.ib_net`.
+        tb_net,
+        /// `inet_bind_bucket.l3mdev`; missing on kernels without VRF.
+        tb_l3mdev,
+        /// `inet_bind_bucket.port`.
+        tb_port,
+        /// `inet_bind_bucket.node`.
+        tb_node,
+        /// `inet_bind_bucket.owners`; missing from Linux 6.8 on.
+        tb_owners,
+        /// `inet_bind_bucket.bhash2`; from Linux 6.8 on.
+        tb_bhash2,
+        /// `inet_bind2_bucket.bhash_node`; from Linux 6.8 on.
+        tb2_bhash_node,
+        /// `inet_bind2_bucket.owners`.
+        tb2_owners,
+        /// `inet_bind2_bucket.v6_rcv_saddr`; IPv4 is mapped in it.
+        tb2_v6_rcv_saddr,
+        /// `task_struct.flags`.
+        task_flags,
+        /// `task_struct.files`.
+        task_files,
+        /// `task_struct.real_parent`.
+        task_real_parent,
+        /// `task_struct.tgid`.
+        task_tgid,
+        /// `task_struct.mm`.
+        task_mm,
+        /// `mm_struct.arg_start`.
+        mm_arg_start,
+        /// `mm_struct.arg_end`.
+        mm_arg_end,
+        /// `files_struct.fdt`.
+        files_fdt,
+        /// `fdtable.max_fds`.
+        fdt_max_fds,
+        /// `fdtable.fd`.
+        fdt_fd,
+        /// `file.private_data`.
+        file_private_data,
+        /// `file.f_inode`.
+        file_inode,
+        /// `inode.i_mode`.
+        inode_mode,
+        /// `inode.i_ino`.
+        inode_ino,
+        /// `socket.sk`.
+        socket_sk,
+        /// From a `socket` to its inode (`SOCK_INODE`).
+        socket_to_inode,
+        /// `sk_buff.head`.
+        skb_head,
+        /// `sk_buff.network_header`, 16 bits.
+        skb_network_header,
+        /// `sk_buff.transport_header`, 16 bits.
+        skb_transport_header,
+        /// `sk_buff.dev`.
+        skb_dev,
+        /// `net_device.nd_net`.
+        dev_net,
+        /// Number of arguments of `btf_trace_tcp_send_reset`, less the
+        /// tracepoint's own first one: 2, or 3 with a reason (Linux 6.10).
+        send_reset_args,
+    }
+}
+
+impl Default for Offsets {
+    fn default() -> Self {
+        Self::NONE
+    }
+}

@@ -1,2 +1,47 @@
-//! kernel program
+//! The kernel program of tcpstate: hooks that turn what the kernel does with
+//! TCP sockets into the records of `tcpstate-common`.
+//!
+//! It never changes what it observes. Field offsets come from user space (see
+//! `globals`), so one object serves every kernel from 5.10 on.
+
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![expect(
+    unsafe_code,
+    reason = "a BPF program is exported symbols, kernel memory and helper calls"
+)]
+#![expect(
+    clippy::inline_always,
+    reason = "calls between BPF functions cost stack and lose what the verifier knows"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "helpers return 64-bit registers that hold narrower values"
+)]
+
+mod bucket;
+mod error;
+mod filter;
+mod globals;
+mod holders;
+mod maps;
+mod memory;
+mod mini;
+mod output;
+mod probes;
+mod sock;
+mod task;
+
+/// The licence that the kernel asks for: some helpers are for GPL programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// On the host this crate is only checked.
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -1,0 +1,118 @@
+//! Maps: where records go, what is remembered between hooks, what is counted.
+//! Every map has a fixed size and a stated behaviour when it is full.
+
+use aya_ebpf::{
+    bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_map_type},
+    macros::{btf_map, map},
+    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use tcpstate_common::record::{self, Counter, SOCKADDR_LEN};
+
+/// 16 MiB: 115,000 state records, about half a second of a machine that opens
+/// and closes 50,000 connections a second. Full: records are counted and lost.
+const EVENTS_BYTES: u32 = 16 << 20;
+/// Threads inside bind, listen or connect at one time. Full: the call goes
+/// unreported and is counted.
+const MAX_IN_FLIGHT: u32 = 8_192;
+/// Sockets of the watched processes. Full: the least recently used is forgotten.
+const MAX_WATCHED: u32 = 65_536;
+/// Listening (process, namespace, port). Full: the least recently used is
+/// forgotten, and its accepts are reported as somebody else's.
+const MAX_LISTENERS: u32 = 4_096;
+
+/// Records for user space.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+
+/// [`Counter`]s.
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(record::COUNTERS, 0);
+
+/// What a call asked for, from its entry to its return; keyed by thread.
+#[map]
+pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> =
+    HashMap::with_max_entries(MAX_IN_FLIGHT, 0);
+
+/// Cookies of the sockets of the watched processes.
+#[map]
+pub(crate) static WATCHED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(MAX_WATCHED, 0);
+
+/// Who listens: an accept by anybody else is worth a record.
+#[map]
+pub(crate) static LISTENERS: LruHashMap<ListenerKey, u64> =
+    LruHashMap::with_max_entries(MAX_LISTENERS, 0);
+
+/// A listening socket's own cookie, which its accepted children inherit.
+#[btf_map]
+pub(crate) static ORIGIN: OriginStorage = OriginStorage::new();
+
+/// A call between entry and return.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct InFlight {
+    /// `CLOCK_MONOTONIC` at entry.
+    pub(crate) entered_ns: u64,
+    /// The caller's `struct sockaddr`.
+    pub(crate) user_addr: u64,
+    /// Descriptor.
+    pub(crate) fd: u32,
+    /// `tcpstate_common::record::call`.
+    pub(crate) call: u16,
+    /// Length of the address, at most 65,535.
+    pub(crate) addr_len: u16,
+    /// The address, where it was read at entry.
+    pub(crate) requested: [u8; SOCKADDR_LEN],
+    /// Zero.
+    pub(crate) reserved: u32,
+}
+
+/// Key of [`LISTENERS`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct ListenerKey {
+    /// Process.
+    pub(crate) tgid: u32,
+    /// Namespace.
+    pub(crate) netns: u32,
+    /// Port.
+    pub(crate) port: u32,
+}
+
+/// Socket storage with `BPF_F_CLONE`, which aya's own type does not offer.
+#[repr(C)]
+pub(crate) struct OriginStorage {
+    r#type: *const [i32; bpf_map_type::BPF_MAP_TYPE_SK_STORAGE as usize],
+    key: *const i32,
+    value: *const u64,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
+}
+
+// SAFETY: the pointers only carry types for the loader; nobody follows them.
+unsafe impl Sync for OriginStorage {}
+
+impl OriginStorage {
+    const fn new() -> Self {
+        Self {
+            r#type: ::core::ptr::null(),
+            key: ::core::ptr::null(),
+            value: ::core::ptr::null(),
+            max_entries: ::core::ptr::null(),
+            map_flags: ::core::ptr::null(),
+        }
+    }
+
+    /// The map's address, as helpers want it.
+    pub(crate) fn as_ptr(&self) -> *mut ::core::ffi::c_void {
+        ::core::ptr::from_ref(self).cast_mut().cast()
+    }
+}
+
+/// Adds one to a counter.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: this CPU's slot; an interrupt in between can lose one count.
+        unsafe { *value = (*value).wrapping_add(1) };
+    }
+}

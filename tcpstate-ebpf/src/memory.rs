@@ -1,0 +1,43 @@
+//! Reading kernel memory: always through the helper that survives a bad
+//! address, never by dereferencing.
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
+
+use crate::error::Stop;
+
+/// A kernel address. 0 is "none".
+pub(crate) type Addr = u64;
+
+/// Reads a `T` at `addr`.
+#[inline(always)]
+pub(crate) fn read<T: Copy>(addr: Addr) -> Result<T, Stop> {
+    // SAFETY: the helper checks the address and reports what it cannot read.
+    unsafe { bpf_probe_read_kernel(addr as *const T) }.map_err(|_| Stop::Read)
+}
+
+/// Reads a pointer at `addr`.
+#[inline(always)]
+pub(crate) fn read_addr(addr: Addr) -> Result<Addr, Stop> {
+    read::<u64>(addr)
+}
+
+/// Reads `LEN` bytes at `addr` into `to`.
+///
+/// # Safety
+///
+/// `to` is valid for writes of `LEN` bytes.
+#[inline(always)]
+pub(crate) unsafe fn read_into<const LEN: u32>(to: *mut u8, addr: Addr) -> Result<(), Stop> {
+    // SAFETY: the caller vouches for `to`; the helper checks `addr`.
+    let result =
+        unsafe { generated::bpf_probe_read_kernel(to.cast(), LEN, addr as *const _) };
+    if result == 0 { Ok(()) } else { Err(Stop::Read) }
+}
+
+/// The `index`th argument of a BTF tracepoint as a plain number, without the
+/// type that the verifier knows for it: which pointers may be NULL differs
+/// between kernels, and what is read through `read` needs no type.
+#[inline(always)]
+pub(crate) fn untyped_arg(ctx: *mut core::ffi::c_void, index: u64) -> Result<u64, Stop> {
+    read::<u64>(ctx as u64 + index * 8)
+}

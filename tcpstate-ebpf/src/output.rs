@@ -1,0 +1,26 @@
+//! The head that every record begins with.
+
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use tcpstate_common::record::{Head, Kind};
+
+/// Nobody is woken: the reader looks often enough by itself, and a wakeup per
+/// event would cost the observed program 8 µs each.
+pub(crate) const QUIETLY: u64 = aya_ebpf::bindings::BPF_RB_NO_WAKEUP as u64;
+/// Wakes the reader: a failed call is rare, and its process may be about to go.
+pub(crate) const AT_ONCE: u64 = aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP as u64;
+
+/// Writes the head of a record.
+///
+/// # Safety
+///
+/// `to` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn write_head(to: *mut Head, kind: Kind) {
+    // SAFETY: the caller vouches for `to`; the helpers take nothing.
+    unsafe {
+        (*to).kind = kind as u16;
+        (*to).reserved = 0;
+        (*to).cpu = bpf_get_smp_processor_id();
+        (*to).mono_ns = bpf_ktime_get_ns();
+    }
+}

@@ -1,0 +1,7 @@
+//! The hooks, one family per file.
+
+mod accept;
+mod calls;
+mod iter_tcp;
+mod reset;
+mod state;

@@ -1,0 +1,90 @@
+//! `accept`, `accept4`: reported only where another process than the one that
+//! called `listen` takes the connection: a worker, an activated service.
+
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::tracepoint, programs::TracePointContext};
+use tcpstate_common::record::{
+    AF_INET, AF_INET6, CallRecord, Counter, Kind, SOCKADDR_LEN, call, socket_flags, via,
+};
+
+use super::calls::word;
+use crate::{
+    error::{Stop, finish},
+    filter,
+    maps::{self, EVENTS, LISTENERS, ListenerKey},
+    output,
+    sock::{self, Common, IPPROTO_MPTCP, IPPROTO_TCP},
+    task,
+};
+
+#[tracepoint(category = "syscalls", name = "sys_exit_accept")]
+pub(crate) fn sys_exit_accept(ctx: TracePointContext) -> u32 {
+    finish(try_accept(&ctx));
+    0
+}
+
+#[tracepoint(category = "syscalls", name = "sys_exit_accept4")]
+pub(crate) fn sys_exit_accept4(ctx: TracePointContext) -> u32 {
+    finish(try_accept(&ctx));
+    0
+}
+
+#[inline(always)]
+fn try_accept(ctx: &TracePointContext) -> Result<(), Stop> {
+    let result = word(ctx, 2) as i64;
+    if result < 0 || !filter::wants_current() {
+        return Err(Stop::NotWanted);
+    }
+    let sk = task::sock_of(result as u32)?;
+    let mut common = Common::empty();
+    common.fill(sk)?;
+    if !matches!(common.family(), AF_INET | AF_INET6) {
+        return Err(Stop::NotWanted);
+    }
+    let protocol = sock::protocol(sk)?;
+    if !matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
+        return Err(Stop::NotWanted);
+    }
+    // A connection that was reset before it was accepted has no `skc_num`.
+    let port = sock::local_port(sk, &common)?;
+    if !filter::wants_ports(port, common.peer_port()) {
+        return Err(Stop::NotWanted);
+    }
+    let netns = sock::netns_of(common.net())?;
+    if !filter::wants_netns(netns) {
+        return Err(Stop::NotWanted);
+    }
+    let cookie = common.cookie();
+    filter::watch(cookie);
+    let key = ListenerKey {
+        tgid: task::tgid(),
+        netns,
+        port: u32::from(port),
+    };
+    if LISTENERS.get_ptr(key).is_some() {
+        return Err(Stop::NotWanted);
+    }
+
+    let Some(mut entry) = EVENTS.reserve::<CallRecord>(0) else {
+        return Err(Stop::Full);
+    };
+    let to = entry.as_mut_ptr();
+    // SAFETY: reserved memory of this type; every field is written.
+    unsafe {
+        output::write_head(&raw mut (*to).head, Kind::Call);
+        common.write_to(&raw mut (*to).socket, cookie, netns, port);
+        if protocol == IPPROTO_MPTCP {
+            (*to).socket.flags |= socket_flags::MPTCP;
+        }
+        (*to).call = call::ACCEPT;
+        (*to).via = via::SYSCALL;
+        (*to).addr_len = 0;
+        (*to).errno = 0;
+        (*to).requested = [0; SOCKADDR_LEN];
+        (*to).unprivileged_port_start = u32::MAX;
+        task::write_current(&raw mut (*to).task);
+        (*to).entered_ns = bpf_ktime_get_ns();
+    }
+    entry.submit(output::QUIETLY);
+    maps::count(Counter::Written);
+    Ok(())
+}

@@ -1,0 +1,320 @@
+//! `bind`, `listen`, `connect`: what was asked for at the call's entry, what
+//! came of it at its return, and on failure what stood in the way.
+//!
+//! A thread that is killed inside a call still runs its return tracepoint, so
+//! entries do not pile up.
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user, generated,
+    },
+    macros::tracepoint,
+    programs::TracePointContext,
+};
+use tcpstate_common::{
+    config::flags,
+    offsets::MISSING,
+    record::{
+        AF_INET, AF_INET6, CallRecord, Counter, FailedCallRecord, Kind, SOCKADDR_LEN, WalkStatus,
+        call, socket_flags, via,
+    },
+};
+
+use crate::{
+    error::{Stop, finish},
+    filter,
+    globals::{is_set, offset},
+    holders,
+    maps::{self, EVENTS, IN_FLIGHT, InFlight, LISTENERS, ListenerKey},
+    memory::{Addr, read},
+    output,
+    sock::{self, Common, IPPROTO_MPTCP, IPPROTO_TCP},
+    task,
+};
+
+const EINTR: u32 = 4;
+const EADDRINUSE: u32 = 98;
+const EADDRNOTAVAIL: u32 = 99;
+const EISCONN: u32 = 106;
+const EALREADY: u32 = 114;
+const EINPROGRESS: u32 = 115;
+/// `ERESTARTSYS` and its kin, which never reach the caller.
+const ERESTART_FIRST: u32 = 512;
+const ERESTART_LAST: u32 = 531;
+
+#[tracepoint(category = "syscalls", name = "sys_enter_bind")]
+pub(crate) fn sys_enter_bind(ctx: TracePointContext) -> u32 {
+    finish(try_enter(&ctx, call::BIND));
+    0
+}
+
+#[tracepoint(category = "syscalls", name = "sys_exit_bind")]
+pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
+    finish(try_exit(&ctx, call::BIND));
+    0
+}
+
+#[tracepoint(category = "syscalls", name = "sys_enter_listen")]
+pub(crate) fn sys_enter_listen(ctx: TracePointContext) -> u32 {
+    finish(try_enter(&ctx, call::LISTEN));
+    0
+}
+
+#[tracepoint(category = "syscalls", name = "sys_exit_listen")]
+pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
+    finish(try_exit(&ctx, call::LISTEN));
+    0
+}
+
+#[tracepoint(category = "syscalls", name = "sys_enter_connect")]
+pub(crate) fn sys_enter_connect(ctx: TracePointContext) -> u32 {
+    finish(try_enter(&ctx, call::CONNECT));
+    0
+}
+
+#[tracepoint(category = "syscalls", name = "sys_exit_connect")]
+pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
+    finish(try_exit(&ctx, call::CONNECT));
+    0
+}
+
+/// Word `index` of a system call tracepoint's record: 2 to 7 are the arguments
+/// at entry, 2 is the result at return.
+#[inline(always)]
+pub(super) fn word(ctx: &TracePointContext, index: usize) -> u64 {
+    // SAFETY: the tracepoint's record has these words; the verifier checks it.
+    unsafe { ctx.as_ptr().cast::<u64>().add(index).read_volatile() }
+}
+
+#[inline(always)]
+fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
+    if !filter::wants_current() {
+        return Err(Stop::NotWanted);
+    }
+    let mut in_flight = InFlight {
+        // SAFETY: takes nothing, reads the clock.
+        entered_ns: unsafe { bpf_ktime_get_ns() },
+        user_addr: 0,
+        fd: word(ctx, 2) as u32,
+        call: u16::from(call),
+        addr_len: 0,
+        requested: [0; SOCKADDR_LEN],
+        reserved: 0,
+    };
+    if call != call::LISTEN {
+        in_flight.user_addr = word(ctx, 3);
+        let len = word(ctx, 4) as u32;
+        in_flight.addr_len = if len > 0xffff { 0xffff } else { len as u16 };
+    }
+    if call == call::BIND {
+        read_address(&mut in_flight);
+    }
+    IN_FLIGHT
+        .insert(bpf_get_current_pid_tgid(), in_flight, 0)
+        .map_err(|_| Stop::Forgotten)
+}
+
+#[inline(always)]
+fn try_exit(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
+    let key = bpf_get_current_pid_tgid();
+    let Some(entry) = IN_FLIGHT.get_ptr(key) else {
+        return Err(Stop::NotWanted);
+    };
+    // SAFETY: a value of this map, and nobody else has this thread's key.
+    let mut in_flight = unsafe { *entry };
+    let _ = IN_FLIGHT.remove(key);
+    let result = word(ctx, 2) as i64;
+    if result >= 0 {
+        if call == call::CONNECT && !is_set(flags::REPORT_CONNECTS) {
+            return Err(Stop::NotWanted);
+        }
+        return report_success(&in_flight, call);
+    }
+    let errno = result.wrapping_neg() as u32;
+    if call == call::CONNECT {
+        if !is_final(errno) {
+            return Err(Stop::NotWanted);
+        }
+        read_address(&mut in_flight);
+    }
+    report_failure(&in_flight, call, errno)
+}
+
+/// Whether a failed `connect` is over: not under way, not interrupted.
+#[inline(always)]
+fn is_final(errno: u32) -> bool {
+    !matches!(
+        errno,
+        EINTR | EISCONN | EALREADY | EINPROGRESS | ERESTART_FIRST..=ERESTART_LAST
+    )
+}
+
+/// Copies the caller's address; what cannot be read stays zero.
+#[inline(always)]
+fn read_address(in_flight: &mut InFlight) {
+    let from = in_flight.user_addr;
+    let to = in_flight.requested.as_mut_ptr();
+    // `sockaddr_in` or `sockaddr_in6`: the caller's buffer need not hold more
+    // than the length that it gave.
+    // SAFETY: both sizes fit the buffer; the helper checks the address.
+    unsafe {
+        if in_flight.addr_len >= SOCKADDR_LEN as u16 {
+            generated::bpf_probe_read_user(to.cast(), SOCKADDR_LEN as u32, from as *const _);
+        } else if in_flight.addr_len >= 16
+            && let Ok(addr) = bpf_probe_read_user::<[u64; 2]>(from as *const _)
+        {
+            to.cast::<[u64; 2]>().write_unaligned(addr);
+        }
+    }
+}
+
+/// The port that was asked for.
+#[inline(always)]
+fn requested_port(in_flight: &InFlight) -> u16 {
+    u16::from_be_bytes([in_flight.requested[2], in_flight.requested[3]])
+}
+
+/// The socket of a call, if it is a TCP one that is of interest.
+struct Target {
+    sk: Addr,
+    netns: u32,
+    protocol: u16,
+}
+
+#[inline(always)]
+fn target(in_flight: &InFlight, common: &mut Common) -> Result<Target, Stop> {
+    let sk = task::sock_of(in_flight.fd)?;
+    common.fill(sk)?;
+    if !matches!(common.family(), AF_INET | AF_INET6) {
+        return Err(Stop::NotWanted);
+    }
+    let protocol = sock::protocol(sk)?;
+    if !matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
+        return Err(Stop::NotWanted);
+    }
+    let requested = requested_port(in_flight);
+    if !filter::wants_ports(common.local_port(), common.peer_port())
+        && !filter::wants_ports(requested, requested)
+    {
+        return Err(Stop::NotWanted);
+    }
+    let netns = sock::netns_of(common.net())?;
+    if !filter::wants_netns(netns) {
+        return Err(Stop::NotWanted);
+    }
+    filter::watch(common.cookie());
+    Ok(Target {
+        sk,
+        netns,
+        protocol,
+    })
+}
+
+#[inline(always)]
+fn report_success(in_flight: &InFlight, call: u8) -> Result<(), Stop> {
+    let mut common = Common::empty();
+    let target = target(in_flight, &mut common)?;
+    if call == call::LISTEN {
+        let key = ListenerKey {
+            tgid: task::tgid(),
+            netns: target.netns,
+            port: u32::from(common.local_port()),
+        };
+        // A full map forgets its least recently used entry.
+        let _ = LISTENERS.insert(key, common.cookie(), 0);
+    }
+    let Some(mut entry) = EVENTS.reserve::<CallRecord>(0) else {
+        return Err(Stop::Full);
+    };
+    // SAFETY: reserved memory of this type; every field is written.
+    unsafe {
+        write_call(entry.as_mut_ptr(), Kind::Call, in_flight, call, 0, &target, &common);
+    }
+    entry.submit(output::QUIETLY);
+    maps::count(Counter::Written);
+    Ok(())
+}
+
+#[inline(always)]
+fn report_failure(in_flight: &InFlight, call: u8, errno: u32) -> Result<(), Stop> {
+    let mut common = Common::empty();
+    let target = target(in_flight, &mut common)?;
+    let Some(mut entry) = EVENTS.reserve::<FailedCallRecord>(0) else {
+        return Err(Stop::Full);
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: reserved memory of this type; every field is written but the
+    // holders from `recorded` on and the arguments from `argv_len` on, which
+    // nobody reads.
+    unsafe {
+        let head = &raw mut (*record).call;
+        write_call(head, Kind::FailedCall, in_flight, call, errno, &target, &common);
+        task::write_lineage(&raw mut (*head).task);
+        (*record).walk = 0;
+        (*record).reserved = 0;
+        (*record).recorded = 0;
+        (*record).visited = 0;
+        (*record).argv_len = task::write_argv((&raw mut (*record).argv).cast()).unwrap_or(0);
+        let port = contested_port(in_flight, call, errno, &common);
+        let status = if port == 0 {
+            WalkStatus::NotRun
+        } else {
+            let outside_vrf = common.bound_dev_if() == 0;
+            holders::walk(record, common.net(), port, target.sk, outside_vrf, target.netns)
+        };
+        (*record).walk = status as u8;
+        // Both served the walk as counters.
+        (*record).reserved = 0;
+        (*head).head.reserved = 0;
+    }
+    entry.submit(output::AT_ONCE);
+    maps::count(Counter::Written);
+    Ok(())
+}
+
+/// The port whose holders explain the failure; 0: none would.
+#[inline(always)]
+fn contested_port(in_flight: &InFlight, call: u8, errno: u32, common: &Common) -> u16 {
+    match (call, errno) {
+        (call::BIND, EADDRINUSE) => requested_port(in_flight),
+        (call::LISTEN, EADDRINUSE) | (call::CONNECT, EADDRINUSE | EADDRNOTAVAIL) => {
+            common.local_port()
+        }
+        _ => 0,
+    }
+}
+
+#[inline(always)]
+unsafe fn write_call(
+    to: *mut CallRecord,
+    kind: Kind,
+    in_flight: &InFlight,
+    call: u8,
+    errno: u32,
+    target: &Target,
+    common: &Common,
+) {
+    let port_start = if offset!(net_prot_sock) == MISSING {
+        u32::MAX
+    } else {
+        read(common.net() + u64::from(offset!(net_prot_sock))).unwrap_or(u32::MAX)
+    };
+    // SAFETY: the caller vouches for `to`.
+    unsafe {
+        output::write_head(&raw mut (*to).head, kind);
+        let socket = &raw mut (*to).socket;
+        common.write_to(socket, common.cookie(), target.netns, common.local_port());
+        if target.protocol == IPPROTO_MPTCP {
+            (*socket).flags |= socket_flags::MPTCP;
+        }
+        (*to).call = call;
+        (*to).via = via::SYSCALL;
+        (*to).addr_len = in_flight.addr_len;
+        (*to).errno = errno;
+        (*to).requested = in_flight.requested;
+        (*to).unprivileged_port_start = port_start;
+        task::write_current(&raw mut (*to).task);
+        (*to).entered_ns = in_flight.entered_ns;
+    }
+}

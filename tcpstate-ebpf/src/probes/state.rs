@@ -1,0 +1,183 @@
+//! `inet_sock_set_state`: every change of every TCP socket's state.
+
+use aya_ebpf::{
+    bindings::BPF_SK_STORAGE_GET_F_CREATE,
+    helpers::generated::{bpf_get_socket_cookie, bpf_sk_storage_get},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use tcpstate_common::{
+    config::flags,
+    record::{Counter, Kind, StateRecord, sk_flags},
+};
+
+use crate::{
+    error::{Stop, finish},
+    filter,
+    globals::{is_set, offset},
+    maps::{self, EVENTS, LISTENERS, ListenerKey, ORIGIN},
+    memory::Addr,
+    mini::{self, Mini},
+    output,
+    sock::{self, Common, IPPROTO_TCP, state},
+    task,
+};
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    finish(try_state(&ctx));
+    0
+}
+
+#[inline(always)]
+fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
+    let sk: Addr = ctx.arg(0);
+    let old = ctx.arg::<u32>(1) as u8;
+    let new = ctx.arg::<u32>(2) as u8;
+    // Up to Linux 6.17 the child still has its listener's identity here; it is
+    // seen at SYN_RECV -> ESTABLISHED.
+    if old == state::LISTEN && new == state::SYN_RECV {
+        return Err(Stop::NotWanted);
+    }
+    if direct::<u16>(sk, offset!(sk_protocol)) != IPPROTO_TCP {
+        return Err(Stop::NotWanted);
+    }
+    let mut common = Common::empty();
+    common.fill(sk)?;
+    let port = sock::local_port(sk, &common)?;
+    if !filter::wants_ports(port, common.peer_port()) {
+        return Err(Stop::NotWanted);
+    }
+    let netns = sock::netns_of(common.net())?;
+    if !filter::wants_netns(netns) {
+        return Err(Stop::NotWanted);
+    }
+    let sk_err = direct::<u32>(sk, offset!(sk_err)) as u16;
+    let by_current = is_process_context(old, new, sk_err, &common);
+    let cookie = cookie(sk, &common);
+    let listener = if old == state::SYN_RECV {
+        origin(sk)
+    } else {
+        0
+    };
+    if !filter::wants_socket(cookie, by_current, listener) {
+        return Err(Stop::NotWanted);
+    }
+    if new == state::LISTEN {
+        remember_listener(sk, cookie, netns, port);
+    }
+    let mini = if new == state::CLOSE && matches!(old, state::FIN_WAIT2 | state::CLOSING) {
+        mini::seek(&common, port, old, sk_err)
+    } else {
+        Mini::NOT_SOUGHT
+    };
+
+    let Some(mut entry) = EVENTS.reserve::<StateRecord>(0) else {
+        return Err(Stop::Full);
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: reserved memory of this type; every field is written.
+    unsafe {
+        output::write_head(&raw mut (*record).head, Kind::State);
+        common.write_to(&raw mut (*record).socket, cookie, netns, port);
+        (*record).socket.state = new;
+        (*record).old = old;
+        (*record).new = new;
+        (*record).mini = mini.verdict;
+        (*record).mini_state = mini.state;
+        (*record).sk_err = sk_err;
+        (*record).sk_flags = common.sock_flags() as u8 & (sk_flags::DEAD | sk_flags::DONE);
+        (*record).mini_flags = mini.flags;
+        (*record).mini_expires_ms = mini.expires_ms;
+        (*record).reserved = 0;
+        (*record).listener = listener;
+        if by_current {
+            task::write_current(&raw mut (*record).task);
+        } else {
+            task::write_nobody(&raw mut (*record).task);
+        }
+    }
+    entry.submit(output::QUIETLY);
+    maps::count(Counter::Written);
+    Ok(())
+}
+
+/// A field of the traced socket, loaded without a helper: the verifier knows
+/// that the argument is a `struct sock` and makes the load safe.
+#[inline(always)]
+fn direct<T: Copy>(sk: Addr, offset: u32) -> T {
+    // SAFETY: the verifier checks type and place of the load.
+    unsafe { ((sk + u64::from(offset)) as *const T).read_volatile() }
+}
+
+/// Transitions that only a system call of the socket's owner makes. All others
+/// can run in a softirq, on top of whatever task it interrupted.
+#[inline(always)]
+fn is_process_context(old: u8, new: u8, sk_err: u16, common: &Common) -> bool {
+    match new {
+        // listen, connect; close and shutdown (`tcp_close_state`).
+        state::LISTEN | state::SYN_SENT | state::FIN_WAIT1 | state::LAST_ACK => true,
+        state::CLOSE => match old {
+            state::LISTEN => true,
+            // No error and still open: the owner aborts (`SO_LINGER` 0, close
+            // with unread data).
+            state::ESTABLISHED | state::SYN_SENT | state::CLOSE_WAIT => {
+                sk_err == 0 && common.sock_flags() & u64::from(sk_flags::DEAD) == 0
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The socket's cookie, made now if it has none: a TIME_WAIT keeps the cookie
+/// only of a socket that had one.
+#[inline(always)]
+fn cookie(sk: Addr, common: &Common) -> u64 {
+    let cookie = common.cookie();
+    if cookie == 0 && is_set(flags::HAS_COOKIE_HELPER) {
+        // SAFETY: the tracepoint's own socket argument.
+        return unsafe { bpf_get_socket_cookie(sk as *mut _) };
+    }
+    cookie
+}
+
+/// Cookie of the listener that a new connection came from.
+#[inline(always)]
+fn origin(sk: Addr) -> u64 {
+    if !is_set(flags::HAS_SK_STORAGE) {
+        return 0;
+    }
+    // SAFETY: the tracepoint's own socket argument; no value is created.
+    let value = unsafe { bpf_sk_storage_get(ORIGIN.as_ptr(), sk as *mut _, core::ptr::null_mut(), 0) }
+        .cast::<u64>();
+    if value.is_null() {
+        return 0;
+    }
+    // SAFETY: a value of this map, checked for NULL.
+    unsafe { *value }
+}
+
+/// Lets the children of a listener inherit its cookie, and notes who listens.
+#[inline(always)]
+fn remember_listener(sk: Addr, cookie: u64, netns: u32, port: u16) {
+    if is_set(flags::HAS_SK_STORAGE) {
+        let mut value = cookie;
+        // SAFETY: the tracepoint's own socket argument; the value is copied.
+        unsafe {
+            bpf_sk_storage_get(
+                ORIGIN.as_ptr(),
+                sk as *mut _,
+                (&raw mut value).cast(),
+                u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+            )
+        };
+    }
+    let key = ListenerKey {
+        tgid: task::tgid(),
+        netns,
+        port: u32::from(port),
+    };
+    // A full map forgets its least recently used entry.
+    let _ = LISTENERS.insert(key, cookie, 0);
+}

@@ -1,0 +1,318 @@
+//! Sockets as the kernel has them: full sockets, requests, mini-sockets. All
+//! three begin with `struct sock_common`; only a full socket goes on as
+//! `struct sock`.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use tcpstate_common::{
+    offsets::{BitField, MISSING, SOCK_COMMON_LEN},
+    record::{AF_INET6, HolderWire, SocketWire, socket_flags},
+};
+
+use crate::{
+    error::Stop,
+    globals::{config, offset},
+    memory::{Addr, read, read_addr, read_into},
+};
+
+/// TCP states, as `enum` in `include/net/tcp_states.h`.
+pub(crate) mod state {
+    pub(crate) const ESTABLISHED: u8 = 1;
+    pub(crate) const SYN_SENT: u8 = 2;
+    pub(crate) const SYN_RECV: u8 = 3;
+    pub(crate) const FIN_WAIT1: u8 = 4;
+    pub(crate) const FIN_WAIT2: u8 = 5;
+    pub(crate) const TIME_WAIT: u8 = 6;
+    pub(crate) const CLOSE: u8 = 7;
+    pub(crate) const CLOSE_WAIT: u8 = 8;
+    pub(crate) const LAST_ACK: u8 = 9;
+    pub(crate) const LISTEN: u8 = 10;
+    pub(crate) const CLOSING: u8 = 11;
+    pub(crate) const NEW_SYN_RECV: u8 = 12;
+}
+
+/// `IPPROTO_TCP`; MPTCP subflows have it too.
+pub(crate) const IPPROTO_TCP: u16 = 6;
+/// `IPPROTO_MPTCP`.
+pub(crate) const IPPROTO_MPTCP: u16 = 262;
+
+const WORDS: usize = SOCK_COMMON_LEN as usize / 8;
+
+/// A copy of a socket's `struct sock_common`.
+pub(crate) struct Common(MaybeUninit<[u64; WORDS]>);
+
+impl Common {
+    /// Holds nothing yet; [`fill`](Self::fill) it before anything else.
+    #[inline(always)]
+    pub(crate) const fn empty() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+
+    /// Copies the head of the socket at `sk`.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, sk: Addr) -> Result<(), Stop> {
+        // SAFETY: the buffer is `SOCK_COMMON_LEN` bytes long.
+        unsafe { read_into::<SOCK_COMMON_LEN>(self.0.as_mut_ptr().cast(), sk) }
+    }
+
+    /// The field at `offset`. User space has checked that every field of
+    /// `sock_common` lies inside the copy; the verifier checks it again.
+    #[inline(always)]
+    fn field<T: Copy>(&self, offset: u32) -> T {
+        let start = self.0.as_ptr().cast::<u8>();
+        // SAFETY: inside the copy, which `fill` has written.
+        unsafe { start.add(offset as usize).cast::<T>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn bits(&self, field: BitField) -> u8 {
+        (self.field::<u8>(field.offset) >> field.shift) & field.mask
+    }
+
+    #[inline(always)]
+    pub(crate) fn state(&self) -> u8 {
+        self.field(offset!(skc_state))
+    }
+
+    #[inline(always)]
+    pub(crate) fn family(&self) -> u16 {
+        self.field(offset!(skc_family))
+    }
+
+    /// Local port; 0 once the socket has given it back.
+    #[inline(always)]
+    pub(crate) fn local_port(&self) -> u16 {
+        self.field(offset!(skc_num))
+    }
+
+    #[inline(always)]
+    pub(crate) fn peer_port(&self) -> u16 {
+        u16::from_be(self.field(offset!(skc_dport)))
+    }
+
+    #[inline(always)]
+    pub(crate) fn net(&self) -> Addr {
+        self.field(offset!(skc_net))
+    }
+
+    #[inline(always)]
+    pub(crate) fn cookie(&self) -> u64 {
+        self.field(offset!(skc_cookie))
+    }
+
+    #[inline(always)]
+    pub(crate) fn bound_dev_if(&self) -> u32 {
+        self.field(offset!(skc_bound_dev_if))
+    }
+
+    /// `sk_flags` of a full socket: `enum sock_flags`.
+    #[inline(always)]
+    pub(crate) fn sock_flags(&self) -> u64 {
+        self.field(offset!(skc_flags))
+    }
+
+    /// Whether more than `sock_common` may be read.
+    #[inline(always)]
+    pub(crate) fn is_full(&self) -> bool {
+        !matches!(self.state(), state::TIME_WAIT | state::NEW_SYN_RECV)
+    }
+
+    /// [`socket_flags`], all but `MPTCP`.
+    #[inline(always)]
+    pub(crate) fn socket_flags(&self) -> u8 {
+        let reuse = self.bits(offset!(skc_reuse));
+        let mut flags = 0;
+        if reuse == 1 {
+            flags |= socket_flags::REUSEADDR;
+        }
+        if reuse == 2 {
+            flags |= socket_flags::FORCE_REUSE;
+        }
+        if self.bits(offset!(skc_reuseport)) != 0 {
+            flags |= socket_flags::REUSEPORT;
+        }
+        if offset!(skc_ipv6only.offset) != MISSING && self.bits(offset!(skc_ipv6only)) != 0 {
+            flags |= socket_flags::V6ONLY;
+        }
+        if self.state() == state::TIME_WAIT {
+            flags |= socket_flags::MINI;
+        }
+        flags
+    }
+
+    /// Peer address as two words in memory order; IPv4 in the first four bytes.
+    #[inline(always)]
+    pub(crate) fn peer_addr(&self) -> [u64; 2] {
+        if self.family() == AF_INET6 && offset!(skc_v6_daddr) != MISSING {
+            let at = offset!(skc_v6_daddr);
+            return [self.field(at), self.field(at + 8)];
+        }
+        [v4_word(self.field(offset!(skc_daddr))), 0]
+    }
+
+    /// Local address, as [`peer_addr`](Self::peer_addr).
+    #[inline(always)]
+    pub(crate) fn local_addr(&self) -> [u64; 2] {
+        if self.family() == AF_INET6 && offset!(skc_v6_rcv_saddr) != MISSING {
+            let at = offset!(skc_v6_rcv_saddr);
+            return [self.field(at), self.field(at + 8)];
+        }
+        [v4_word(self.field(offset!(skc_rcv_saddr))), 0]
+    }
+
+    /// Writes the socket's identity to `to`. `port` is the local port.
+    ///
+    /// # Safety
+    ///
+    /// `to` is valid for writes.
+    #[inline(always)]
+    pub(crate) unsafe fn write_to(&self, to: *mut SocketWire, cookie: u64, netns: u32, port: u16) {
+        let local = self.local_addr();
+        let peer = self.peer_addr();
+        // SAFETY: the caller vouches for `to`; both addresses lie at multiples
+        // of eight bytes in it.
+        unsafe {
+            (*to).cookie = cookie;
+            (&raw mut (*to).local_addr).cast::<[u64; 2]>().write(local);
+            (&raw mut (*to).peer_addr).cast::<[u64; 2]>().write(peer);
+            (*to).local_port = port;
+            (*to).peer_port = self.peer_port();
+            (*to).netns = netns;
+            (*to).family = self.family();
+            (*to).flags = self.socket_flags();
+            (*to).state = self.state();
+            (*to).bound_dev_if = self.bound_dev_if();
+        }
+    }
+}
+
+/// An IPv4 address in the first four bytes of a word.
+#[inline(always)]
+pub(crate) fn v4_word(addr: u32) -> u64 {
+    let mut word = [0_u8; 8];
+    let bytes = addr.to_ne_bytes();
+    word[0] = bytes[0];
+    word[1] = bytes[1];
+    word[2] = bytes[2];
+    word[3] = bytes[3];
+    u64::from_ne_bytes(word)
+}
+
+/// Inode number of the network namespace at `net`.
+#[inline(always)]
+pub(crate) fn netns_of(net: Addr) -> Result<u32, Stop> {
+    read(net + u64::from(offset!(net_inum)))
+}
+
+/// `sk_protocol` of a full socket.
+#[inline(always)]
+pub(crate) fn protocol(sk: Addr) -> Result<u16, Stop> {
+    read(sk + u64::from(offset!(sk_protocol)))
+}
+
+/// Local port of a full socket that may have given its port back.
+#[inline(always)]
+pub(crate) fn local_port(sk: Addr, common: &Common) -> Result<u16, Stop> {
+    match common.local_port() {
+        0 => Ok(u16::from_be(read(sk + u64::from(offset!(inet_sport)))?)),
+        port => Ok(port),
+    }
+}
+
+/// Substate of the mini-socket at `tw`: 5 or 6.
+#[inline(always)]
+pub(crate) fn substate(tw: Addr) -> Result<u8, Stop> {
+    read(tw + u64::from(offset!(tw_substate)))
+}
+
+/// Milliseconds until the timer of the mini-socket at `tw` ends.
+#[inline(always)]
+pub(crate) fn expires_ms(tw: Addr) -> Result<i32, Stop> {
+    let expires: u64 = read(tw + u64::from(offset!(tw_expires)))?;
+    // SAFETY: takes nothing, reads the clock.
+    let now = unsafe { bpf_jiffies64() };
+    let hz = u64::from(config!(hz));
+    // No signed division: BPF has had one only since Linux 6.6.
+    let overdue = now.wrapping_sub(expires);
+    if overdue < 1 << 31 {
+        return Ok(-(millis(overdue, hz) as i32));
+    }
+    Ok(millis(expires.wrapping_sub(now) & 0x7fff_ffff, hz) as i32)
+}
+
+#[inline(always)]
+fn millis(jiffies: u64, hz: u64) -> u64 {
+    (jiffies * 1000).checked_div(hz).unwrap_or(0)
+}
+
+/// Writes what the socket at `sk` says about its hold on the port to `to`.
+///
+/// # Safety
+///
+/// `to` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn write_holder(
+    to: *mut HolderWire,
+    sk: Addr,
+    common: &Common,
+    cookie: u64,
+    netns: u32,
+) -> Result<(), Stop> {
+    // SAFETY: the caller vouches for `to`.
+    unsafe {
+        common.write_to(&raw mut (*to).socket, cookie, netns, common.local_port());
+        (*to).inode = 0;
+        (*to).expires_ms = 0;
+        (*to).uid = 0;
+        (*to).userlocks = 0;
+        (*to).has_owner_fields = 0;
+        (*to).reserved = [0; 6];
+    }
+    match common.state() {
+        state::TIME_WAIT => {
+            let substate = substate(sk)?;
+            let expires_ms = expires_ms(sk)?;
+            // SAFETY: as above.
+            unsafe {
+                (*to).socket.state = substate;
+                (*to).expires_ms = expires_ms;
+            }
+            Ok(())
+        }
+        state::NEW_SYN_RECV => Ok(()),
+        // SAFETY: as above.
+        _ => unsafe { write_owner_fields(to, sk) },
+    }
+}
+
+/// The part of [`write_holder`] that only a full socket has.
+#[inline(always)]
+unsafe fn write_owner_fields(to: *mut HolderWire, sk: Addr) -> Result<(), Stop> {
+    if offset!(sk_socket) == MISSING
+        || offset!(sk_uid) == MISSING
+        || offset!(socket_to_inode) == MISSING
+    {
+        return Ok(());
+    }
+    let socket = read_addr(sk + u64::from(offset!(sk_socket)))?;
+    let uid: u32 = read(sk + u64::from(offset!(sk_uid)))?;
+    let inode: u64 = match socket {
+        0 => 0,
+        _ => read(socket + u64::from(offset!(socket_to_inode)) + u64::from(offset!(inode_ino)))?,
+    };
+    let userlocks = if offset!(sk_userlocks.offset) == MISSING {
+        0
+    } else {
+        let byte: u8 = read(sk + u64::from(offset!(sk_userlocks.offset)))?;
+        (byte >> offset!(sk_userlocks.shift)) & offset!(sk_userlocks.mask)
+    };
+    // SAFETY: the caller vouches for `to`.
+    unsafe {
+        (*to).uid = uid;
+        (*to).inode = inode;
+        (*to).userlocks = userlocks;
+        (*to).has_owner_fields = 1;
+    }
+    Ok(())
+}

@@ -170,7 +170,6 @@ macro_rules! wire {
         const _: () = assert!(size_of::<$name>() == $size);
     };
 }
-pub(crate) use wire;
 
 wire! {
     /// Common head of every record.

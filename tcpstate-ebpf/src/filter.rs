@@ -71,7 +71,12 @@ fn is_watched_process(tgid: u32) -> bool {
             return false;
         }
         // SAFETY: `index` is inside the array.
-        let pid = unsafe { (&raw const CONFIG.pids).cast::<u32>().add(index).read_volatile() };
+        let pid = unsafe {
+            (&raw const CONFIG.pids)
+                .cast::<u32>()
+                .add(index)
+                .read_volatile()
+        };
         if pid == tgid {
             return true;
         }

@@ -30,8 +30,7 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(rec
 
 /// What a call asked for, from its entry to its return; keyed by thread.
 #[map]
-pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> =
-    HashMap::with_max_entries(MAX_IN_FLIGHT, 0);
+pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(MAX_IN_FLIGHT, 0);
 
 /// Cookies of the sockets of the watched processes.
 #[map]

@@ -29,8 +29,7 @@ pub(crate) fn read_addr(addr: Addr) -> Result<Addr, Stop> {
 #[inline(always)]
 pub(crate) unsafe fn read_into<const LEN: u32>(to: *mut u8, addr: Addr) -> Result<(), Stop> {
     // SAFETY: the caller vouches for `to`; the helper checks `addr`.
-    let result =
-        unsafe { generated::bpf_probe_read_kernel(to.cast(), LEN, addr as *const _) };
+    let result = unsafe { generated::bpf_probe_read_kernel(to.cast(), LEN, addr as *const _) };
     if result == 0 { Ok(()) } else { Err(Stop::Read) }
 }
 

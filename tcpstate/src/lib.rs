@@ -9,7 +9,7 @@
 //! | [`diagnosis`] | bind rules of the kernel, causes, fixes | `model` |
 //! | [`engine`] | facts and time in, events and a view out | `diagnosis` |
 //! | [`printable`] | strings of strangers made harmless for a terminal | – |
-//! | `kernel` | the kernel program: load, attach, take records out | `event`, `snapshot` |
+//! | [`kernel`] | the kernel program: load, attach, take records out | `event`, `snapshot` |
 //! | [`snapshot`] | looks into the kernel's tables | `event` |
 //! | [`recording`] | the JSON lines in a file | `event`, `export` |
 //! | [`export`] | JSON, its schema, text | `event`, `printable` |
@@ -33,6 +33,7 @@ pub mod diagnosis;
 pub mod engine;
 pub mod event;
 pub mod export;
+pub mod kernel;
 pub mod model;
 pub mod pipeline;
 pub mod printable;

@@ -1,44 +1,80 @@
-//! Looks into the kernel's tables: sockets, namespaces, processes, settings.
+//! What is there now: the kernel's socket tables, the processes that hold
+//! sockets, network namespaces and their settings. Reads, never changes.
 
+pub mod cgroup;
+pub mod iter_tcp;
 pub mod netns;
 pub mod owners;
 pub mod sock_diag;
 pub mod sysctl;
 
-use crate::event::{Sock, SocketSeen, Source};
+use std::sync::Arc;
 
-/// A socket that a look found.
+use crate::event::{Endpoint, Process, Reuse, SeenHolder, Sock, SocketSeen, Source, State};
+
+/// A socket in the kernel's tables. Absent: the source cannot tell.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
-    /// When it was read, monotonic clock.
-    pub mono_ns: u64,
-    /// What was read.
-    pub seen: SocketSeen,
-    /// Inode of its descriptor; 0: none.
-    pub inode: u64,
+pub struct SocketItem {
+    /// Which socket.
+    pub sock: Sock,
+    /// Local address.
+    pub local: Endpoint,
+    /// Peer address; port 0: no peer.
+    pub peer: Endpoint,
+    /// State; for a mini-socket `time_wait` or `fin_wait_2`.
+    pub state: State,
+    /// A kernel mini-socket: it has no descriptor and no owner.
+    pub is_mini: bool,
+    /// Its options; `sock_diag` does not tell.
+    pub reuse: Option<Reuse>,
+    /// Interface index of `SO_BINDTODEVICE`.
+    pub bound_dev_if: Option<u32>,
+    /// User id of the socket.
+    pub uid: Option<u32>,
+    /// Inode number of the socket's file.
+    pub inode: Option<u64>,
+    /// `bind` fixed the port.
+    pub is_port_locked: Option<bool>,
+    /// `connect` chose the port.
+    pub is_connect_bound: Option<bool>,
+    /// Milliseconds until the mini-socket's timer ends; 0: overdue.
+    pub expires_ms: Option<u64>,
 }
 
-impl Found {
-    /// What `sock_diag` said; it does not know the socket's options.
+impl SocketItem {
+    /// As an event of its own.
     #[must_use]
-    pub fn from_diag(socket: &sock_diag::DiagSocket, netns: u32, mono_ns: u64) -> Self {
-        Self {
-            mono_ns,
-            seen: SocketSeen {
-                sock: Sock {
-                    cookie: socket.cookie,
-                    netns,
-                    family: socket.family,
-                },
-                local: socket.local,
-                peer: socket.peer,
-                state: socket.state,
-                process: None,
-                reuse: None,
-                expires_ms: socket.expires_ms,
-                source: Source::Snapshot,
-            },
-            inode: socket.inode,
+    pub fn to_seen(&self, process: Option<Arc<Process>>) -> SocketSeen {
+        SocketSeen {
+            sock: self.sock,
+            local: self.local,
+            peer: self.peer,
+            state: self.state,
+            process,
+            reuse: self.reuse,
+            expires_ms: self.expires_ms,
+            source: Source::Snapshot,
+        }
+    }
+
+    /// As a holder of a port. Options that the source cannot tell count as
+    /// not set.
+    #[must_use]
+    pub fn to_holder(&self, processes: Option<Vec<Arc<Process>>>) -> SeenHolder {
+        SeenHolder {
+            sock: self.sock,
+            local: self.local,
+            peer: self.peer,
+            state: self.state,
+            is_mini: self.is_mini,
+            reuse: self.reuse.unwrap_or_default(),
+            bound_dev_if: self.bound_dev_if,
+            uid: self.uid,
+            is_connect_bound: self.is_connect_bound,
+            is_port_locked: self.is_port_locked,
+            inode: self.inode,
+            expires_ms: self.expires_ms,
+            processes,
         }
     }
 }

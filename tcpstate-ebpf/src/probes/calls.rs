@@ -6,9 +6,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user, generated,
-    },
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user, generated},
     macros::tracepoint,
     programs::TracePointContext,
 };
@@ -229,7 +227,15 @@ fn report_success(in_flight: &InFlight, call: u8) -> Result<(), Stop> {
     };
     // SAFETY: reserved memory of this type; every field is written.
     unsafe {
-        write_call(entry.as_mut_ptr(), Kind::Call, in_flight, call, 0, &target, &common);
+        write_call(
+            entry.as_mut_ptr(),
+            Kind::Call,
+            in_flight,
+            call,
+            0,
+            &target,
+            &common,
+        );
     }
     entry.submit(output::QUIETLY);
     maps::count(Counter::Written);
@@ -249,7 +255,15 @@ fn report_failure(in_flight: &InFlight, call: u8, errno: u32) -> Result<(), Stop
     // nobody reads.
     unsafe {
         let head = &raw mut (*record).call;
-        write_call(head, Kind::FailedCall, in_flight, call, errno, &target, &common);
+        write_call(
+            head,
+            Kind::FailedCall,
+            in_flight,
+            call,
+            errno,
+            &target,
+            &common,
+        );
         task::write_lineage(&raw mut (*head).task);
         (*record).walk = 0;
         (*record).reserved = 0;
@@ -261,7 +275,14 @@ fn report_failure(in_flight: &InFlight, call: u8, errno: u32) -> Result<(), Stop
             WalkStatus::NotRun
         } else {
             let outside_vrf = common.bound_dev_if() == 0;
-            holders::walk(record, common.net(), port, target.sk, outside_vrf, target.netns)
+            holders::walk(
+                record,
+                common.net(),
+                port,
+                target.sk,
+                outside_vrf,
+                target.netns,
+            )
         };
         (*record).walk = status as u8;
         // Both served the walk as counters.

@@ -7,9 +7,7 @@
 use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 use tcpstate_common::{
     offsets::MISSING,
-    record::{
-        AF_INET, AF_INET6, Counter, Kind, ResetRecord, SocketWire, direction, sk_flags,
-    },
+    record::{AF_INET, AF_INET6, Counter, Kind, ResetRecord, SocketWire, direction, sk_flags},
 };
 
 use crate::{
@@ -164,11 +162,7 @@ unsafe fn write_addresses(to: *mut SocketWire, skb: Addr) -> Result<(), Stop> {
         4 => {
             let peer: u32 = read(ip + 12)?;
             let local: u32 = read(ip + 16)?;
-            (
-                AF_INET,
-                [sock::v4_word(peer), 0],
-                [sock::v4_word(local), 0],
-            )
+            (AF_INET, [sock::v4_word(peer), 0], [sock::v4_word(local), 0])
         }
         6 => (AF_INET6, read(ip + 8)?, read(ip + 24)?),
         _ => return Err(Stop::NotWanted),

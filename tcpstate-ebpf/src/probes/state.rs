@@ -149,8 +149,9 @@ fn origin(sk: Addr) -> u64 {
         return 0;
     }
     // SAFETY: the tracepoint's own socket argument; no value is created.
-    let value = unsafe { bpf_sk_storage_get(ORIGIN.as_ptr(), sk as *mut _, core::ptr::null_mut(), 0) }
-        .cast::<u64>();
+    let value =
+        unsafe { bpf_sk_storage_get(ORIGIN.as_ptr(), sk as *mut _, core::ptr::null_mut(), 0) }
+            .cast::<u64>();
     if value.is_null() {
         return 0;
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
+use super::cgroup;
 use crate::event::{KnownBy, Process};
 
 /// Longest command line that is kept, in bytes.
@@ -93,7 +94,7 @@ pub fn process(pid: u32) -> Option<Process> {
         .and_then(|text| text.parse().ok())
         .filter(|ppid| *ppid != 0);
     let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup"))
+    let group = fs::read_to_string(format!("/proc/{pid}/cgroup"))
         .ok()
         .and_then(|text| {
             text.lines()
@@ -107,8 +108,8 @@ pub fn process(pid: u32) -> Option<Process> {
         comm: String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into(),
         exe: exe(pid),
         argv: argv(pid),
-        container: cgroup.as_deref().and_then(container),
-        cgroup,
+        container: group.as_deref().and_then(cgroup::container_id),
+        cgroup: group,
         via: KnownBy::Proc,
     })
 }
@@ -136,16 +137,6 @@ fn argv(pid: u32) -> Option<Arc<[String]>> {
             .map(|word| String::from_utf8_lossy(word).into_owned())
             .collect(),
     )
-}
-
-/// The container's id in a cgroup path: 64 hexadecimal digits, as Docker,
-/// containerd, CRI-O and Podman name their groups.
-#[must_use]
-pub fn container(cgroup: &str) -> Option<Arc<str>> {
-    cgroup
-        .rsplit(|character: char| !character.is_ascii_hexdigit())
-        .find(|word| word.len() == 64)
-        .map(Arc::from)
 }
 
 fn pids() -> Vec<u32> {
@@ -183,20 +174,5 @@ mod tests {
         assert_eq!((own.pid, own.via), (std::process::id(), KnownBy::Proc));
         assert!(own.argv.is_some() && own.exe.is_some());
         assert_eq!(first_holders()[&inode].pid, std::process::id());
-    }
-
-    #[test]
-    fn a_container_is_known_by_its_cgroup() {
-        let id = "0123456789abcdef".repeat(4);
-
-        assert_eq!(
-            container(&format!("/system.slice/docker-{id}.scope")).as_deref(),
-            Some(id.as_str())
-        );
-        assert_eq!(
-            container(&format!("/kubepods/burstable/pod1/{id}")).as_deref(),
-            Some(id.as_str())
-        );
-        assert_eq!(container("/user.slice/user-1000.slice"), None);
     }
 }

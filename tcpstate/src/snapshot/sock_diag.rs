@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 
 use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
@@ -15,38 +16,19 @@ use rustix::net::{
 use thiserror::Error;
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 
-use crate::event::{Endpoint, Family, State};
+use super::SocketItem;
+use crate::event::{Endpoint, Family, Sock, State};
 
 /// The kernel could not be asked.
 #[derive(Debug, Error)]
 #[error("cannot ask the kernel for its TCP sockets (sock_diag): {0}")]
 pub struct DiagError(#[from] io::Error);
 
-/// A socket as `sock_diag` knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiagSocket {
-    /// Socket cookie; a dump gives one to every socket that had none.
-    pub cookie: u64,
-    /// Address family.
-    pub family: Family,
-    /// Local address.
-    pub local: Endpoint,
-    /// Peer address.
-    pub peer: Endpoint,
-    /// State; for a mini-socket its substate.
-    pub state: State,
-    /// Milliseconds until the mini-socket's timer ends; `None`: a full socket.
-    pub expires_ms: Option<u64>,
-    /// Owner of the descriptor; 0 for orphans.
-    pub uid: u32,
-    /// Inode of the descriptor; 0 for orphans.
-    pub inode: u64,
-}
-
 /// A connection to the kernel's `sock_diag`, bound to the namespace in which
 /// it was opened.
 #[derive(Debug)]
 pub struct SockDiag {
+    netns: u32,
     socket: OwnedFd,
     sequence: u32,
     buffer: Vec<u8>,
@@ -116,8 +98,8 @@ struct Response {
 }
 
 impl SockDiag {
-    /// Opens a connection in the calling thread's namespace.
-    pub fn open() -> Result<Self, DiagError> {
+    /// Opens a connection in the calling thread's namespace, `netns`.
+    pub fn open(netns: u32) -> Result<Self, DiagError> {
         let socket = socket_with(
             AddressFamily::NETLINK,
             SocketType::DGRAM,
@@ -133,6 +115,7 @@ impl SockDiag {
         )
         .map_err(io::Error::from)?;
         Ok(Self {
+            netns,
             socket,
             sequence: 0,
             buffer: vec![0; BUFFER],
@@ -140,7 +123,7 @@ impl SockDiag {
     }
 
     /// All TCP sockets of the namespace.
-    pub fn dump(&mut self) -> Result<Vec<DiagSocket>, DiagError> {
+    pub fn dump(&mut self) -> Result<Vec<SocketItem>, DiagError> {
         let mut sockets = Vec::new();
         for family in [AF_INET, AF_INET6] {
             let id = SocketId::new_zeroed();
@@ -157,7 +140,7 @@ impl SockDiag {
         local: Endpoint,
         peer: Endpoint,
         cookie: u64,
-    ) -> Result<Option<DiagSocket>, DiagError> {
+    ) -> Result<Option<SocketItem>, DiagError> {
         let id = SocketId {
             source_port: local.port.to_be_bytes(),
             destination_port: peer.port.to_be_bytes(),
@@ -219,7 +202,7 @@ impl SockDiag {
     }
 
     /// Reads one datagram. `true`: more follow.
-    fn receive(&mut self, sockets: &mut Vec<DiagSocket>) -> Result<bool, DiagError> {
+    fn receive(&mut self, sockets: &mut Vec<SocketItem>) -> Result<bool, DiagError> {
         let (length, _) = recv(&self.socket, self.buffer.as_mut_slice(), RecvFlags::empty())
             .map_err(io::Error::from)?;
         let mut rest = self.buffer.get(..length).unwrap_or_default();
@@ -240,7 +223,7 @@ impl SockDiag {
                     SOCK_DIAG_BY_FAMILY => {
                         is_dump |= header.flags & NLM_F_MULTI != 0;
                         if let Ok((response, _)) = Response::read_from_prefix(body) {
-                            sockets.extend(socket_of(&response));
+                            sockets.extend(item(self.netns, &response));
                         }
                     }
                     _ => {}
@@ -256,7 +239,7 @@ impl SockDiag {
 
 const NLM_F_MULTI: u16 = 2;
 
-fn socket_of(response: &Response) -> Option<DiagSocket> {
+fn item(netns: u32, response: &Response) -> Option<SocketItem> {
     let family = match response.family {
         AF_INET => Family::Ipv4,
         AF_INET6 => Family::Ipv6,
@@ -272,15 +255,23 @@ fn socket_of(response: &Response) -> Option<DiagSocket> {
         State::Closed => State::Bound,
         state => state,
     };
-    Some(DiagSocket {
-        cookie: u64::from(response.id.cookie[0]) | u64::from(response.id.cookie[1]) << 32,
-        family,
+    Some(SocketItem {
+        sock: Sock {
+            cookie: u64::from(response.id.cookie[0]) | u64::from(response.id.cookie[1]) << 32,
+            netns,
+            family,
+        },
         local: endpoint(response.id.source, response.id.source_port),
         peer: endpoint(response.id.destination, response.id.destination_port),
         state,
+        is_mini,
+        reuse: None,
+        bound_dev_if: NonZero::new(response.id.interface).map(NonZero::get),
+        uid: (response.inode != 0).then_some(response.uid),
+        inode: (response.inode != 0).then_some(u64::from(response.inode)),
+        is_port_locked: None,
+        is_connect_bound: None,
         expires_ms: is_mini.then_some(u64::from(response.expires_ms)),
-        uid: response.uid,
-        inode: u64::from(response.inode),
     })
 }
 
@@ -327,7 +318,7 @@ mod tests {
             endpoint(client.local_addr().unwrap()),
             endpoint(client.peer_addr().unwrap()),
         );
-        let mut diag = SockDiag::open().unwrap();
+        let mut diag = SockDiag::open(1).unwrap();
 
         let dumped = diag
             .dump()
@@ -336,7 +327,7 @@ mod tests {
             .find(|socket| socket.local == local)
             .unwrap();
         let found = diag
-            .lookup(Family::Ipv4, local, peer, dumped.cookie)
+            .lookup(Family::Ipv4, local, peer, dumped.sock.cookie)
             .unwrap()
             .unwrap();
 
@@ -344,9 +335,9 @@ mod tests {
             (dumped.state, dumped.peer, dumped.expires_ms),
             (State::Established, peer, None)
         );
-        assert_eq!(found.cookie, dumped.cookie);
+        assert_eq!(found.sock.cookie, dumped.sock.cookie);
         assert_eq!(
-            diag.lookup(Family::Ipv4, local, peer, dumped.cookie + 1)
+            diag.lookup(Family::Ipv4, local, peer, dumped.sock.cookie + 1)
                 .unwrap(),
             None
         );
@@ -364,7 +355,7 @@ mod tests {
         };
         let local = endpoint(listener.local_addr().unwrap());
 
-        let dumped = SockDiag::open().unwrap().dump().unwrap();
+        let dumped = SockDiag::open(1).unwrap().dump().unwrap();
 
         assert!(
             dumped

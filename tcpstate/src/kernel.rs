@@ -1,0 +1,137 @@
+//! The running kernel as a source of events: resolves its layout, loads the
+//! kernel program, takes records out of its ring buffer. Knows nothing of what
+//! the events mean.
+//!
+//! Nothing is pinned: when an [`Observer`] is dropped, the kernel removes every
+//! hook.
+
+pub mod capabilities;
+mod decode;
+mod errno;
+mod error;
+mod load;
+mod offsets;
+mod preflight;
+mod ring;
+mod tracefs;
+mod types;
+
+use std::ops::RangeInclusive;
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData},
+    programs::Iter,
+};
+
+pub use capabilities::{Capability, capabilities};
+pub use decode::{DecodeError, Decoder};
+pub use error::KernelError;
+pub use ring::Counters;
+
+use crate::event::{Body, Probe};
+use crate::snapshot::iter_tcp::{self, IterError};
+use crate::snapshot::{SocketItem, cgroup};
+
+/// What to observe; empty: everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Ports, local or peer.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// Inode number of the network namespace.
+    pub netns: Option<u32>,
+    /// Process ids in the initial pid namespace, 16 at most.
+    pub pids: Vec<u32>,
+    /// Report connects that succeeded, too.
+    pub report_connects: bool,
+}
+
+/// The kernel program, loaded and attached.
+pub struct Observer {
+    ebpf: Ebpf,
+    ring: ring::Ring,
+    watched: HashMap<MapData, u64, u32>,
+    decoder: Decoder,
+    probes: Vec<Probe>,
+    undecodable: u64,
+}
+
+impl Observer {
+    /// Loads and attaches. Events are collected from here on, also before the
+    /// first [`drain`](Self::drain).
+    pub fn start(options: &Options) -> Result<Self, KernelError> {
+        preflight::check()?;
+        let mut loaded = load::load(options)?;
+        let ring = ring::Ring::open(&mut loaded.ebpf)?;
+        let watched = ring::map(&mut loaded.ebpf, "WATCHED")?;
+        let decoder = Decoder::new(&loaded.reset_reasons, loaded.knows_connect_bound)
+            .with_cgroups(cgroup::Hierarchy::open());
+        Ok(Self {
+            ebpf: loaded.ebpf,
+            ring,
+            watched,
+            decoder,
+            probes: loaded.probes,
+            undecodable: 0,
+        })
+    }
+
+    /// The hooks, and which of them are on.
+    #[must_use]
+    pub fn probes(&self) -> &[Probe] {
+        &self.probes
+    }
+
+    /// Returns when an urgent event (a failed call) is there. All others wake
+    /// nobody, which keeps the observed programs fast: call
+    /// [`drain`](Self::drain) at least every 100 ms besides.
+    pub async fn ready(&mut self) -> Result<(), KernelError> {
+        self.ring.ready().await
+    }
+
+    /// Appends at most `max` events with their `CLOCK_MONOTONIC` nanoseconds;
+    /// returns how many records were taken. Less than `max`: that was all.
+    pub fn drain(&mut self, max: usize, events: &mut Vec<(u64, Body)>) -> usize {
+        let (decoder, undecodable) = (&self.decoder, &mut self.undecodable);
+        self.ring.drain(max, |bytes| match decoder.event(bytes) {
+            Ok(event) => events.push(event),
+            Err(_) => *undecodable += 1,
+        })
+    }
+
+    /// What the kernel program counted.
+    pub fn counters(&self) -> Result<Counters, KernelError> {
+        self.ring.counters()
+    }
+
+    /// Records that could not be understood; not 0 is a bug.
+    #[must_use]
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+
+    /// Lets the events of a socket through [`Options::pids`]: for sockets that
+    /// a watched process had before the observer was started.
+    pub fn watch(&mut self, cookie: u64) -> Result<(), KernelError> {
+        self.watched
+            .insert(cookie, 1, 0)
+            .map_err(|source| KernelError::Map {
+                name: "WATCHED",
+                source: Box::new(source),
+            })
+    }
+
+    /// Every socket of the calling thread's namespace that passes the ports of
+    /// the options, each with the time at which it was looked at. Where the
+    /// iterator is refused, [`sock_diag`](crate::snapshot::sock_diag) is the
+    /// fallback.
+    pub fn snapshot(&mut self) -> Result<Vec<(u64, SocketItem)>, IterError> {
+        let program: &mut Iter = self
+            .ebpf
+            .program_mut("iter_tcp")
+            .ok_or_else(|| IterError::Start("the object has no iterator".to_owned()))?
+            .try_into()
+            .map_err(|error: aya::programs::ProgramError| IterError::Start(error.to_string()))?;
+        iter_tcp::read(program, &self.decoder)
+    }
+}

@@ -1,0 +1,36 @@
+//! What this kernel and these privileges allow, found out by trying: every
+//! program is loaded (the verifier's word counts) and attached for a moment.
+//! Nothing stays behind.
+
+use super::{KernelError, Options, load, preflight};
+use crate::event::Probe;
+
+/// What can be used, and what not and why.
+#[derive(Debug)]
+pub struct Capability {
+    /// `uname -r`.
+    pub release: String,
+    /// Whether BPF programs may be loaded at all.
+    pub is_permitted: bool,
+    /// Hook by hook; empty if nothing could be tried.
+    pub probes: Vec<Probe>,
+    /// Why nothing could be tried.
+    pub why: Option<KernelError>,
+}
+
+/// Tries every hook.
+#[must_use]
+pub fn capabilities() -> Capability {
+    let tried = preflight::check().and_then(|()| load::load(&Options::default()));
+    let (probes, why) = match tried {
+        // The programs are unloaded here.
+        Ok(loaded) => (loaded.probes, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    Capability {
+        release: preflight::release(),
+        is_permitted: preflight::is_permitted(),
+        probes,
+        why,
+    }
+}

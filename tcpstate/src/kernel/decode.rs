@@ -1,0 +1,504 @@
+//! Records of the kernel program, as bytes, into events. Pure: the same bytes
+//! give the same event. Lengths, kinds and enum values are never trusted.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use tcpstate_common::record::{
+    AF_INET, AF_INET6, ARGV_LEN, CallRecord, FailedCallRecord, Head, HolderWire, Kind, MAX_HOLDERS,
+    ResetRecord, SnapshotRecord, SocketWire, StateRecord, TaskWire, WalkStatus, call, direction,
+    mini, socket_flags, userlocks, via,
+};
+use thiserror::Error;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::errno;
+use crate::event::{
+    Body, Call, Direction, Endpoint, Family, KnownBy, Mini, Process, Requested, Reset, Reuse, Seen,
+    SeenHolder, SeenSource, Sock, Source, State, StateChange, Via,
+};
+use crate::snapshot::{SocketItem, cgroup};
+
+/// Bytes that are not a record of ours.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Shorter than its kind.
+    #[error("record of kind {kind} is {len} bytes long, {want} are needed")]
+    Short {
+        /// Kind as a raw value.
+        kind: u16,
+        /// Its length.
+        len: usize,
+        /// The length of its kind.
+        want: usize,
+    },
+    /// A kind that we do not know.
+    #[error("record of unknown kind {0}")]
+    Kind(u16),
+    /// A field with a value that means nothing.
+    #[error("{field} has the unknown value {value}")]
+    Value {
+        /// Name of the field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+    },
+}
+
+/// What decoding needs to know about the running kernel.
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    reset_reasons: Vec<(i64, Arc<str>)>,
+    knows_connect_bound: bool,
+    cgroups: Option<cgroup::Hierarchy>,
+}
+
+/// Prefix of the kernel's `enum sk_rst_reason`.
+const REASON_PREFIX: &str = "SK_RST_REASON_";
+
+impl Decoder {
+    /// A decoder for a kernel with these names of reset reasons; with
+    /// `knows_connect_bound` the kernel marks ports that `connect` chose.
+    #[must_use]
+    pub fn new(reset_reasons: &[(i64, String)], knows_connect_bound: bool) -> Self {
+        let reset_reasons = reset_reasons
+            .iter()
+            .map(|(value, name)| {
+                let name = name.strip_prefix(REASON_PREFIX).unwrap_or(name);
+                (*value, Arc::from(name.to_ascii_lowercase()))
+            })
+            .collect();
+        Self {
+            reset_reasons,
+            knows_connect_bound,
+            cgroups: None,
+        }
+    }
+
+    /// Lets cgroup ids be turned into paths.
+    #[must_use]
+    pub fn with_cgroups(self, cgroups: Option<cgroup::Hierarchy>) -> Self {
+        Self { cgroups, ..self }
+    }
+
+    /// One record of the ring buffer: its time and its event.
+    pub fn event(&self, bytes: &[u8]) -> Result<(u64, Body), DecodeError> {
+        let head: &Head = view(bytes, 0)?;
+        let body = match Kind::from_raw(head.kind) {
+            Some(Kind::State) => Body::State(self.state(view(bytes, head.kind)?)?),
+            Some(Kind::Reset) => Body::Reset(self.reset(view(bytes, head.kind)?)?),
+            Some(Kind::Call) => self.call(view(bytes, head.kind)?)?,
+            Some(Kind::FailedCall) => self.failed_call(view(bytes, head.kind)?)?,
+            Some(Kind::Snapshot) | None => return Err(DecodeError::Kind(head.kind)),
+        };
+        Ok((head.mono_ns, body))
+    }
+
+    /// One record of the socket iterator.
+    pub fn snapshot(&self, record: &SnapshotRecord) -> Result<(u64, SocketItem), DecodeError> {
+        match Kind::from_raw(record.head.kind) {
+            Some(Kind::Snapshot) => {}
+            _ => return Err(DecodeError::Kind(record.head.kind)),
+        }
+        let wire = &record.holder;
+        let holder = self.holder(wire)?;
+        Ok((
+            record.head.mono_ns,
+            SocketItem {
+                sock: holder.sock,
+                local: holder.local,
+                peer: holder.peer,
+                state: holder.state,
+                is_mini: holder.is_mini,
+                reuse: Some(holder.reuse),
+                bound_dev_if: holder.bound_dev_if,
+                uid: holder.uid,
+                inode: holder.inode,
+                is_port_locked: holder.is_port_locked,
+                is_connect_bound: holder.is_connect_bound,
+                expires_ms: holder.expires_ms,
+            },
+        ))
+    }
+
+    fn state(&self, record: &StateRecord) -> Result<StateChange, DecodeError> {
+        let StateRecord {
+            head: _,
+            socket,
+            old,
+            new,
+            mini,
+            mini_state,
+            sk_err,
+            sk_flags: _,
+            mini_flags,
+            mini_expires_ms,
+            reserved: _,
+            listener,
+            task,
+        } = record;
+        let endpoints = Endpoints::of(socket)?;
+        let source = match *mini {
+            mini::FOUND => Some(Source::Kernel),
+            mini::INFERRED => Some(Source::Inferred),
+            _ => None,
+        };
+        let mini = match source {
+            Some(source) => Some(Mini {
+                state: state("mini_state", *mini_state)?,
+                expires_ms: (source == Source::Kernel).then_some(u64::from(*mini_expires_ms)),
+                reuse: reuse(*mini_flags),
+                source,
+            }),
+            None => None,
+        };
+        Ok(StateChange {
+            sock: endpoints.sock,
+            local: endpoints.local,
+            peer: endpoints.peer,
+            old: state("old", *old)?,
+            new: state("new", *new)?,
+            old_raw: *old,
+            new_raw: *new,
+            process: self.process(task, None),
+            reuse: reuse(socket.flags),
+            error: (*sk_err != 0).then(|| errno::name(u32::from(*sk_err))),
+            listener: (*listener != 0).then_some(*listener),
+            mini,
+        })
+    }
+
+    fn reset(&self, record: &ResetRecord) -> Result<Reset, DecodeError> {
+        let ResetRecord {
+            head: _,
+            socket,
+            direction,
+            has_socket,
+            has_packet: _,
+            has_reason,
+            reason,
+            task,
+        } = record;
+        let endpoints = Endpoints::of(socket)?;
+        let is_known = *has_socket == 1;
+        Ok(Reset {
+            direction: match *direction {
+                direction::SENT => Direction::Sent,
+                direction::RECEIVED => Direction::Received,
+                value => return Err(unknown("direction", value)),
+            },
+            sock: is_known.then_some(endpoints.sock),
+            local: endpoints.local,
+            peer: endpoints.peer,
+            state: if is_known {
+                Some(state("state", socket.state)?)
+            } else {
+                None
+            },
+            reason: self.reset_reason(*has_reason, *reason),
+            reason_raw: (*has_reason == 1).then_some(*reason),
+            process: self.process(task, None),
+        })
+    }
+
+    fn reset_reason(&self, has_reason: u8, reason: u32) -> Option<Arc<str>> {
+        if has_reason != 1 {
+            return None;
+        }
+        self.reset_reasons
+            .iter()
+            .find(|(value, _)| *value == i64::from(reason))
+            .map(|(_, name)| Arc::clone(name))
+    }
+
+    fn call(&self, record: &CallRecord) -> Result<Body, DecodeError> {
+        let call = self.call_fields(record, None, None)?;
+        body_of(record.call, call)
+    }
+
+    fn failed_call(&self, record: &FailedCallRecord) -> Result<Body, DecodeError> {
+        let FailedCallRecord {
+            call,
+            walk,
+            reserved: _,
+            recorded,
+            visited,
+            argv_len,
+            argv,
+            holders,
+        } = record;
+        let argv_len = usize::from(*argv_len).min(ARGV_LEN);
+        let argv = arguments(&argv[..argv_len]);
+        let recorded = usize::from(*recorded).min(MAX_HOLDERS);
+        let status = WalkStatus::from_raw(*walk);
+        let seen = match status {
+            WalkStatus::NotRun | WalkStatus::Failed => None,
+            WalkStatus::Complete | WalkStatus::Truncated | WalkStatus::NoBucket => Some(Seen {
+                source: SeenSource::BindBucket,
+                is_complete: status != WalkStatus::Truncated,
+                visited: u32::from(*visited),
+                holders: holders[..recorded]
+                    .iter()
+                    .map(|holder| self.holder(holder))
+                    .collect::<Result<_, _>>()?,
+            }),
+        };
+        body_of(call.call, self.call_fields(call, argv, seen)?)
+    }
+
+    fn call_fields(
+        &self,
+        record: &CallRecord,
+        argv: Option<Arc<[String]>>,
+        seen: Option<Seen>,
+    ) -> Result<Call, DecodeError> {
+        let CallRecord {
+            head: _,
+            socket,
+            call,
+            via: via_raw,
+            addr_len,
+            errno: errno_raw,
+            requested,
+            unprivileged_port_start,
+            task,
+            entered_ns: _,
+        } = record;
+        let endpoints = Endpoints::of(socket)?;
+        let requested = match *call {
+            call::BIND | call::CONNECT => requested_address(requested, *addr_len),
+            _ => Requested {
+                addr: Some(endpoints.local.addr),
+                port: endpoints.local.port,
+            },
+        };
+        let failed = *errno_raw != 0;
+        Ok(Call {
+            ok: !failed,
+            errno: failed.then_some(*errno_raw),
+            errno_name: failed.then(|| errno::name(*errno_raw)),
+            requested,
+            local: (endpoints.local.port != 0).then_some(endpoints.local),
+            peer: (endpoints.peer.port != 0).then_some(endpoints.peer),
+            sock: Some(endpoints.sock),
+            reuse: reuse(socket.flags),
+            bound_dev_if: (socket.bound_dev_if != 0).then_some(socket.bound_dev_if),
+            process: self.process(task, argv).unwrap_or_else(nobody),
+            via: match *via_raw {
+                via::SYSCALL => Via::Syscall,
+                via::IO_URING => Via::IoUring,
+                via::KERNEL => Via::Kernel,
+                value => return Err(unknown("via", value)),
+            },
+            unprivileged_port_start: (*unprivileged_port_start != u32::MAX)
+                .then_some(*unprivileged_port_start),
+            seen,
+        })
+    }
+
+    fn holder(&self, wire: &HolderWire) -> Result<SeenHolder, DecodeError> {
+        let HolderWire {
+            socket,
+            inode,
+            expires_ms,
+            uid,
+            userlocks: locks,
+            has_owner_fields,
+            reserved: _,
+        } = wire;
+        let endpoints = Endpoints::of(socket)?;
+        let has_owner_fields = *has_owner_fields == 1;
+        let is_mini = socket.flags & socket_flags::MINI != 0;
+        let raw_state = state("state", socket.state)?;
+        // A socket in a bind bucket that neither listens nor is connected.
+        let state = if raw_state == State::Closed && endpoints.local.port != 0 {
+            State::Bound
+        } else {
+            raw_state
+        };
+        Ok(SeenHolder {
+            sock: endpoints.sock,
+            local: endpoints.local,
+            peer: endpoints.peer,
+            state,
+            is_mini,
+            reuse: reuse(socket.flags),
+            bound_dev_if: (socket.bound_dev_if != 0).then_some(socket.bound_dev_if),
+            uid: has_owner_fields.then_some(*uid),
+            is_connect_bound: (has_owner_fields && self.knows_connect_bound)
+                .then_some(locks & userlocks::CONNECT_BIND != 0),
+            is_port_locked: has_owner_fields.then_some(locks & userlocks::BINDPORT != 0),
+            inode: (has_owner_fields && *inode != 0).then_some(*inode),
+            expires_ms: is_mini.then_some(u64::try_from(*expires_ms).unwrap_or(0)),
+            processes: None,
+        })
+    }
+
+    fn process(&self, task: &TaskWire, argv: Option<Arc<[String]>>) -> Option<Arc<Process>> {
+        let TaskWire {
+            pid,
+            tid,
+            ppid,
+            uid,
+            cgroup,
+            comm,
+        } = task;
+        if *pid == 0 {
+            return None;
+        }
+        let cgroup = match (*cgroup, &self.cgroups) {
+            (0, _) | (_, None) => None,
+            (id, Some(hierarchy)) => hierarchy.path(id),
+        };
+        let len = comm
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(comm.len());
+        Some(Arc::new(Process {
+            pid: *pid,
+            tid: Some(*tid),
+            ppid: (*ppid != 0).then_some(*ppid),
+            uid: *uid,
+            comm: Arc::from(String::from_utf8_lossy(&comm[..len])),
+            exe: None,
+            argv,
+            container: cgroup.as_deref().and_then(cgroup::container_id),
+            cgroup,
+            via: KnownBy::Syscall,
+        }))
+    }
+}
+
+/// Identity and addresses of a socket.
+struct Endpoints {
+    sock: Sock,
+    local: Endpoint,
+    peer: Endpoint,
+}
+
+impl Endpoints {
+    fn of(wire: &SocketWire) -> Result<Self, DecodeError> {
+        let family = match wire.family {
+            AF_INET => Family::Ipv4,
+            AF_INET6 => Family::Ipv6,
+            value => return Err(unknown("family", value)),
+        };
+        Ok(Self {
+            sock: Sock {
+                cookie: wire.cookie,
+                netns: wire.netns,
+                family,
+            },
+            local: Endpoint {
+                addr: address(family, wire.local_addr),
+                port: wire.local_port,
+            },
+            peer: Endpoint {
+                addr: address(family, wire.peer_addr),
+                port: wire.peer_port,
+            },
+        })
+    }
+}
+
+fn view<T: FromBytes + KnownLayout + Immutable>(
+    bytes: &[u8],
+    kind: u16,
+) -> Result<&T, DecodeError> {
+    T::ref_from_prefix(bytes)
+        .map(|(record, _)| record)
+        .map_err(|_| DecodeError::Short {
+            kind,
+            len: bytes.len(),
+            want: size_of::<T>(),
+        })
+}
+
+fn unknown(field: &'static str, value: impl Into<u64>) -> DecodeError {
+    DecodeError::Value {
+        field,
+        value: value.into(),
+    }
+}
+
+fn state(field: &'static str, raw: u8) -> Result<State, DecodeError> {
+    State::from_raw(raw).ok_or_else(|| unknown(field, raw))
+}
+
+fn reuse(flags: u8) -> Reuse {
+    Reuse {
+        reuseaddr: flags & (socket_flags::REUSEADDR | socket_flags::FORCE_REUSE) != 0,
+        reuseport: flags & socket_flags::REUSEPORT != 0,
+        v6only: flags & socket_flags::V6ONLY != 0,
+    }
+}
+
+fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
+    match family {
+        Family::Ipv4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+        Family::Ipv6 => Ipv6Addr::from(bytes).into(),
+    }
+}
+
+/// `struct sockaddr_in` or `sockaddr_in6`, as the caller gave it.
+fn requested_address(bytes: &[u8; 28], addr_len: u16) -> Requested {
+    let family = u16::from_ne_bytes([bytes[0], bytes[1]]);
+    let port = u16::from_be_bytes([bytes[2], bytes[3]]);
+    let addr = match family {
+        AF_INET if addr_len >= 16 => {
+            Some(Ipv4Addr::new(bytes[4], bytes[5], bytes[6], bytes[7]).into())
+        }
+        AF_INET6 if addr_len >= 24 => {
+            let mut addr = [0; 16];
+            addr.copy_from_slice(&bytes[8..24]);
+            Some(Ipv6Addr::from(addr).into())
+        }
+        _ => None,
+    };
+    Requested { addr, port }
+}
+
+/// `/proc/PID/cmdline` as a list; the last one may be cut.
+fn arguments(bytes: &[u8]) -> Option<Arc<[String]>> {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    if bytes.is_empty() {
+        return None;
+    }
+    Some(
+        bytes
+            .split(|byte| *byte == 0)
+            .map(|arg| String::from_utf8_lossy(arg).into_owned())
+            .collect(),
+    )
+}
+
+fn body_of(raw: u8, call: Call) -> Result<Body, DecodeError> {
+    let call = Box::new(call);
+    Ok(match raw {
+        call::BIND => Body::Bind(call),
+        call::LISTEN => Body::Listen(call),
+        call::CONNECT => Body::Connect(call),
+        call::ACCEPT => Body::Accept(call),
+        value => return Err(unknown("call", value)),
+    })
+}
+
+/// A call without a process: a kernel thread made it.
+fn nobody() -> Arc<Process> {
+    Arc::new(Process {
+        pid: 0,
+        tid: None,
+        ppid: None,
+        uid: 0,
+        comm: Arc::from("kernel"),
+        exe: None,
+        argv: None,
+        cgroup: None,
+        container: None,
+        via: KnownBy::Unknown,
+    })
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

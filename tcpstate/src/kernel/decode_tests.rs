@@ -1,0 +1,203 @@
+use tcpstate_common::record::{COMM_LEN, SOCKADDR_LEN};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::*;
+
+#[test]
+fn a_state_change_with_a_mini_socket_is_decoded() {
+    let mut record = state_record();
+    record.old = 5;
+    record.new = 7;
+    record.mini = mini::FOUND;
+    record.mini_state = 6;
+    record.mini_flags = socket_flags::MINI | socket_flags::REUSEADDR;
+    record.mini_expires_ms = 60_000;
+
+    let (mono_ns, body) = decoder().event(record.as_bytes()).unwrap();
+
+    let Body::State(change) = body else {
+        panic!("not a state change");
+    };
+    assert_eq!(mono_ns, 77);
+    assert_eq!(change.local.to_string(), "127.0.0.1:8080");
+    assert_eq!((change.old, change.new), (State::FinWait2, State::Closed));
+    let mini = change.mini.unwrap();
+    assert_eq!(mini.state, State::TimeWait);
+    assert_eq!(mini.expires_ms, Some(60_000));
+    assert!(mini.reuse.reuseaddr);
+    assert_eq!(mini.source, Source::Kernel);
+    assert_eq!(change.process, None);
+}
+
+#[test]
+fn an_inferred_mini_socket_has_no_made_up_time() {
+    let mut record = state_record();
+    record.mini = mini::INFERRED;
+    record.mini_state = 5;
+
+    let (_, body) = decoder().event(record.as_bytes()).unwrap();
+
+    let Body::State(change) = body else {
+        panic!("not a state change");
+    };
+    assert_eq!(change.mini.unwrap().expires_ms, None);
+}
+
+#[test]
+fn a_failed_bind_carries_request_process_and_holders() {
+    let mut record = failed_bind();
+    record.walk = WalkStatus::Complete as u8;
+    record.recorded = 1;
+    record.visited = 1;
+    record.holders[0].socket = socket();
+    record.holders[0].socket.state = 10;
+    record.holders[0].has_owner_fields = 1;
+    record.holders[0].inode = 4242;
+    record.holders[0].userlocks = userlocks::BINDPORT;
+
+    let (_, body) = decoder().event(record.as_bytes()).unwrap();
+
+    let Body::Bind(call) = body else {
+        panic!("not a bind");
+    };
+    assert_eq!(call.errno_name.as_deref(), Some("EADDRINUSE"));
+    assert_eq!(call.requested.addr, Some("10.1.2.3".parse().unwrap()));
+    assert_eq!(call.requested.port, 8080);
+    assert_eq!(call.process.comm.as_ref(), "server");
+    assert_eq!(
+        call.process.argv.as_deref(),
+        Some(&["server".to_owned(), "-p".to_owned()][..])
+    );
+    let seen = call.seen.unwrap();
+    assert!(seen.is_complete);
+    assert_eq!(seen.holders[0].state, State::Listen);
+    assert_eq!(seen.holders[0].inode, Some(4242));
+    assert_eq!(seen.holders[0].is_port_locked, Some(true));
+    assert_eq!(seen.holders[0].is_connect_bound, Some(false));
+}
+
+#[test]
+fn counts_beyond_the_record_are_cut() {
+    let mut record = failed_bind();
+    record.walk = WalkStatus::Truncated as u8;
+    record.recorded = u16::MAX;
+    record.argv_len = u16::MAX;
+    for holder in &mut record.holders {
+        holder.socket = socket();
+    }
+
+    let (_, body) = decoder().event(record.as_bytes()).unwrap();
+
+    let Body::Bind(call) = body else {
+        panic!("not a bind");
+    };
+    assert_eq!(call.seen.unwrap().holders.len(), MAX_HOLDERS);
+}
+
+#[test]
+fn no_cut_or_flipped_record_is_a_panic() {
+    let records = [
+        state_record().as_bytes().to_vec(),
+        failed_bind().as_bytes().to_vec(),
+    ];
+
+    for record in records {
+        for len in 0..record.len() {
+            let _ = decoder().event(&record[..len]);
+        }
+        for index in 0..record.len() {
+            let mut flipped = record.clone();
+            flipped[index] ^= 0xff;
+            let _ = decoder().event(&flipped);
+        }
+    }
+}
+
+#[test]
+fn unknown_values_are_named() {
+    let mut record = state_record();
+    record.new = 99;
+
+    let error = decoder().event(record.as_bytes()).unwrap_err();
+
+    assert_eq!(error.to_string(), "new has the unknown value 99");
+}
+
+#[test]
+fn reset_reasons_are_named_by_the_running_kernel() {
+    let mut record = ResetRecord::new_zeroed();
+    record.head = head(Kind::Reset);
+    record.socket = socket();
+    record.direction = direction::SENT;
+    record.has_reason = 1;
+    record.reason = 1;
+
+    let (_, body) = decoder().event(record.as_bytes()).unwrap();
+
+    let Body::Reset(reset) = body else {
+        panic!("not a reset");
+    };
+    assert_eq!(reset.reason.as_deref(), Some("no_socket"));
+    assert_eq!(reset.sock, None);
+}
+
+fn decoder() -> Decoder {
+    Decoder::new(&[(1, "SK_RST_REASON_NO_SOCKET".to_owned())], true)
+}
+
+fn head(kind: Kind) -> Head {
+    Head {
+        kind: kind as u16,
+        reserved: 0,
+        cpu: 1,
+        mono_ns: 77,
+    }
+}
+
+fn socket() -> SocketWire {
+    let mut addr = [0; 16];
+    addr[..4].copy_from_slice(&[127, 0, 0, 1]);
+    SocketWire {
+        cookie: 9,
+        local_addr: addr,
+        peer_addr: addr,
+        local_port: 8080,
+        peer_port: 40000,
+        netns: 1,
+        family: AF_INET,
+        flags: 0,
+        state: 1,
+        bound_dev_if: 0,
+    }
+}
+
+fn state_record() -> StateRecord {
+    let mut record = StateRecord::new_zeroed();
+    record.head = head(Kind::State);
+    record.socket = socket();
+    record.old = 1;
+    record.new = 4;
+    record
+}
+
+fn failed_bind() -> FailedCallRecord {
+    let mut record = FailedCallRecord::new_zeroed();
+    record.call.head = head(Kind::FailedCall);
+    record.call.socket = socket();
+    record.call.call = call::BIND;
+    record.call.via = via::SYSCALL;
+    record.call.errno = 98;
+    record.call.addr_len = 16;
+    let mut requested = [0; SOCKADDR_LEN];
+    requested[..2].copy_from_slice(&AF_INET.to_ne_bytes());
+    requested[2..4].copy_from_slice(&8080_u16.to_be_bytes());
+    requested[4..8].copy_from_slice(&[10, 1, 2, 3]);
+    record.call.requested = requested;
+    record.call.task.pid = 10;
+    let mut comm = [0; COMM_LEN];
+    comm[..6].copy_from_slice(b"server");
+    record.call.task.comm = comm;
+    record.argv[..10].copy_from_slice(b"server\0-p\0");
+    record.argv_len = 10;
+    record
+}

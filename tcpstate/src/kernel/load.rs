@@ -1,0 +1,287 @@
+//! Loads the kernel program and attaches it hook by hook. Only
+//! `inet_sock_set_state` is required; any other hook that the kernel refuses
+//! becomes a line in [`Probe`] and a capability that is off.
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{BtfTracePoint, Iter, ProgramError, TracePoint},
+};
+use tcpstate_common::{
+    config::{Config, MAX_PIDS, PortBitmap, flags},
+    offsets::Offsets,
+};
+
+use super::{KernelError, Options, offsets, tracefs, types::KernelTypes};
+use crate::event::{Probe, ProbeStatus};
+
+/// The kernel program, as `cargo xtask ebpf build` made it.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/tcpstate.bpf.o");
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    /// A tracepoint with typed arguments.
+    TpBtf(&'static str),
+    /// A tracepoint of the `syscalls` category, only while this call is watched.
+    Syscall(&'static str),
+    /// An iterator: loaded, run on demand.
+    Iter(&'static str),
+}
+
+impl Hook {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::TpBtf(name) | Self::Syscall(name) => name,
+            Self::Iter(_) => "iter/tcp",
+        }
+    }
+
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::TpBtf(_) => "tp_btf",
+            Self::Syscall(_) => "tracepoint",
+            Self::Iter(_) => "iter",
+        }
+    }
+
+    /// The function in the object.
+    fn program(self) -> &'static str {
+        match self {
+            Self::TpBtf(name) | Self::Syscall(name) => name,
+            Self::Iter(_) => "iter_tcp",
+        }
+    }
+
+    fn missing(self, offsets: &Offsets) -> Option<&'static str> {
+        let sockets = offsets::missing_for_sockets(offsets);
+        match self {
+            Self::Syscall(_) => sockets.or_else(|| offsets::missing_for_descriptors(offsets)),
+            Self::TpBtf(_) | Self::Iter(_) => sockets,
+        }
+    }
+}
+
+/// The hook that everything rests on.
+const REQUIRED: Hook = Hook::TpBtf("inet_sock_set_state");
+
+/// Every hook. A call's return comes before its entry, so that no entry is
+/// remembered that nobody collects.
+pub(super) const HOOKS: [Hook; 12] = [
+    REQUIRED,
+    Hook::TpBtf("tcp_send_reset"),
+    Hook::TpBtf("tcp_receive_reset"),
+    Hook::Syscall("sys_exit_bind"),
+    Hook::Syscall("sys_enter_bind"),
+    Hook::Syscall("sys_exit_listen"),
+    Hook::Syscall("sys_enter_listen"),
+    Hook::Syscall("sys_exit_connect"),
+    Hook::Syscall("sys_enter_connect"),
+    Hook::Syscall("sys_exit_accept"),
+    Hook::Syscall("sys_exit_accept4"),
+    Hook::Iter("tcp"),
+];
+
+/// A loaded kernel program with its hooks attached.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) probes: Vec<Probe>,
+    /// Names of `enum sk_rst_reason`, by value.
+    pub(super) reset_reasons: Vec<(i64, String)>,
+    /// Whether the kernel marks ports that `connect` chose (`SOCK_CONNECT_BIND`
+    /// is a macro; the mini-socket's bit came with it).
+    pub(super) knows_connect_bound: bool,
+}
+
+/// Loads and attaches.
+pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
+    let types = KernelTypes::read()?;
+    let offsets = offsets::resolve(&types);
+    if let Some(what) = REQUIRED.missing(&offsets) {
+        return Err(KernelError::Layout { what });
+    }
+    let config = config(options, &types)?;
+    let ports = ports(options);
+    lift_memlock_limit();
+
+    let btf = Btf::from_sys_fs().map_err(|error| KernelError::Load(Box::new(error.into())))?;
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .override_global("CONFIG", &config, true)
+        .override_global("PORTS", &ports, true)
+        .override_global("OFFSETS", &offsets, true)
+        .load(OBJECT)
+        .map_err(|error| KernelError::Load(Box::new(error)))?;
+
+    let mut probes = tracefs::with(|| attach_all(&mut ebpf, &btf, &offsets))?;
+    probes.push(probe(
+        "bind bucket",
+        "walk",
+        offsets::missing_for_walk(&offsets).map(|what| format!("this kernel has no {what}")),
+    ));
+    Ok(Loaded {
+        ebpf,
+        probes,
+        reset_reasons: types.enum_entries("sk_rst_reason"),
+        knows_connect_bound: types
+            .member("inet_timewait_sock", &["tw_connect_bind"])
+            .is_some(),
+    })
+}
+
+fn attach_all(ebpf: &mut Ebpf, btf: &Btf, offsets: &Offsets) -> Result<Vec<Probe>, KernelError> {
+    let mut probes = Vec::with_capacity(HOOKS.len() + 1);
+    for hook in HOOKS {
+        let outcome = match hook.missing(offsets) {
+            Some(what) => Err(format!("this kernel has no {what}")),
+            None => attach(ebpf, btf, hook).map_err(|error| reason(&error)),
+        };
+        if let (true, Err(why)) = (hook == REQUIRED, &outcome) {
+            return Err(KernelError::Required {
+                name: hook.name(),
+                kind: hook.kind(),
+                why: why.clone(),
+            });
+        }
+        probes.push(probe(hook.name(), hook.kind(), outcome.err()));
+    }
+    Ok(probes)
+}
+
+fn probe(name: &str, kind: &str, why: Option<String>) -> Probe {
+    Probe {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        status: if why.is_none() {
+            ProbeStatus::Attached
+        } else {
+            ProbeStatus::Unavailable
+        },
+        why,
+    }
+}
+
+fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> Result<(), ProgramError> {
+    let program = ebpf
+        .program_mut(hook.program())
+        .ok_or(ProgramError::NotLoaded)?;
+    match hook {
+        Hook::TpBtf(name) => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(name, btf)?;
+            program.attach()?;
+        }
+        Hook::Syscall(name) => {
+            let program: &mut TracePoint = program.try_into()?;
+            program.load()?;
+            program.attach("syscalls", name)?;
+        }
+        Hook::Iter(name) => {
+            let program: &mut Iter = program.try_into()?;
+            program.load(name, btf)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel said, in one line.
+pub(super) fn reason(error: &ProgramError) -> String {
+    use std::error::Error as _;
+
+    // The verifier's log is pages long; its last line is the reason.
+    if let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    {
+        let log = verifier_log.to_string();
+        let last = log
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty() && !line.starts_with("processed "));
+        return match last {
+            Some(line) => format!("the kernel refused the program: {io_error} ({line})"),
+            None => format!("the kernel refused the program: {io_error}"),
+        };
+    }
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+fn config(options: &Options, types: &KernelTypes) -> Result<Config, KernelError> {
+    let mut config = Config {
+        hz: hz(),
+        ..Config::default()
+    };
+    if !options.ports.is_empty() {
+        config.flags |= flags::FILTER_PORTS;
+    }
+    if let Some(netns) = options.netns {
+        config.flags |= flags::FILTER_NETNS;
+        config.netns = netns;
+    }
+    if !options.pids.is_empty() {
+        if options.pids.len() > MAX_PIDS {
+            return Err(KernelError::TooManyProcesses {
+                max: MAX_PIDS,
+                asked: options.pids.len(),
+            });
+        }
+        config.flags |= flags::FILTER_PIDS;
+        config.pid_count = u32::try_from(options.pids.len()).unwrap_or(0);
+        for (slot, pid) in config.pids.iter_mut().zip(&options.pids) {
+            *slot = *pid;
+        }
+    }
+    if options.report_connects {
+        config.flags |= flags::REPORT_CONNECTS;
+    }
+    // The kernel's own functions behind the helpers: distributions backport,
+    // so the version number says nothing.
+    if types.has_function("bpf_get_socket_ptr_cookie") {
+        config.flags |= flags::HAS_COOKIE_HELPER;
+    }
+    if types.has_function("bpf_sk_storage_get_tracing") {
+        config.flags |= flags::HAS_SK_STORAGE;
+    }
+    Ok(config)
+}
+
+fn ports(options: &Options) -> PortBitmap {
+    let mut bitmap = PortBitmap::default();
+    for range in &options.ports {
+        for port in range.clone() {
+            bitmap.insert(port);
+        }
+    }
+    bitmap
+}
+
+/// The kernel's `CONFIG_HZ`: the resolution of its coarse clock.
+fn hz() -> u32 {
+    let resolution = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    let nanos = u64::try_from(resolution.tv_nsec).unwrap_or(0);
+    match 1_000_000_000_u64.checked_div(nanos) {
+        Some(hz) => u32::try_from(hz).unwrap_or(250),
+        None => 250,
+    }
+}
+
+/// Up to Linux 5.10 maps are charged to the locked memory of the process.
+fn lift_memlock_limit() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    // Later kernels do not need it; where it fails, creating the map says so.
+    let _ = setrlimit(Resource::Memlock, unlimited);
+}

@@ -1,0 +1,219 @@
+//! Resolves the fields that the kernel program reads. A field that the running
+//! kernel does not have stays [`MISSING`], and what needs it is switched off
+//! by name; nothing is ever read from a guessed place.
+
+use tcpstate_common::offsets::{BitField, MISSING, Offsets, SOCK_COMMON_LEN};
+
+use super::types::KernelTypes;
+
+/// Where everything lies in the running kernel.
+pub(super) fn resolve(types: &KernelTypes) -> Offsets {
+    let at = |name: &str, path: &[&str]| byte_offset(types, name, path);
+    let bits = |name: &str, path: &[&str]| bit_field(types, name, path);
+    let common = |field: &str, len: u32| inside_common(at("sock_common", &[field]), len);
+    let common_bits = |field: &str| {
+        let found = bits("sock_common", &[field]);
+        if inside_common(found.offset, 1) == MISSING {
+            BitField::MISSING
+        } else {
+            found
+        }
+    };
+    let death_row = types.member("net", &["ipv4", "tcp_death_row"]);
+
+    Offsets {
+        skc_reuse: common_bits("skc_reuse"),
+        skc_reuseport: common_bits("skc_reuseport"),
+        skc_ipv6only: common_bits("skc_ipv6only"),
+        sk_userlocks: bits("sock", &["sk_userlocks"]),
+        skc_daddr: common("skc_daddr", 4),
+        skc_rcv_saddr: common("skc_rcv_saddr", 4),
+        skc_dport: common("skc_dport", 2),
+        skc_num: common("skc_num", 2),
+        skc_family: common("skc_family", 2),
+        skc_state: common("skc_state", 1),
+        skc_bound_dev_if: common("skc_bound_dev_if", 4),
+        skc_bind_node: at("sock_common", &["skc_bind_node"]),
+        skc_net: common("skc_net", 8),
+        skc_v6_daddr: common("skc_v6_daddr", 16),
+        skc_v6_rcv_saddr: common("skc_v6_rcv_saddr", 16),
+        skc_cookie: common("skc_cookie", 8),
+        skc_flags: common("skc_flags", 8),
+        sk_protocol: at("sock", &["sk_protocol"]),
+        sk_err: at("sock", &["sk_err"]),
+        sk_uid: at("sock", &["sk_uid"]),
+        sk_socket: at("sock", &["sk_socket"]),
+        inet_sport: at("inet_sock", &["inet_sport"]),
+        tw_substate: at("inet_timewait_sock", &["tw_substate"]),
+        tw_expires: at("inet_timewait_sock", &["tw_timer", "expires"]),
+        net_inum: at("net", &["ns", "inum"]),
+        net_hash_mix: at("net", &["hash_mix"]),
+        net_death_row: at("net", &["ipv4", "tcp_death_row"]),
+        net_death_row_is_pointer: death_row
+            .map_or(MISSING, |member| u32::from(types.is_pointer(member))),
+        net_prot_sock: at("net", &["ipv4", "sysctl_ip_prot_sock"]),
+        death_row_hashinfo: at("inet_timewait_death_row", &["hashinfo"]),
+        hashinfo_bhash: at("inet_hashinfo", &["bhash"]),
+        hashinfo_bhash_size: at("inet_hashinfo", &["bhash_size"]),
+        hashbucket_size: types.size("inet_bind_hashbucket").unwrap_or(MISSING),
+        hashbucket_chain: at("inet_bind_hashbucket", &["chain"]),
+        tb_net: at("inet_bind_bucket", &["ib_net"]),
+        tb_l3mdev: at("inet_bind_bucket", &["l3mdev"]),
+        tb_port: at("inet_bind_bucket", &["port"]),
+        tb_node: at("inet_bind_bucket", &["node"]),
+        tb_owners: at("inet_bind_bucket", &["owners"]),
+        tb_bhash2: at("inet_bind_bucket", &["bhash2"]),
+        tb2_bhash_node: at("inet_bind2_bucket", &["bhash_node"]),
+        tb2_owners: at("inet_bind2_bucket", &["owners"]),
+        tb2_v6_rcv_saddr: at("inet_bind2_bucket", &["v6_rcv_saddr"]),
+        task_flags: at("task_struct", &["flags"]),
+        task_files: at("task_struct", &["files"]),
+        task_real_parent: at("task_struct", &["real_parent"]),
+        task_tgid: at("task_struct", &["tgid"]),
+        task_mm: at("task_struct", &["mm"]),
+        mm_arg_start: at("mm_struct", &["arg_start"]),
+        mm_arg_end: at("mm_struct", &["arg_end"]),
+        files_fdt: at("files_struct", &["fdt"]),
+        fdt_max_fds: at("fdtable", &["max_fds"]),
+        fdt_fd: at("fdtable", &["fd"]),
+        file_private_data: at("file", &["private_data"]),
+        file_inode: at("file", &["f_inode"]),
+        inode_mode: at("inode", &["i_mode"]),
+        inode_ino: at("inode", &["i_ino"]),
+        socket_sk: at("socket", &["sk"]),
+        socket_to_inode: socket_to_inode(
+            at("socket_alloc", &["socket"]),
+            at("socket_alloc", &["vfs_inode"]),
+        ),
+        skb_head: at("sk_buff", &["head"]),
+        skb_network_header: at("sk_buff", &["network_header"]),
+        skb_transport_header: at("sk_buff", &["transport_header"]),
+        skb_dev: at("sk_buff", &["dev"]),
+        dev_net: at("net_device", &["nd_net"]),
+        send_reset_args: types
+            .tracepoint_args("tcp_send_reset")
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or(MISSING),
+    }
+}
+
+/// What the walk over the bind bucket cannot do without.
+pub(super) fn missing_for_walk(offsets: &Offsets) -> Option<&'static str> {
+    let fields = [
+        (offsets.net_death_row, "net.ipv4.tcp_death_row"),
+        (offsets.net_hash_mix, "net.hash_mix"),
+        (
+            offsets.death_row_hashinfo,
+            "inet_timewait_death_row.hashinfo",
+        ),
+        (offsets.hashinfo_bhash, "inet_hashinfo.bhash"),
+        (offsets.hashinfo_bhash_size, "inet_hashinfo.bhash_size"),
+        (offsets.hashbucket_size, "inet_bind_hashbucket"),
+        (offsets.hashbucket_chain, "inet_bind_hashbucket.chain"),
+        (offsets.tb_net, "inet_bind_bucket.ib_net"),
+        (offsets.tb_port, "inet_bind_bucket.port"),
+        (offsets.tb_node, "inet_bind_bucket.node"),
+        (offsets.skc_bind_node, "sock_common.skc_bind_node"),
+        (offsets.tw_substate, "inet_timewait_sock.tw_substate"),
+        (offsets.tw_expires, "inet_timewait_sock.tw_timer"),
+    ];
+    let lists = if offsets.tb_bhash2 == MISSING {
+        [(offsets.tb_owners, "inet_bind_bucket.owners"); 3]
+    } else {
+        [
+            (offsets.tb2_bhash_node, "inet_bind2_bucket.bhash_node"),
+            (offsets.tb2_owners, "inet_bind2_bucket.owners"),
+            (offsets.tb2_v6_rcv_saddr, "inet_bind2_bucket.v6_rcv_saddr"),
+        ]
+    };
+    first_missing(fields.into_iter().chain(lists))
+}
+
+/// What every hook that looks at a socket cannot do without.
+pub(super) fn missing_for_sockets(offsets: &Offsets) -> Option<&'static str> {
+    first_missing([
+        (offsets.skc_reuse.offset, "sock_common.skc_reuse"),
+        (offsets.skc_reuseport.offset, "sock_common.skc_reuseport"),
+        (offsets.skc_daddr, "sock_common.skc_daddr"),
+        (offsets.skc_rcv_saddr, "sock_common.skc_rcv_saddr"),
+        (offsets.skc_dport, "sock_common.skc_dport"),
+        (offsets.skc_num, "sock_common.skc_num"),
+        (offsets.skc_family, "sock_common.skc_family"),
+        (offsets.skc_state, "sock_common.skc_state"),
+        (offsets.skc_bound_dev_if, "sock_common.skc_bound_dev_if"),
+        (offsets.skc_net, "sock_common.skc_net"),
+        (offsets.skc_cookie, "sock_common.skc_cookie"),
+        (offsets.skc_flags, "sock_common.skc_flags"),
+        (offsets.sk_protocol, "sock.sk_protocol"),
+        (offsets.sk_err, "sock.sk_err"),
+        (offsets.inet_sport, "inet_sock.inet_sport"),
+        (offsets.net_inum, "net.ns.inum"),
+    ])
+}
+
+/// What it takes to get from a descriptor to its socket.
+pub(super) fn missing_for_descriptors(offsets: &Offsets) -> Option<&'static str> {
+    first_missing([
+        (offsets.task_files, "task_struct.files"),
+        (offsets.files_fdt, "files_struct.fdt"),
+        (offsets.fdt_max_fds, "fdtable.max_fds"),
+        (offsets.fdt_fd, "fdtable.fd"),
+        (offsets.file_private_data, "file.private_data"),
+        (offsets.file_inode, "file.f_inode"),
+        (offsets.inode_mode, "inode.i_mode"),
+        (offsets.socket_sk, "socket.sk"),
+    ])
+}
+
+fn first_missing(fields: impl IntoIterator<Item = (u32, &'static str)>) -> Option<&'static str> {
+    fields
+        .into_iter()
+        .find_map(|(offset, name)| (offset == MISSING).then_some(name))
+}
+
+fn byte_offset(types: &KernelTypes, name: &str, path: &[&str]) -> u32 {
+    types
+        .member(name, path)
+        .filter(|member| member.bit_offset % 8 == 0)
+        .map_or(MISSING, |member| member.bit_offset / 8)
+}
+
+fn bit_field(types: &KernelTypes, name: &str, path: &[&str]) -> BitField {
+    let Some(member) = types.member(name, path) else {
+        return BitField::MISSING;
+    };
+    // A plain field of one byte has no width of its own.
+    let width = match member.bit_width {
+        0 => 8,
+        width => width,
+    };
+    let shift = member.bit_offset % 8;
+    if shift + width > 8 {
+        return BitField::MISSING;
+    }
+    let (Ok(shift), Ok(mask)) = (u8::try_from(shift), u8::try_from((1_u32 << width) - 1)) else {
+        return BitField::MISSING;
+    };
+    BitField {
+        offset: member.bit_offset / 8,
+        shift,
+        mask,
+        reserved: 0,
+    }
+}
+
+/// The kernel program copies the head of a socket once and reads its fields
+/// from the copy; a field beyond it counts as missing.
+fn inside_common(offset: u32, len: u32) -> u32 {
+    match offset.checked_add(len) {
+        Some(end) if end <= SOCK_COMMON_LEN => offset,
+        _ => MISSING,
+    }
+}
+
+fn socket_to_inode(socket: u32, inode: u32) -> u32 {
+    if socket == MISSING || inode == MISSING {
+        return MISSING;
+    }
+    inode.checked_sub(socket).unwrap_or(MISSING)
+}

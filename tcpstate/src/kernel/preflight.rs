@@ -1,0 +1,85 @@
+//! What must hold before anything is loaded, each with one clear sentence.
+
+use std::path::PathBuf;
+
+use super::{KernelError, types};
+
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+/// The oldest kernel that the kernel program is tested on.
+const OLDEST: (u32, u32) = (5, 10);
+
+/// Checks version, type information and privileges, in this order: no
+/// privilege helps a kernel that cannot do it.
+pub(super) fn check() -> Result<(), KernelError> {
+    let release = release();
+    if version(&release).is_some_and(|version| version < OLDEST) {
+        return Err(KernelError::TooOld { release });
+    }
+    let path = PathBuf::from(types::VMLINUX);
+    if !path.exists() {
+        return Err(KernelError::NoTypeInformation { path });
+    }
+    if !is_permitted() {
+        return Err(KernelError::NotPermitted { command: command() });
+    }
+    Ok(())
+}
+
+/// As `uname -r` says.
+pub(super) fn release() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Whether this process may load BPF programs and read kernel memory.
+pub(super) fn is_permitted() -> bool {
+    let effective = std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| effective_capabilities(&status));
+    effective.is_none_or(|set| {
+        let has = |capability: u32| set & (1 << capability) != 0;
+        has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
+    })
+}
+
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn command() -> String {
+    std::env::args().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_distributions_are_understood() {
+        assert_eq!(version("5.10.0-46-cloud-amd64"), Some((5, 10)));
+        assert_eq!(version("6.18.44"), Some((6, 18)));
+        assert_eq!(version("7.3-rc7-amd64"), Some((7, 3)));
+        assert_eq!(version("weird"), None);
+        assert!((5, 4) < OLDEST);
+    }
+
+    #[test]
+    fn effective_capabilities_are_read_from_proc() {
+        let status = "Name:\tx\nCapInh:\t0000000000000000\nCapEff:\t000000c000000000\n";
+
+        assert_eq!(effective_capabilities(status), Some(0xc0_0000_0000));
+        assert_eq!(effective_capabilities("Name:\tx\n"), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! The ring buffer: waiting for it, taking records out of it, and the ledger
+//! of what did not make it into it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::{
+    Ebpf,
+    maps::{MapData, PerCpuArray, RingBuf},
+};
+use tcpstate_common::record::Counter;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::KernelError;
+
+/// What the kernel program counted, over all CPUs, since it was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records that found no room in the ring buffer.
+    pub dropped: u64,
+    /// Records written.
+    pub written: u64,
+    /// Calls whose entry could not be remembered.
+    pub calls_forgotten: u64,
+    /// Events that were given up because kernel memory could not be read.
+    pub read_failed: u64,
+}
+
+/// The user side of the ring buffer and of the counters.
+pub(super) struct Ring {
+    records: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, u64>,
+    /// Made at the first wait: only that needs a runtime.
+    waiter: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Ring {
+    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self {
+            records: map(ebpf, "EVENTS")?,
+            counters: map(ebpf, "COUNTERS")?,
+            waiter: None,
+        })
+    }
+
+    /// Returns once the kernel says that an urgent record is there. Ordinary
+    /// records wake nobody: drain at least every 100 ms as well.
+    pub(super) async fn ready(&mut self) -> Result<(), KernelError> {
+        let waiter = match self.waiter.take() {
+            Some(waiter) => waiter,
+            None => {
+                let fd = self
+                    .records
+                    .as_fd()
+                    .try_clone_to_owned()
+                    .map_err(KernelError::Wait)?;
+                watch(fd)?
+            }
+        };
+        let waiter = self.waiter.insert(waiter);
+        waiter
+            .readable()
+            .await
+            .map_err(KernelError::Wait)?
+            .clear_ready();
+        Ok(())
+    }
+
+    /// Hands out at most `max` records; returns how many.
+    pub(super) fn drain(&mut self, max: usize, mut take: impl FnMut(&[u8])) -> usize {
+        let mut count = 0;
+        while count < max {
+            let Some(record) = self.records.next() else {
+                break;
+            };
+            take(&record);
+            count += 1;
+        }
+        count
+    }
+
+    pub(super) fn counters(&self) -> Result<Counters, KernelError> {
+        let sum = |counter: Counter| {
+            let values =
+                self.counters
+                    .get(&(counter as u32), 0)
+                    .map_err(|source| KernelError::Map {
+                        name: "COUNTERS",
+                        source: Box::new(source),
+                    })?;
+            Ok(values.iter().sum())
+        };
+        Ok(Counters {
+            dropped: sum(Counter::Dropped)?,
+            written: sum(Counter::Written)?,
+            calls_forgotten: sum(Counter::CallsForgotten)?,
+            read_failed: sum(Counter::ReadFailed)?,
+        })
+    }
+}
+
+#[expect(unsafe_code, reason = "tokio takes descriptors from unsafe code only")]
+fn watch(fd: OwnedFd) -> Result<AsyncFd<OwnedFd>, KernelError> {
+    // SAFETY: an owned descriptor always has the same number, and stays open
+    // for as long as the `AsyncFd` owns it.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+        .map_err(|error| KernelError::Wait(error.into()))
+}
+
+/// Takes a map out of the object.
+pub(super) fn map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, KernelError>
+where
+    T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    ebpf.take_map(name)
+        .ok_or_else(|| aya::maps::MapError::InvalidName { name: name.into() })
+        .and_then(T::try_from)
+        .map_err(|source| KernelError::Map {
+            name,
+            source: Box::new(source),
+        })
+}

@@ -1,0 +1,149 @@
+//! A private network namespace with an observer on it, and sockets to play with.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::thread::UnshareFlags;
+use tcpstate::event::{Body, Endpoint, Family};
+use tcpstate::kernel::{Observer, Options};
+use tcpstate::snapshot::netns::NetnsRef;
+use tcpstate::snapshot::{SocketItem, sock_diag};
+
+/// The test's thread lives in a namespace of its own, which goes when the
+/// thread does.
+pub(crate) struct Bench {
+    observer: Observer,
+    netns: NetnsRef,
+}
+
+impl Bench {
+    /// Everything in the namespace; `None`: skipped, having said why.
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_with(|_| {})
+    }
+
+    pub(crate) fn start_with(narrow: impl FnOnce(&mut Options)) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            assert!(
+                std::env::var_os("TCPSTATE_REQUIRE_LIVE").is_none(),
+                "TCPSTATE_REQUIRE_LIVE is set and this is not root"
+            );
+            eprintln!("skipped: loading BPF programs needs root");
+            return None;
+        }
+        enter_private_namespace();
+        let netns = NetnsRef::resolve("/proc/thread-self/ns/net").unwrap();
+        let mut options = Options {
+            netns: Some(netns.inode),
+            ..Options::default()
+        };
+        narrow(&mut options);
+        let observer = Observer::start(&options).unwrap();
+        Some(Self { observer, netns })
+    }
+
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// Everything that has come in, once it is quiet.
+    pub(crate) fn events(&mut self) -> Vec<Body> {
+        let mut events = Vec::new();
+        let mut quiet = 0;
+        while quiet < 5 {
+            std::thread::sleep(Duration::from_millis(10));
+            match self.observer.drain(usize::MAX, &mut events) {
+                0 => quiet += 1,
+                _ => quiet = 0,
+            }
+        }
+        assert_eq!(self.observer.undecodable(), 0);
+        let counters = self.observer.counters().unwrap();
+        assert_eq!((counters.dropped, counters.read_failed), (0, 0));
+        events.into_iter().map(|(_, body)| body).collect()
+    }
+
+    pub(crate) fn snapshot(&mut self) -> Vec<SocketItem> {
+        let items = self.observer.snapshot(&self.netns).unwrap();
+        items.into_iter().map(|(_, item)| item).collect()
+    }
+
+    pub(crate) fn dump(&self) -> Vec<SocketItem> {
+        sock_diag::dump(&self.netns).unwrap()
+    }
+
+    pub(crate) fn find(
+        &self,
+        local: SocketAddr,
+        peer: SocketAddr,
+        cookie: u64,
+    ) -> Option<SocketItem> {
+        let endpoint = |addr: SocketAddr| Endpoint {
+            addr: addr.ip(),
+            port: addr.port(),
+        };
+        sock_diag::find(
+            &self.netns,
+            endpoint(local),
+            endpoint(peer),
+            Family::Ipv4,
+            cookie,
+        )
+        .unwrap()
+    }
+}
+
+#[expect(unsafe_code, reason = "leaving a namespace is a matter of the caller")]
+fn enter_private_namespace() {
+    // SAFETY: each test has a thread of its own and no descriptor of the old
+    // namespace that it would use as if it were of the new one.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+    raise_loopback();
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper for interface flags")]
+fn raise_loopback() {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+    // SAFETY: a zeroed ifreq is a valid one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap();
+    // SAFETY: the descriptor is open, the request is a filled ifreq.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
+pub(crate) fn localhost(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+pub(crate) fn bind(addr: SocketAddr, reuseaddr: bool) -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    sockopt::set_socket_reuseaddr(&socket, reuseaddr)?;
+    rustix::net::bind(&socket, &addr)?;
+    Ok(socket)
+}
+
+pub(crate) fn listen(socket: &OwnedFd) -> io::Result<()> {
+    Ok(rustix::net::listen(socket, 64)?)
+}
+
+pub(crate) fn listen_on(addr: SocketAddr, reuseaddr: bool) -> TcpListener {
+    let socket = bind(addr, reuseaddr).unwrap();
+    listen(&socket).unwrap();
+    TcpListener::from(socket)
+}
+
+/// `SO_LINGER` with a time of 0.
+pub(crate) fn abort_on_close(socket: impl AsFd) {
+    sockopt::set_socket_linger(socket, Some(Duration::ZERO)).unwrap();
+}
+
+pub(crate) fn inode_of(socket: impl AsFd) -> u64 {
+    rustix::fs::fstat(socket).unwrap().st_ino
+}

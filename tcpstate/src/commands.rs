@@ -1,6 +1,56 @@
-//! One file per command.
-use crate::cli::Cli;
-/// x
-pub fn run(_cli: Cli) -> anyhow::Result<()> {
-    Ok(())
+//! One file per command: the only place that wires parts together.
+
+mod demo;
+mod doctor;
+mod live;
+mod replay;
+mod watch;
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result};
+use clap::CommandFactory as _;
+
+use crate::cli::{Cli, Command};
+use crate::export::schema;
+
+/// Runs the command. An error is one sentence that says what to do.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Watch(args) => watch::run(&args, cli.verbose),
+        Command::Demo(args) => demo::run(&args, cli.verbose),
+        Command::Replay(args) => replay::run(&args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Schema => {
+            let text = serde_json::to_string_pretty(&schema::schema())
+                .context("cannot print the schema")?;
+            print(text.as_bytes(), b"\n")
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tcpstate", &mut script);
+            print(&script, b"")
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .context("cannot make the manual page")?;
+            print(&page, b"")
+        }
+        Command::Actor => crate::demo::actor::play().context("the demo's actor lost its stage"),
+    }
+}
+
+/// Prints to stdout; a reader that has gone is a clean end.
+fn print(text: &[u8], end: &[u8]) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    let result = stdout
+        .write_all(text)
+        .and_then(|()| stdout.write_all(end))
+        .and_then(|()| stdout.flush());
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to the standard output"),
+    }
 }

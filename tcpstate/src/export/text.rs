@@ -279,7 +279,7 @@ fn connection(local: Endpoint, peer: Endpoint) -> String {
     if peer.port == 0 {
         local.to_string()
     } else {
-        format!("{local} <- {peer}")
+        format!("{local} <-> {peer}")
     }
 }
 

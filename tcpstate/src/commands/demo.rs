@@ -1,0 +1,151 @@
+//! `tcpstate demo`: plays a story on a private stage and watches it.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::mpsc as thread_channel;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::mpsc;
+
+use super::live::{self, Cue, Live, Start};
+use super::watch::{runtime, stdout};
+use crate::cli::{DemoArgs, Format};
+use crate::demo::{Expectation, SCENARIOS, Scenario, Stage, namespace, scenario};
+use crate::event::Filters;
+
+/// How often the stage looks whether the audience is still there.
+const CURTAIN: Duration = Duration::from_millis(20);
+
+/// Plays one story, or all.
+pub(super) fn run(args: &DemoArgs, verbose: bool) -> Result<()> {
+    if args.list {
+        let list: String = SCENARIOS
+            .iter()
+            .map(|scenario| format!("{:18} {}\n", scenario.name, scenario.title))
+            .collect();
+        return super::print(list.as_bytes(), b"");
+    }
+    if args.scenario == "all" {
+        let format = args.output.format(io::stdout().is_terminal());
+        if format == Format::Json || args.record.is_some() {
+            bail!(
+                "`demo all` is for reading; with --json or --record name one of `tcpstate demo --list`"
+            );
+        }
+        return SCENARIOS
+            .iter()
+            .try_for_each(|scenario| play(scenario, args, Some(Format::Text), verbose));
+    }
+    let Some(scenario) = scenario::find(&args.scenario) else {
+        bail!(
+            "there is no story `{}`; `tcpstate demo --list` lists them",
+            args.scenario
+        );
+    };
+    play(scenario, args, None, verbose)
+}
+
+fn play(
+    scenario: &'static Scenario,
+    args: &DemoArgs,
+    format: Option<Format>,
+    verbose: bool,
+) -> Result<()> {
+    let (say, script) = mpsc::unbounded_channel();
+    let (ready, is_ready) = thread_channel::channel();
+    let (begin, may_begin) = thread_channel::channel::<()>();
+    let stage = std::thread::Builder::new()
+        .name("stage".to_owned())
+        .spawn(move || perform(scenario, &say, &ready, &may_begin))
+        .context("cannot start a thread for the demo")?;
+    let netns = match is_ready.recv() {
+        Ok(netns) => netns,
+        // The stage has said why it could not be set up.
+        Err(_) => return joined(stage),
+    };
+
+    let mut output = args.output.clone();
+    output.format = format.or(output.format);
+    let live = runtime()?.block_on(async {
+        let live = live::start(Start {
+            filters: Filters {
+                netns: Some(netns),
+                ..Filters::default()
+            },
+            report_connects: false,
+            stdout: stdout(&output),
+            record: args.record.as_deref(),
+            verbose,
+        })?;
+        // The stage waits for this, or for the channel to close on an error.
+        let _ = begin.send(());
+        live.run(None, Some(script)).await
+    })?;
+    joined(stage)?;
+    check(scenario, &live)
+}
+
+/// Runs in the stage's thread, which alone is in the private namespace.
+fn perform(
+    scenario: &Scenario,
+    say: &mpsc::UnboundedSender<Cue>,
+    ready: &thread_channel::Sender<u32>,
+    may_begin: &thread_channel::Receiver<()>,
+) -> Result<()> {
+    let netns = namespace::enter_private()?;
+    let mut narrate = |line: String| {
+        // An audience that has left needs no words.
+        let _ = say.send(Cue::Say(line));
+    };
+    let mut stage = Stage::new(&mut narrate);
+    // A namespace is found through its processes, and some stories end with none.
+    let _doorkeeper = stage.start("doorkeeper")?;
+    if ready.send(netns).is_err() || may_begin.recv().is_err() {
+        return Ok(());
+    }
+    stage.say(&format!("{}: {}", scenario.name, scenario.title));
+    (scenario.play)(&mut stage)?;
+    let _ = say.send(Cue::End);
+    // What was left behind stays to be looked at until the audience goes.
+    while !say.is_closed() {
+        std::thread::sleep(CURTAIN);
+    }
+    Ok(())
+}
+
+fn joined(stage: std::thread::JoinHandle<Result<()>>) -> Result<()> {
+    match stage.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// The demo is its own test: a story that comes out otherwise is a failure.
+fn check(scenario: &Scenario, live: &Live) -> Result<()> {
+    let engine = live.pipeline.engine();
+    if engine.footer().is_some_and(|footer| footer.ended != "demo") {
+        return Ok(());
+    }
+    let cause = engine
+        .failures()
+        .last()
+        .map(|failure| failure.diagnosis.cause);
+    match (scenario.expectation, cause) {
+        (Expectation::Refused(expected), Some(cause)) if cause == expected => Ok(()),
+        (Expectation::Works, None) => Ok(()),
+        (Expectation::Refused(expected), Some(cause)) => {
+            bail!(
+                "the restart was refused for `{}`, not for `{}`",
+                cause.name(),
+                expected.name()
+            )
+        }
+        (Expectation::Refused(_), None) => {
+            bail!("the restart was expected to be refused, and no failed call was seen")
+        }
+        (Expectation::Works, Some(cause)) => bail!(
+            "the restart was expected to work, and was refused for `{}`",
+            cause.name()
+        ),
+    }
+}

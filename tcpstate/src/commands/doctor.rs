@@ -1,0 +1,157 @@
+//! `tcpstate doctor`: what this kernel and these privileges allow, what each
+//! missing hook costs, and what would fix it.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::cli::DoctorArgs;
+use crate::event::{Capture, Probe, ProbeStatus};
+use crate::kernel::{Capability, capabilities};
+use crate::printable::printable;
+use crate::snapshot::sock_diag::SockDiag;
+
+#[derive(Serialize)]
+struct Report {
+    tcpstate: &'static str,
+    kernel: String,
+    arch: &'static str,
+    capture: Capture,
+    can_watch: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    hooks: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    #[serde(flatten)]
+    probe: Probe,
+    /// What is given up without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    costs: Option<&'static str>,
+    /// What would help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+/// Tries everything and reports. Finding something missing is no failure.
+pub(super) fn run(args: DoctorArgs) -> Result<()> {
+    let report = examine();
+    let text = if args.json {
+        serde_json::to_string(&report).context("cannot print the report")? + "\n"
+    } else {
+        describe(&report)
+    };
+    super::print(text.as_bytes(), b"")
+}
+
+fn examine() -> Report {
+    let Capability {
+        release,
+        probes,
+        why,
+        ..
+    } = capabilities();
+    let mut hooks: Vec<Finding> = probes.into_iter().map(finding).collect();
+    hooks.push(finding(sock_diag()));
+    Report {
+        tcpstate: env!("CARGO_PKG_VERSION"),
+        kernel: release,
+        arch: std::env::consts::ARCH,
+        capture: Capture::Tracepoints,
+        can_watch: why.is_none(),
+        why: why.map(|why| why.to_string()),
+        hooks,
+    }
+}
+
+fn sock_diag() -> Probe {
+    let tried = SockDiag::open(0).and_then(|mut diag| diag.dump());
+    Probe {
+        name: "sock_diag".to_owned(),
+        kind: "netlink".to_owned(),
+        status: if tried.is_ok() {
+            ProbeStatus::Attached
+        } else {
+            ProbeStatus::Unavailable
+        },
+        why: tried.err().map(|error| error.to_string()),
+    }
+}
+
+fn finding(probe: Probe) -> Finding {
+    let is_missing = probe.status == ProbeStatus::Unavailable;
+    let costs = is_missing.then(|| cost_of(&probe.name));
+    let fix = is_missing.then(|| fix_for(&probe)).flatten();
+    Finding { probe, costs, fix }
+}
+
+fn cost_of(name: &str) -> &'static str {
+    match name {
+        "inet_sock_set_state" => "nothing can be watched",
+        "tcp_send_reset" => "resets that this host sends are not shown",
+        "tcp_receive_reset" => "resets that arrive are not shown; the states they end are",
+        "iter/tcp" => {
+            "sockets from before the start are read through sock_diag, without their SO_REUSEADDR"
+        }
+        "sock_diag" => "a TIME_WAIT's end is found by reading the whole table",
+        name if name.contains("bind") => "failed binds are neither shown nor explained",
+        name if name.contains("listen") => "failed listens are neither shown nor explained",
+        name if name.contains("connect") => "failed connects are shown only as state changes",
+        name if name.contains("accept") => {
+            "a connection taken by a worker is attributed to the process that listens"
+        }
+        _ => "part of the picture is missing",
+    }
+}
+
+fn fix_for(probe: &Probe) -> Option<String> {
+    let why = probe.why.as_deref().unwrap_or_default();
+    if why.contains("tracefs") || probe.kind == "tracepoint" {
+        return Some("mount -t tracefs tracefs /sys/kernel/tracing".to_owned());
+    }
+    (probe.name == "sock_diag").then(|| "modprobe tcp_diag".to_owned())
+}
+
+fn describe(report: &Report) -> String {
+    let mut text = format!(
+        "tcpstate {} on Linux {} ({})\n\n",
+        report.tcpstate,
+        printable(&report.kernel),
+        report.arch
+    );
+    if let Some(why) = &report.why {
+        let _ = writeln!(text, "cannot watch: {}\n", printable(why));
+    }
+    for Finding { probe, costs, fix } in &report.hooks {
+        let mark = match probe.status {
+            ProbeStatus::Attached => "ok",
+            ProbeStatus::Unavailable => "MISSING",
+            ProbeStatus::Unused => "unused",
+        };
+        let _ = writeln!(
+            text,
+            "  {mark:8} {:10} {}",
+            printable(&probe.kind),
+            printable(&probe.name)
+        );
+        for (label, detail) in [
+            ("why", probe.why.as_deref()),
+            ("costs", *costs),
+            ("fix", fix.as_deref()),
+        ] {
+            if let Some(detail) = detail {
+                let _ = writeln!(text, "           {label}: {}", printable(detail));
+            }
+        }
+    }
+    let verdict = if report.can_watch {
+        "`tcpstate watch` works here, in tracepoint mode."
+    } else {
+        "`tcpstate watch` does not work here yet; see above."
+    };
+    let _ = writeln!(text, "\n{verdict}");
+    text
+}

@@ -1,0 +1,219 @@
+//! The one loop that owns a live run: kernel, timers, signals, keys, script.
+
+mod holders;
+mod looks;
+mod losses;
+mod start;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock;
+use crate::event::{Body, Filters, Tick};
+use crate::kernel::Observer;
+use crate::pipeline::{OutputError, Pipeline};
+use crate::tui::{Control, Ui};
+
+pub(super) use start::{Start, start};
+
+/// How often the ring buffer is emptied when nothing urgent wakes us. The
+/// kernel program wakes us at once for a failed call.
+const DRAIN_EVERY: Duration = Duration::from_millis(20);
+/// How often mini-sockets that are due are looked up.
+const LOOK_EVERY_NS: u64 = 100_000_000;
+/// How often the counters of losses are read.
+const COUNT_EVERY_NS: u64 = 250_000_000;
+/// Without an event for this long, a `tick` says that time went on.
+const TICK_AFTER_NS: u64 = 1_000_000_000;
+/// Facts that are taken from the ring buffer in one go.
+const DRAIN_MAX: usize = 8192;
+
+/// What a script has to say.
+pub(super) enum Cue {
+    /// A line for the audience.
+    Say(String),
+    /// The story is over.
+    End,
+}
+
+/// A live run.
+pub(super) struct Live {
+    pub(super) observer: Observer,
+    pub(super) pipeline: Pipeline,
+    pub(super) ui: Option<Ui>,
+    pub(super) looks: looks::Looks,
+    pub(super) losses: losses::Losses,
+    /// What the run is narrowed to.
+    pub(super) filters: Filters,
+    facts: Vec<(u64, Body)>,
+}
+
+impl Live {
+    /// Runs until the duration is over, a signal comes, the user quits or the
+    /// script ends; then writes the footer.
+    pub(super) async fn run(
+        mut self,
+        duration: Option<Duration>,
+        mut script: Option<mpsc::UnboundedReceiver<Cue>>,
+    ) -> Result<Self> {
+        let ended = self.watch(duration, &mut script).await;
+        let result = match ended {
+            Ok(ended) => {
+                let drained = self.drain_all().and_then(|()| {
+                    self.pipeline
+                        .finish(clock::monotonic_ns(), ended)
+                        .map_err(Into::into)
+                });
+                swallow_broken_pipe(drained)
+            }
+            Err(error) => swallow_broken_pipe(Err(error)),
+        };
+        // The terminal is given back before anything is said.
+        drop(self.ui.take());
+        result?;
+        self.report_recording()?;
+        Ok(self)
+    }
+
+    async fn watch(
+        &mut self,
+        duration: Option<Duration>,
+        script: &mut Option<mpsc::UnboundedReceiver<Cue>>,
+    ) -> Result<&'static str> {
+        let mut interrupted =
+            signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let mut terminated =
+            signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut hung_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let deadline = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
+        tokio::pin!(deadline);
+        let mut poll = interval(DRAIN_EVERY);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = interrupted.recv() => return Ok("sigint"),
+                _ = terminated.recv() => return Ok("sigterm"),
+                _ = hung_up.recv() => return Ok("sighup"),
+                () = &mut deadline => return Ok("duration"),
+                cue = next_cue(script) => match cue {
+                    Cue::Say(line) => self.say(&line)?,
+                    Cue::End if self.ui.is_some() => *script = None,
+                    Cue::End => return Ok("demo"),
+                },
+                input = next_input(&mut self.ui) => {
+                    let Some(ui) = &mut self.ui else { continue };
+                    if ui.handle(&input.context("cannot read keys from the terminal")?, self.pipeline.engine())? == Control::Quit {
+                        return Ok("quit");
+                    }
+                }
+                ready = self.observer.ready() => ready.context("cannot wait for the kernel's ring buffer")?,
+                _ = poll.tick() => {}
+            }
+            self.advance()?;
+        }
+    }
+
+    /// Takes in what has come, looks at what is due, writes and draws.
+    fn advance(&mut self) -> Result<()> {
+        let is_more = self.drain()?;
+        let now_ns = clock::monotonic_ns();
+        if self.losses.is_due(now_ns, COUNT_EVERY_NS) {
+            self.count_losses(now_ns)?;
+        }
+        if !is_more && self.looks.is_due(now_ns, LOOK_EVERY_NS) {
+            self.look(now_ns)?;
+        }
+        if now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
+            self.pipeline.feed(now_ns, Body::Tick(Tick {}))?;
+            self.pipeline.outputs_mut().flush_recording();
+        }
+        self.pipeline.write_out()?;
+        self.notice_recording_error();
+        if let Some(ui) = &mut self.ui {
+            if ui.needs_redraw(self.pipeline.engine(), now_ns) {
+                ui.draw(self.pipeline.engine(), now_ns)
+                    .context("cannot draw on the terminal")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in one batch. `true`: there may be more.
+    fn drain(&mut self) -> Result<bool> {
+        let mut facts = std::mem::take(&mut self.facts);
+        let is_more = self.observer.drain(DRAIN_MAX, &mut facts) == DRAIN_MAX;
+        for (mono_ns, body) in facts.drain(..) {
+            self.take(mono_ns, body)?;
+        }
+        self.facts = facts;
+        Ok(is_more)
+    }
+
+    /// Takes in one fact of the kernel program.
+    fn take(&mut self, mono_ns: u64, mut body: Body) -> Result<()> {
+        holders::complete(&mut body);
+        Ok(self.pipeline.feed(mono_ns, body)?)
+    }
+
+    fn drain_all(&mut self) -> Result<()> {
+        while self.drain()? {}
+        self.count_losses(clock::monotonic_ns())
+    }
+
+    fn say(&mut self, line: &str) -> Result<()> {
+        // What happened before the line was said is shown before it.
+        self.drain()?;
+        self.pipeline.write_out()?;
+        match &mut self.ui {
+            Some(ui) => ui.notice(line.to_owned()),
+            None => self.pipeline.outputs_mut().remark(&format!("\n# {line}"))?,
+        }
+        Ok(())
+    }
+
+    /// A recording that cannot be written is said at once; watching goes on.
+    fn notice_recording_error(&mut self) {
+        if let Some(error) = self.pipeline.outputs_mut().take_recording_error() {
+            match &mut self.ui {
+                Some(ui) => ui.notice(error.to_string()),
+                None => eprintln!("tcpstate: {error}; watching goes on"),
+            }
+        }
+    }
+
+    fn report_recording(&mut self) -> Result<()> {
+        self.notice_recording_error();
+        match self.pipeline.outputs_mut().unrecorded_lines() {
+            0 => Ok(()),
+            lines => anyhow::bail!(
+                "the recording lacks {lines} lines that could not be written; free space and record again"
+            ),
+        }
+    }
+}
+
+/// A reader that has gone is a clean end.
+fn swallow_broken_pipe(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if matches!(error.downcast_ref(), Some(OutputError::BrokenPipe)) => Ok(()),
+        result => result,
+    }
+}
+
+async fn next_cue(script: &mut Option<mpsc::UnboundedReceiver<Cue>>) -> Cue {
+    match script {
+        Some(script) => script.recv().await.unwrap_or(Cue::End),
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_input(ui: &mut Option<Ui>) -> std::io::Result<crossterm::event::Event> {
+    match ui {
+        Some(ui) => ui.next_input().await,
+        None => std::future::pending().await,
+    }
+}

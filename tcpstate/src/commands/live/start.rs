@@ -1,0 +1,132 @@
+//! Begins a live run: hooks on, header written, table filled.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::Live;
+use super::looks::Looks;
+use super::losses::Losses;
+use crate::clock;
+use crate::engine::Limits;
+use crate::event::{Body, Capture, Filters, Header, SCHEMA_VERSION};
+use crate::kernel::{Observer, Options};
+use crate::pipeline::outputs::Stdout;
+use crate::pipeline::{Outputs, Pipeline, Selector};
+use crate::recording::writer::Writer;
+use crate::snapshot::sysctl;
+use crate::tui::Ui;
+
+/// What a live run is to be.
+pub(in crate::commands) struct Start<'a> {
+    /// What it is narrowed to.
+    pub filters: Filters,
+    /// Whether connects that succeed are reported.
+    pub report_connects: bool,
+    /// Where stdout's events go; `None`: the dashboard takes the terminal.
+    pub stdout: Option<Stdout>,
+    /// File to record to.
+    pub record: Option<&'a Path>,
+    /// Whether the kernel program's diagnostics are shown.
+    pub verbose: bool,
+}
+
+/// Begins a live run. Everything that can be refused is tried before the
+/// terminal is taken.
+pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
+    let recording = start.record.map(Writer::create).transpose()?;
+    let observer = Observer::start(&Options {
+        ports: start
+            .filters
+            .ports
+            .iter()
+            .map(|[first, last]| *first..=*last)
+            .collect(),
+        netns: start.filters.netns,
+        pids: start.filters.pids.clone(),
+        report_connects: start.report_connects,
+    })?;
+    let selector = Selector::new(
+        start.filters.comms.clone(),
+        start.filters.states.clone(),
+        start.filters.addrs.clone(),
+    );
+    let (stdout, ui) = match start.stdout {
+        Some(stdout) => (stdout, None),
+        None => (
+            Stdout::None,
+            Some(Ui::start().context("cannot take the terminal")?),
+        ),
+    };
+    let mut live = Live {
+        observer,
+        pipeline: Pipeline::new(Limits::default(), selector, Outputs::new(stdout, recording)),
+        ui,
+        looks: Looks::default(),
+        losses: Losses::default(),
+        filters: start.filters,
+        facts: Vec::new(),
+    };
+    let header = live.header();
+    live.pipeline
+        .feed(header.clock.mono_ns, Body::Header(Box::new(header)))?;
+    live.fill_table()?;
+    live.pipeline.write_out()?;
+    Ok(live)
+}
+
+impl Live {
+    fn header(&mut self) -> Header {
+        let system = rustix::system::uname();
+        let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+        let sysctls = match self.filters.netns {
+            Some(netns) => self
+                .looks
+                .namespaces
+                .inside(netns, sysctl::read)
+                .unwrap_or_default(),
+            None => sysctl::read(),
+        };
+        Header {
+            schema: SCHEMA_VERSION.to_owned(),
+            tcpstate: env!("CARGO_PKG_VERSION").to_owned(),
+            argv: std::env::args_os()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
+            host: text(system.nodename()),
+            kernel: text(system.release()),
+            arch: text(system.machine()),
+            boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+            clock: clock::anchor(),
+            filters: self.filters.clone(),
+            probes: self.observer.probes().to_vec(),
+            capture: Capture::Tracepoints,
+            sysctls,
+        }
+    }
+
+    /// Fills the table with the sockets that are there already. The hooks are
+    /// on, so nothing falls between; what both show is merged by time.
+    fn fill_table(&mut self) -> Result<()> {
+        let (_, sockets, _) = self.snapshot_all();
+        let mut facts = Vec::new();
+        while self.observer.drain(super::DRAIN_MAX, &mut facts) == super::DRAIN_MAX {}
+        let mut facts = facts.into_iter().peekable();
+        for (found_ns, seen) in sockets {
+            if !self.filters.pids.is_empty() {
+                self.observer.watch(seen.sock.cookie)?;
+            }
+            while let Some((mono_ns, body)) = facts.next_if(|(mono_ns, _)| *mono_ns < found_ns) {
+                self.take(mono_ns, body)?;
+            }
+            self.feed_seen(found_ns, seen)?;
+        }
+        for (mono_ns, body) in facts {
+            self.take(mono_ns, body)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! `tcpstate watch`: the live observer.
+
+use std::io::{self, BufWriter, IsTerminal as _};
+
+use anyhow::{Context as _, Result};
+
+use super::live::{self, Start};
+use crate::cli::{Format, OutputArgs, WatchArgs};
+use crate::event::Filters;
+use crate::pipeline::outputs::Stdout;
+use crate::snapshot::netns;
+
+/// Watches until told to end.
+pub(super) fn run(args: &WatchArgs, verbose: bool) -> Result<()> {
+    let filters = Filters {
+        ports: args
+            .ports
+            .iter()
+            .map(|range| [*range.start(), *range.end()])
+            .collect(),
+        pids: args.pids.clone(),
+        comms: args.comms.clone(),
+        states: args.states.clone(),
+        addrs: args.addrs.clone(),
+        netns: netns::resolve(&args.netns)?,
+    };
+    runtime()?.block_on(async {
+        let live = live::start(Start {
+            filters,
+            report_connects: args.connects,
+            stdout: stdout(&args.output),
+            record: args.record.as_deref(),
+            verbose,
+        })?;
+        live.run(args.duration, None).await.map(|_| ())
+    })
+}
+
+/// Where events go; `None`: the dashboard.
+pub(super) fn stdout(output: &OutputArgs) -> Option<Stdout> {
+    let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
+    match output.format(io::stdout().is_terminal()) {
+        Format::Tui => None,
+        Format::Text => Some(Stdout::Text(Box::new(stdout))),
+        Format::Json => Some(Stdout::Json(Box::new(stdout))),
+    }
+}
+
+/// One thread is enough: the work is a single loop.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")
+}

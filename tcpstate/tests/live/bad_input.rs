@@ -1,0 +1,193 @@
+//! Bad input gets one clear sentence and exit code 2; a closed pipe is a
+//! clean end.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::harness::{PATIENCE, TCPSTATE, on_stage, run, skip};
+
+/// The program fails with this sentence.
+#[track_caller]
+fn refuses(arguments: &[&str], sentence: &str) {
+    let output = run(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+    assert!(stderr.contains(sentence), "{arguments:?} said: {stderr}");
+    assert!(output.stdout.is_empty(), "{arguments:?} wrote to stdout");
+}
+
+#[test]
+fn wrong_arguments_are_refused_with_a_hint() {
+    refuses(&["watch", "--port", "0"], "`0` is not a port");
+    refuses(&["watch", "--port", "70000"], "`70000` is not a port");
+    refuses(&["watch", "--port", "8010-8000"], "write 8000-8010");
+    refuses(&["watch", "--duration", "soon"], "invalid value 'soon'");
+    refuses(
+        &["watch", "--state", "waiting"],
+        "`waiting` is not a TCP state",
+    );
+    refuses(&["watch", "--pid", "0"], "invalid value '0'");
+    refuses(
+        &["watch", "--addr", "localhost"],
+        "invalid value 'localhost'",
+    );
+    refuses(&["watch", "--format", "xml"], "invalid value 'xml'");
+    refuses(&["observe"], "unrecognized subcommand");
+    refuses(&["demo", "nonsense"], "tcpstate demo --list");
+    refuses(
+        &["replay", "/nonexistent"],
+        "cannot open the recording /nonexistent",
+    );
+}
+
+#[test]
+fn an_unknown_namespace_is_named() {
+    if !on_stage() {
+        return;
+    }
+    refuses(
+        &["watch", "--json", "--netns", "no-such-namespace"],
+        "no-such-namespace",
+    );
+    refuses(
+        &["watch", "--json", "--netns", "/etc/passwd"],
+        "/etc/passwd",
+    );
+    refuses(&["watch", "--json", "--netns", "1"], "network namespace");
+}
+
+#[test]
+fn a_record_file_that_cannot_be_written_is_said_before_anything_starts() {
+    if !on_stage() {
+        return;
+    }
+    refuses(
+        &["watch", "--json", "--record", "/nonexistent/file"],
+        "/nonexistent/file",
+    );
+    refuses(&["watch", "--json", "--record", "/proc"], "/proc");
+}
+
+#[test]
+fn a_full_disk_is_said_and_the_exit_code_shows_it() {
+    if !on_stage() {
+        return;
+    }
+    let output = run(&[
+        "watch",
+        "--format",
+        "text",
+        "--netns",
+        "self",
+        "--duration",
+        "300ms",
+        "--record",
+        "/dev/full",
+    ]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.contains("cannot write the recording /dev/full"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("watching goes on"), "{stderr}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("watching on"),
+        "it went on"
+    );
+
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux has /dev/full");
+    let output = Command::new(TCPSTATE)
+        .args(["watch", "--json", "--netns", "self", "--duration", "5s"])
+        .stdout(full)
+        .output()
+        .expect("tcpstate starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("cannot write to the standard output")
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_a_clean_end() {
+    if !on_stage() {
+        return;
+    }
+    let mut child = Command::new(TCPSTATE)
+        .args(["watch", "--json", "--netns", "self"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tcpstate starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("there is a header");
+    drop(reader);
+
+    let status = (0..PATIENCE.as_millis() / 50)
+        .find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            child.try_wait().expect("it is our child")
+        })
+        .unwrap_or_else(|| {
+            let _ = child.kill();
+            panic!("it did not notice that its reader had gone");
+        });
+
+    assert!(status.success(), "{status}");
+    let schema = Command::new("sh")
+        .args(["-c", &format!("{TCPSTATE} schema | head -1 >/dev/null; {TCPSTATE} man | true; {TCPSTATE} completions bash | true")])
+        .output()
+        .expect("sh is there");
+    assert!(
+        schema.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&schema.stderr)
+    );
+}
+
+#[test]
+fn without_privilege_one_sentence_says_what_to_do() {
+    if !rustix::process::geteuid().is_root() {
+        skip("dropping privilege needs root");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("there is room for a copy");
+    let program = copy_for_everybody(directory.path());
+    for arguments in [&["watch"][..], &["demo"][..]] {
+        let output = Command::new("setpriv")
+            .args([
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "--inh-caps=-all",
+                "--bounding-set=-all",
+            ])
+            .arg(&program)
+            .args(arguments)
+            .output()
+            .expect("setpriv is part of util-linux");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("sudo tcpstate"), "{arguments:?}: {stderr}");
+        assert_eq!(
+            stderr.trim_end().lines().count(),
+            1,
+            "{arguments:?}: {stderr}"
+        );
+    }
+}
+
+/// The program where another user may run it.
+fn copy_for_everybody(directory: &std::path::Path) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    let copy = directory.join("tcpstate");
+    std::fs::copy(TCPSTATE, &copy).expect("there is room for a copy");
+    std::fs::set_permissions(&copy, everybody.clone()).expect("it is ours");
+    std::fs::set_permissions(directory, everybody).expect("it is ours");
+    copy
+}

@@ -1,0 +1,86 @@
+//! `tcpstate demo`: every story comes out as it must.
+
+use serde_json::Value;
+use tcpstate::demo::{Expectation, SCENARIOS};
+
+use crate::harness::{on_stage, run};
+
+fn events_of(scenario: &str) -> Vec<Value> {
+    let output = run(&["demo", scenario, "--json"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{scenario}: {stderr}");
+    String::from_utf8(output.stdout)
+        .expect("the output is text")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .collect()
+}
+
+#[test]
+fn every_story_comes_out_as_it_must() {
+    if !on_stage() {
+        return;
+    }
+    for scenario in SCENARIOS {
+        let events = events_of(scenario.name);
+        let causes: Vec<&str> = events
+            .iter()
+            .filter(|event| event["event"] == "diagnosis")
+            .filter_map(|event| event["cause"].as_str())
+            .collect();
+        let restarts = events
+            .iter()
+            .filter(|event| event["event"] == "restart")
+            .count();
+        match scenario.expectation {
+            Expectation::Refused(cause) => assert_eq!(
+                (causes, restarts),
+                (vec![cause.name()], 0),
+                "{}",
+                scenario.name
+            ),
+            Expectation::Works => assert_eq!((causes, restarts), (vec![], 1), "{}", scenario.name),
+        }
+        assert_eq!(
+            events.last().expect("there are events")["event"],
+            "footer",
+            "{}",
+            scenario.name
+        );
+    }
+}
+
+#[test]
+fn the_first_story_tells_cause_holder_seconds_and_fix() {
+    if !on_stage() {
+        return;
+    }
+    let output = run(&["demo"]);
+    let text = String::from_utf8(output.stdout).expect("the output is text");
+
+    for part in [
+        "[time_wait_left_without_reuse]",
+        "held by",
+        "server-old[",
+        "time_wait",
+        "s left",
+        "free in",
+        "fix",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing:\n{text}");
+    }
+    assert!(output.status.success());
+}
+
+#[test]
+fn the_stories_are_listed() {
+    let text = String::from_utf8(run(&["demo", "--list"]).stdout).expect("the output is text");
+
+    for scenario in SCENARIOS {
+        assert!(
+            text.contains(scenario.name),
+            "{} is missing:\n{text}",
+            scenario.name
+        );
+    }
+}

@@ -1,0 +1,275 @@
+//! A namespace for the test's thread, the program watching it, and sockets.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType};
+use serde_json::Value;
+use tcpstate::demo::namespace;
+
+/// Far above what anything here takes; a test that hangs must end.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program under test.
+pub const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
+
+/// Moves the test's thread into a private namespace. `false`: it cannot, and
+/// has said why; the test is skipped.
+#[must_use]
+pub fn on_stage() -> bool {
+    match namespace::enter_private() {
+        Ok(_) => true,
+        Err(error) => {
+            skip(&format!("live tests need root: {error}"));
+            false
+        }
+    }
+}
+
+/// Notes that a test could not run here. Fails where every test must run.
+pub fn skip(why: &str) {
+    assert!(
+        std::env::var_os("TCPSTATE_REQUIRE_LIVE").is_none(),
+        "this test must run here, but: {why}"
+    );
+    println!("skipped: {why}");
+    if let Some(path) = std::env::var_os("TCPSTATE_SKIPPED") {
+        use std::io::Write as _;
+        let name = std::thread::current().name().unwrap_or("a test").to_owned();
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .expect("the list of skipped tests can be written");
+        writeln!(file, "{name}: {why}").expect("the list of skipped tests can be written");
+    }
+}
+
+/// Whether a program is installed; if not, the test is skipped.
+#[must_use]
+pub fn has(program: &str, package: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|dir| dir.join(program).exists());
+    if !is_there {
+        skip(&format!(
+            "{program} is not installed: apt-get install -y {package}"
+        ));
+    }
+    is_there
+}
+
+/// The program watching this thread's namespace.
+pub struct Watch {
+    child: Child,
+    lines: Receiver<Value>,
+    seen: Vec<Value>,
+}
+
+impl Watch {
+    /// Starts it, and returns once its hooks are on.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(TCPSTATE)
+            .args(["watch", "--json", "--netns", "self"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("tcpstate starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let line = line.expect("the output is text");
+                let value = serde_json::from_str(&line)
+                    .unwrap_or_else(|error| panic!("not JSON: {error}: {line}"));
+                if sender.send(value).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut watch = Self {
+            child,
+            lines,
+            seen: Vec::new(),
+        };
+        watch.wait_for("the header", |event| event["event"] == "header");
+        watch
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Reads on until an event fits, and gives it.
+    #[track_caller]
+    pub fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(event) = self.seen.iter().find(|event| fits(event)) {
+            return event.clone();
+        }
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(event) => {
+                    self.seen.push(event.clone());
+                    if fits(&event) {
+                        return event;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!(
+                    "no {what} within {PATIENCE:?}; seen:\n{}",
+                    listing(&self.seen)
+                ),
+                Err(RecvTimeoutError::Disconnected) => panic!(
+                    "tcpstate ended without {what}; seen:\n{}",
+                    listing(&self.seen)
+                ),
+            }
+        }
+    }
+
+    /// The diagnosis of the first failed call of this kind on this port.
+    #[track_caller]
+    pub fn diagnosis(&mut self, call: &str, port: u16) -> Value {
+        let failed = self.wait_for(&format!("failed {call} on {port}"), |event| {
+            event["event"] == call && event["ok"] == false && event["requested"]["port"] == port
+        });
+        let seq = failed["seq"].clone();
+        self.wait_for("its diagnosis", |event| {
+            event["event"] == "diagnosis" && event["of"] == seq
+        })
+    }
+
+    /// Ends it as ctrl-c would, and gives all events.
+    #[track_caller]
+    pub fn finish(mut self) -> Vec<Value> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT)
+            .expect("tcpstate is there to be ended");
+        let footer = self.wait_for("the footer", |event| event["event"] == "footer");
+        let status = self.child.wait().expect("tcpstate ends");
+        assert!(status.success(), "tcpstate ended with {status}");
+        assert_eq!(footer["ended"], "sigint");
+        let seqs: Vec<u64> = self
+            .seen
+            .iter()
+            .map(|event| event["seq"].as_u64().expect("seq is a number"))
+            .collect();
+        assert!(
+            seqs.iter().enumerate().all(|(at, seq)| at as u64 == *seq),
+            "seq has gaps: {seqs:?}"
+        );
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Events as text, for a failing test.
+pub fn listing(events: &[Value]) -> String {
+    events.iter().map(|event| format!("{event}\n")).collect()
+}
+
+/// Runs the program to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    Command::new(TCPSTATE)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("tcpstate starts")
+}
+
+/// What `ss` lists in this namespace, a line per socket.
+pub fn ss(arguments: &[&str]) -> Vec<String> {
+    let output = Command::new("ss")
+        .args(["-Htan"])
+        .args(arguments)
+        .output()
+        .expect("ss runs");
+    String::from_utf8(output.stdout)
+        .expect("ss prints text")
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+pub fn at(text: &str) -> SocketAddr {
+    text.parse().expect("test addresses are valid")
+}
+
+/// A TCP socket without any option.
+pub fn socket(address: SocketAddr) -> OwnedFd {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    rustix::net::socket(family, SocketType::STREAM, None).expect("a socket can be made")
+}
+
+/// Binds; the errno is the kernel's answer.
+pub fn try_bind(address: &str, reuseaddr: bool) -> Result<OwnedFd, rustix::io::Errno> {
+    let address = at(address);
+    let socket = socket(address);
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, reuseaddr)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket)
+}
+
+/// Binds and listens.
+pub fn listener(address: &str, reuseaddr: bool) -> OwnedFd {
+    let socket = try_bind(address, reuseaddr).expect("the port is free");
+    rustix::net::listen(&socket, 64).expect("nobody else listens");
+    socket
+}
+
+/// A connection through a listener: (server's side, client's side).
+pub fn connection(listener: &OwnedFd, address: &str) -> (OwnedFd, OwnedFd) {
+    let client = socket(at(address));
+    rustix::net::connect(&client, &at(address)).expect("somebody listens");
+    (
+        rustix::net::accept(listener).expect("a connection waits"),
+        client,
+    )
+}
+
+/// Reads until the peer's FIN or RST.
+pub fn drain(socket: &OwnedFd) {
+    let mut file = std::fs::File::from(socket.try_clone().expect("a descriptor can be doubled"));
+    let mut rest = Vec::new();
+    let _ = file.read_to_end(&mut rest);
+}
+
+/// Local port of a socket.
+pub fn port_of(socket: &OwnedFd) -> u16 {
+    SocketAddr::try_from(rustix::net::getsockname(socket).expect("a socket has a name"))
+        .expect("it is an IP socket")
+        .port()
+}
+
+/// `old->new` of each transition of a socket, in order.
+pub fn path_of(events: &[Value], local_port: u16, peer_port: u16) -> Vec<String> {
+    events
+        .iter()
+        .filter(|event| {
+            event["event"] == "tcp.state"
+                && event["local"]["port"] == local_port
+                && event["peer"]["port"] == peer_port
+        })
+        .map(|event| {
+            format!(
+                "{}->{}",
+                event["old"].as_str().unwrap_or("?"),
+                event["new"].as_str().unwrap_or("?")
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,106 @@
+//! Half a million state changes at full speed, without a filter: nothing is
+//! lost, or every loss is counted and the table is right again afterwards.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::{TCPSTATE, at, listener, on_stage, socket, ss};
+
+const CONNECTIONS: u64 = 50_000;
+/// Transitions of one connection, both sides, when the client resets: two of
+/// the client's, two of the server's.
+const STATE_CHANGES_AT_LEAST: u64 = 10 * CONNECTIONS;
+
+#[test]
+fn half_a_million_state_changes_are_seen_or_counted_as_lost() {
+    if !on_stage() {
+        return;
+    }
+    // TIME_WAIT ends at the 60th second; until then the ports are gone, so the
+    // connections go to several addresses.
+    let listening: Vec<_> = (1..=4)
+        .map(|host| {
+            (
+                listener(&format!("127.0.0.{host}:8080"), true),
+                format!("127.0.0.{host}:8080"),
+            )
+        })
+        .collect();
+    let mut child = Command::new(TCPSTATE)
+        .args(["watch", "--json", "--netns", "self"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tcpstate starts");
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        let mut losses = (0_u64, None);
+        let mut footer = Value::Null;
+        for line in BufReader::with_capacity(1 << 20, stdout).lines() {
+            let line = line.expect("the output is text");
+            // The tag comes first; the rest is read only where it matters.
+            let name = line
+                .split('"')
+                .nth(3)
+                .expect("each line has its event")
+                .to_owned();
+            match name.as_str() {
+                "header" => ready.send(()).expect("the test waits"),
+                "loss" => {
+                    let loss: Value = serde_json::from_str(&line).expect("JSON");
+                    losses = (
+                        losses.0 + loss["count"].as_u64().expect("a number"),
+                        loss["resynced"].as_bool(),
+                    );
+                }
+                "footer" => footer = serde_json::from_str(&line).expect("JSON"),
+                _ => {}
+            }
+            *counts.entry(name).or_default() += 1;
+        }
+        (counts, losses, footer)
+    });
+    is_ready.recv().expect("the header comes");
+
+    let started = std::fs::read_to_string("/proc/uptime").expect("Linux");
+    for number in 0..CONNECTIONS {
+        let (listening, address) = &listening[usize::try_from(number % 4).expect("small")];
+        let client = socket(at(address));
+        rustix::net::connect(&client, &at(address)).expect("somebody listens");
+        let server = rustix::net::accept(listening).expect("a connection waits");
+        drop(server);
+        drop(client);
+    }
+    let ended = std::fs::read_to_string("/proc/uptime").expect("Linux");
+    // One more second for exits of orphans to be looked up.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let time_waits = ss(&["state", "time-wait"]).len() as u64;
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::INT,
+    )
+    .expect("it runs");
+    assert!(child.wait().expect("it ends").success());
+    let (counts, (lost, resynced), footer) = reader.join().expect("the reader lives");
+
+    let states = counts.get("tcp.state").copied().unwrap_or(0);
+    println!(
+        "uptime {} to {}: {states} state changes, {lost} lost, {time_waits} in TIME_WAIT, {counts:?}",
+        started.trim(),
+        ended.trim()
+    );
+    assert!(
+        states + lost >= STATE_CHANGES_AT_LEAST,
+        "{states} seen and {lost} lost of at least {STATE_CHANGES_AT_LEAST}"
+    );
+    if lost == 0 {
+        assert!(states >= STATE_CHANGES_AT_LEAST);
+    } else {
+        assert_eq!(resynced, Some(true), "after a loss the table is put right");
+    }
+    assert_eq!(footer["counts"]["tcp.state"], states);
+}

@@ -1,0 +1,15 @@
+//! Live tests: the program watches a private network namespace in which the
+//! test makes the real kernel do things; the kernel's own answer (an errno,
+//! `ss`, `/proc/net/tcp`) is the oracle.
+//!
+//! They need root and a kernel with BTF. Where that is missing they say so and
+//! pass, unless `TCPSTATE_REQUIRE_LIVE=1`.
+
+mod bad_input;
+mod causes;
+mod demo;
+mod harness;
+mod load;
+mod peers;
+mod transitions;
+mod watching;

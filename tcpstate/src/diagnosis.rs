@@ -43,7 +43,7 @@ pub enum CallKind {
 pub struct KnownHolder {
     /// Who made it: called `listen`, `connect` or `accept`.
     pub owner: Option<Arc<Process>>,
-    /// Who closed it, where it is closing or in TIME_WAIT.
+    /// Who closed it, where it is closing or in `TIME_WAIT`.
     pub left_by: Option<Arc<Process>>,
     /// How it came to be.
     pub origin: Origin,
@@ -107,7 +107,7 @@ pub struct Failure<'a> {
     pub known: &'a [KnownHolder],
     /// Settings of its namespace.
     pub environment: &'a Environment,
-    /// Whether the process had CAP_NET_BIND_SERVICE.
+    /// Whether the process had `CAP_NET_BIND_SERVICE`.
     pub has_net_bind_service: Option<bool>,
     /// Who listened on the port last.
     pub last_listener: Option<&'a PastListener>,
@@ -145,5 +145,80 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
         fixes: finding.fixes,
         certainty,
         missing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_support::{PLAIN, Scene, every_scene, left_by, mini};
+    use super::*;
+    use crate::event::{Cause, State};
+
+    #[test]
+    fn odd_input_gets_a_whole_answer_and_always_the_same() {
+        let scenes = every_scene();
+        let mut causes: Vec<Cause> = Vec::new();
+        for scene in &scenes {
+            let diagnosis = scene.diagnose();
+
+            assert_eq!(diagnosis, scene.diagnose());
+            assert!(diagnosis.summary.ends_with('.'), "{}", diagnosis.summary);
+            assert!(!diagnosis.summary.contains("  "), "{}", diagnosis.summary);
+            assert!(!diagnosis.fixes.is_empty());
+            assert_eq!(
+                diagnosis.missing.is_empty(),
+                diagnosis.certainty == Certainty::Proven,
+                "{diagnosis:?}"
+            );
+            causes.push(diagnosis.cause);
+        }
+        causes.sort_unstable();
+        causes.dedup();
+        // SO_REUSEPORT is not among the combinations.
+        assert_eq!(causes.len(), Cause::ALL.len() - 1);
+    }
+
+    #[test]
+    fn names_that_processes_chose_are_harmless_in_every_text() {
+        let evil = "a\u{1b}[2J'$(x)\n";
+        let mut scene = Scene::bind("0.0.0.0", 8080).with(
+            mini(State::TimeWait, 8080, PLAIN, 1),
+            left_by(1, evil, Origin::Accepted),
+        );
+        let mut process = (*scene.call.process).clone();
+        process.comm = evil.into();
+        process.exe = Some(evil.into());
+        process.cgroup = Some(format!("/{evil}.service").into());
+        scene.call.process = process.into();
+
+        for errno in [1, 13, 22, 98, 99, 111] {
+            for port in [80, 8080, 0] {
+                let mut scene = scene.clone();
+                scene.call.requested.port = port;
+                let diagnosis = scene.fails(errno, "").no_errno_name().diagnose();
+                let json = format!("{diagnosis:?}");
+                let texts = diagnosis
+                    .fixes
+                    .iter()
+                    .flat_map(|fix| [Some(&fix.text), fix.command.as_ref(), fix.why.as_ref()]);
+                for text in texts.flatten().chain([&diagnosis.summary]) {
+                    assert!(!text.chars().any(char::is_control), "{json}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_reader_missed_is_handed_on() {
+        let mut scene = Scene::bind("0.0.0.0", 8080).with(
+            mini(State::TimeWait, 8080, PLAIN, 1),
+            left_by(1, "old", Origin::Accepted),
+        );
+        scene.missing = vec!["12 events were lost".to_owned()];
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(diagnosis.missing, ["12 events were lost"]);
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
     }
 }

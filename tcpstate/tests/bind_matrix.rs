@@ -46,9 +46,9 @@ fn options_count_as_they_are_now_not_as_they_were_at_bind() {
                 reuse: key.contains("then set 1"),
                 ..Holder::new(state, "127.0.0.1")
             };
-            let new = New {
+            let new = Asking {
                 reuse: key.ends_with("new_reuse=1"),
-                ..New::new("127.0.0.1")
+                ..Asking::new("127.0.0.1")
             };
             check.case(key.clone(), &new, Some(&holder), got);
         }
@@ -77,12 +77,12 @@ fn users_of_orphans_are_unknown_where_kernels_disagree() {
             let new = Binder {
                 uid: Some(new_uid.parse().expect("uid")),
                 reuse: reuse(false, true, false),
-                ..New::new("127.0.0.1").binder()
+                ..Asking::new("127.0.0.1").binder()
             };
             seen += 1;
             match verdict(&new, &holder) {
                 Verdict::Unknown => {
-                    assert_eq!(key, "reuseport uid old=1000(FIN_WAIT1_orphan) new=0")
+                    assert_eq!(key, "reuseport uid old=1000(FIN_WAIT1_orphan) new=0");
                 }
                 Verdict::Free => assert_eq!(got, "ok", "{kernel} {key}"),
                 Verdict::Conflict => assert_ne!(got, "ok", "{kernel} {key}"),
@@ -103,9 +103,9 @@ fn one_address_each_state(answers: &Value, check: &mut Check) {
         // A reset that `bind` had not fixed to a port has let go of it.
         let is_gone = matches!(name, "CLOSED_eph_rst" | "CLOSED_accepted_rst");
         for (addr, got) in ["127.0.0.1", "0.0.0.0", "127.0.0.2"].iter().zip(array(row)) {
-            let new = New {
+            let new = Asking {
                 reuse: key.contains("new_reuse=1"),
-                ..New::new(addr)
+                ..Asking::new(addr)
             };
             check.case(
                 format!("{key} {addr}"),
@@ -117,7 +117,7 @@ fn one_address_each_state(answers: &Value, check: &mut Check) {
     }
 }
 
-/// m3: SO_REUSEADDR and SO_REUSEPORT on both sides, same and other user.
+/// m3: both reuse options on both sides, same and other user.
 fn reuseport_and_users(answers: &Value, check: &mut Check) {
     for (key, row) in section(answers, "m3") {
         let (old, new) = key.split_once(" new(").expect("old(..) new(..)");
@@ -129,11 +129,11 @@ fn reuseport_and_users(answers: &Value, check: &mut Check) {
             ..Holder::new(state(name), "127.0.0.1")
         };
         for (uid, got) in [0, 1000].into_iter().zip(array(row)) {
-            let new = New {
+            let new = Asking {
                 reuse: is_set(new, "reuse"),
                 reuseport: is_set(new, "rport"),
                 uid,
-                ..New::new("127.0.0.1")
+                ..Asking::new("127.0.0.1")
             };
             check.case(format!("{key} {uid}"), &new, Some(&holder), got);
         }
@@ -148,16 +148,16 @@ fn listeners_and_bound_sockets_by_address(answers: &Value, check: &mut Check) {
         ("m4_LISTEN_11", State::Listen, true),
     ] {
         for (old, row) in section(answers, name) {
-            let old_addr = New::new(old).binder();
+            let old_addr = Asking::new(old).binder();
             for (addr, got) in row.as_object().expect("a row") {
                 let holder = Holder {
                     reuse: is_reusing,
                     v6only: old_addr.reuse.v6only || old == "[::1]",
                     ..Holder::new(state, &old_addr.addr.to_string())
                 };
-                let new = New {
+                let new = Asking {
                     reuse: is_reusing,
-                    ..New::new(addr)
+                    ..Asking::new(addr)
                 };
                 check.case(format!("{name} {old} {addr}"), &new, Some(&holder), got);
             }
@@ -165,7 +165,7 @@ fn listeners_and_bound_sockets_by_address(answers: &Value, check: &mut Check) {
     }
 }
 
-/// m5: what TIME_WAIT of each kind of server and peer blocks.
+/// m5: what `TIME_WAIT` of each kind of server and peer blocks.
 fn time_wait_by_address(answers: &Value, check: &mut Check) {
     for (key, row) in section(answers, "m5") {
         let (server, options) = key.split_once(" ro=").expect("server ro= rn=");
@@ -182,9 +182,9 @@ fn time_wait_by_address(answers: &Value, check: &mut Check) {
             ..Holder::new((State::TimeWait, true), addr)
         };
         for (addr, got) in row.as_object().expect("a row") {
-            let new = New {
+            let new = Asking {
                 reuse: options.ends_with("rn=1"),
-                ..New::new(addr)
+                ..Asking::new(addr)
             };
             check.case(format!("{key} {addr}"), &new, Some(&holder), got);
         }
@@ -198,7 +198,7 @@ struct Check {
 }
 
 impl Check {
-    fn case(&mut self, name: String, new: &New<'_>, holder: Option<&Holder>, got: &Value) {
+    fn case(&mut self, name: String, new: &Asking<'_>, holder: Option<&Holder>, got: &Value) {
         let expected = holder.map_or(Verdict::Free, |holder| {
             verdict(&new.binder(), &holder.bound())
         });
@@ -249,14 +249,14 @@ impl Holder {
     }
 }
 
-struct New<'a> {
+struct Asking<'a> {
     addr: &'a str,
     reuse: bool,
     reuseport: bool,
     uid: u32,
 }
 
-impl<'a> New<'a> {
+impl<'a> Asking<'a> {
     fn new(addr: &'a str) -> Self {
         Self {
             addr,

@@ -113,7 +113,7 @@ fn finding(cause: Cause, explanation: Explanation) -> Finding {
     }
 }
 
-/// Second half of a sentence about sockets that SO_REUSEADDR may pass.
+/// Second half of a sentence about sockets that `SO_REUSEADDR` may pass.
 fn reuseaddr_clause(facts: &Facts<'_>) -> String {
     match would_work::evaluate(facts).reuseaddr {
         YesNo::Yes => format!(
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_most_one_rule_applies_to_a_failure() {
+    fn at_most_one_rule_applies_and_exactly_one_where_a_socket_is_in_the_way() {
         for scene in every_scene() {
             scene.with_failure(|failure| {
                 let facts = Facts::new(failure);
@@ -143,6 +143,9 @@ mod tests {
                     .map(|rule| rule.cause)
                     .collect();
                 assert!(causes.len() <= 1, "{causes:?}: {failure:?}");
+                if facts.is_port_in_use() && !facts.blockers.is_empty() {
+                    assert_eq!(causes.len(), 1, "{failure:?}");
+                }
             });
         }
     }

@@ -7,15 +7,15 @@
 //! holds it against 752 measured outcomes on each of ten kernels, 5.10 to 7.2.
 //!
 //! What differs between kernels, and what is answered then:
-//! - SO_REUSEPORT compares users. Up to 6.16 a socket without a descriptor
+//! - `SO_REUSEPORT` compares users. Up to 6.16 a socket without a descriptor
 //!   counts as root's, from 6.17 on its `sk_uid` is kept. Where the two
 //!   disagree the verdict is [`Verdict::Unknown`].
 //! - Up to 6.5, `bind` lets a reusing socket pass when the holder *cleared*
-//!   SO_REUSEADDR after its own `bind`; `listen` then refuses. Both are one
+//!   `SO_REUSEADDR` after its own `bind`; `listen` then refuses. Both are one
 //!   conflict here.
 //! - 6.1.192 does not see `::ffff:0.0.0.0` in the way of `::ffff:127.0.0.1`;
 //!   its neighbours do, and so does this rule.
-//! - A BPF program that selects among SO_REUSEPORT sockets, attached before
+//! - A BPF program that selects among `SO_REUSEPORT` sockets, attached before
 //!   `bind`, switches sharing off. It is not looked at.
 //!
 //! [`inet_bind_conflict`]: https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/inet_connection_sock.c
@@ -55,7 +55,7 @@ pub struct BoundSocket {
     pub device: Option<u32>,
     /// State.
     pub state: State,
-    /// A kernel mini-socket (TIME_WAIT, or FIN_WAIT_2 of an orphan).
+    /// A kernel mini-socket (`TIME_WAIT`, or `FIN_WAIT_2` of an orphan).
     pub is_mini: bool,
     /// Whether a file descriptor leads to it.
     pub has_descriptor: bool,

@@ -34,7 +34,7 @@ impl Fix {
     }
 }
 
-/// SO_REUSEADDR, with what it would have done this time.
+/// `SO_REUSEADDR`, with what it would have done this time.
 pub(super) fn set_reuseaddr(facts: &Facts<'_>) -> Fix {
     let language = Language::of(&facts.call().process);
     let line = language.line(SocketOption::ReuseAddr);
@@ -109,14 +109,14 @@ pub(super) fn destroy(facts: &Facts<'_>, why: &str) -> Fix {
     .why(why)
 }
 
-/// What destroying TIME_WAIT needs and costs.
+/// What destroying `TIME_WAIT` needs and costs.
 pub(super) const DESTROY_TIME_WAIT: &str = "needs CONFIG_INET_DIAG_DESTROY, and Linux 6.0 for \
      TIME_WAIT; gives up TIME_WAIT's protection against late segments of those connections";
 /// What destroying live connections costs.
 pub(super) const DESTROY_LIVE: &str =
     "needs CONFIG_INET_DIAG_DESTROY; resets these connections, so their peers see an error";
 
-/// Common advice about TIME_WAIT that does nothing for `bind`.
+/// Common advice about `TIME_WAIT` that does nothing for `bind`.
 pub(super) fn time_wait_myths() -> [Fix; 3] {
     [
         fix("tcp_tw_reuse", Applies::No, "Set net.ipv4.tcp_tw_reuse")
@@ -237,7 +237,7 @@ impl Unit {
     }
 }
 
-/// Longest that an orphan's FIN_WAIT_2 is followed by, in seconds.
+/// Longest that an orphan's `FIN_WAIT_2` is followed by, in seconds.
 pub(super) const TIME_WAIT_S: u64 = TIME_WAIT_MS / 1000;
 
 fn ss_name(state: State) -> &'static str {

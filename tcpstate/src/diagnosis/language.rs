@@ -104,7 +104,7 @@ impl Language {
         }
     }
 
-    /// Which of its usual ways to listen set SO_REUSEADDR on Linux unasked.
+    /// Which of its usual ways to listen set `SO_REUSEADDR` on Linux unasked.
     pub(super) fn sets_reuseaddr_by_itself(self) -> &'static str {
         match self {
             Self::C => {

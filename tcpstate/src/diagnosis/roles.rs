@@ -5,16 +5,16 @@ use crate::event::{Holder, Overlap, Process, SeenHolder, State};
 
 use super::{KnownHolder, Origin, text};
 
-/// A FIN that reaches an orphan's FIN_WAIT_2 starts a TIME_WAIT of full length
+/// A FIN that reaches an orphan's `FIN_WAIT_2` starts a `TIME_WAIT` of full length
 /// (`TCP_TIMEWAIT_LEN`).
 pub(super) const TIME_WAIT_MS: u64 = 60_000;
 
 /// What a blocker is, in the order of how long it lasts if nobody acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
-    /// On its way out, not in TIME_WAIT yet.
+    /// On its way out, not in `TIME_WAIT` yet.
     Closing,
-    /// In TIME_WAIT.
+    /// In `TIME_WAIT`.
     TimeWait,
     /// An outgoing connection that is open.
     Outgoing,
@@ -77,7 +77,8 @@ impl<'a> Blocker<'a> {
             known,
             overlap,
             role,
-            is_outgoing,
+            is_outgoing: is_outgoing
+                && matches!(role, Role::Outgoing | Role::TimeWait | Role::Closing),
             doubt,
         }
     }
@@ -117,9 +118,9 @@ impl<'a> Blocker<'a> {
         }
     }
 
-    /// Whether it was left, or is held, without SO_REUSEADDR.
+    /// Whether it is known to have been left without `SO_REUSEADDR`.
     pub(super) fn lacks_reuseaddr(&self) -> bool {
-        !self.seen.reuse.reuseaddr
+        !self.seen.reuse.reuseaddr && !self.has_unread_options()
     }
 
     pub(super) fn has_unread_options(&self) -> bool {

@@ -95,6 +95,11 @@ impl Scene {
         self
     }
 
+    pub(super) fn no_errno_name(mut self) -> Self {
+        self.call.errno_name = None;
+        self
+    }
+
     pub(super) fn reuse(mut self, reuse: Reuse) -> Self {
         self.call.reuse = reuse;
         self

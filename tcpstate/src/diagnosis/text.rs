@@ -20,7 +20,7 @@ pub(super) fn safe(text: &str) -> String {
         safe.push('…');
     }
     if safe.trim().is_empty() {
-        safe = "?".to_owned();
+        return "?".to_owned();
     }
     safe
 }

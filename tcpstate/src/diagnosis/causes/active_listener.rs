@@ -59,3 +59,91 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         doubts: facts.all_doubts(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Origin;
+    use super::super::super::test_support::{PLAIN, REUSE, Scene, held_by, holder, owned};
+    use super::*;
+    use crate::event::{Certainty, State, YesNo};
+
+    fn listener() -> crate::event::SeenHolder {
+        holder(State::Listen, "0.0.0.0", 8080, REUSE)
+    }
+
+    #[test]
+    fn a_live_listener_is_named() {
+        let diagnosis = Scene::bind("127.0.0.1", 8080)
+            .with(
+                held_by(listener(), &[(12, "nginx")]),
+                owned(12, "nginx", Origin::Listener),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::ActiveListener);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is taken: nginx[12] listens on 0.0.0.0:8080, and that does not end by itself."
+        );
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
+        assert_eq!(diagnosis.clears_ms, None);
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
+        assert_eq!(diagnosis.would_work.reuseport, YesNo::No);
+        assert_eq!(diagnosis.holders.len(), 1);
+        assert_eq!(diagnosis.holders[0].evidence, [3]);
+        let reuseaddr = diagnosis
+            .fixes
+            .iter()
+            .find(|fix| &*fix.id == "set_reuseaddr");
+        assert_eq!(reuseaddr.map(|fix| fix.applies), Some(Applies::No));
+    }
+
+    #[test]
+    fn a_process_in_its_own_way_is_told_so() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(listener(), owned(900, "server", Origin::Listener))
+            .diagnose();
+
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is taken: server[900] itself already listens on 0.0.0.0:8080, and that does not end by itself."
+        );
+        assert_eq!(
+            diagnosis.fixes[0].text,
+            "Close the other socket in server[900] before the bind"
+        );
+    }
+
+    #[test]
+    fn listen_loses_to_whoever_listened_first() {
+        let mut own = holder(State::Bound, "0.0.0.0", 8080, REUSE);
+        own.sock.cookie = 1;
+        let diagnosis = Scene::listen("0.0.0.0", 8080)
+            .reuse(REUSE)
+            .with(own, owned(900, "server", Origin::Unknown))
+            .with(listener(), owned(12, "nginx", Origin::Listener))
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::ActiveListener);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 could be bound but not listened on, because nginx[12] listens on 0.0.0.0:8080 and only one socket may."
+        );
+        assert_eq!(diagnosis.holders.len(), 1);
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
+    }
+
+    #[test]
+    fn a_live_listener_comes_before_everything_else() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                holder(State::CloseWait, "127.0.0.1", 8080, PLAIN),
+                owned(12, "nginx", Origin::Accepted),
+            )
+            .with(listener(), owned(12, "nginx", Origin::Listener))
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::ActiveListener);
+        assert_eq!(diagnosis.holders.len(), 2);
+    }
+}

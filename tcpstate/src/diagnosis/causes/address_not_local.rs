@@ -81,3 +81,41 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         doubts,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_support::Scene;
+    use super::*;
+    use crate::event::Certainty;
+
+    #[test]
+    fn the_address_is_named() {
+        let diagnosis = Scene::bind("192.0.2.1", 8080)
+            .fails(99, "EADDRNOTAVAIL")
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::AddressNotLocal);
+        assert_eq!(
+            diagnosis.summary,
+            "192.0.2.1 is on no interface of this network namespace, so server[900] could not bind it; the port plays no part in this."
+        );
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
+        assert_eq!(
+            diagnosis.fixes[2].command.as_deref(),
+            Some("sysctl -w net.ipv4.ip_nonlocal_bind=1")
+        );
+    }
+
+    #[test]
+    fn commands_are_for_the_namespace_of_the_call() {
+        let mut scene = Scene::bind("2001:db8::1", 8080).fails(99, "EADDRNOTAVAIL");
+        scene.environment.own_netns = Some(1);
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(
+            diagnosis.fixes[2].command.as_deref(),
+            Some("nsenter -t 900 -n sysctl -w net.ipv6.ip_nonlocal_bind=1")
+        );
+    }
+}

@@ -57,17 +57,14 @@ fn bad_address(facts: &Facts<'_>) -> Option<&'static str> {
 fn explain(facts: &Facts<'_>) -> Explanation {
     let local = facts.call().local.filter(|local| local.port != 0);
     let mut doubts = facts.doubts.clone();
-    let to = match local {
-        Some(local) => format!("to {local} "),
-        None => {
-            doubts.push(
-                "the socket's own address was not read: concluded from EINVAL, because the \
-                 requested address is in order"
-                    .to_owned(),
-            );
-            String::new()
-        }
-    };
+    if local.is_none() {
+        doubts.push(
+            "the socket's own address was not read: concluded from EINVAL, because the \
+             requested address is in order"
+                .to_owned(),
+        );
+    }
+    let to = local.map_or(String::new(), |local| format!("to {local} "));
     Explanation {
         summary: format!(
             "The socket is bound {to}already, and a socket can be bound only once; port {} was \
@@ -84,5 +81,46 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             fix("bind_once", Applies::Now, "Or leave the second bind out"),
         ],
         doubts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_support::{Scene, endpoint};
+    use super::*;
+    use crate::event::Certainty;
+
+    #[test]
+    fn a_second_bind_names_the_first() {
+        let mut scene = Scene::bind("0.0.0.0", 8081).fails(22, "EINVAL");
+        scene.call.local = Some(endpoint("0.0.0.0", 8080));
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::AlreadyBound);
+        assert_eq!(
+            diagnosis.summary,
+            "The socket is bound to 0.0.0.0:8080 already, and a socket can be bound only once; port 8081 was not looked at."
+        );
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
+    }
+
+    #[test]
+    fn an_address_that_is_out_of_order_is_another_matter() {
+        for (addr, v6only, expected) in [
+            ("0.0.0.0", false, Cause::AlreadyBound),
+            ("fe80::1", false, Cause::Unknown),
+            ("ff02::1", false, Cause::Unknown),
+            ("::ffff:127.0.0.1", true, Cause::Unknown),
+            ("::ffff:127.0.0.1", false, Cause::AlreadyBound),
+        ] {
+            let mut scene = Scene::bind(addr, 8080).fails(22, "EINVAL");
+            scene.call.reuse.v6only = v6only;
+            let diagnosis = scene.diagnose();
+
+            assert_eq!(diagnosis.cause, expected, "{addr}");
+            assert_ne!(diagnosis.certainty, Certainty::Proven);
+            assert!(!diagnosis.missing.is_empty());
+        }
     }
 }

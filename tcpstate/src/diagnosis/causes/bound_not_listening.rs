@@ -54,3 +54,43 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         doubts: facts.all_doubts(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Origin;
+    use super::super::super::test_support::{PLAIN, Scene, holder, owned};
+    use super::*;
+    use crate::event::YesNo;
+
+    #[test]
+    fn a_socket_that_is_only_bound_is_named() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                holder(State::Bound, "0.0.0.0", 8080, PLAIN),
+                owned(5, "python3", Origin::Unknown),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::BoundNotListening);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is taken by a socket of python3[5] on 0.0.0.0:8080: it is bound there and neither listens nor is connected, which does not end by itself, and SO_REUSEADDR on the new socket alone cannot help, because not all sockets that hold the port have it."
+        );
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
+    }
+
+    #[test]
+    fn a_reset_socket_that_was_bound_keeps_its_port() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                holder(State::Closed, "127.0.0.1", 8080, PLAIN),
+                owned(900, "server", Origin::Outgoing),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::BoundNotListening);
+        assert!(diagnosis.summary.starts_with(
+            "Port 8080 is taken by a socket of server[900] itself on 127.0.0.1:8080: its connection has ended"
+        ));
+    }
+}

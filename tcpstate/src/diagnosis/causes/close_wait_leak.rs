@@ -43,13 +43,43 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     Explanation {
         summary: format!(
-            "Port {} is still held by {} in CLOSE_WAIT: {peers} closed, but {who} has not, and \
-             until then {they_stay}{}.",
+            "Port {} is still held by {} in CLOSE_WAIT: {peers} closed, but {who} has not; {they_stay} until \
+             then{}.",
             facts.port,
             text::count(leaders.len(), "connection"),
             reuseaddr_clause(facts),
         ),
         fixes,
         doubts: facts.all_doubts(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Origin;
+    use super::super::super::test_support::{REUSE, Scene, held_by, holder, owned};
+    use super::*;
+    use crate::event::{State, YesNo};
+
+    #[test]
+    fn the_process_that_does_not_close_is_named() {
+        let leaked = || {
+            held_by(
+                holder(State::CloseWait, "127.0.0.1", 8080, REUSE),
+                &[(99, "java")],
+            )
+        };
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(leaked(), owned(99, "java", Origin::Accepted))
+            .with(leaked(), owned(99, "java", Origin::Accepted))
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::CloseWaitLeak);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is still held by 2 connections in CLOSE_WAIT: their peers have closed, but java[99] has not; they stay until then, and SO_REUSEADDR on the new socket would have let it bind at once."
+        );
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::Yes);
+        assert_eq!(diagnosis.clears_ms, None);
     }
 }

@@ -1,5 +1,5 @@
 //! `closing`: only sockets that are still closing hold the port; none is in
-//! TIME_WAIT yet.
+//! `TIME_WAIT` yet.
 
 use crate::event::{Applies, Cause, State};
 
@@ -36,13 +36,13 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         Some(ms) => {
             let silent = ms.saturating_sub(time_wait * 1000);
             format!(
-                "{they_go} away {} if the peer stays silent, and {} at the latest",
+                "{they_go} away {} if the peer stays silent, {} at the latest",
                 text::in_seconds(silent),
                 text::in_seconds(ms),
             )
         }
         None => format!(
-            "how long that takes is up to the peer, and {time_wait} s of TIME_WAIT may follow"
+            "how long that takes is up to the peer, with up to {time_wait} s of TIME_WAIT after it"
         ),
     };
 
@@ -75,5 +75,70 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ),
         fixes,
         doubts: facts.all_doubts(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Origin;
+    use super::super::super::test_support::{PLAIN, REUSE, Scene, holder, left_by, mini};
+    use super::*;
+    use crate::event::YesNo;
+
+    #[test]
+    fn an_orphan_is_gone_between_its_timer_and_a_time_wait_later() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                mini(State::FinWait2, 8080, REUSE, 40_000),
+                left_by(4711, "python3", Origin::Accepted),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::Closing);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is still held by 1 connection of python3[4711] that has not finished closing (FIN_WAIT_2); it goes away in 40 s if the peer stays silent, in 100 s at the latest, and SO_REUSEADDR on the new socket would have let it bind at once."
+        );
+        assert_eq!(diagnosis.clears_ms, Some(100_000));
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::Yes);
+        assert_eq!(&*diagnosis.fixes[0].id, "set_reuseaddr");
+    }
+
+    #[test]
+    fn without_a_timer_no_time_is_named() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                holder(State::LastAck, "127.0.0.1", 8080, PLAIN),
+                left_by(4711, "python3", Origin::Accepted),
+            )
+            .with(
+                holder(State::FinWait1, "127.0.0.1", 8080, PLAIN),
+                left_by(4711, "python3", Origin::Accepted),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::Closing);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is still held by 2 connections of python3[4711] that have not finished closing (FIN_WAIT_1 and LAST_ACK); how long that takes is up to the peer, with up to 60 s of TIME_WAIT after it, and SO_REUSEADDR on the new socket alone cannot help, because not all sockets that hold the port have it."
+        );
+        assert_eq!(diagnosis.clears_ms, None);
+    }
+
+    #[test]
+    fn time_wait_beside_it_names_the_cause() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                mini(State::FinWait2, 8080, REUSE, 40_000),
+                left_by(4711, "python3", Origin::Accepted),
+            )
+            .with(
+                mini(State::TimeWait, 8080, REUSE, 10_000),
+                left_by(4711, "python3", Origin::Accepted),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::TimeWaitNoReuse);
+        assert_eq!(diagnosis.clears_ms, Some(100_000));
     }
 }

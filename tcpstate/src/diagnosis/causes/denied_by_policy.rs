@@ -64,11 +64,43 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     Explanation {
         summary: format!(
-            "A policy refused {} {what} ({errno}): no rule about ports asks for that, so it was a \
+            "A policy refused {} {what} ({errno}): no rule about ports explains it, so it was a \
              security module (SELinux, AppArmor, Landlock) or a BPF program on its cgroup{firewall}.",
             text::process(&facts.call().process),
         ),
         fixes,
         doubts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_support::Scene;
+    use super::*;
+    use crate::event::{Certainty, YesNo};
+
+    #[test]
+    fn eperm_is_no_port_rule() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080).fails(1, "EPERM").diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::DeniedByPolicy);
+        assert_eq!(
+            diagnosis.summary,
+            "A policy refused server[900] this bind on port 8080 (EPERM): no rule about ports explains it, so it was a security module (SELinux, AppArmor, Landlock) or a BPF program on its cgroup."
+        );
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
+        assert_eq!(diagnosis.would_work.reuseport, YesNo::No);
+    }
+
+    #[test]
+    fn eacces_is_one_only_below_the_first_free_port() {
+        let cause = |port| {
+            let scene = Scene::bind("0.0.0.0", port).fails(13, "EACCES");
+            scene.diagnose().cause
+        };
+
+        assert_eq!(cause(1023), Cause::PrivilegedPort);
+        assert_eq!(cause(1024), Cause::DeniedByPolicy);
+        assert_eq!(cause(0), Cause::DeniedByPolicy);
     }
 }

@@ -1,4 +1,4 @@
-//! `dual_stack`: an IPv6 socket without IPV6_V6ONLY and an IPv4 one want the
+//! `dual_stack`: an IPv6 socket without `IPV6_V6ONLY` and an IPv4 one want the
 //! same port.
 
 use crate::event::{Applies, Cause, Family, Overlap, YesNo};
@@ -50,7 +50,12 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let is_ipv6 = facts
         .binder
         .is_some_and(|binder| binder.family == Family::Ipv6);
-    let language = Language::of(&call.process);
+    // The IPv6 socket is the one that has to change.
+    let holder = blockers
+        .iter()
+        .find_map(|blocker| blocker.people().first().copied());
+    let ipv6_process = holder.filter(|_| !is_ipv6).unwrap_or(&call.process);
+    let language = Language::of(ipv6_process);
 
     let (summary, set_v6only) = if is_ipv6 {
         let applies = match would_work::evaluate(facts).v6only {
@@ -113,5 +118,49 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             fixes::set_reuseaddr(facts),
         ],
         doubts: facts.all_doubts(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Origin;
+    use super::super::super::test_support::{PLAIN, Scene, holder, owned};
+    use super::*;
+    use crate::event::State;
+
+    #[test]
+    fn an_ipv6_listener_takes_ipv4_too() {
+        let diagnosis = Scene::bind("0.0.0.0", 3000)
+            .with(
+                holder(State::Listen, "::", 3000, PLAIN),
+                owned(12, "node", Origin::Listener),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::DualStack);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 3000 is taken for IPv4 too: node[12] listens on [::]:3000 without IPV6_V6ONLY, and such an IPv6 socket takes IPv4 as well."
+        );
+        assert_eq!(diagnosis.holders[0].overlap, Overlap::DualStack);
+        assert_eq!(diagnosis.would_work.v6only, YesNo::No);
+    }
+
+    #[test]
+    fn an_ipv6_socket_wants_ipv4_too() {
+        let diagnosis = Scene::bind("::", 3000)
+            .with(
+                holder(State::Listen, "0.0.0.0", 3000, PLAIN),
+                owned(12, "nginx", Origin::Listener),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::DualStack);
+        assert_eq!(
+            diagnosis.summary,
+            "The new IPv6 socket would take port 3000 for IPv4 too, because it does not set IPV6_V6ONLY, and there nginx[12] listens on 0.0.0.0:3000; with IPV6_V6ONLY, the bind would have worked."
+        );
+        assert_eq!(diagnosis.would_work.v6only, YesNo::Yes);
+        assert_eq!(diagnosis.fixes[0].applies, Applies::Now);
     }
 }

@@ -126,3 +126,102 @@ fn reserve_port(facts: &Facts<'_>) -> Fix {
     ))
     .why(why)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_support::{PLAIN, Scene, holder, left_by, mini, owned};
+    use super::super::super::{KnownHolder, Origin};
+    use super::*;
+    use crate::event::{Certainty, State, YesNo};
+
+    #[test]
+    fn an_outgoing_connection_chose_the_port() {
+        let diagnosis = Scene::bind("0.0.0.0", 40000)
+            .with(
+                holder(State::Established, "10.0.0.1", 40000, PLAIN),
+                owned(7, "curl", Origin::Outgoing),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::EphemeralCollision);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 40000 is in use as the local port of an outgoing connection of curl[7] to 10.0.0.9:443 (ESTABLISHED), for which connect chose this port from 32768 to 60999; it is free once that connection has ended, and SO_REUSEADDR on the new socket alone cannot help, because not all sockets that hold the port have it."
+        );
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
+        assert_eq!(
+            diagnosis.fixes[0].command.as_deref(),
+            Some("sysctl -w net.ipv4.ip_local_reserved_ports=40000")
+        );
+    }
+
+    #[test]
+    fn reserved_ports_that_are_set_stay_set() {
+        let mut scene = Scene::bind("0.0.0.0", 40000).with(
+            holder(State::SynSent, "10.0.0.1", 40000, PLAIN),
+            KnownHolder::default(),
+        );
+        scene.environment.local_reserved_ports = Some("35000-35010\n".to_owned());
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::EphemeralCollision);
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
+        assert_eq!(
+            diagnosis.fixes[0].command.as_deref(),
+            Some("sysctl -w net.ipv4.ip_local_reserved_ports=35000-35010,40000")
+        );
+    }
+
+    #[test]
+    fn its_time_wait_goes_by_itself() {
+        let diagnosis = Scene::bind("0.0.0.0", 40000)
+            .with(
+                mini(State::TimeWait, 40000, PLAIN, 30_000),
+                left_by(7, "curl", Origin::Outgoing),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::EphemeralCollision);
+        assert_eq!(diagnosis.clears_ms, Some(30_000));
+        assert!(
+            diagnosis.summary.contains("it is free in 30 s"),
+            "{}",
+            diagnosis.summary
+        );
+    }
+
+    #[test]
+    fn a_port_that_was_bound_first_is_not_called_chosen() {
+        let mut fixed = holder(State::Established, "10.0.0.1", 700, PLAIN);
+        fixed.is_port_locked = Some(true);
+        let diagnosis = Scene::bind("0.0.0.0", 700)
+            .with(fixed, KnownHolder::default())
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::EphemeralCollision);
+        assert!(
+            diagnosis
+                .summary
+                .contains("which was bound to this port before connect")
+        );
+        assert!(diagnosis.fixes.iter().all(|fix| &*fix.id != "reserve_port"));
+    }
+
+    #[test]
+    fn the_kernels_own_mark_decides() {
+        for (is_connect_bound, expected) in [
+            (true, Cause::EphemeralCollision),
+            (false, Cause::EstablishedLeftover),
+        ] {
+            let mut open = holder(State::Established, "10.0.0.1", 40000, PLAIN);
+            open.is_connect_bound = Some(is_connect_bound);
+            let diagnosis = Scene::bind("0.0.0.0", 40000)
+                .with(open, KnownHolder::default())
+                .diagnose();
+
+            assert_eq!(diagnosis.cause, expected);
+            assert_eq!(diagnosis.certainty, Certainty::Proven);
+        }
+    }
+}

@@ -92,3 +92,33 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         doubts,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_support::Scene;
+    use super::*;
+    use crate::event::YesNo;
+
+    #[test]
+    fn bind_to_any_port_finds_none() {
+        let diagnosis = Scene::bind("127.0.0.1", 0).diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::EphemeralExhausted);
+        assert_eq!(
+            diagnosis.summary,
+            "No free port was left for server[900] on 127.0.0.1: every port of the range 32768 to 60999 is in use."
+        );
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
+    }
+
+    #[test]
+    fn connect_finds_none() {
+        let diagnosis = Scene::connect(("0.0.0.0", 0), ("10.0.0.9", 443)).diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::EphemeralExhausted);
+        assert_eq!(
+            diagnosis.summary,
+            "No free local port was left for the connection of server[900] to 10.0.0.9:443: every port of the range 32768 to 60999 is either used towards that peer already or taken by a bound socket."
+        );
+    }
+}

@@ -53,3 +53,43 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         doubts: facts.all_doubts(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_support::{PLAIN, REUSE, Scene, held_by, holder, owned};
+    use super::super::super::{KnownHolder, Origin};
+    use super::*;
+    use crate::event::{Certainty, State};
+
+    #[test]
+    fn accepted_connections_outlive_their_server() {
+        let open = holder(State::Established, "127.0.0.1", 8080, REUSE);
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                held_by(open, &[(12, "worker")]),
+                owned(10, "server", Origin::Accepted),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::EstablishedLeftover);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is still held by 1 accepted connection of an earlier server, open in worker[12]; it lasts until one side closes, and SO_REUSEADDR on the new socket would have let it bind at once."
+        );
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
+    }
+
+    #[test]
+    fn an_unknown_origin_is_judged_by_the_port_and_said_to_be() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                holder(State::Established, "127.0.0.1", 8080, PLAIN),
+                KnownHolder::default(),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::EstablishedLeftover);
+        assert_eq!(diagnosis.certainty, Certainty::Likely);
+        assert!(diagnosis.missing[0].contains("outside of the range"));
+    }
+}

@@ -88,3 +88,45 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         doubts,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Origin;
+    use super::super::super::test_support::{PLAIN, Scene, endpoint, holder, left_by, mini, owned};
+    use super::*;
+    use crate::event::{Certainty, State};
+
+    fn scene() -> Scene {
+        Scene::connect(("127.0.0.1", 5000), ("10.0.0.9", 443))
+    }
+
+    #[test]
+    fn time_wait_between_the_same_ends_is_named() {
+        let mut other = holder(State::Established, "127.0.0.1", 5000, PLAIN);
+        other.peer = endpoint("10.0.0.8", 443);
+        let diagnosis = scene()
+            .with(other, owned(1, "other", Origin::Outgoing))
+            .with(
+                mini(State::TimeWait, 5000, PLAIN, 30_000),
+                left_by(900, "server", Origin::Outgoing),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::FourTupleInUse);
+        assert_eq!(
+            diagnosis.summary,
+            "The connection from 127.0.0.1:5000 to 10.0.0.9:443 could not be opened, because one between the same addresses and ports is in TIME_WAIT of server[900] and goes away in 30 s."
+        );
+        assert_eq!(diagnosis.clears_ms, Some(30_000));
+        assert_eq!(diagnosis.holders.len(), 1);
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
+    }
+
+    #[test]
+    fn a_connection_that_was_not_seen_is_concluded() {
+        let diagnosis = scene().diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::FourTupleInUse);
+        assert_eq!(diagnosis.certainty, Certainty::Likely);
+    }
+}

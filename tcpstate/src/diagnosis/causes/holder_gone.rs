@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// A listener that ended longer ago left nothing that could still hold the
-/// port: FIN_WAIT_2 and TIME_WAIT, 60 s each.
+/// port: `FIN_WAIT_2` and `TIME_WAIT`, 60 s each.
 const MAX_AGE_MS: u64 = 120_000;
 
 fn applies(facts: &Facts<'_>) -> Answer {
@@ -79,5 +79,73 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             "what held the port was not seen itself: named from who listened on it before"
                 .to_owned(),
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::KnownHolder;
+    use super::super::super::test_support::{PLAIN, Scene, holder, process};
+    use super::*;
+    use crate::event::{Certainty, State};
+
+    fn scene(closed_ms_ago: u64) -> Scene {
+        let mut scene = Scene::bind("0.0.0.0", 8080);
+        scene.last_listener = Some(PastListener {
+            process: Some(process(12, "nginx").into()),
+            closed_ms_ago,
+            seq: 5,
+        });
+        scene
+    }
+
+    #[test]
+    fn the_last_listener_is_named() {
+        let diagnosis = scene(12).diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::HolderGone);
+        assert_eq!(
+            diagnosis.summary,
+            "What held port 8080 was gone when it was looked at; the last to listen on it was nginx[12], which stopped 12 ms before."
+        );
+        assert_eq!(diagnosis.certainty, Certainty::Likely);
+    }
+
+    #[test]
+    fn sockets_that_do_not_stand_in_the_way_are_not_accused() {
+        let diagnosis = scene(12)
+            .with(
+                holder(State::Listen, "127.0.0.1", 8080, PLAIN),
+                KnownHolder::default(),
+            )
+            .diagnose();
+        assert_eq!(diagnosis.cause, Cause::ActiveListener);
+
+        let mut scene = scene(12).with(
+            holder(State::Listen, "127.0.0.1", 8080, PLAIN),
+            KnownHolder::default(),
+        );
+        scene.call.requested.addr = Some([127, 0, 0, 2].into());
+        let diagnosis = scene.diagnose();
+        assert_eq!(diagnosis.cause, Cause::HolderGone);
+        assert_eq!(diagnosis.holders, []);
+    }
+
+    #[test]
+    fn without_history_or_with_gaps_nothing_is_guessed() {
+        let mut nothing_seen = scene(12);
+        nothing_seen.call.seen = None;
+        for scene in [
+            Scene::bind("0.0.0.0", 8080),
+            scene(3_600_000),
+            scene(12).incomplete(),
+            nothing_seen,
+        ] {
+            let diagnosis = scene.diagnose();
+
+            assert_eq!(diagnosis.cause, Cause::Unknown);
+            assert_eq!(diagnosis.certainty, Certainty::Unknown);
+            assert!(!diagnosis.missing.is_empty());
+        }
     }
 }

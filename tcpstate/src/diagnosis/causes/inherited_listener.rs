@@ -30,8 +30,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     Explanation {
         summary: format!(
-            "Port {} is still listened on {}: {owner}, which opened the socket, no longer has it, \
-             but {now} inherited it and keeps it open.",
+            "Port {} still has a listener {}: {owner} opened it and no longer has it, but {now} \
+             inherited the descriptor and keeps it open.",
             facts.port,
             listeners::place(&listeners),
         ),
@@ -48,5 +48,52 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             fixes::set_reuseaddr(facts),
         ],
         doubts: facts.all_doubts(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Origin;
+    use super::super::super::test_support::{PLAIN, Scene, held_by, holder, owned};
+    use super::*;
+    use crate::event::State;
+
+    #[test]
+    fn the_process_that_holds_it_now_is_named_beside_the_one_that_opened_it() {
+        let listener = holder(State::Listen, "0.0.0.0", 8080, PLAIN);
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                held_by(listener, &[(101, "sleep")]),
+                owned(100, "python3", Origin::Listener),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::InheritedListener);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 still has a listener on 0.0.0.0:8080: python3[100] opened it and no longer has it, but sleep[101] inherited the descriptor and keeps it open."
+        );
+        let holder = &diagnosis.holders[0];
+        assert_eq!(
+            holder.process.as_ref().map(|process| process.pid),
+            Some(100)
+        );
+        assert_eq!(
+            diagnosis.fixes[0].command.as_deref(),
+            Some("ps -o pid,ppid,lstart,args -p 101")
+        );
+    }
+
+    #[test]
+    fn an_owner_that_still_has_it_did_not_leave_it_behind() {
+        let listener = holder(State::Listen, "0.0.0.0", 8080, PLAIN);
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                held_by(listener, &[(100, "systemd"), (101, "web")]),
+                owned(100, "systemd", Origin::Listener),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::ActiveListener);
     }
 }

@@ -118,3 +118,52 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         doubts,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_support::Scene;
+    use super::*;
+    use crate::event::{Certainty, YesNo};
+
+    fn scene() -> Scene {
+        let mut scene = Scene::bind("0.0.0.0", 80).fails(13, "EACCES");
+        let mut process = (*scene.call.process).clone();
+        process.uid = 1000;
+        process.exe = Some("/opt/my app/caddy".into());
+        scene.call.process = process.into();
+        scene
+    }
+
+    #[test]
+    fn a_low_port_needs_the_capability() {
+        let mut scene = scene();
+        scene.has_net_bind_service = Some(false);
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::PrivilegedPort);
+        assert_eq!(
+            diagnosis.summary,
+            "Ports below 1024 need CAP_NET_BIND_SERVICE, so server[900] (user 1000) was not allowed to bind port 80; this is checked first, so the port may be taken besides."
+        );
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
+        assert_eq!(
+            diagnosis.fixes[0].command.as_deref(),
+            Some("setcap cap_net_bind_service=+ep '/opt/my app/caddy'")
+        );
+    }
+
+    #[test]
+    fn unread_capabilities_make_it_likely() {
+        assert_eq!(scene().diagnose().certainty, Certainty::Likely);
+    }
+
+    #[test]
+    fn a_process_that_has_the_capability_was_refused_by_something_else() {
+        let mut scene = scene();
+        scene.has_net_bind_service = Some(true);
+
+        assert_eq!(scene.diagnose().cause, Cause::DeniedByPolicy);
+    }
+}

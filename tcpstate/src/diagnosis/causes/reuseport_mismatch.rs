@@ -1,5 +1,7 @@
-//! `reuseport_mismatch`: the listener shares its port with SO_REUSEPORT, and
+//! `reuseport_mismatch`: the listener shares its port with `SO_REUSEPORT`, and
 //! the new socket does not ask for that or belongs to another user.
+
+use std::fmt::Write as _;
 
 use crate::event::{Applies, Cause, YesNo};
 
@@ -63,10 +65,11 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         } else {
             ", and it "
         };
-        summary.push_str(&format!(
+        let _ = write!(
+            summary,
             "{joint}belongs to user {} and not to user {uid} as the listener does",
             call.process.uid
-        ));
+        );
         fixes.push(
             fix(
                 "same_user",
@@ -87,5 +90,56 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         summary,
         fixes,
         doubts: facts.all_doubts(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Origin;
+    use super::super::super::test_support::{PLAIN, Scene, holder, owned};
+    use super::*;
+    use crate::event::{Reuse, SeenHolder, State};
+
+    const REUSEPORT: Reuse = Reuse {
+        reuseport: true,
+        ..PLAIN
+    };
+
+    fn listener() -> SeenHolder {
+        holder(State::Listen, "0.0.0.0", 8080, REUSEPORT)
+    }
+
+    #[test]
+    fn a_socket_that_does_not_ask_to_share_is_told_to() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(listener(), owned(12, "envoy", Origin::Listener))
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::ReuseportMismatch);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is shared with SO_REUSEPORT by envoy[12], which listens on 0.0.0.0:8080, but the new socket does not set SO_REUSEPORT; with it, the bind would have worked."
+        );
+        assert_eq!(diagnosis.would_work.reuseport, YesNo::Yes);
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
+        assert_eq!(diagnosis.fixes[0].applies, Applies::Now);
+    }
+
+    #[test]
+    fn another_user_may_not_share() {
+        let mut listener = listener();
+        listener.uid = Some(1000);
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .reuse(REUSEPORT)
+            .with(listener, owned(12, "envoy", Origin::Listener))
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::ReuseportMismatch);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is shared with SO_REUSEPORT by envoy[12], which listens on 0.0.0.0:8080, but the new socket belongs to user 0 and not to user 1000 as the listener does."
+        );
+        assert_eq!(diagnosis.would_work.reuseport, YesNo::No);
+        assert_eq!(&*diagnosis.fixes[0].id, "same_user");
     }
 }

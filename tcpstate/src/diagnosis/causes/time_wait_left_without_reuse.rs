@@ -1,11 +1,11 @@
-//! `time_wait_left_without_reuse`: a TIME_WAIT was left by a socket without
-//! SO_REUSEADDR, so setting it on the new socket cannot help this time.
+//! `time_wait_left_without_reuse`: a `TIME_WAIT` was left by a socket without
+//! `SO_REUSEADDR`, so setting it on the new socket cannot help this time.
 
 use crate::event::Cause;
 
 use super::super::facts::Facts;
 use super::super::fixes;
-use super::super::roles::Role;
+use super::super::roles::{Blocker, Role};
 use super::time_wait_no_reuse::{held_by, until};
 use super::{Answer, Explanation, Rule};
 
@@ -16,26 +16,31 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn applies(facts: &Facts<'_>) -> Answer {
-    (facts.leads(Role::TimeWait) && facts.blockers.iter().any(|b| b.lacks_reuseaddr())).into()
+    (facts.leads(Role::TimeWait)
+        && facts
+            .blockers
+            .iter()
+            .any(|blocker| is_at_fault(facts, blocker)))
+    .into()
+}
+
+/// Whether it was left without `SO_REUSEADDR`: read, or concluded because it
+/// stood in the way of a socket that sets it.
+fn is_at_fault(facts: &Facts<'_>, blocker: &Blocker<'_>) -> bool {
+    blocker.lacks_reuseaddr() || facts.call().reuse.reuseaddr
 }
 
 fn explain(facts: &Facts<'_>) -> Explanation {
     let without = facts
         .blockers
         .iter()
-        .filter(|b| b.lacks_reuseaddr())
+        .filter(|blocker| is_at_fault(facts, blocker))
         .count();
     let share = match (without, facts.blockers.len()) {
-        (_, 1) => "and left without SO_REUSEADDR".to_owned(),
-        (some, all) if some == all => "and left without SO_REUSEADDR, all of them".to_owned(),
-        (some, _) => format!("{some} of them left without SO_REUSEADDR"),
+        (_, 1) => "without".to_owned(),
+        (some, all) if some == all => "all of them without".to_owned(),
+        (some, _) => format!("{some} of them without"),
     };
-    let mut doubts = facts.all_doubts();
-    if facts.blockers.iter().any(|b| b.has_unread_options()) {
-        doubts.push(
-            "whether SO_REUSEADDR was set on what holds the port could not be read".to_owned(),
-        );
-    }
     let fixes = [
         fixes::wait(facts),
         fixes::destroy(facts, fixes::DESTROY_TIME_WAIT),
@@ -43,13 +48,65 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     ];
     Explanation {
         summary: format!(
-            "Port {} is still held by {}, {share}; {}, and SO_REUSEADDR on the new socket cannot \
+            "Port {} is still held by {}, {share} SO_REUSEADDR; {}, and SO_REUSEADDR on the new socket cannot \
              help before that, because both sides need it.",
             facts.port,
             held_by(facts),
             until(facts),
         ),
         fixes: fixes.into_iter().chain(fixes::time_wait_myths()).collect(),
-        doubts,
+        doubts: facts.all_doubts(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Origin;
+    use super::super::super::test_support::{PLAIN, REUSE, Scene, left_by, mini};
+    use super::*;
+    use crate::event::{Applies, State, YesNo};
+
+    #[test]
+    fn one_without_so_reuseaddr_is_enough() {
+        let python = || left_by(4711, "python3", Origin::Accepted);
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(mini(State::TimeWait, 8080, REUSE, 41_000), python())
+            .with(mini(State::TimeWait, 8080, PLAIN, 20_000), python())
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::TimeWaitLeftWithoutReuse);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is still held by 2 connections in TIME_WAIT that python3[4711] closed first, 1 of them without SO_REUSEADDR; they go away in 41 s, and SO_REUSEADDR on the new socket cannot help before that, because both sides need it."
+        );
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
+    }
+
+    #[test]
+    fn a_socket_that_sets_it_is_told_to_keep_it() {
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .reuse(REUSE)
+            .with(
+                mini(State::TimeWait, 8080, PLAIN, 20_000),
+                left_by(4711, "python3", Origin::Accepted),
+            )
+            .with(
+                mini(State::TimeWait, 8080, REUSE, 50_000),
+                left_by(4711, "python3", Origin::Accepted),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::TimeWaitLeftWithoutReuse);
+        assert_eq!(diagnosis.holders.len(), 1);
+        assert_eq!(diagnosis.clears_ms, Some(20_000));
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is still held by 1 connection in TIME_WAIT that python3[4711] closed first, without SO_REUSEADDR; it goes away in 20 s, and SO_REUSEADDR on the new socket cannot help before that, because both sides need it."
+        );
+        let set = diagnosis
+            .fixes
+            .iter()
+            .find(|fix| &*fix.id == "set_reuseaddr");
+        assert_eq!(set.map(|fix| fix.applies), Some(Applies::NextTime));
     }
 }

@@ -1,11 +1,13 @@
-//! `time_wait_no_reuse`: only TIME_WAIT and closing sockets hold the port, all
-//! left with SO_REUSEADDR, and the new socket does not set it.
+//! `time_wait_no_reuse`: only `TIME_WAIT` and closing sockets hold the port, all
+//! left with `SO_REUSEADDR`, and the new socket does not set it.
+
+use std::fmt::Write as _;
 
 use crate::event::{Cause, State};
 
 use super::super::facts::Facts;
 use super::super::fixes;
-use super::super::roles::{self, Role};
+use super::super::roles::{self, Blocker, Role};
 use super::super::text;
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
 
@@ -16,7 +18,10 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn applies(facts: &Facts<'_>) -> Answer {
-    (facts.leads(Role::TimeWait) && facts.blockers.iter().all(|b| !b.lacks_reuseaddr())).into()
+    (facts.leads(Role::TimeWait)
+        && !facts.call().reuse.reuseaddr
+        && !facts.blockers.iter().any(Blocker::lacks_reuseaddr))
+    .into()
 }
 
 fn explain(facts: &Facts<'_>) -> Explanation {
@@ -34,8 +39,18 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             reuseaddr_clause(facts),
         ),
         fixes: fixes.into_iter().chain(fixes::time_wait_myths()).collect(),
-        doubts: facts.all_doubts(),
+        doubts: doubts(facts),
     }
+}
+
+fn doubts(facts: &Facts<'_>) -> Vec<String> {
+    let mut doubts = facts.all_doubts();
+    if facts.blockers.iter().any(Blocker::has_unread_options) {
+        doubts.push(
+            "whether what holds the port was left with SO_REUSEADDR could not be read".to_owned(),
+        );
+    }
+    doubts
 }
 
 /// `3 connections in TIME_WAIT that python3[4711] closed first`.
@@ -51,24 +66,21 @@ pub(super) fn held_by(facts: &Facts<'_>) -> String {
         .iter()
         .filter(|b| b.role == Role::TimeWait && b.is_outgoing)
         .count();
-    let mut text = format!(
+    let mut held = format!(
         "{} in {}",
         text::count(leaders.len(), "connection"),
         text::state(State::TimeWait)
     );
     if let Some(names) = roles::names(&leaders) {
-        text.push_str(&format!(" that {names} closed first"));
+        let _ = write!(held, " that {names} closed first");
     }
     if outgoing > 0 {
-        text.push_str(&format!(
-            ", {} in TIME_WAIT",
-            text::count(outgoing, "outgoing one")
-        ));
+        let _ = write!(held, ", {} too", text::count(outgoing, "outgoing one"));
     }
     if closing > 0 {
-        text.push_str(&format!(" and {closing} still closing"));
+        let _ = write!(held, " and {closing} still closing");
     }
-    text
+    held
 }
 
 /// `they go away in 57 s`.
@@ -81,5 +93,110 @@ pub(super) fn until(facts: &Facts<'_>) -> String {
     match facts.clears_ms() {
         Some(ms) => format!("{they_go} away {}", text::in_seconds(ms)),
         None => format!("{they_last} up to 60 s after closing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_support::{PLAIN, REUSE, Scene, left_by, mini};
+    use super::super::super::{KnownHolder, Origin};
+    use super::*;
+    use crate::event::{Applies, Certainty, SeenSource, YesNo};
+
+    fn scene() -> Scene {
+        let time_wait = |ms| mini(State::TimeWait, 8080, REUSE, ms);
+        let python = || left_by(4711, "python3", Origin::Accepted);
+        Scene::bind("0.0.0.0", 8080)
+            .with(time_wait(41_000), python())
+            .with(time_wait(56_300), python())
+            .with(time_wait(2_000), python())
+    }
+
+    #[test]
+    fn so_reuseaddr_alone_would_have_helped() {
+        let diagnosis = scene().diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::TimeWaitNoReuse);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is still held by 3 connections in TIME_WAIT that python3[4711] closed first; they go away in 57 s, and SO_REUSEADDR on the new socket would have let it bind at once."
+        );
+        assert_eq!(diagnosis.clears_ms, Some(56_300));
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::Yes);
+        assert_eq!(diagnosis.would_work.reuseport, YesNo::No);
+        assert_eq!(diagnosis.certainty, Certainty::Proven);
+        let left_by = diagnosis.holders[0]
+            .left_by
+            .as_ref()
+            .map(|process| process.pid);
+        assert_eq!(left_by, Some(4711));
+        assert_eq!(diagnosis.fixes[0].applies, Applies::Now);
+        assert_eq!(
+            diagnosis.fixes[2].command.as_deref(),
+            Some("ss -K state time-wait sport = :8080")
+        );
+        let myths = &diagnosis.fixes[3..];
+        assert!(
+            myths
+                .iter()
+                .all(|fix| fix.applies == Applies::No && fix.why.is_some())
+        );
+    }
+
+    #[test]
+    fn listen_after_clearing_so_reuseaddr_says_listen() {
+        let mut scene = scene();
+        scene.kind = super::super::super::CallKind::Listen;
+
+        let summary = scene.diagnose().summary;
+
+        assert!(
+            summary.ends_with("would have let it listen at once."),
+            "{summary}"
+        );
+    }
+
+    #[test]
+    fn a_list_that_is_cut_short_promises_nothing() {
+        let diagnosis = scene().incomplete().diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::TimeWaitNoReuse);
+        assert_eq!(diagnosis.certainty, Certainty::Likely);
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::Unknown);
+        assert_eq!(diagnosis.clears_ms, None);
+        assert_eq!(
+            diagnosis.missing,
+            [
+                "only 3 of the sockets on the port could be looked at; others may stand in the way too"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_snapshot_is_no_proof() {
+        let mut scene = scene();
+        scene.seen().source = SeenSource::Snapshot;
+
+        assert_eq!(scene.diagnose().certainty, Certainty::Likely);
+    }
+
+    #[test]
+    fn options_that_could_not_be_read_are_not_made_up() {
+        let unread = KnownHolder {
+            has_unread_options: true,
+            origin: Origin::Accepted,
+            ..KnownHolder::default()
+        };
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(mini(State::TimeWait, 8080, PLAIN, 1_000), unread)
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::TimeWaitNoReuse);
+        assert_eq!(
+            diagnosis.summary,
+            "Port 8080 is still held by 1 connection in TIME_WAIT; it goes away in 1 s."
+        );
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::Unknown);
+        assert_eq!(diagnosis.certainty, Certainty::Likely);
     }
 }

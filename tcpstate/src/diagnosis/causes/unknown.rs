@@ -72,3 +72,52 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
         doubts: missing,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_support::Scene;
+    use crate::event::{Cause, Certainty, YesNo};
+
+    #[test]
+    fn an_address_in_use_without_holders_says_what_was_not_seen() {
+        let mut scene = Scene::bind("0.0.0.0", 8080);
+        scene.call.seen = None;
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::Unknown);
+        assert_eq!(
+            diagnosis.summary,
+            "The bind of server[900] on port 8080 failed with EADDRINUSE: what stood in its way could not be shown."
+        );
+        assert_eq!(
+            diagnosis.missing[0],
+            "the sockets on the port could not be read when the call failed"
+        );
+        assert_eq!(diagnosis.would_work.reuseaddr, YesNo::Unknown);
+        assert_eq!(diagnosis.certainty, Certainty::Unknown);
+    }
+
+    #[test]
+    fn an_error_of_the_network_is_not_explained_away() {
+        let diagnosis = Scene::connect(("0.0.0.0", 0), ("10.0.0.9", 443))
+            .fails(111, "ECONNREFUSED")
+            .diagnose();
+
+        assert_eq!(
+            diagnosis.summary,
+            "The connect of server[900] to 10.0.0.9:443 failed with ECONNREFUSED: this is not about who has the port."
+        );
+    }
+
+    #[test]
+    fn a_call_without_an_error_number_does_not_panic() {
+        let mut scene = Scene::bind("0.0.0.0", 8080);
+        (scene.call.errno, scene.call.errno_name) = (None, None);
+
+        assert_eq!(
+            scene.diagnose().summary,
+            "The bind of server[900] on port 8080 failed with an error that was not read: this is not about who has the port."
+        );
+    }
+}

@@ -14,6 +14,7 @@ mod facts;
 mod fixes;
 mod language;
 mod roles;
+mod stop;
 mod text;
 mod would_work;
 
@@ -22,7 +23,7 @@ mod test_support;
 
 use std::sync::Arc;
 
-use crate::event::{Call, Certainty, Diagnosis, Process, Sysctls};
+use crate::event::{Call, Cause, Certainty, Diagnosis, Process, Sysctls};
 
 pub use crate::model::Origin;
 use facts::Facts;
@@ -121,7 +122,7 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
     let facts = Facts::new(failure);
     let finding = causes::judge(&facts);
 
-    let certainty = if finding.cause == crate::event::Cause::Unknown {
+    let certainty = if finding.cause == Cause::Unknown {
         Certainty::Unknown
     } else if finding.doubts.is_empty() {
         Certainty::Proven
@@ -152,7 +153,7 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
 mod tests {
     use super::test_support::{PLAIN, Scene, every_scene, left_by, mini};
     use super::*;
-    use crate::event::{Cause, State};
+    use crate::event::State;
 
     #[test]
     fn odd_input_gets_a_whole_answer_and_always_the_same() {

@@ -129,8 +129,8 @@ fn reuseaddr_clause(facts: &Facts<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_support::every_scene;
     use super::*;
+    use crate::diagnosis::test_support::every_scene;
 
     #[test]
     fn at_most_one_rule_applies_and_exactly_one_where_a_socket_is_in_the_way() {
@@ -155,5 +155,17 @@ mod tests {
         let listed: Vec<Cause> = RULES.iter().map(|rule| rule.cause).collect();
 
         assert_eq!(listed, Cause::ALL[..Cause::ALL.len() - 1]);
+    }
+
+    #[test]
+    fn every_cause_is_described_in_the_docs() {
+        let docs = include_str!("../../../docs/causes.md");
+        for cause in Cause::ALL {
+            assert!(
+                docs.contains(&format!("\n## {}\n", cause.name())),
+                "{}",
+                cause.name()
+            );
+        }
     }
 }

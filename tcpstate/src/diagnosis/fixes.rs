@@ -1,10 +1,10 @@
 //! Things to do that more than one cause advises.
 
-use crate::event::{Applies, Fix, Process, State, YesNo};
+use crate::event::{Applies, Fix, State, YesNo};
 
 use super::facts::Facts;
 use super::language::{Language, SocketOption};
-use super::roles::{Blocker, Role, TIME_WAIT_MS};
+use super::roles::{Role, TIME_WAIT_MS};
 use super::{text, would_work};
 
 pub(super) fn fix(id: &str, applies: Applies, text: impl Into<String>) -> Fix {
@@ -48,6 +48,9 @@ pub(super) fn set_reuseaddr(facts: &Facts<'_>) -> Fix {
                 "it never lets two sockets share a port while one of them listens",
             )
         }
+        YesNo::No if facts.leaders().iter().any(|lead| lead.is_outgoing) => {
+            reuseaddr_does_not_help("both need it, and the outgoing connection does not have it")
+        }
         YesNo::No if facts.call().reuse.reuseaddr => fix(
             "set_reuseaddr",
             Applies::NextTime,
@@ -71,11 +74,9 @@ pub(super) fn reuseaddr_does_not_help(why: &str) -> Fix {
 pub(super) fn wait(facts: &Facts<'_>) -> Fix {
     let has_orphans = facts.blockers.iter().any(|b| b.role == Role::Closing);
     let text = match facts.clears_ms() {
-        Some(ms) => format!(
-            "Wait: the last of them is gone {} at the latest",
-            text::in_seconds(ms)
-        ),
-        None => "Wait until they are gone".to_owned(),
+        Some(ms) if has_orphans => format!("Wait up to {} s", ms.div_ceil(1000)),
+        Some(ms) => format!("Wait {} s", ms.div_ceil(1000).max(1)),
+        None => "Wait until nothing holds the port any more".to_owned(),
     };
     let why = if has_orphans {
         "a FIN of the peer starts another 60 s of TIME_WAIT, and the kernel's timer may be up to about 2 s late"
@@ -132,65 +133,6 @@ pub(super) fn time_wait_myths() -> [Fix; 3] {
     ]
 }
 
-/// Stopping whoever has the blockers open.
-pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Fix {
-    let people: Vec<&Process> = blockers.iter().flat_map(|b| b.people()).collect();
-    let Some(first) = people.first() else {
-        return fix(
-            "stop_holder",
-            Applies::Now,
-            format!("Find out which process holds port {} and stop it", facts.port),
-        )
-        .command(in_netns(facts, format!("ss -tanp sport = :{}", facts.port)))
-        .why("its process could not be seen: it may be in another container or belong to another user");
-    };
-    let caller = &facts.call().process;
-    let names = text::processes(people.iter().copied()).unwrap_or_default();
-    if people.iter().all(|process| process.pid == caller.pid) {
-        return fix(
-            "stop_holder",
-            Applies::Now,
-            format!(
-                "Close the other socket in {names} before the {}",
-                facts.verb()
-            ),
-        );
-    }
-    let own_unit = Unit::of(caller);
-    match Unit::of(first).filter(|_| people.iter().all(|p| Unit::of(p) == Unit::of(first))) {
-        // A stopped unit takes all of its processes with it.
-        Some(unit) if own_unit.as_ref() == Some(&unit) => fix(
-            "stop_holder",
-            Applies::Now,
-            format!("Restart the whole service, so that {names} ends with it"),
-        )
-        .command(unit.systemctl("restart"))
-        .why("it is the same service, with a process left over"),
-        Some(unit) => fix(
-            "stop_holder",
-            Applies::Now,
-            format!("Stop {names} if it should not have the port"),
-        )
-        .command(unit.systemctl("stop")),
-        None => {
-            let mut pids: Vec<u32> = people.iter().map(|process| process.pid).collect();
-            pids.sort_unstable();
-            pids.dedup();
-            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-            let container = first.container.as_deref().map(text::safe);
-            let place = container.map_or(String::new(), |id| format!(" (in container {id})"));
-            fix(
-                "stop_holder",
-                Applies::Now,
-                format!(
-                    "Look at {names}{place} and, if it should not have the port, stop it the way it was started"
-                ),
-            )
-            .command(format!("ps -o pid,ppid,lstart,args -p {}", pids.join(",")))
-        }
-    }
-}
-
 pub(super) fn other_port() -> Fix {
     fix(
         "other_port",
@@ -207,33 +149,6 @@ pub(super) fn in_netns(facts: &Facts<'_>, command: String) -> String {
             format!("nsenter -t {} -n {command}", facts.call().process.pid)
         }
         _ => command,
-    }
-}
-
-/// A systemd service.
-#[derive(PartialEq, Eq)]
-pub(super) struct Unit {
-    word: String,
-    is_user: bool,
-}
-
-impl Unit {
-    pub(super) fn of(process: &Process) -> Option<Self> {
-        let cgroup = process.cgroup.as_deref()?;
-        let name = cgroup.rsplit('/').find(|part| part.ends_with(".service"))?;
-        // `user@1000.service` is the user's manager, not a service of his.
-        if name.starts_with("user@") {
-            return None;
-        }
-        Some(Self {
-            word: text::shell_word(name)?,
-            is_user: cgroup.contains("/user@"),
-        })
-    }
-
-    pub(super) fn systemctl(&self, verb: &str) -> String {
-        let user = if self.is_user { " --user" } else { "" };
-        format!("systemctl{user} {verb} {}", self.word)
     }
 }
 
@@ -254,37 +169,5 @@ fn ss_name(state: State) -> &'static str {
         State::Listen => "listening",
         State::Closing => "closing",
         State::Bound => "bound-inactive",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::test_support::process;
-    use super::*;
-
-    #[test]
-    fn a_unit_is_read_from_the_cgroup_and_quoted() {
-        let command = |cgroup: &str| {
-            let mut process = process(1, "x");
-            process.cgroup = Some(cgroup.into());
-            Unit::of(&process).map(|unit| unit.systemctl("stop"))
-        };
-
-        assert_eq!(
-            command("/system.slice/nginx.service").as_deref(),
-            Some("systemctl stop nginx.service")
-        );
-        assert_eq!(
-            command("/user.slice/user-1000.slice/user@1000.service/app.slice/web.service")
-                .as_deref(),
-            Some("systemctl --user stop web.service")
-        );
-        assert_eq!(
-            command("/system.slice/a\\x2db.service").as_deref(),
-            Some("systemctl stop 'a\\x2db.service'")
-        );
-        assert_eq!(command("/user.slice/user@1000.service/init.scope"), None);
-        assert_eq!(command("/user.slice/session-3.scope"), None);
-        assert_eq!(command("/system.slice/a\nb.service"), None);
     }
 }

@@ -150,8 +150,8 @@ impl Language {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_support::process;
     use super::*;
+    use crate::diagnosis::test_support::process;
 
     #[test]
     fn the_language_shows_in_the_names_of_a_process() {

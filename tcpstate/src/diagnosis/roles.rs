@@ -169,6 +169,21 @@ pub(super) fn names(blockers: &[&Blocker<'_>]) -> Option<String> {
     })
 }
 
+/// Whether `names` names more than one process.
+pub(super) fn are_several(blockers: &[&Blocker<'_>]) -> bool {
+    let mut people = blockers.iter().flat_map(|blocker| blocker.people());
+    let first = people.next().map(|process| process.pid);
+    people.any(|process| Some(process.pid) != first)
+}
+
+/// Whether `process` has every one of them.
+pub(super) fn are_all_of(blockers: &[&Blocker<'_>], process: &Process) -> bool {
+    blockers.iter().all(|blocker| {
+        let people = blocker.people();
+        people.iter().any(|other| other.pid == process.pid)
+    })
+}
+
 /// Whether `connect` made it, and what had to be assumed for that.
 fn direction(
     seen: &SeenHolder,

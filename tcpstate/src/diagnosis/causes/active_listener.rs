@@ -2,12 +2,13 @@
 
 use crate::event::{Applies, Cause};
 
-use super::super::CallKind;
-use super::super::facts::Facts;
-use super::super::fixes::{self, fix};
-use super::super::roles;
 use super::listeners::{self, Listener};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::CallKind;
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::stop;
+use crate::diagnosis::{roles, text};
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::ActiveListener,
@@ -23,30 +24,32 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let listeners = listeners::of_kind(facts, Listener::Active);
     let caller = &facts.call().process;
     let place = listeners::place(&listeners);
-    let is_own = listeners.iter().all(|listener| {
-        listener
-            .people()
-            .iter()
-            .any(|process| process.pid == caller.pid)
-    });
-    let who =
-        roles::names(&listeners).unwrap_or_else(|| "a process that could not be seen".to_owned());
-    let itself = if is_own { " itself already" } else { "" };
+    let who = if roles::are_all_of(&listeners, caller) {
+        format!("{} itself already listens", text::process(caller))
+    } else {
+        let listens = if roles::are_several(&listeners) {
+            "listen"
+        } else {
+            "listens"
+        };
+        let names = roles::names(&listeners);
+        let names = names
+            .as_deref()
+            .unwrap_or("a process that could not be seen");
+        format!("{names} {listens}")
+    };
     let port = facts.port;
     let summary = match facts.failure.kind {
         CallKind::Listen => format!(
-            "Port {port} could be bound but not listened on, because {who}{itself} listens \
-             {place} and only one socket may."
+            "Port {port} could be bound but not listened on, because {who} {place} and only one socket may."
         ),
-        _ => format!(
-            "Port {port} is taken: {who}{itself} listens {place}, and that does not end by itself."
-        ),
+        _ => format!("Port {port} is taken: {who} {place}, and that does not end by itself."),
     };
 
     Explanation {
         summary,
         fixes: vec![
-            fixes::stop_holder(facts, &listeners),
+            stop::stop_holder(facts, &listeners),
             fixes::other_port(),
             fix(
                 "set_reuseport",
@@ -62,9 +65,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Origin;
-    use super::super::super::test_support::{PLAIN, REUSE, Scene, held_by, holder, owned};
     use super::*;
+    use crate::diagnosis::Origin;
+    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, held_by, holder, owned};
     use crate::event::{Certainty, State, YesNo};
 
     fn listener() -> crate::event::SeenHolder {

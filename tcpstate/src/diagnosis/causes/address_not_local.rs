@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use crate::event::{Applies, Cause};
 
-use super::super::facts::{Errno, Facts};
-use super::super::fixes::{self, fix};
-use super::super::{CallKind, text};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::{CallKind, text};
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::AddressNotLocal,
@@ -84,8 +84,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::test_support::Scene;
     use super::*;
+    use crate::diagnosis::test_support::Scene;
     use crate::event::Certainty;
 
     #[test]

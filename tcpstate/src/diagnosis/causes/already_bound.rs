@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use crate::event::{Applies, Cause};
 
-use super::super::CallKind;
-use super::super::facts::{Errno, Facts};
-use super::super::fixes::fix;
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::CallKind;
+use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::fixes::fix;
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::AlreadyBound,
@@ -86,8 +86,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::test_support::{Scene, endpoint};
     use super::*;
+    use crate::diagnosis::test_support::{Scene, endpoint};
     use crate::event::Certainty;
 
     #[test]

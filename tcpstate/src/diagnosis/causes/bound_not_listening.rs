@@ -3,12 +3,14 @@
 
 use crate::event::{Cause, State};
 
-use super::super::facts::Facts;
-use super::super::fixes;
-use super::super::roles::{self, Role};
 use super::dual_stack::only_bound_ones_are_dual;
 use super::listeners::place;
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes;
+use crate::diagnosis::roles::{self, Role};
+use crate::diagnosis::stop;
+use crate::diagnosis::text;
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::BoundNotListening,
@@ -23,15 +25,11 @@ fn applies(facts: &Facts<'_>) -> Answer {
 fn explain(facts: &Facts<'_>) -> Explanation {
     let leaders = facts.leaders();
     let caller = &facts.call().process;
-    let is_own = leaders.iter().all(|blocker| {
-        blocker
-            .people()
-            .iter()
-            .any(|process| process.pid == caller.pid)
-    });
-    let who =
-        roles::names(&leaders).unwrap_or_else(|| "a process that could not be seen".to_owned());
-    let itself = if is_own { " itself" } else { "" };
+    let who = if roles::are_all_of(&leaders, caller) {
+        format!("{} itself", text::process(caller))
+    } else {
+        roles::names(&leaders).unwrap_or_else(|| "a process that could not be seen".to_owned())
+    };
     let why = if leaders.iter().all(|b| b.seen.state == State::Closed) {
         "its connection has ended, but the socket was bound to the port and is still open"
     } else {
@@ -40,14 +38,14 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     Explanation {
         summary: format!(
-            "Port {} is taken by a socket of {who}{itself} {}: {why}, which does not end by \
+            "Port {} is taken by a socket of {who} {}: {why}, which does not end by \
              itself{}.",
             facts.port,
             place(&leaders),
             reuseaddr_clause(facts),
         ),
         fixes: vec![
-            fixes::stop_holder(facts, &leaders),
+            stop::stop_holder(facts, &leaders),
             fixes::other_port(),
             fixes::set_reuseaddr(facts),
         ],
@@ -57,9 +55,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Origin;
-    use super::super::super::test_support::{PLAIN, Scene, holder, owned};
     use super::*;
+    use crate::diagnosis::Origin;
+    use crate::diagnosis::test_support::{PLAIN, Scene, holder, owned};
     use crate::event::YesNo;
 
     #[test]

@@ -3,11 +3,12 @@
 
 use crate::event::{Applies, Cause};
 
-use super::super::facts::Facts;
-use super::super::fixes::{self, fix};
-use super::super::roles::{self, Role};
-use super::super::text;
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::roles::{self, Role};
+use crate::diagnosis::stop;
+use crate::diagnosis::text;
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::CloseWaitLeak,
@@ -22,6 +23,11 @@ fn applies(facts: &Facts<'_>) -> Answer {
 fn explain(facts: &Facts<'_>) -> Explanation {
     let leaders = facts.leaders();
     let who = roles::names(&leaders).unwrap_or_else(|| "the process that has them open".to_owned());
+    let has = if roles::are_several(&leaders) {
+        "have"
+    } else {
+        "has"
+    };
     let (peers, they_stay) = if leaders.len() == 1 {
         ("its peer has", "it stays")
     } else {
@@ -29,7 +35,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     };
 
     let mut fixes = vec![
-        fixes::stop_holder(facts, &leaders),
+        stop::stop_holder(facts, &leaders),
         fixes::set_reuseaddr(facts),
         fix(
             "close_connections",
@@ -43,7 +49,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     Explanation {
         summary: format!(
-            "Port {} is still held by {} in CLOSE_WAIT: {peers} closed, but {who} has not; {they_stay} until \
+            "Port {} is still held by {} in CLOSE_WAIT: {peers} closed, but {who} {has} not; {they_stay} until \
              then{}.",
             facts.port,
             text::count(leaders.len(), "connection"),
@@ -56,9 +62,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Origin;
-    use super::super::super::test_support::{REUSE, Scene, held_by, holder, owned};
     use super::*;
+    use crate::diagnosis::Origin;
+    use crate::diagnosis::test_support::{REUSE, Scene, held_by, holder, owned};
     use crate::event::{State, YesNo};
 
     #[test]

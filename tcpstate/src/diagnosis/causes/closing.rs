@@ -3,11 +3,11 @@
 
 use crate::event::{Applies, Cause, State};
 
-use super::super::facts::Facts;
-use super::super::fixes::{self, fix};
-use super::super::roles::{self, Role};
-use super::super::text;
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::roles::{self, Role};
+use crate::diagnosis::text;
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::Closing,
@@ -80,9 +80,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Origin;
-    use super::super::super::test_support::{PLAIN, REUSE, Scene, holder, left_by, mini};
     use super::*;
+    use crate::diagnosis::Origin;
+    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, holder, left_by, mini};
     use crate::event::YesNo;
 
     #[test]

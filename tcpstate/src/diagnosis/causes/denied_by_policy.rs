@@ -2,11 +2,11 @@
 
 use crate::event::{Applies, Cause};
 
-use super::super::facts::{Errno, Facts};
-use super::super::fixes::fix;
-use super::super::{CallKind, text};
 use super::privileged_port::{doubt_start, is_port_rule};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::fixes::fix;
+use crate::diagnosis::{CallKind, text};
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::DeniedByPolicy,
@@ -27,6 +27,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let (errno, firewall) = match facts.errno {
         Errno::Perm if is_connect => ("EPERM", ", or a firewall rule for outgoing packets"),
         Errno::Perm => ("EPERM", ""),
+        Errno::Acces if is_connect => ("EACCES", ", or a route of type prohibit"),
         _ => ("EACCES", ""),
     };
     let what = match (facts.failure.kind, facts.port) {
@@ -75,8 +76,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::test_support::Scene;
     use super::*;
+    use crate::diagnosis::test_support::Scene;
     use crate::event::{Certainty, YesNo};
 
     #[test]

@@ -3,13 +3,14 @@
 
 use crate::event::{Applies, Cause, Family, Overlap, YesNo};
 
-use super::super::facts::Facts;
-use super::super::fixes::{self, fix};
-use super::super::language::{Language, SocketOption};
-use super::super::roles::{Blocker, Role};
-use super::super::{roles, would_work};
 use super::listeners::{self, Listener};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::language::{Language, SocketOption};
+use crate::diagnosis::roles::{Blocker, Role};
+use crate::diagnosis::stop;
+use crate::diagnosis::{roles, would_work};
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::DualStack,
@@ -40,10 +41,11 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let call = facts.call();
     let who =
         roles::names(&blockers).unwrap_or_else(|| "a process that could not be seen".to_owned());
-    let has = if facts.leads(Role::Bound) {
-        "is bound"
-    } else {
-        "listens"
+    let has = match (facts.leads(Role::Bound), roles::are_several(&blockers)) {
+        (true, false) => "is bound",
+        (true, true) => "are bound",
+        (false, false) => "listens",
+        (false, true) => "listen",
     };
     let place = listeners::place(&blockers);
     let port = facts.port;
@@ -104,7 +106,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 Applies::NextTime,
                 "Or open only the IPv6 socket on [::] without IPV6_V6ONLY: it serves IPv4 as well",
             ),
-            fixes::stop_holder(facts, &blockers),
+            stop::stop_holder(facts, &blockers),
             fix(
                 "bindv6only",
                 Applies::NextTime,
@@ -123,9 +125,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Origin;
-    use super::super::super::test_support::{PLAIN, Scene, holder, owned};
     use super::*;
+    use crate::diagnosis::Origin;
+    use crate::diagnosis::test_support::{PLAIN, Scene, holder, owned};
     use crate::event::State;
 
     #[test]

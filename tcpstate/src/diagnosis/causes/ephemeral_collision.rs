@@ -2,11 +2,12 @@
 
 use crate::event::{Applies, Cause, Fix};
 
-use super::super::facts::Facts;
-use super::super::fixes::{self, fix};
-use super::super::roles::{self, Blocker, Role};
-use super::super::text;
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::roles::{self, Blocker, Role};
+use crate::diagnosis::stop;
+use crate::diagnosis::text;
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::EphemeralCollision,
@@ -44,8 +45,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             lead.seen.peer
         ),
     };
-    let is_fixed = leaders.iter().all(|b| b.seen.is_port_locked == Some(true));
     let range = facts.failure.environment.local_port_range;
+    let is_fixed = leaders.iter().all(|blocker| has_fixed_port(blocker, range));
     let chosen = match range {
         _ if is_fixed => "which was bound to this port before connect".to_owned(),
         Some([first, last]) => format!("for which connect chose this port from {first} to {last}"),
@@ -75,7 +76,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     }
     fixes.push(fixes::set_reuseaddr(facts));
     if lead.role == Role::Outgoing {
-        fixes.push(fixes::stop_holder(facts, &leaders));
+        fixes.push(stop::stop_holder(facts, &leaders));
         fixes.push(fixes::destroy(facts, fixes::DESTROY_LIVE));
     } else {
         fixes.push(fixes::wait(facts));
@@ -91,6 +92,16 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ),
         fixes,
         doubts: facts.all_doubts(),
+    }
+}
+
+/// Whether `connect` cannot have chosen the port.
+fn has_fixed_port(blocker: &Blocker<'_>, range: Option<[u16; 2]>) -> bool {
+    let port = blocker.seen.local.port;
+    match (blocker.seen.is_connect_bound, blocker.seen.is_port_locked) {
+        (Some(true), _) => false,
+        (_, Some(true)) => true,
+        _ => range.is_some_and(|[first, last]| !(first..=last).contains(&port)),
     }
 }
 
@@ -129,9 +140,9 @@ fn reserve_port(facts: &Facts<'_>) -> Fix {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::test_support::{PLAIN, Scene, holder, left_by, mini, owned};
-    use super::super::super::{KnownHolder, Origin};
     use super::*;
+    use crate::diagnosis::test_support::{PLAIN, Scene, holder, left_by, mini, owned};
+    use crate::diagnosis::{KnownHolder, Origin};
     use crate::event::{Certainty, State, YesNo};
 
     #[test]

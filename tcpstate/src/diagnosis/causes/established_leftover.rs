@@ -3,11 +3,12 @@
 
 use crate::event::{Applies, Cause};
 
-use super::super::facts::Facts;
-use super::super::fixes::{self, fix};
-use super::super::roles::{self, Role};
-use super::super::text;
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::roles::{self, Role};
+use crate::diagnosis::stop;
+use crate::diagnosis::text;
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::EstablishedLeftover,
@@ -31,7 +32,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     let mut fixes = vec![
         fixes::set_reuseaddr(facts),
-        fixes::stop_holder(facts, &leaders),
+        stop::stop_holder(facts, &leaders),
         fixes::destroy(facts, fixes::DESTROY_LIVE),
         fix(
             "drain_first",
@@ -56,9 +57,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::test_support::{PLAIN, REUSE, Scene, held_by, holder, owned};
-    use super::super::super::{KnownHolder, Origin};
     use super::*;
+    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, held_by, holder, owned};
+    use crate::diagnosis::{KnownHolder, Origin};
     use crate::event::{Certainty, State};
 
     #[test]

@@ -3,11 +3,11 @@
 
 use crate::event::{Applies, Cause, Endpoint};
 
-use super::super::facts::{Errno, Facts};
-use super::super::fixes::{self, fix};
-use super::super::roles::{self, Blocker, Role};
-use super::super::{CallKind, text};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::roles::{self, Blocker, Role};
+use crate::diagnosis::{CallKind, text};
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::FourTupleInUse,
@@ -91,9 +91,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Origin;
-    use super::super::super::test_support::{PLAIN, Scene, endpoint, holder, left_by, mini, owned};
     use super::*;
+    use crate::diagnosis::Origin;
+    use crate::diagnosis::test_support::{PLAIN, Scene, endpoint, holder, left_by, mini, owned};
     use crate::event::{Certainty, State};
 
     fn scene() -> Scene {

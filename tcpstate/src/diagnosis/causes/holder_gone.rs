@@ -3,11 +3,11 @@
 
 use crate::event::{Applies, Cause};
 
-use super::super::PastListener;
-use super::super::facts::Facts;
-use super::super::fixes::fix;
-use super::super::text;
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::PastListener;
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes::fix;
+use crate::diagnosis::text;
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::HolderGone,
@@ -84,9 +84,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::KnownHolder;
-    use super::super::super::test_support::{PLAIN, Scene, holder, process};
     use super::*;
+    use crate::diagnosis::KnownHolder;
+    use crate::diagnosis::test_support::{PLAIN, Scene, holder, process};
     use crate::event::{Certainty, State};
 
     fn scene(closed_ms_ago: u64) -> Scene {

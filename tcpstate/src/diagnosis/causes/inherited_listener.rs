@@ -3,12 +3,13 @@
 
 use crate::event::{Applies, Cause};
 
-use super::super::facts::Facts;
-use super::super::fixes::{self, fix};
-use super::super::roles;
-use super::super::text;
 use super::listeners::{self, Listener};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::roles;
+use crate::diagnosis::stop;
+use crate::diagnosis::text;
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::InheritedListener,
@@ -26,17 +27,22 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         .iter()
         .filter_map(|listener| listener.departed_owner());
     let owner = text::processes(owners).unwrap_or_default();
+    let keep = if roles::are_several(&listeners) {
+        "keep"
+    } else {
+        "keeps"
+    };
     let now = roles::names(&listeners).unwrap_or_default();
 
     Explanation {
         summary: format!(
             "Port {} still has a listener {}: {owner} opened it and no longer has it, but {now} \
-             inherited the descriptor and keeps it open.",
+             inherited the descriptor and {keep} it open.",
             facts.port,
             listeners::place(&listeners),
         ),
         fixes: vec![
-            fixes::stop_holder(facts, &listeners),
+            stop::stop_holder(facts, &listeners),
             fix(
                 "close_on_exec",
                 Applies::NextTime,
@@ -53,9 +59,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Origin;
-    use super::super::super::test_support::{PLAIN, Scene, held_by, holder, owned};
     use super::*;
+    use crate::diagnosis::Origin;
+    use crate::diagnosis::test_support::{PLAIN, Scene, held_by, holder, owned};
     use crate::event::State;
 
     #[test]

@@ -2,9 +2,9 @@
 
 use crate::event::Overlap;
 
-use super::super::CallKind;
-use super::super::facts::Facts;
-use super::super::roles::{Blocker, Role};
+use crate::diagnosis::CallKind;
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::roles::{Blocker, Role};
 
 /// What is special about a listener in the way; the first that is present
 /// names the cause.

@@ -2,11 +2,12 @@
 
 use crate::event::{Applies, Cause};
 
-use super::super::facts::{Errno, Facts};
-use super::super::fixes::{self, Unit, fix};
-use super::super::language::Language;
-use super::super::{CallKind, text};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::language::Language;
+use crate::diagnosis::stop::Unit;
+use crate::diagnosis::{CallKind, text};
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::PrivilegedPort,
@@ -121,8 +122,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::test_support::Scene;
     use super::*;
+    use crate::diagnosis::test_support::Scene;
     use crate::event::{Certainty, YesNo};
 
     fn scene() -> Scene {

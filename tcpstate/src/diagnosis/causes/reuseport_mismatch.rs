@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use crate::event::{Applies, Cause, YesNo};
 
-use super::super::facts::Facts;
-use super::super::fixes::{self, fix};
-use super::super::language::{Language, SocketOption};
-use super::super::{roles, would_work};
 use super::listeners::{self, Listener};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::language::{Language, SocketOption};
+use crate::diagnosis::{roles, stop, would_work};
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::ReuseportMismatch,
@@ -27,6 +27,11 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let listeners = listeners::of_kind(facts, Listener::ReuseportMismatch);
     let who =
         roles::names(&listeners).unwrap_or_else(|| "a process that could not be seen".to_owned());
+    let listen = if roles::are_several(&listeners) {
+        "listen"
+    } else {
+        "listens"
+    };
     let other_user = listeners
         .iter()
         .filter_map(|listener| listener.seen.uid)
@@ -34,7 +39,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let would_help = would_work::evaluate(facts).reuseport;
 
     let mut summary = format!(
-        "Port {} is shared with SO_REUSEPORT by {who}, which listens {}, but the new socket ",
+        "Port {} is shared with SO_REUSEPORT by {who}, which {listen} {}, but the new socket ",
         facts.port,
         listeners::place(&listeners),
     );
@@ -83,7 +88,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         );
     }
     summary.push('.');
-    fixes.push(fixes::stop_holder(facts, &listeners));
+    fixes.push(stop::stop_holder(facts, &listeners));
     fixes.push(fixes::set_reuseaddr(facts));
 
     Explanation {
@@ -95,9 +100,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Origin;
-    use super::super::super::test_support::{PLAIN, Scene, holder, owned};
     use super::*;
+    use crate::diagnosis::Origin;
+    use crate::diagnosis::test_support::{PLAIN, Scene, holder, owned};
     use crate::event::{Reuse, SeenHolder, State};
 
     const REUSEPORT: Reuse = Reuse {

@@ -3,11 +3,11 @@
 
 use crate::event::Cause;
 
-use super::super::facts::Facts;
-use super::super::fixes;
-use super::super::roles::{Blocker, Role};
 use super::time_wait_no_reuse::{held_by, until};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes;
+use crate::diagnosis::roles::{Blocker, Role};
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::TimeWaitLeftWithoutReuse,
@@ -61,9 +61,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Origin;
-    use super::super::super::test_support::{PLAIN, REUSE, Scene, left_by, mini};
     use super::*;
+    use crate::diagnosis::Origin;
+    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, left_by, mini};
     use crate::event::{Applies, State, YesNo};
 
     #[test]

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use crate::event::{Cause, State};
 
-use super::super::facts::Facts;
-use super::super::fixes;
-use super::super::roles::{self, Blocker, Role};
-use super::super::text;
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::fixes;
+use crate::diagnosis::roles::{self, Blocker, Role};
+use crate::diagnosis::text;
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::TimeWaitNoReuse,
@@ -98,9 +98,9 @@ pub(super) fn until(facts: &Facts<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::test_support::{PLAIN, REUSE, Scene, left_by, mini};
-    use super::super::super::{KnownHolder, Origin};
     use super::*;
+    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, left_by, mini};
+    use crate::diagnosis::{KnownHolder, Origin};
     use crate::event::{Applies, Certainty, SeenSource, YesNo};
 
     fn scene() -> Scene {
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn listen_after_clearing_so_reuseaddr_says_listen() {
         let mut scene = scene();
-        scene.kind = super::super::super::CallKind::Listen;
+        scene.kind = crate::diagnosis::CallKind::Listen;
 
         let summary = scene.diagnose().summary;
 

@@ -2,10 +2,10 @@
 
 use crate::event::Applies;
 
-use super::super::facts::{Errno, Facts};
-use super::super::fixes::fix;
-use super::super::{CallKind, text};
 use super::Explanation;
+use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::fixes::fix;
+use crate::diagnosis::{CallKind, text};
 
 pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
     let call = facts.call();
@@ -75,7 +75,7 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::test_support::Scene;
+    use crate::diagnosis::test_support::Scene;
     use crate::event::{Cause, Certainty, YesNo};
 
     #[test]

@@ -133,25 +133,23 @@ impl Rows {
         for (key, _) in view.ports.iter() {
             self.held.insert(*key, Held::default());
         }
-        let mut keyed = Vec::new();
+        let mut first = First::default();
+        self.matched = 0;
         for socket in view.table.iter() {
             self.note_timer(socket);
             if filter.matches_socket(socket) {
-                keyed.push((sort_key(sort.column, socket), socket.id()));
+                self.matched += 1;
+                let (high, low) = sort_key(sort.column, socket);
+                let key = if sort.is_reversed {
+                    (!high, !low)
+                } else {
+                    (high, low)
+                };
+                first.offer(key, socket);
             }
         }
         self.held.retain(|_, held| held.count > 0);
-        self.matched = keyed.len();
-        let order = |a: &(Key, SocketId), b: &(Key, SocketId)| {
-            if sort.is_reversed { b.cmp(a) } else { a.cmp(b) }
-        };
-        if keyed.len() > MAX_ROWS {
-            keyed.select_nth_unstable_by(MAX_ROWS, order);
-            keyed.truncate(MAX_ROWS);
-        }
-        keyed.sort_unstable_by(order);
-        self.ids.clear();
-        self.ids.extend(keyed.into_iter().map(|(_, id)| id));
+        self.ids = first.into_ids();
     }
 
     fn note_timer(&mut self, socket: &Socket) {
@@ -181,6 +179,41 @@ impl Rows {
     /// Timers that hold the port.
     pub(crate) fn held(&self, key: PortKey) -> Option<Held> {
         self.held.get(&key).copied()
+    }
+}
+
+/// The first [`MAX_ROWS`] of what is offered. Most of a large table is turned
+/// away by one comparison.
+#[derive(Default)]
+struct First {
+    rows: Vec<(Key, SocketId)>,
+    /// No row from here on can be among the first.
+    bound: Option<Key>,
+}
+
+impl First {
+    fn offer(&mut self, key: Key, socket: &Socket) {
+        if self.bound.is_some_and(|bound| key > bound) {
+            return;
+        }
+        self.rows.push((key, socket.id()));
+        if self.rows.len() >= 2 * MAX_ROWS {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.rows.len() > MAX_ROWS {
+            let (_, last, _) = self.rows.select_nth_unstable(MAX_ROWS - 1);
+            self.bound = Some(last.0);
+            self.rows.truncate(MAX_ROWS);
+        }
+    }
+
+    fn into_ids(mut self) -> Vec<SocketId> {
+        self.cut();
+        self.rows.sort_unstable();
+        self.rows.into_iter().map(|(_, id)| id).collect()
     }
 }
 
@@ -266,4 +299,58 @@ fn by_owner(socket: &Socket) -> Key {
         *place = byte;
     }
     (u128::from_be_bytes(bytes), u64::from(process.pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::screens::story::{PORT, Story};
+
+    fn ports(sort: Sort, count: u32) -> Vec<u16> {
+        let mut story = Story::begun();
+        story.find(count, State::Established, None);
+        let view = View::live(&story.engine, story.now_ns);
+        let mut rows = Rows::default();
+        rows.refresh(&view, &Filter::default(), sort);
+        assert_eq!(rows.matched(), count as usize);
+        let sockets = rows.ids().iter().filter_map(|id| view.socket(id));
+        sockets
+            .inspect(|socket| assert_eq!(socket.local.port, PORT))
+            .map(|socket| socket.peer.port)
+            .collect()
+    }
+
+    #[test]
+    fn of_many_the_first_are_kept_in_order() {
+        let column = Column::Peer;
+        let mut sort = Sort {
+            column,
+            is_reversed: false,
+        };
+
+        let first: Vec<u16> = (1024..).take(MAX_ROWS).collect();
+        assert_eq!(ports(sort, 45_000), first);
+
+        sort.is_reversed = true;
+        let last: Vec<u16> = (0..46_024).rev().take(MAX_ROWS).collect();
+        assert_eq!(ports(sort, 45_000), last);
+    }
+
+    #[test]
+    fn an_unchanged_table_is_not_ordered_again() {
+        let mut story = Story::begun();
+        story.find(10, State::Established, None);
+        let mut rows = Rows::default();
+        let (filter, sort) = (Filter::default(), Sort::default());
+        rows.refresh(&View::live(&story.engine, story.now_ns), &filter, sort);
+        let made = rows.made.clone();
+
+        let later_ns = story.now_ns + 5 * NS_PER_S;
+        rows.refresh(&View::live(&story.engine, later_ns), &filter, sort);
+        assert_eq!(rows.made, made);
+
+        story.find(1, State::Established, None);
+        rows.refresh(&View::live(&story.engine, later_ns), &filter, sort);
+        assert_eq!(rows.ids().len(), 11);
+    }
 }

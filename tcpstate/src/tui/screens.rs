@@ -5,7 +5,7 @@
 //! anew; read the difference before committing it.
 
 #[path = "../../tests/support/story.rs"]
-mod story;
+pub(super) mod story;
 
 use std::fs;
 use std::path::PathBuf;

@@ -3,6 +3,8 @@
 //! Depends on nothing but the keys and the engine. What the engine knows is not
 //! copied here, except while the screen is frozen.
 
+mod moves;
+
 use crossterm::event::{KeyEvent, KeyEventKind};
 
 use super::cursor::{Cursor, Rest};
@@ -10,13 +12,13 @@ use super::filter::Filter;
 use super::keys::{Action, Keys, Mode};
 use super::layout::Plan;
 use super::port_order::port_order;
-use super::problems::{Problem, problems};
+use super::problems::{Banner, Problem, problems};
 use super::rows::{Rows, Sort};
 use super::stream::Stream;
 use super::theme::Theme;
 use super::view::{Frozen, View};
 use crate::engine::Engine;
-use crate::event::{Body, Cause};
+use crate::event::Cause;
 use crate::model::{PortKey, SocketId};
 
 /// What the caller is to do after a key.
@@ -289,120 +291,6 @@ impl App {
         self.scroll = 0;
     }
 
-    fn page_size(&self) -> isize {
-        if self.overlay != Overlay::None {
-            return isize::try_from(self.page).unwrap_or(isize::MAX);
-        }
-        match self.focus {
-            Panel::Ports => self.port.page(),
-            Panel::Banner => 1,
-            Panel::Sockets => self.socket.page(),
-            Panel::Stream => self.event.page(),
-        }
-    }
-
-    fn step(&mut self, by: isize, engine: &Engine) {
-        if self.overlay != Overlay::None {
-            self.scroll = self.scroll.saturating_add_signed(by);
-            return;
-        }
-        match self.focus {
-            Panel::Ports => {
-                let ports = &self.ports;
-                self.port.step(by, ports.len(), |at| ports[at]);
-            }
-            Panel::Banner => self.sideways(by > 0, engine),
-            Panel::Sockets => {
-                let ids = self.rows.ids();
-                self.socket.step(by, ids.len(), |at| ids[at]);
-            }
-            Panel::Stream => {
-                let seqs = self.stream.seqs();
-                self.event.step(by, seqs.len(), |at| seqs[at]);
-            }
-        }
-    }
-
-    fn sideways(&mut self, is_right: bool, engine: &Engine) {
-        if self.overlay == Overlay::None && self.focus == Panel::Sockets {
-            self.sort.column = if is_right {
-                self.sort.column.next()
-            } else {
-                self.sort.column.previous()
-            };
-            return;
-        }
-        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
-        let banner = self.banner(&view);
-        let Some(last) = banner.problems.len().checked_sub(1) else {
-            return;
-        };
-        let at = if is_right {
-            (banner.chosen + 1).min(last)
-        } else {
-            banner.chosen.saturating_sub(1)
-        };
-        let problem = banner.problems[at];
-        self.problem = Some(problem.port);
-        if let Overlay::Detail(Subject::Failure(_)) = self.overlay {
-            self.open(Overlay::Detail(Subject::Failure(problem.latest.seq)));
-        }
-    }
-
-    fn focus_on(&mut self, by: isize, engine: &Engine) {
-        if self.overlay != Overlay::None {
-            return;
-        }
-        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
-        let panels: &[Panel] = if self.banner(&view).is_empty() {
-            &[Panel::Ports, Panel::Sockets, Panel::Stream]
-        } else {
-            &[Panel::Ports, Panel::Banner, Panel::Sockets, Panel::Stream]
-        };
-        let at = panels
-            .iter()
-            .position(|panel| *panel == self.focus)
-            .unwrap_or(0);
-        let next = if by > 0 {
-            at + 1
-        } else {
-            at + panels.len() - 1
-        };
-        self.focus = panels[next % panels.len()];
-    }
-
-    fn open_chosen(&mut self, engine: &Engine) {
-        if self.overlay != Overlay::None {
-            return;
-        }
-        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
-        let subject = match self.focus {
-            Panel::Ports => self
-                .ports
-                .get(self.port.index())
-                .copied()
-                .map(Subject::Port),
-            Panel::Banner => self
-                .banner(&view)
-                .shown()
-                .map(|problem| Subject::Failure(problem.latest.seq)),
-            Panel::Sockets => self
-                .rows
-                .ids()
-                .get(self.socket.index())
-                .copied()
-                .map(Subject::Socket),
-            Panel::Stream => self
-                .stream
-                .seqs()
-                .get(self.event.index())
-                .map(|seq| subject_of_event(&view, *seq)),
-        };
-        if let Some(subject) = subject {
-            self.open(Overlay::Detail(subject));
-        }
-    }
-
     fn close(&mut self) {
         if self.overlay != Overlay::None {
             self.open(Overlay::None);
@@ -467,41 +355,5 @@ impl App {
 
     pub(super) fn set_now(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
-    }
-}
-
-/// Problems that were not put away.
-#[derive(Debug)]
-pub(super) struct Banner<'a> {
-    pub(super) problems: Vec<Problem<'a>>,
-    pub(super) chosen: usize,
-}
-
-impl<'a> Banner<'a> {
-    pub(super) fn is_empty(&self) -> bool {
-        self.problems.is_empty()
-    }
-
-    /// The problem that is shown.
-    pub(super) fn shown(&self) -> Option<Problem<'a>> {
-        self.problems.get(self.chosen).copied()
-    }
-}
-
-/// A failed call and its diagnosis open the same detail.
-fn subject_of_event(view: &View<'_>, seq: u64) -> Subject {
-    let failed = match view.event(seq).map(|event| &event.body) {
-        Some(Body::Diagnosis(diagnosis)) => diagnosis.of,
-        _ => seq,
-    };
-    match view.failure(failed) {
-        Some(failure) => Subject::Failure(failure.seq),
-        None => match view.event(seq).map(|event| &event.body) {
-            Some(Body::Restart(restart)) => Subject::Port(PortKey {
-                port: restart.port,
-                netns: restart.netns,
-            }),
-            _ => Subject::Event(seq),
-        },
     }
 }

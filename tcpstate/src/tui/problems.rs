@@ -26,6 +26,24 @@ impl Problem<'_> {
     }
 }
 
+/// Problems that were not put away.
+#[derive(Debug)]
+pub(crate) struct Banner<'a> {
+    pub(crate) problems: Vec<Problem<'a>>,
+    pub(crate) chosen: usize,
+}
+
+impl<'a> Banner<'a> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The problem that is shown.
+    pub(crate) fn shown(&self) -> Option<Problem<'a>> {
+        self.problems.get(self.chosen).copied()
+    }
+}
+
 /// The problems, the newest first; retries do not change their order.
 pub(crate) fn problems<'a>(view: &View<'a>) -> Vec<Problem<'a>> {
     let mut problems: Vec<Problem<'a>> = Vec::new();

@@ -7,23 +7,23 @@
 #[path = "../../tests/support/story.rs"]
 pub(super) mod story;
 
+mod harness;
+
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::app::{App, Control, Overlay, Panel, Subject};
-use super::keys::{Action, BINDINGS, Key, Mode};
+use super::keys::{Action, BINDINGS, Mode};
 use super::rows::Column;
 use super::theme::Theme;
 use super::view::View;
 use super::{panels, units::NS_PER_S};
-use crate::engine::{Engine, Failure};
-use crate::event::{Body, Event, State};
-use crate::model::EventLog;
+use crate::event::State;
+use harness::{assert_harmless, file, press, render, text_of, type_keys};
 use story::{PORT, Story, process};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
@@ -155,18 +155,22 @@ fn the_countdown_follows_the_time_that_is_handed_in() {
 fn every_key_does_what_the_help_says() {
     let story = story::down();
     let area = Rect::new(0, 0, 80, 24);
+    let draw = |app: &mut App| {
+        let mut buf = Buffer::empty(area);
+        panels::draw(&mut buf, area, &story.engine, app, story.now_ns);
+    };
     for binding in BINDINGS {
         for key in binding.keys {
             let mut app = App::new(Theme::Dark);
-            render(&story, &mut app, area);
+            draw(&mut app);
             if binding.mode == Mode::Typing {
                 type_keys(&mut app, "/port:1", &story.engine);
             } else {
                 type_keys(&mut app, "jj", &story.engine);
             }
-            render(&story, &mut app, area);
+            draw(&mut app);
             let control = press(&mut app, *key, &story.engine);
-            render(&story, &mut app, area);
+            draw(&mut app);
             let row = app.socket.index();
             match binding.action {
                 Action::Quit => assert_eq!(control, Control::Quit),
@@ -390,53 +394,6 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
     ]
 }
 
-/// Draws as the real thing does, but with the story's diagnosis in place of the
-/// computed one: a screen shows a diagnosis, it does not make it.
-fn render(story: &Story, app: &mut App, area: Rect) -> Buffer {
-    let mut buf = Buffer::empty(area);
-    app.set_now(story.now_ns);
-    let behind = app.behind(&story.engine);
-    let frozen = app.frozen.take();
-    {
-        let mut view = View::of(frozen.as_deref(), &story.engine, story.now_ns);
-        let failures: Vec<Failure> = view
-            .failures
-            .iter()
-            .map(|failure| Failure {
-                diagnosis: Arc::new(story::diagnosis(failure.seq, &failure.call)),
-                ..(*failure).clone()
-            })
-            .collect();
-        view.failures = failures.iter().collect();
-        let log = log_with(view.log, &failures);
-        view.log = &log;
-        panels::draw_view(&mut buf, area, &view, app, behind);
-    }
-    app.frozen = frozen;
-    buf
-}
-
-fn log_with(log: &EventLog, failures: &[Failure]) -> EventLog {
-    let mut told = EventLog::new(1 << 16);
-    for event in log.iter() {
-        let body = match &event.body {
-            Body::Diagnosis(diagnosis) => failures
-                .iter()
-                .find(|failure| failure.seq == diagnosis.of)
-                .map_or_else(
-                    || event.body.clone(),
-                    |failure| Body::Diagnosis(Box::new((*failure.diagnosis).clone())),
-                ),
-            body => body.clone(),
-        };
-        told.push(Event {
-            body,
-            ..event.clone()
-        });
-    }
-    told
-}
-
 /// Where lines and corners are, on every kind of screen, with a process of this
 /// name everywhere.
 fn rulers(name: &str) -> Vec<Vec<(u16, u16, String)>> {
@@ -476,65 +433,4 @@ fn rulers(name: &str) -> Vec<Vec<(u16, u16, String)>> {
                 .collect()
         })
         .collect()
-}
-
-fn assert_harmless(buf: &Buffer) {
-    for cell in &buf.content {
-        let symbol = cell.symbol();
-        assert!(
-            !symbol.chars().any(char::is_control) && symbol.len() < 64,
-            "{symbol:?}"
-        );
-        assert!(!symbol.contains(['\u{202e}', '\u{200b}', '\u{2066}']));
-    }
-}
-
-/// One line per row, without the blanks at the end.
-fn text_of(buf: &Buffer) -> String {
-    let mut text = String::new();
-    for y in 0..buf.area.height {
-        let mut line = String::new();
-        for x in 0..buf.area.width {
-            line.push_str(buf[(x, y)].symbol());
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-/// Types keys as a test writes them: `⏎` and `Enter`, `⎵` for space, `⇥` and `⇤`
-/// for the panels, letters.
-fn type_keys(app: &mut App, keys: &str, engine: &Engine) {
-    let keys = keys.replace("Enter", "⏎");
-    for letter in keys.chars() {
-        let code = match letter {
-            '⏎' => KeyCode::Enter,
-            '⎵' => KeyCode::Char(' '),
-            '⇥' => KeyCode::Tab,
-            '⇤' => KeyCode::BackTab,
-            letter => KeyCode::Char(letter),
-        };
-        app.press(KeyEvent::from(code), engine);
-    }
-}
-
-fn press(app: &mut App, key: Key, engine: &Engine) -> Control {
-    match key {
-        Key::Plain(code) => app.press(KeyEvent::from(code), engine),
-        Key::Ctrl(letter) => {
-            let code = KeyCode::Char(letter);
-            app.press(KeyEvent::new(code, KeyModifiers::CONTROL), engine)
-        }
-        Key::Twice(letter) => {
-            app.press(KeyEvent::from(KeyCode::Char(letter)), engine);
-            app.press(KeyEvent::from(KeyCode::Char(letter)), engine)
-        }
-    }
-}
-
-fn file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/screens")
-        .join(format!("{name}.txt"))
 }

@@ -1,0 +1,141 @@
+//! Keys that move: through rows, between panels and problems, into details.
+
+use super::{App, Overlay, Panel, Subject};
+use crate::engine::Engine;
+use crate::event::Body;
+use crate::model::PortKey;
+use crate::tui::view::View;
+
+impl App {
+    pub(super) fn page_size(&self) -> isize {
+        if self.overlay != Overlay::None {
+            return isize::try_from(self.page).unwrap_or(isize::MAX);
+        }
+        match self.focus {
+            Panel::Ports => self.port.page(),
+            Panel::Banner => 1,
+            Panel::Sockets => self.socket.page(),
+            Panel::Stream => self.event.page(),
+        }
+    }
+
+    pub(super) fn step(&mut self, by: isize, engine: &Engine) {
+        if self.overlay != Overlay::None {
+            self.scroll = self.scroll.saturating_add_signed(by);
+            return;
+        }
+        match self.focus {
+            Panel::Ports => {
+                let ports = &self.ports;
+                self.port.step(by, ports.len(), |at| ports[at]);
+            }
+            Panel::Banner => self.sideways(by > 0, engine),
+            Panel::Sockets => {
+                let ids = self.rows.ids();
+                self.socket.step(by, ids.len(), |at| ids[at]);
+            }
+            Panel::Stream => {
+                let seqs = self.stream.seqs();
+                self.event.step(by, seqs.len(), |at| seqs[at]);
+            }
+        }
+    }
+
+    pub(super) fn sideways(&mut self, is_right: bool, engine: &Engine) {
+        if self.overlay == Overlay::None && self.focus == Panel::Sockets {
+            self.sort.column = if is_right {
+                self.sort.column.next()
+            } else {
+                self.sort.column.previous()
+            };
+            return;
+        }
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let banner = self.banner(&view);
+        let Some(last) = banner.problems.len().checked_sub(1) else {
+            return;
+        };
+        let at = if is_right {
+            (banner.chosen + 1).min(last)
+        } else {
+            banner.chosen.saturating_sub(1)
+        };
+        let problem = banner.problems[at];
+        self.problem = Some(problem.port);
+        if let Overlay::Detail(Subject::Failure(_)) = self.overlay {
+            self.open(Overlay::Detail(Subject::Failure(problem.latest.seq)));
+        }
+    }
+
+    pub(super) fn focus_on(&mut self, by: isize, engine: &Engine) {
+        if self.overlay != Overlay::None {
+            return;
+        }
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let panels: &[Panel] = if self.banner(&view).is_empty() {
+            &[Panel::Ports, Panel::Sockets, Panel::Stream]
+        } else {
+            &[Panel::Ports, Panel::Banner, Panel::Sockets, Panel::Stream]
+        };
+        let at = panels
+            .iter()
+            .position(|panel| *panel == self.focus)
+            .unwrap_or(0);
+        let next = if by > 0 {
+            at + 1
+        } else {
+            at + panels.len() - 1
+        };
+        self.focus = panels[next % panels.len()];
+    }
+
+    pub(super) fn open_chosen(&mut self, engine: &Engine) {
+        if self.overlay != Overlay::None {
+            return;
+        }
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let subject = match self.focus {
+            Panel::Ports => self
+                .ports
+                .get(self.port.index())
+                .copied()
+                .map(Subject::Port),
+            Panel::Banner => self
+                .banner(&view)
+                .shown()
+                .map(|problem| Subject::Failure(problem.latest.seq)),
+            Panel::Sockets => self
+                .rows
+                .ids()
+                .get(self.socket.index())
+                .copied()
+                .map(Subject::Socket),
+            Panel::Stream => self
+                .stream
+                .seqs()
+                .get(self.event.index())
+                .map(|seq| subject_of_event(&view, *seq)),
+        };
+        if let Some(subject) = subject {
+            self.open(Overlay::Detail(subject));
+        }
+    }
+}
+
+/// A failed call and its diagnosis open the same detail.
+fn subject_of_event(view: &View<'_>, seq: u64) -> Subject {
+    let failed = match view.event(seq).map(|event| &event.body) {
+        Some(Body::Diagnosis(diagnosis)) => diagnosis.of,
+        _ => seq,
+    };
+    match view.failure(failed) {
+        Some(failure) => Subject::Failure(failure.seq),
+        None => match view.event(seq).map(|event| &event.body) {
+            Some(Body::Restart(restart)) => Subject::Port(PortKey {
+                port: restart.port,
+                netns: restart.netns,
+            }),
+            _ => Subject::Event(seq),
+        },
+    }
+}

@@ -1,0 +1,125 @@
+//! Draws a story into text and types keys.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::story::{self, Story};
+use crate::engine::{Engine, Failure};
+use crate::event::{Body, Event};
+use crate::model::EventLog;
+use crate::tui::app::{App, Control};
+use crate::tui::keys::Key;
+use crate::tui::panels;
+use crate::tui::view::View;
+
+/// Draws as the real thing does, but with the story's diagnosis in place of the
+/// computed one: a screen shows a diagnosis, it does not make it.
+pub(super) fn render(story: &Story, app: &mut App, area: Rect) -> Buffer {
+    let mut buf = Buffer::empty(area);
+    app.set_now(story.now_ns);
+    let behind = app.behind(&story.engine);
+    let frozen = app.frozen.take();
+    {
+        let mut view = View::of(frozen.as_deref(), &story.engine, story.now_ns);
+        let failures: Vec<Failure> = view
+            .failures
+            .iter()
+            .map(|failure| Failure {
+                diagnosis: Arc::new(story::diagnosis(failure.seq, &failure.call)),
+                ..(*failure).clone()
+            })
+            .collect();
+        view.failures = failures.iter().collect();
+        let log = log_with(view.log, &failures);
+        view.log = &log;
+        panels::draw_view(&mut buf, area, &view, app, behind);
+    }
+    app.frozen = frozen;
+    buf
+}
+
+fn log_with(log: &EventLog, failures: &[Failure]) -> EventLog {
+    let mut told = EventLog::new(1 << 16);
+    for event in log.iter() {
+        let body = match &event.body {
+            Body::Diagnosis(diagnosis) => failures
+                .iter()
+                .find(|failure| failure.seq == diagnosis.of)
+                .map_or_else(
+                    || event.body.clone(),
+                    |failure| Body::Diagnosis(Box::new((*failure.diagnosis).clone())),
+                ),
+            body => body.clone(),
+        };
+        told.push(Event {
+            body,
+            ..event.clone()
+        });
+    }
+    told
+}
+
+pub(super) fn assert_harmless(buf: &Buffer) {
+    for cell in &buf.content {
+        let symbol = cell.symbol();
+        assert!(
+            !symbol.chars().any(char::is_control) && symbol.len() < 64,
+            "{symbol:?}"
+        );
+        assert!(!symbol.contains(['\u{202e}', '\u{200b}', '\u{2066}']));
+    }
+}
+
+/// One line per row, without the blanks at the end.
+pub(super) fn text_of(buf: &Buffer) -> String {
+    let mut text = String::new();
+    for y in 0..buf.area.height {
+        let mut line = String::new();
+        for x in 0..buf.area.width {
+            line.push_str(buf[(x, y)].symbol());
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Types keys as a test writes them: `⏎` and `Enter`, `⎵` for space, `⇥` and `⇤`
+/// for the panels, letters.
+pub(super) fn type_keys(app: &mut App, keys: &str, engine: &Engine) {
+    let keys = keys.replace("Enter", "⏎");
+    for letter in keys.chars() {
+        let code = match letter {
+            '⏎' => KeyCode::Enter,
+            '⎵' => KeyCode::Char(' '),
+            '⇥' => KeyCode::Tab,
+            '⇤' => KeyCode::BackTab,
+            letter => KeyCode::Char(letter),
+        };
+        app.press(KeyEvent::from(code), engine);
+    }
+}
+
+pub(super) fn press(app: &mut App, key: Key, engine: &Engine) -> Control {
+    match key {
+        Key::Plain(code) => app.press(KeyEvent::from(code), engine),
+        Key::Ctrl(letter) => {
+            let code = KeyCode::Char(letter);
+            app.press(KeyEvent::new(code, KeyModifiers::CONTROL), engine)
+        }
+        Key::Twice(letter) => {
+            app.press(KeyEvent::from(KeyCode::Char(letter)), engine);
+            app.press(KeyEvent::from(KeyCode::Char(letter)), engine)
+        }
+    }
+}
+
+pub(super) fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/screens")
+        .join(format!("{name}.txt"))
+}

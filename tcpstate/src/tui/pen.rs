@@ -17,6 +17,9 @@ use crate::printable::printable;
 /// rows above and below.
 const MAX_MARKS: usize = 2;
 
+/// Lines of one wrapped text: a summary has three, a command line may have more.
+const MAX_LINES: usize = 12;
+
 /// Writes along one row, from left to right.
 pub(crate) struct Pen<'b> {
     buf: &'b mut Buffer,
@@ -194,35 +197,49 @@ pub(crate) fn width_of(text: &str) -> usize {
         .sum()
 }
 
-/// The text in lines of at most this width, broken between words.
+/// The text in lines of at most this width, broken between words where there
+/// are any; at most [`MAX_LINES`], the last of which then ends with `…`.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
-    let safe = printable(text);
-    let mut lines = Vec::new();
-    let mut line = String::new();
+    let longest = width.saturating_mul(4 * (1 + MAX_MARKS) * MAX_LINES);
+    let safe = printable(&text[..text.floor_char_boundary(longest)]);
+    let mut lines = vec![String::new()];
     let mut used = 0;
     for word in safe.split_whitespace() {
-        let mut word = Cow::Borrowed(word);
-        let mut cells = width_of(&word);
-        if cells > width {
-            word = Cow::Owned(fit(&word, width).into_owned());
-            cells = width;
-        }
-        if used > 0 && used + 1 + cells > width {
-            lines.push(std::mem::take(&mut line));
+        if used > 0 && used + 1 + width_of(word) > width {
+            lines.push(String::new());
             used = 0;
-        }
-        if used > 0 {
-            line.push(' ');
+        } else if used > 0 {
+            push(&mut lines, ' ');
             used += 1;
         }
-        line.push_str(&word);
-        used += cells;
+        for character in word.chars() {
+            let cells = character.width().unwrap_or(0);
+            if used + cells > width {
+                lines.push(String::new());
+                used = 0;
+            }
+            push(&mut lines, character);
+            used += cells;
+        }
+        if lines.len() > MAX_LINES {
+            break;
+        }
     }
-    if !line.is_empty() {
-        lines.push(line);
+    if lines.len() > MAX_LINES {
+        lines.truncate(MAX_LINES);
+        if let Some(last) = lines.last_mut() {
+            *last = fit(&format!("{last}…"), width).into_owned();
+        }
     }
+    lines.retain(|line| !line.is_empty());
     lines
+}
+
+fn push(lines: &mut [String], character: char) {
+    if let Some(line) = lines.last_mut() {
+        line.push(character);
+    }
 }
 
 fn cells(width: usize) -> u16 {
@@ -273,7 +290,9 @@ mod tests {
     fn text_breaks_between_words() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("", 7), [""; 0]);
-        assert_eq!(wrap("abcdefghij k", 5), ["abcd…", "k"]);
+        assert_eq!(wrap("abcdefgh k", 5), ["abcde", "fgh k"]);
+        let long = wrap(&"x".repeat(10_000), 5);
+        assert_eq!((long.len(), long[11].as_str()), (MAX_LINES, "xxxx…"));
     }
 
     #[test]

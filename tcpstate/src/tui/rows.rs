@@ -21,7 +21,7 @@ pub(crate) const MAX_ROWS: usize = 10_000;
 /// A column of the socket table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Column {
-    /// TCP state, in the order of [`state_rank`].
+    /// TCP state, who has the port first.
     #[default]
     State,
     /// Local port, then address.

@@ -23,6 +23,10 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
         width,
     );
     text.paragraph(&diagnosis.summary, Role::Strong);
+    text.blank();
+    if let Some((free, role)) = free(failure, view.now_ns) {
+        text.field("port", &free, role);
+    }
     text.field(
         "cause",
         &format!(
@@ -32,39 +36,11 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
         ),
         Role::Bad,
     );
-    if let Some((free, role)) = free(failure, view.now_ns) {
-        text.field("free", &free, role);
-    }
-    let time = units::time_of_day(view.anchor(), failure.mono_ns);
-    let ago = units::age(view.now_ns.saturating_sub(failure.mono_ns));
-    text.field(
-        "when",
-        &format!("{time}, {ago} ago, event #{seq}"),
-        Role::Text,
-    );
-    process(&mut text, "caller", &call.process);
-    text.field(
-        "options",
-        &super::socket::options(Some(call.reuse)),
-        Role::Text,
-    );
-
-    let fixes: Vec<&Fix> = diagnosis.fixes.iter().collect();
-    if !fixes.is_empty() {
+    if !diagnosis.fixes.is_empty() {
         text.heading("what to do");
-        for fix in fixes {
+        for fix in &diagnosis.fixes {
             tell_fix(&mut text, fix);
         }
-    }
-    text.heading("would the same call have worked?");
-    for (name, is_set, answer) in options(diagnosis.would_work, call.reuse) {
-        let answer = match (is_set, answer) {
-            (true, YesNo::No) => "no: it was set",
-            (_, YesNo::Yes) => "yes",
-            (_, YesNo::No) => "no",
-            (_, YesNo::Unknown) => "cannot tell",
-        };
-        text.pair(20, name, answer, Role::Text);
     }
     if !diagnosis.holders.is_empty() {
         let count = u64::try_from(diagnosis.holders.len()).unwrap_or(u64::MAX);
@@ -101,6 +77,30 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
             text.line([(format!("and {more} more"), Role::Dim)]);
         }
     }
+    text.heading("the call");
+    let time = units::time_of_day(view.anchor(), failure.mono_ns);
+    let ago = units::age(view.now_ns.saturating_sub(failure.mono_ns));
+    text.field(
+        "when",
+        &format!("{time}, {ago} ago, event #{seq}"),
+        Role::Text,
+    );
+    process(&mut text, "caller", &call.process);
+    text.field(
+        "options",
+        &super::socket::options(Some(call.reuse)),
+        Role::Text,
+    );
+    text.heading("would the same call have worked?");
+    for (name, is_set, answer) in options(diagnosis.would_work, call.reuse) {
+        let answer = match (is_set, answer) {
+            (true, YesNo::No) => "no: it was set",
+            (_, YesNo::Yes) => "yes",
+            (_, YesNo::No) => "no",
+            (_, YesNo::Unknown) => "cannot tell",
+        };
+        text.pair(20, name, answer, Role::Text);
+    }
     if !diagnosis.missing.is_empty() {
         text.heading("what could not be seen");
         for missing in &diagnosis.missing {
@@ -127,11 +127,7 @@ fn tell_fix(text: &mut Text, fix: &Fix) {
     };
     text.pair(15, word, &fix.text, role);
     if let Some(command) = &fix.command {
-        // Not wrapped: it is there to be copied.
-        text.line([
-            (" ".repeat(15), Role::Text),
-            (command.clone(), Role::Accent),
-        ]);
+        text.indented(15, command, Role::Accent);
     }
     if let Some(why) = &fix.why {
         text.indented(15, why, Role::Dim);

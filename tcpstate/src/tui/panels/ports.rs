@@ -191,8 +191,8 @@ impl Told<'_> {
             .last_failure
             .filter(|(_, at_ns)| *at_ns >= down_since_ns)
             .and_then(|(seq, _)| self.screen.view.failure(seq));
-        if let Some(failure) = failure {
-            return super::banner::free(failure, now_ns);
+        if let Some(free) = failure.and_then(|failure| super::banner::free(failure, now_ns)) {
+            return Some(free);
         }
         let held = self.screen.app.rows.held(*self.key)?;
         let left = units::left(held.until_ns.saturating_sub(now_ns));

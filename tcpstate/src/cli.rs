@@ -51,7 +51,11 @@ pub enum Command {
     Man,
     /// Plays a server or a client of the demo; told what to do on stdin.
     #[command(name = "__actor", hide = true)]
-    Actor,
+    Actor {
+        /// A child that only holds what it inherited.
+        #[arg(long)]
+        child: bool,
+    },
 }
 
 /// How events are shown.

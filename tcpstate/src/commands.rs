@@ -38,7 +38,9 @@ pub fn run(cli: Cli) -> Result<()> {
                 .context("cannot make the manual page")?;
             print(&page, b"")
         }
-        Command::Actor => crate::demo::actor::play().context("the demo's actor lost its stage"),
+        Command::Actor { child } => {
+            crate::demo::actor::play(child).context("the demo's actor lost its stage")
+        }
     }
 }
 

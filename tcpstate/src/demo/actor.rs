@@ -35,9 +35,9 @@ pub const REFUSED: &str = "refused";
 /// The answer when it was done.
 pub const DONE: &str = "done";
 
-/// Plays until the standard input ends.
-pub fn play() -> io::Result<()> {
-    if std::env::args().nth(2).as_deref() == Some("child") {
+/// Plays until the standard input ends. A child only holds what it inherited.
+pub fn play(is_child: bool) -> io::Result<()> {
+    if is_child {
         return outlive_parent();
     }
     let mut actor = Actor::default();
@@ -126,7 +126,7 @@ impl Actor {
         // close-on-exec goes to every child.
         rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::empty())?;
         Command::new("/proc/self/exe")
-            .args(["__actor", "child"])
+            .args(["__actor", "--child"])
             .stdin(io::stdin().as_fd().try_clone_to_owned().map_err(errno)?)
             .stdout(Stdio::null())
             .spawn()

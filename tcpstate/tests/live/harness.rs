@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType};
 use serde_json::Value;
+use tcpstate::clock;
 use tcpstate::demo::namespace;
 
 /// Far above what anything here takes; a test that hangs must end.
@@ -111,8 +112,11 @@ impl Watch {
         if let Some(event) = self.seen.iter().find(|event| fits(event)) {
             return event.clone();
         }
+        // Ticks come every second, so a gap between events is not enough.
+        let deadline = clock::monotonic_ns() + u64::try_from(PATIENCE.as_nanos()).expect("seconds");
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            let left = Duration::from_nanos(deadline.saturating_sub(clock::monotonic_ns()));
+            match self.lines.recv_timeout(left) {
                 Ok(event) => {
                     self.seen.push(event.clone());
                     if fits(&event) {

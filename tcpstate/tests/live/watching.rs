@@ -1,6 +1,7 @@
 //! `watch` itself: what it shows, to whom, how it begins and ends.
 
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,6 +24,23 @@ fn failing_restart() {
     drop(listening);
     std::thread::sleep(Duration::from_millis(50));
     assert!(try_bind(SERVER, false).is_err());
+}
+
+/// Runs the program to its end, and does something once its hooks are on.
+fn run_around(arguments: &[&str], act: fn()) -> (String, ExitStatus) {
+    let mut child = Command::new(TCPSTATE)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tcpstate starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let mut text = String::new();
+    stdout.read_line(&mut text).expect("there is a header");
+    act();
+    stdout
+        .read_to_string(&mut text)
+        .expect("the output is text");
+    (text, child.wait().expect("it ends"))
 }
 
 #[test]
@@ -425,7 +443,7 @@ fn a_tiny_terminal_says_what_it_needs() {
     }
     let terminal = Terminal::start(20, 5, &format!("{TCPSTATE} watch --netns self"));
 
-    terminal.wait_for("80");
+    terminal.wait_for("tcpstate needs");
 
     terminal.keys(&["q"]);
     terminal.keys(&["echo", "Space", "ok-$((40+2))", "Enter"]);

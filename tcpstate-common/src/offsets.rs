@@ -7,10 +7,10 @@
 /// The field does not exist on this kernel.
 pub const MISSING: u32 = u32::MAX;
 
-/// Bytes of `struct sock_common` that are read at once. The struct was 136
-/// bytes long from Linux 5.10 to 7.3; every object that lies in a bind bucket
-/// (full socket, request, mini-socket) begins with it.
-pub const SOCK_COMMON_LEN: u32 = 136;
+/// Bytes of `struct sock_common` that are read at once: up to and with
+/// `skc_flags` on Linux 5.10 to 7.3. Every object that lies in a bind bucket
+/// (full socket, request, mini-socket) begins with that struct.
+pub const SOCK_COMMON_LEN: u32 = 104;
 
 /// A bitfield, or a plain field of one byte.
 #[repr(C)]

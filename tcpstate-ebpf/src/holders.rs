@@ -13,18 +13,18 @@ use crate::{
     bucket::{self, Bucket},
     error::Stop,
     globals::offset,
-    memory::{Addr, read_addr},
+    memory::{Addr, read, read_addr},
     sock::{self, Common, state},
 };
 
 /// Steps of one walk; a step looks at one socket or enters one list. The
 /// verifier of Linux 5.10 follows this many within its limit of a million
 /// instructions with a wide margin.
-const MAX_STEPS: u32 = 512;
+const MAX_STEPS: u32 = 256;
 /// Sockets of one local address that are looked at. TIME_WAITs come at the
 /// head of a list: without this a busy address would hide the listener of
 /// another one.
-const MAX_PER_ADDRESS: u16 = 256;
+const MAX_PER_ADDRESS: u16 = 192;
 /// Mini-sockets that are recorded. One is like the other; a listener or a
 /// connection behind 30,000 of them says more.
 const MAX_MINIS: u8 = 16;
@@ -56,29 +56,39 @@ pub(crate) unsafe fn walk(
         Ok(Bucket::Unknown) | Err(_) => return WalkStatus::Failed,
     };
     // SAFETY: as the caller says.
-    unsafe { walk_bucket(record, bucket, failing, netns) }.unwrap_or(WalkStatus::Failed)
+    unsafe {
+        let counters = Counters::of(record);
+        match collect(record, counters, bucket, failing) {
+            Ok(true) => {}
+            Ok(false) => counters.miss(),
+            Err(_) => return WalkStatus::Failed,
+        }
+        fill(record, counters, port, netns);
+        counters.status()
+    }
 }
 
+/// First pass: which sockets to record; their addresses wait in the cookies of
+/// their places. Two passes, because the verifier follows the long one once
+/// per step. Returns whether the end was reached.
 #[inline(always)]
-unsafe fn walk_bucket(
+unsafe fn collect(
     record: *mut FailedCallRecord,
+    counters: Counters,
     bucket: Addr,
     failing: Addr,
-    netns: u32,
-) -> Result<WalkStatus, Stop> {
+) -> Result<bool, Stop> {
     let first = bucket::first_node(bucket)?;
     let (mut address, mut node) = if bucket::has_second_level() {
         (first, 0)
     } else {
         (0, first)
     };
-    // SAFETY: as the caller says; the same for the blocks below.
-    let counters = unsafe { Counters::of(record) };
     counters.start_address();
     for _ in 0..MAX_STEPS {
         if node == 0 {
             if address == 0 {
-                return Ok(counters.status());
+                return Ok(true);
             }
             node = bucket::second_level_owners(bucket::second_level(address))?;
             address = read_addr(address)?;
@@ -95,31 +105,46 @@ unsafe fn walk_bucket(
         if sk == failing {
             continue;
         }
-        // SAFETY: as above.
-        unsafe { record_owner(record, counters, sk, netns)? };
+        let state: u8 = read(sk + u64::from(offset!(skc_state)))?;
+        match counters.next(state == state::TIME_WAIT) {
+            // SAFETY: `index` is below `MAX_HOLDERS`.
+            Some(index) => unsafe { (*holder(record, index)).socket.cookie = sk },
+            None => counters.miss(),
+        }
     }
-    Ok(WalkStatus::Truncated)
+    Ok(false)
+}
+
+/// Second pass: from addresses to what user space reads. A socket that went in
+/// between has given its port back, or its memory is another's: it is left
+/// with no family.
+#[inline(always)]
+unsafe fn fill(record: *mut FailedCallRecord, counters: Counters, port: u16, netns: u32) {
+    for index in 0..MAX_HOLDERS {
+        if index >= counters.recorded() {
+            return;
+        }
+        // SAFETY: `index` is below `MAX_HOLDERS`.
+        let to = unsafe { holder(record, index) };
+        // SAFETY: written by the first pass.
+        let sk = unsafe { (*to).socket.cookie };
+        let mut common = Common::empty();
+        let is_there = common.fill(sk).is_ok() && common.local_port() == port;
+        // SAFETY: a place in the record.
+        let is_written = is_there
+            && unsafe { sock::write_holder(to, sk, &common, common.cookie(), netns) }.is_ok();
+        if !is_written {
+            // SAFETY: as above.
+            unsafe { (*to).socket.family = 0 };
+            counters.miss();
+        }
+    }
 }
 
 #[inline(always)]
-unsafe fn record_owner(
-    record: *mut FailedCallRecord,
-    counters: Counters,
-    sk: Addr,
-    netns: u32,
-) -> Result<(), Stop> {
-    let mut common = Common::empty();
-    common.fill(sk)?;
-    let is_mini = common.state() == state::TIME_WAIT;
-    let Some(index) = counters.next(is_mini) else {
-        counters.miss();
-        return Ok(());
-    };
-    // SAFETY: `index` is below `MAX_HOLDERS`.
-    unsafe {
-        let to = (&raw mut (*record).holders).cast::<HolderWire>().add(index);
-        sock::write_holder(to, sk, &common, common.cookie(), netns)
-    }
+unsafe fn holder(record: *mut FailedCallRecord, index: usize) -> *mut HolderWire {
+    // SAFETY: the caller vouches for `record` and for `index`.
+    unsafe { (&raw mut (*record).holders).cast::<HolderWire>().add(index) }
 }
 
 /// The counters of a walk, kept in fields of the record that are free until it
@@ -163,6 +188,12 @@ impl Counters {
             self.left.write_volatile(left.wrapping_sub(1));
             left == 0
         }
+    }
+
+    #[inline(always)]
+    fn recorded(self) -> usize {
+        // SAFETY: as above.
+        usize::from(unsafe { self.recorded.read_volatile() })
     }
 
     /// Notes that a socket is not in the record.

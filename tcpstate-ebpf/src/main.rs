@@ -17,6 +17,19 @@
     clippy::cast_possible_truncation,
     reason = "helpers return 64-bit registers that hold narrower values"
 )]
+#![expect(
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "results of system calls and jiffies come as unsigned words"
+)]
+#![expect(
+    clippy::cast_ptr_alignment,
+    reason = "addresses lie at multiples of eight bytes in the records"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's macros hand the context over by value"
+)]
 
 mod bucket;
 mod error;

@@ -8,7 +8,7 @@ use core::mem::MaybeUninit;
 
 use tcpstate_common::{
     offsets::MISSING,
-    record::{AF_INET6, mini, sk_flags},
+    record::{AF_INET6, mini, sk_flags, socket_flags},
 };
 
 use crate::{
@@ -67,7 +67,7 @@ pub(crate) fn seek(common: &Common, port: u16, old: u8, sk_err: u16) -> Mini {
         Ok(Walk::Found(tw)) => Mini {
             verdict: mini::FOUND,
             state: sock::substate(tw).unwrap_or(state::TIME_WAIT),
-            flags: candidate.socket_flags(),
+            flags: candidate.socket_flags() | socket_flags::MINI,
             expires_ms: sock::expires_ms(tw).unwrap_or(0).max(0) as u32,
         },
         Ok(Walk::NotThere) => Mini::NONE,
@@ -93,7 +93,7 @@ fn infer(common: &Common, old: u8, sk_err: u16) -> Mini {
     Mini {
         verdict: mini::INFERRED,
         state,
-        flags: common.socket_flags() | tcpstate_common::record::socket_flags::MINI,
+        flags: common.socket_flags() | socket_flags::MINI,
         expires_ms: 0,
     }
 }

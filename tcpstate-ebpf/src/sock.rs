@@ -37,6 +37,9 @@ pub(crate) const IPPROTO_TCP: u16 = 6;
 /// `IPPROTO_MPTCP`.
 pub(crate) const IPPROTO_MPTCP: u16 = 262;
 
+const REUSEPORT_BIT: u32 = socket_flags::REUSEPORT.trailing_zeros();
+const V6ONLY_BIT: u32 = socket_flags::V6ONLY.trailing_zeros();
+
 const WORDS: usize = SOCK_COMMON_LEN as usize / 8;
 
 /// A copy of a socket's `struct sock_common`.
@@ -119,24 +122,16 @@ impl Common {
     }
 
     /// [`socket_flags`], all but `MPTCP`.
+    ///
+    /// No branches: the verifier would follow every combination of them.
     #[inline(always)]
     pub(crate) fn socket_flags(&self) -> u8 {
-        let reuse = self.bits(offset!(skc_reuse));
-        let mut flags = 0;
-        if reuse == 1 {
-            flags |= socket_flags::REUSEADDR;
-        }
-        if reuse == 2 {
-            flags |= socket_flags::FORCE_REUSE;
-        }
-        if self.bits(offset!(skc_reuseport)) != 0 {
-            flags |= socket_flags::REUSEPORT;
-        }
-        if offset!(skc_ipv6only.offset) != MISSING && self.bits(offset!(skc_ipv6only)) != 0 {
-            flags |= socket_flags::V6ONLY;
-        }
-        if self.state() == state::TIME_WAIT {
-            flags |= socket_flags::MINI;
+        // `skc_reuse` is 1 for REUSEADDR and 2 for FORCE_REUSE, as our bits are.
+        let mut flags =
+            self.bits(offset!(skc_reuse)) & (socket_flags::REUSEADDR | socket_flags::FORCE_REUSE);
+        flags |= (self.bits(offset!(skc_reuseport)) & 1) << REUSEPORT_BIT;
+        if offset!(skc_ipv6only.offset) != MISSING {
+            flags |= (self.bits(offset!(skc_ipv6only)) & 1) << V6ONLY_BIT;
         }
         flags
     }
@@ -161,29 +156,66 @@ impl Common {
         [v4_word(self.field(offset!(skc_rcv_saddr))), 0]
     }
 
-    /// Writes the socket's identity to `to`. `port` is the local port.
+    /// Writes the socket's identity to `to`. `port` is the local port; state
+    /// and flags are those of a full socket.
     ///
     /// # Safety
     ///
     /// `to` is valid for writes.
     #[inline(always)]
     pub(crate) unsafe fn write_to(&self, to: *mut SocketWire, cookie: u64, netns: u32, port: u16) {
-        let local = self.local_addr();
-        let peer = self.peer_addr();
+        let family = self.family();
         // SAFETY: the caller vouches for `to`; both addresses lie at multiples
         // of eight bytes in it.
+        let (local_addr, peer_addr) = unsafe {
+            (
+                (&raw mut (*to).local_addr).cast::<[u64; 2]>(),
+                (&raw mut (*to).peer_addr).cast::<[u64; 2]>(),
+            )
+        };
+        // Each branch stores its own, so that the verifier need not follow
+        // both to the end.
+        if family == AF_INET6 && offset!(skc_v6_rcv_saddr) != MISSING {
+            let local = self.field(offset!(skc_v6_rcv_saddr));
+            let peer = self.field(offset!(skc_v6_daddr));
+            // SAFETY: as above.
+            unsafe {
+                write_pair(local_addr, local);
+                write_pair(peer_addr, peer);
+            }
+        } else {
+            let local = v4_word(self.field(offset!(skc_rcv_saddr)));
+            let peer = v4_word(self.field(offset!(skc_daddr)));
+            // SAFETY: as above.
+            unsafe {
+                write_pair(local_addr, [local, 0]);
+                write_pair(peer_addr, [peer, 0]);
+            }
+        }
+        // SAFETY: as above.
         unsafe {
             (*to).cookie = cookie;
-            (&raw mut (*to).local_addr).cast::<[u64; 2]>().write(local);
-            (&raw mut (*to).peer_addr).cast::<[u64; 2]>().write(peer);
             (*to).local_port = port;
             (*to).peer_port = self.peer_port();
             (*to).netns = netns;
-            (*to).family = self.family();
+            (*to).family = family;
             (*to).flags = self.socket_flags();
             (*to).state = self.state();
             (*to).bound_dev_if = self.bound_dev_if();
         }
+    }
+}
+
+/// # Safety
+///
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn write_pair(to: *mut [u64; 2], pair: [u64; 2]) {
+    let to = to.cast::<u64>();
+    // SAFETY: the caller vouches for `to`.
+    unsafe {
+        to.write_volatile(pair[0]);
+        to.add(1).write_volatile(pair[1]);
     }
 }
 
@@ -276,6 +308,7 @@ pub(crate) unsafe fn write_holder(
             // SAFETY: as above.
             unsafe {
                 (*to).socket.state = substate;
+                (*to).socket.flags |= socket_flags::MINI;
                 (*to).expires_ms = expires_ms;
             }
             Ok(())

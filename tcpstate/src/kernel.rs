@@ -5,6 +5,7 @@
 //! Nothing is pinned: when an [`Observer`] is dropped, the kernel removes every
 //! hook.
 
+mod btf;
 pub mod capabilities;
 mod decode;
 mod errno;
@@ -24,6 +25,7 @@ use aya::{
     programs::Iter,
 };
 
+pub use btf::BtfError;
 pub use capabilities::{Capability, capabilities};
 pub use decode::{DecodeError, Decoder};
 pub use error::KernelError;

@@ -16,14 +16,9 @@ use crate::{
     task,
 };
 
-#[tracepoint(category = "syscalls", name = "sys_exit_accept")]
+/// The return of both calls.
+#[tracepoint]
 pub(crate) fn sys_exit_accept(ctx: TracePointContext) -> u32 {
-    finish(try_accept(&ctx));
-    0
-}
-
-#[tracepoint(category = "syscalls", name = "sys_exit_accept4")]
-pub(crate) fn sys_exit_accept4(ctx: TracePointContext) -> u32 {
     finish(try_accept(&ctx));
     0
 }

@@ -47,21 +47,9 @@ pub(crate) fn sys_enter_bind(ctx: TracePointContext) -> u32 {
     0
 }
 
-#[tracepoint(category = "syscalls", name = "sys_exit_bind")]
-pub(crate) fn sys_exit_bind(ctx: TracePointContext) -> u32 {
-    finish(try_exit(&ctx, call::BIND));
-    0
-}
-
 #[tracepoint(category = "syscalls", name = "sys_enter_listen")]
 pub(crate) fn sys_enter_listen(ctx: TracePointContext) -> u32 {
     finish(try_enter(&ctx, call::LISTEN));
-    0
-}
-
-#[tracepoint(category = "syscalls", name = "sys_exit_listen")]
-pub(crate) fn sys_exit_listen(ctx: TracePointContext) -> u32 {
-    finish(try_exit(&ctx, call::LISTEN));
     0
 }
 
@@ -71,9 +59,11 @@ pub(crate) fn sys_enter_connect(ctx: TracePointContext) -> u32 {
     0
 }
 
-#[tracepoint(category = "syscalls", name = "sys_exit_connect")]
-pub(crate) fn sys_exit_connect(ctx: TracePointContext) -> u32 {
-    finish(try_exit(&ctx, call::CONNECT));
+/// The return of all three calls: one program for three tracepoints, since the
+/// walk of the bucket is what the verifier spends its time on.
+#[tracepoint]
+pub(crate) fn sys_exit_call(ctx: TracePointContext) -> u32 {
+    finish(try_exit(&ctx));
     0
 }
 
@@ -114,7 +104,7 @@ fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
 }
 
 #[inline(always)]
-fn try_exit(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
+fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
     let key = bpf_get_current_pid_tgid();
     let Some(entry) = IN_FLIGHT.get_ptr(key) else {
         return Err(Stop::NotWanted);
@@ -122,6 +112,7 @@ fn try_exit(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
     // SAFETY: a value of this map, and nobody else has this thread's key.
     let mut in_flight = unsafe { *entry };
     let _ = IN_FLIGHT.remove(key);
+    let call = in_flight.call as u8;
     let result = word(ctx, 2) as i64;
     if result >= 0 {
         if call == call::CONNECT && !is_set(flags::REPORT_CONNECTS) {

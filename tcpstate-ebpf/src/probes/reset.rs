@@ -7,7 +7,10 @@
 use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 use tcpstate_common::{
     offsets::MISSING,
-    record::{AF_INET, AF_INET6, Counter, Kind, ResetRecord, SocketWire, direction, sk_flags},
+    record::{
+        AF_INET, AF_INET6, Counter, Kind, ResetRecord, SocketWire, direction, sk_flags,
+        socket_flags,
+    },
 };
 
 use crate::{
@@ -102,6 +105,7 @@ unsafe fn fill(record: *mut ResetRecord, sk: Addr, skb: Addr) -> Result<(), Stop
         common.write_to(socket, common.cookie(), netns, port);
         if common.state() == state::TIME_WAIT {
             (*socket).state = sock::substate(sk)?;
+            (*socket).flags |= socket_flags::MINI;
         }
         // A listener answers for a peer that only the packet knows.
         if common.state() == state::LISTEN && skb != 0 {

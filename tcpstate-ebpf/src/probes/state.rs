@@ -48,7 +48,8 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     if !filter::wants_ports(port, common.peer_port()) {
         return Err(Stop::NotWanted);
     }
-    let netns = sock::netns_of(common.net())?;
+    let net = direct::<u64>(sk, offset!(skc_net));
+    let netns = direct::<u32>(net, offset!(net_inum));
     if !filter::wants_netns(netns) {
         return Err(Stop::NotWanted);
     }
@@ -102,12 +103,12 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A field of the traced socket, loaded without a helper: the verifier knows
-/// that the argument is a `struct sock` and makes the load safe.
+/// A field of the traced socket, or of what it points to, loaded without a
+/// helper: the verifier knows the type and makes the load safe.
 #[inline(always)]
-fn direct<T: Copy>(sk: Addr, offset: u32) -> T {
+fn direct<T: Copy>(base: Addr, offset: u32) -> T {
     // SAFETY: the verifier checks type and place of the load.
-    unsafe { ((sk + u64::from(offset)) as *const T).read_volatile() }
+    unsafe { ((base + u64::from(offset)) as *const T).read_volatile() }
 }
 
 /// Transitions that only a system call of the socket's owner makes. All others

@@ -233,15 +233,20 @@ impl Decoder {
         let status = WalkStatus::from_raw(*walk);
         let seen = match status {
             WalkStatus::NotRun | WalkStatus::Failed => None,
-            WalkStatus::Complete | WalkStatus::Truncated | WalkStatus::NoBucket => Some(Seen {
-                source: SeenSource::BindBucket,
-                is_complete: status != WalkStatus::Truncated,
-                visited: u32::from(*visited),
-                holders: holders[..recorded]
+            WalkStatus::Complete | WalkStatus::Truncated | WalkStatus::NoBucket => {
+                // A socket that went while the kernel program looked has no
+                // family: one holder less, not a failure.
+                let holders: Vec<SeenHolder> = holders[..recorded]
                     .iter()
-                    .map(|holder| self.holder(holder))
-                    .collect::<Result<_, _>>()?,
-            }),
+                    .filter_map(|holder| self.holder(holder).ok())
+                    .collect();
+                Some(Seen {
+                    source: SeenSource::BindBucket,
+                    is_complete: status != WalkStatus::Truncated && holders.len() == recorded,
+                    visited: u32::from(*visited),
+                    holders,
+                })
+            }
         };
         body_of(call.call, self.call_fields(call, argv, seen)?)
     }

@@ -25,6 +25,8 @@ pub enum KernelError {
     NoTypeInformation {
         /// Where it should be.
         path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
     },
     /// Older than what we know.
     #[error(
@@ -40,7 +42,7 @@ pub enum KernelError {
         /// Where it is.
         path: PathBuf,
         /// Why not.
-        source: btf::Error,
+        source: super::btf::BtfError,
     },
     /// A field that the required hook cannot do without.
     #[error(

@@ -22,8 +22,13 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/tcpstat
 pub(super) enum Hook {
     /// A tracepoint with typed arguments.
     TpBtf(&'static str),
-    /// A tracepoint of the `syscalls` category, only while this call is watched.
-    Syscall(&'static str),
+    /// A tracepoint of the `syscalls` category.
+    Syscall {
+        /// Name of the tracepoint.
+        name: &'static str,
+        /// The function in the object; several tracepoints can share one.
+        program: &'static str,
+    },
     /// An iterator: loaded, run on demand.
     Iter(&'static str),
 }
@@ -31,7 +36,7 @@ pub(super) enum Hook {
 impl Hook {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::TpBtf(name) | Self::Syscall(name) => name,
+            Self::TpBtf(name) | Self::Syscall { name, .. } => name,
             Self::Iter(_) => "iter/tcp",
         }
     }
@@ -39,7 +44,7 @@ impl Hook {
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::TpBtf(_) => "tp_btf",
-            Self::Syscall(_) => "tracepoint",
+            Self::Syscall { .. } => "tracepoint",
             Self::Iter(_) => "iter",
         }
     }
@@ -47,7 +52,7 @@ impl Hook {
     /// The function in the object.
     fn program(self) -> &'static str {
         match self {
-            Self::TpBtf(name) | Self::Syscall(name) => name,
+            Self::TpBtf(program) | Self::Syscall { program, .. } => program,
             Self::Iter(_) => "iter_tcp",
         }
     }
@@ -55,7 +60,7 @@ impl Hook {
     fn missing(self, offsets: &Offsets) -> Option<&'static str> {
         let sockets = offsets::missing_for_sockets(offsets);
         match self {
-            Self::Syscall(_) => sockets.or_else(|| offsets::missing_for_descriptors(offsets)),
+            Self::Syscall { .. } => sockets.or_else(|| offsets::missing_for_descriptors(offsets)),
             Self::TpBtf(_) | Self::Iter(_) => sockets,
         }
     }
@@ -70,16 +75,20 @@ pub(super) const HOOKS: [Hook; 12] = [
     REQUIRED,
     Hook::TpBtf("tcp_send_reset"),
     Hook::TpBtf("tcp_receive_reset"),
-    Hook::Syscall("sys_exit_bind"),
-    Hook::Syscall("sys_enter_bind"),
-    Hook::Syscall("sys_exit_listen"),
-    Hook::Syscall("sys_enter_listen"),
-    Hook::Syscall("sys_exit_connect"),
-    Hook::Syscall("sys_enter_connect"),
-    Hook::Syscall("sys_exit_accept"),
-    Hook::Syscall("sys_exit_accept4"),
+    syscall("sys_exit_bind", "sys_exit_call"),
+    syscall("sys_enter_bind", "sys_enter_bind"),
+    syscall("sys_exit_listen", "sys_exit_call"),
+    syscall("sys_enter_listen", "sys_enter_listen"),
+    syscall("sys_exit_connect", "sys_exit_call"),
+    syscall("sys_enter_connect", "sys_enter_connect"),
+    syscall("sys_exit_accept", "sys_exit_accept"),
+    syscall("sys_exit_accept4", "sys_exit_accept"),
     Hook::Iter("tcp"),
 ];
+
+const fn syscall(name: &'static str, program: &'static str) -> Hook {
+    Hook::Syscall { name, program }
+}
 
 /// A loaded kernel program with its hooks attached.
 pub(super) struct Loaded {
@@ -121,7 +130,7 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
     Ok(Loaded {
         ebpf,
         probes,
-        reset_reasons: types.enum_entries("sk_rst_reason"),
+        reset_reasons: types.enumerators("sk_rst_reason"),
         knows_connect_bound: types
             .member("inet_timewait_sock", &["tw_connect_bind"])
             .is_some(),
@@ -170,9 +179,13 @@ fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> Result<(), ProgramError> {
             program.load(name, btf)?;
             program.attach()?;
         }
-        Hook::Syscall(name) => {
+        Hook::Syscall { name, .. } => {
             let program: &mut TracePoint = program.try_into()?;
-            program.load()?;
+            match program.load() {
+                // Another tracepoint shares it.
+                Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+                Err(error) => return Err(error),
+            }
             program.attach("syscalls", name)?;
         }
         Hook::Iter(name) => {

@@ -1,5 +1,6 @@
 //! What must hold before anything is loaded, each with one clear sentence.
 
+use std::fs;
 use std::path::PathBuf;
 
 use super::{KernelError, types};
@@ -18,8 +19,8 @@ pub(super) fn check() -> Result<(), KernelError> {
         return Err(KernelError::TooOld { release });
     }
     let path = PathBuf::from(types::VMLINUX);
-    if !path.exists() {
-        return Err(KernelError::NoTypeInformation { path });
+    if let Err(source) = fs::metadata(&path) {
+        return Err(KernelError::NoTypeInformation { path, source });
     }
     if !is_permitted() {
         return Err(KernelError::NotPermitted { command: command() });
@@ -37,7 +38,7 @@ pub(super) fn release() -> String {
 
 /// Whether this process may load BPF programs and read kernel memory.
 pub(super) fn is_permitted() -> bool {
-    let effective = std::fs::read_to_string("/proc/self/status")
+    let effective = fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|status| effective_capabilities(&status));
     effective.is_none_or(|set| {

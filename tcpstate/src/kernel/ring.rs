@@ -45,16 +45,11 @@ impl Ring {
     /// Returns once the kernel says that an urgent record is there. Ordinary
     /// records wake nobody: drain at least every 100 ms as well.
     pub(super) async fn ready(&mut self) -> Result<(), KernelError> {
-        let waiter = match self.waiter.take() {
-            Some(waiter) => waiter,
-            None => {
-                let fd = self
-                    .records
-                    .as_fd()
-                    .try_clone_to_owned()
-                    .map_err(KernelError::Wait)?;
-                watch(fd)?
-            }
+        let waiter = if let Some(waiter) = self.waiter.take() {
+            waiter
+        } else {
+            let fd = self.records.as_fd().try_clone_to_owned();
+            watch(fd.map_err(KernelError::Wait)?)?
         };
         let waiter = self.waiter.insert(waiter);
         waiter

@@ -9,14 +9,14 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::thread::UnshareFlags;
 use tcpstate::event::{Body, Endpoint, Family};
 use tcpstate::kernel::{Observer, Options};
-use tcpstate::snapshot::netns::NetnsRef;
-use tcpstate::snapshot::{SocketItem, sock_diag};
+use tcpstate::snapshot::netns;
+use tcpstate::snapshot::{SocketItem, sock_diag::SockDiag};
 
 /// The test's thread lives in a namespace of its own, which goes when the
 /// thread does.
 pub(crate) struct Bench {
     observer: Observer,
-    netns: NetnsRef,
+    netns: u32,
 }
 
 impl Bench {
@@ -35,9 +35,9 @@ impl Bench {
             return None;
         }
         enter_private_namespace();
-        let netns = NetnsRef::resolve("/proc/thread-self/ns/net").unwrap();
+        let netns = netns::current().unwrap();
         let mut options = Options {
-            netns: Some(netns.inode),
+            netns: Some(netns),
             ..Options::default()
         };
         narrow(&mut options);
@@ -66,13 +66,18 @@ impl Bench {
         events.into_iter().map(|(_, body)| body).collect()
     }
 
+    /// What is there now; returns how many records were taken.
+    pub(crate) fn drain(&mut self, events: &mut Vec<(u64, Body)>) -> usize {
+        self.observer.drain(usize::MAX, events)
+    }
+
     pub(crate) fn snapshot(&mut self) -> Vec<SocketItem> {
-        let items = self.observer.snapshot(&self.netns).unwrap();
+        let items = self.observer.snapshot().unwrap();
         items.into_iter().map(|(_, item)| item).collect()
     }
 
     pub(crate) fn dump(&self) -> Vec<SocketItem> {
-        sock_diag::dump(&self.netns).unwrap()
+        SockDiag::open(self.netns).unwrap().dump().unwrap()
     }
 
     pub(crate) fn find(
@@ -85,14 +90,10 @@ impl Bench {
             addr: addr.ip(),
             port: addr.port(),
         };
-        sock_diag::find(
-            &self.netns,
-            endpoint(local),
-            endpoint(peer),
-            Family::Ipv4,
-            cookie,
-        )
-        .unwrap()
+        SockDiag::open(self.netns)
+            .unwrap()
+            .lookup(Family::Ipv4, endpoint(local), endpoint(peer), cookie)
+            .unwrap()
     }
 }
 
@@ -146,4 +147,41 @@ pub(crate) fn abort_on_close(socket: impl AsFd) {
 
 pub(crate) fn inode_of(socket: impl AsFd) -> u64 {
     rustix::fs::fstat(socket).unwrap().st_ino
+}
+
+/// The kernel's run-time statistics of BPF programs, on until this is dropped.
+pub(crate) struct RunStats {
+    before: String,
+}
+
+const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+impl RunStats {
+    pub(crate) fn enable() -> Self {
+        let before = std::fs::read_to_string(SWITCH).unwrap();
+        std::fs::write(SWITCH, "1").unwrap();
+        Self { before }
+    }
+
+    /// Name, runs and nanoseconds of every program that has run.
+    #[expect(
+        clippy::unused_self,
+        reason = "the statistics are only there while it lives"
+    )]
+    pub(crate) fn read(&self) -> Vec<(String, u64, u64)> {
+        aya::programs::loaded_programs()
+            .filter_map(Result::ok)
+            .filter_map(|info| {
+                let runs = info.run_count();
+                let nanos = u64::try_from(info.run_time().as_nanos()).ok()?;
+                (runs > 0).then(|| (info.name_as_str().unwrap_or("?").to_owned(), runs, nanos))
+            })
+            .collect()
+    }
+}
+
+impl Drop for RunStats {
+    fn drop(&mut self) {
+        let _ = std::fs::write(SWITCH, &self.before);
+    }
 }

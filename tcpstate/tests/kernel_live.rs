@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bench::{Bench, bind, listen_on, localhost};
-use tcpstate::event::{Body, Call, Direction, ProbeStatus, Source, State, StateChange};
+use tcpstate::event::{Body, Call, Direction, Family, ProbeStatus, Source, State, StateChange};
 use tcpstate::snapshot::SocketItem;
 
 #[test]
@@ -229,6 +229,98 @@ fn the_second_of_two_reuse_binders_fails_at_listen() {
     assert_eq!(holders.len(), 1, "not itself: {holders:?}");
     assert_eq!(holders[0].state, State::Listen);
     assert_eq!(holders[0].is_port_locked, Some(true));
+}
+
+#[test]
+fn ipv6_and_ipv4_over_an_ipv6_listener_are_found_as_well() {
+    for dual in [false, true] {
+        let Some(mut bench) = Bench::start() else {
+            return;
+        };
+        let listener = TcpListener::bind("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = if dual {
+            TcpStream::connect(localhost(port)).unwrap()
+        } else {
+            TcpStream::connect(("::1", port)).unwrap()
+        };
+        let (server, _) = listener.accept().unwrap();
+        let local = server.local_addr().unwrap();
+        drop(server);
+        drop(client);
+        drop(listener);
+
+        let last = bench.last_change(local);
+        assert_eq!(last.mini.expect("a mini-socket").source, Source::Kernel);
+        assert_eq!(last.sock.family, Family::Ipv6);
+        assert_eq!(last.local.addr, local.ip());
+
+        bind(SocketAddr::from(([0, 0, 0, 0], port)), false).unwrap_err();
+
+        let holders = bench.failed_call().seen.unwrap().holders;
+        assert_eq!(holders.len(), 1);
+        assert_eq!(holders[0].sock, last.sock);
+        assert_eq!(holders[0].local.addr, local.ip());
+    }
+}
+
+#[test]
+fn an_accept_by_another_process_is_reported_and_the_listeners_own_is_not() {
+    let Some(mut bench) = Bench::start() else {
+        return;
+    };
+    let listener = listen_on(localhost(0), false);
+    drop(pair(&listener));
+    let own = bench.events();
+    assert!(!own.iter().any(|body| matches!(body, Body::Accept(_))));
+
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let worker = bench::accept_in_a_child(&listener);
+
+    let events = bench.events();
+    let accepts: Vec<&Call> = events
+        .iter()
+        .filter_map(|body| match body {
+            Body::Accept(call) => Some(&**call),
+            _ => None,
+        })
+        .collect();
+    let [accept] = accepts[..] else {
+        panic!("one accept: {accepts:?}");
+    };
+    assert_eq!(accept.process.pid, worker);
+    let peer = accept.peer.unwrap();
+    assert_eq!(peer.port, client.local_addr().unwrap().port());
+    assert_ne!(accept.sock.unwrap().cookie, 0);
+}
+
+#[test]
+fn an_mptcp_socket_that_fails_to_bind_is_reported() {
+    let Some(mut bench) = Bench::start() else {
+        return;
+    };
+    let listener = listen_on(localhost(0), false);
+    let Some(socket) = bench::mptcp_socket() else {
+        eprintln!("skipped: this kernel has no MPTCP");
+        return;
+    };
+
+    rustix::net::bind(&socket, &listener.local_addr().unwrap()).unwrap_err();
+
+    let holders = bench.failed_call().seen.unwrap().holders;
+    assert_eq!(holders[0].inode, Some(bench::inode_of(&listener)));
+}
+
+#[test]
+fn other_protocols_do_not_come_through() {
+    let Some(mut bench) = Bench::start() else {
+        return;
+    };
+    let first = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    std::net::UdpSocket::bind(first.local_addr().unwrap()).unwrap_err();
+    std::os::unix::net::UnixStream::connect("/nowhere").unwrap_err();
+
+    assert_eq!(bench.events(), []);
 }
 
 #[test]

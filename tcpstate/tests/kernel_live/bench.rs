@@ -149,6 +149,34 @@ pub(crate) fn inode_of(socket: impl AsFd) -> u64 {
     rustix::fs::fstat(socket).unwrap().st_ino
 }
 
+/// Takes a connection in a process of its own; returns its id.
+#[expect(unsafe_code, reason = "the child must share the listener's descriptor")]
+pub(crate) fn accept_in_a_child(listener: &TcpListener) -> u32 {
+    let fd = listener.as_raw_fd();
+    // SAFETY: the child makes two system calls, both allowed after a fork of a
+    // process with threads, and never returns.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: as above; no address is asked for.
+        unsafe {
+            let accepted = libc::accept(fd, std::ptr::null_mut(), std::ptr::null_mut());
+            libc::_exit(i32::from(accepted < 0));
+        }
+    }
+    assert!(child > 0, "{}", io::Error::last_os_error());
+    let pid = rustix::process::Pid::from_raw(child).unwrap();
+    let (_, status) = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
+        .unwrap()
+        .unwrap();
+    assert_eq!(status.exit_status(), Some(0));
+    u32::try_from(child).unwrap()
+}
+
+pub(crate) fn mptcp_socket() -> Option<OwnedFd> {
+    let mptcp = rustix::net::Protocol::from_raw(262.try_into().unwrap());
+    rustix::net::socket(AddressFamily::INET, SocketType::STREAM, Some(mptcp)).ok()
+}
+
 /// The kernel's run-time statistics of BPF programs, on until this is dropped.
 pub(crate) struct RunStats {
     before: String,

@@ -5,3 +5,4 @@ mod calls;
 mod iter_tcp;
 mod reset;
 mod state;
+mod trial;

@@ -24,6 +24,8 @@ use aya::{
     maps::{HashMap, MapData},
     programs::Iter,
 };
+use aya_log::EbpfLogger;
+use log::Log;
 
 pub use btf::BtfError;
 pub use capabilities::{Capability, capabilities};
@@ -56,6 +58,7 @@ pub struct Observer {
     decoder: Decoder,
     probes: Vec<Probe>,
     undecodable: u64,
+    log: Option<EbpfLogger<&'static dyn Log>>,
 }
 
 impl Observer {
@@ -68,7 +71,9 @@ impl Observer {
         let watched = ring::map(&mut loaded.ebpf, "WATCHED")?;
         let decoder = Decoder::new(&loaded.reset_reasons, loaded.knows_connect_bound)
             .with_cgroups(cgroup::Hierarchy::open());
+        let log = EbpfLogger::init(&mut loaded.ebpf).ok();
         Ok(Self {
+            log,
             ebpf: loaded.ebpf,
             ring,
             watched,
@@ -94,6 +99,9 @@ impl Observer {
     /// Appends at most `max` events with their `CLOCK_MONOTONIC` nanoseconds;
     /// returns how many records were taken. Less than `max`: that was all.
     pub fn drain(&mut self, max: usize, events: &mut Vec<(u64, Body)>) -> usize {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
         let (decoder, undecodable) = (&self.decoder, &mut self.undecodable);
         self.ring.drain(max, |bytes| match decoder.event(bytes) {
             Ok(event) => events.push(event),

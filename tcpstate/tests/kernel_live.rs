@@ -31,6 +31,20 @@ fn every_hook_attaches() {
 }
 
 #[test]
+fn what_the_kernel_allows_is_found_by_trying() {
+    if Bench::start().is_none() {
+        return;
+    }
+
+    let found = tcpstate::kernel::capabilities();
+
+    assert!(found.is_permitted);
+    assert!(found.why.is_none(), "{:?}", found.why);
+    assert!(found.probes.len() > 10);
+    println!("{:?}", found.functions);
+}
+
+#[test]
 fn an_active_close_leaves_a_mini_socket_that_is_found() {
     let Some(mut bench) = Bench::start() else {
         return;

@@ -10,6 +10,7 @@ use aya_ebpf::{
     macros::tracepoint,
     programs::TracePointContext,
 };
+use aya_log_ebpf::warn;
 use tcpstate_common::{
     config::flags,
     offsets::MISSING,
@@ -127,7 +128,7 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
         }
         read_address(&mut in_flight);
     }
-    report_failure(&in_flight, call, errno)
+    report_failure(ctx, &in_flight, call, errno)
 }
 
 /// Whether a failed `connect` is over: not under way, not interrupted.
@@ -234,7 +235,12 @@ fn report_success(in_flight: &InFlight, call: u8) -> Result<(), Stop> {
 }
 
 #[inline(always)]
-fn report_failure(in_flight: &InFlight, call: u8, errno: u32) -> Result<(), Stop> {
+fn report_failure(
+    ctx: &TracePointContext,
+    in_flight: &InFlight,
+    call: u8,
+    errno: u32,
+) -> Result<(), Stop> {
     let mut common = Common::empty();
     let target = target(in_flight, &mut common)?;
     let Some(mut entry) = EVENTS.reserve::<FailedCallRecord>(0) else {
@@ -280,8 +286,14 @@ fn report_failure(in_flight: &InFlight, call: u8, errno: u32) -> Result<(), Stop
         (*record).reserved = 0;
         (*head).head.reserved = 0;
     }
+    // SAFETY: written above.
+    let walk = unsafe { (*record).walk };
     entry.submit(output::AT_ONCE);
     maps::count(Counter::Written);
+    // Rare, and worth a look at the kernel's layout.
+    if walk == WalkStatus::Failed as u8 {
+        warn!(ctx, "call {}: the bind bucket could not be walked", call);
+    }
     Ok(())
 }
 

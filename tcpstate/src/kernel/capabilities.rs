@@ -14,6 +14,9 @@ pub struct Capability {
     pub is_permitted: bool,
     /// Hook by hook; empty if nothing could be tried.
     pub probes: Vec<Probe>,
+    /// Whether functions of the kernel can be hooked (fentry). Nothing needs
+    /// it today.
+    pub functions: Option<Probe>,
     /// Why nothing could be tried.
     pub why: Option<KernelError>,
 }
@@ -22,15 +25,19 @@ pub struct Capability {
 #[must_use]
 pub fn capabilities() -> Capability {
     let tried = preflight::check().and_then(|()| load::load(&Options::default()));
-    let (probes, why) = match tried {
-        // The programs are unloaded here.
-        Ok(loaded) => (loaded.probes, None),
-        Err(error) => (Vec::new(), Some(error)),
+    let (probes, functions, why) = match tried {
+        Ok(mut loaded) => {
+            let functions = load::try_function_hook(&mut loaded.ebpf);
+            // The programs are unloaded here.
+            (loaded.probes, Some(functions), None)
+        }
+        Err(error) => (Vec::new(), None, Some(error)),
     };
     Capability {
         release: preflight::release(),
         is_permitted: preflight::is_permitted(),
         probes,
+        functions,
         why,
     }
 }

@@ -4,7 +4,7 @@
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, Iter, ProgramError, TracePoint},
+    programs::{BtfTracePoint, FEntry, Iter, ProgramError, TracePoint},
 };
 use tcpstate_common::{
     config::{Config, MAX_PIDS, PortBitmap, flags},
@@ -226,6 +226,26 @@ pub(super) fn reason(error: &ProgramError) -> String {
         source = inner.source();
     }
     text
+}
+
+/// Loads and attaches a function hook that does nothing, and removes it.
+pub(super) fn try_function_hook(ebpf: &mut Ebpf) -> Probe {
+    const FUNCTION: &str = "tcp_set_state";
+    let outcome = Btf::from_sys_fs()
+        .map_err(|error| error.to_string())
+        .and_then(|btf| attach_for_a_moment(ebpf, &btf, FUNCTION).map_err(|error| reason(&error)));
+    probe(FUNCTION, "fentry", outcome.err())
+}
+
+fn attach_for_a_moment(ebpf: &mut Ebpf, btf: &Btf, function: &str) -> Result<(), ProgramError> {
+    let program: &mut FEntry = ebpf
+        .program_mut("trial_fentry")
+        .ok_or(ProgramError::NotLoaded)?
+        .try_into()?;
+    program.load(function, btf)?;
+    let link = program.attach()?;
+    program.detach(link)?;
+    program.unload()
 }
 
 fn config(options: &Options, types: &KernelTypes) -> Result<Config, KernelError> {

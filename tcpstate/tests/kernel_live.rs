@@ -540,6 +540,7 @@ fn a_burst_of_connections_costs() {
     let mut events = Vec::new();
     let mut taken = 0;
     let mut elapsed = Duration::ZERO;
+    let mut minis = Vec::new();
     std::thread::scope(|scope| {
         // Threads are in the namespace of the one that starts them.
         scope.spawn(|| {
@@ -561,11 +562,21 @@ fn a_burst_of_connections_costs() {
             let begun = Instant::now();
             taken += bench.drain(&mut events);
             elapsed += begun.elapsed();
+            minis.extend(last_changes(&events));
             events.clear();
         }
     });
 
     taken += bench.drain(&mut events);
+    minis.extend(last_changes(&events));
+    let with = |source| minis.iter().filter(|found| **found == source).count();
+    println!(
+        "{} closed first: {} found, {} inferred, {} left nothing",
+        minis.len(),
+        with(Some(Source::Kernel)),
+        with(Some(Source::Inferred)),
+        with(None)
+    );
     println!("{taken} records, decoded in {elapsed:?}");
     println!("{:?}", bench.observer().counters().unwrap());
     for (name, count, nanos) in stats.read() {
@@ -584,6 +595,16 @@ fn a_burst_of_connections_costs() {
         items.len(),
         begun.elapsed()
     );
+}
+
+/// How each mini-socket is known that took the place of a socket.
+fn last_changes(events: &[(u64, Body)]) -> impl Iterator<Item = Option<Source>> {
+    events.iter().filter_map(|(_, body)| match body {
+        Body::State(change) if change.old == State::FinWait2 && change.new == State::Closed => {
+            Some(change.mini.map(|mini| mini.source))
+        }
+        _ => None,
+    })
 }
 
 /// A client and the server's end of its connection.

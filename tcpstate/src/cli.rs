@@ -12,9 +12,9 @@ use crate::event::State;
 
 /// Why does my server not restart?
 ///
-/// Watches TCP states, TIME_WAIT, resets and failed bind() calls in the
-/// kernel, and says what holds a port, who left it there, how long until it is
-/// free, and what fixes it.
+/// Watches TCP states, TIME_WAIT, resets and failed bind calls in the kernel,
+/// and says what holds a port, who left it there, how long until it is free,
+/// and what fixes it.
 #[derive(Debug, Parser)]
 #[command(name = "tcpstate", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {

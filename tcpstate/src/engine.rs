@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::diagnosis::CallKind;
-use crate::event::{Body, Call, Diagnosis, Event, Footer, Header, LossStage};
+use crate::event::{Body, Call, Diagnosis, Event, Footer, Header, LossStage, State};
 use crate::model::{Chart, Checks, EventLog, Ports, Socket, SocketId, SocketTable};
 
 /// How much the engine keeps.
@@ -161,6 +161,12 @@ impl Engine {
             .iter()
             .map(|(name, count)| ((*name).to_owned(), *count))
             .collect();
+        footer.sockets = State::ALL
+            .iter()
+            .zip(self.table.counts())
+            .filter(|(_, count)| *count > 0)
+            .map(|(state, count)| (state.name().to_owned(), u64::from(count)))
+            .collect();
         self.footer = Some((*footer).clone());
         self.push(mono_ns, Body::Footer(footer));
     }
@@ -282,7 +288,7 @@ impl Engine {
 
     fn schedule_look(&mut self, id: SocketId, now_ns: u64) {
         let at_ns = self.table.update(&id, |socket| {
-            let is_time_wait = socket.state == crate::event::State::TimeWait;
+            let is_time_wait = socket.state == State::TimeWait;
             let at_ns =
                 Checks::next_look_ns(is_time_wait, socket.since_ns, socket.expires_at_ns, now_ns);
             socket.next_look_ns = at_ns;

@@ -49,10 +49,6 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "state changes are by far the most frequent variant and must not be boxed"
-)]
 pub enum Body {
     /// First line of every stream.
     #[serde(rename = "header")]

@@ -9,18 +9,43 @@ use anyhow::{Context as _, Result, bail};
 /// Runs all checks that need no kernel.
 pub(crate) fn run(root: &Path) -> Result<()> {
     cargo(root, &["fmt", "--all", "--check"])?;
-    cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    cargo(
+        root,
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )?;
     deny(root)
 }
 
 /// `cargo deny`. Its advisories come from a database on the network; where
 /// that cannot be had, the other checks still hold, and this says so.
 fn deny(root: &Path) -> Result<()> {
-    let is_installed = Command::new(env!("CARGO")).args(["deny", "--version"]).output().is_ok_and(|output| output.status.success());
+    let is_installed = Command::new(env!("CARGO"))
+        .args(["deny", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     if !is_installed {
-        bail!("cargo-deny is not installed; install it with: cargo install cargo-deny --locked --version 0.19.0");
+        bail!(
+            "cargo-deny is not installed; install it with: cargo install cargo-deny --locked --version 0.19.0"
+        );
     }
-    cargo(root, &["deny", "--all-features", "check", "licenses", "bans", "sources"])?;
+    cargo(
+        root,
+        &[
+            "deny",
+            "--all-features",
+            "check",
+            "licenses",
+            "bans",
+            "sources",
+        ],
+    )?;
     let output = Command::new(env!("CARGO"))
         .current_dir(root)
         .args(["deny", "--all-features", "check", "advisories"])
@@ -29,7 +54,9 @@ fn deny(root: &Path) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
         println!("advisories ok");
-    } else if said.contains("failed to fetch advisory database") || said.contains("failed to load advisory database") {
+    } else if said.contains("failed to fetch advisory database")
+        || said.contains("failed to load advisory database")
+    {
         println!("advisories not checked: the advisory database cannot be fetched from here");
     } else {
         eprint!("{said}");

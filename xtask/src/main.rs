@@ -1,7 +1,12 @@
 //! Tasks around the repository. `cargo xtask` alone lists them.
 
 mod ebpf;
+mod lint;
+mod tests;
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -19,10 +24,35 @@ struct Cli {
 enum Task {
     /// Build the kernel program, or prove that the committed one is up to date.
     Ebpf(ebpf::Args),
+    /// Check formatting, clippy with warnings denied, licences and advisories.
+    Lint,
+    /// Run all tests; as root also those on the live kernel.
+    Test {
+        /// Further arguments of `cargo test`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run what CI runs: lint, `ebpf verify`, test.
+    Ci,
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Ebpf(args) => ebpf::run(&args),
+        Task::Lint => lint::run(&root()?),
+        Task::Test { arguments } => tests::run(&root()?, &arguments),
+        Task::Ci => {
+            lint::run(&root()?)?;
+            ebpf::run(&ebpf::Args::verify())?;
+            tests::run(&root()?, &[])
+        }
     }
+}
+
+/// The top of the checkout.
+fn root() -> anyhow::Result<PathBuf> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    Ok(top
+        .context("xtask lies below the top of the checkout")?
+        .to_owned())
 }

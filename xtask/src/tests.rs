@@ -31,7 +31,8 @@ pub(crate) fn run(root: &Path, filter: &[String]) -> Result<()> {
     let skipped_list = root.join("target").join("skipped-tests.txt");
     fs::create_dir_all(root.join("target")).context("cannot make the folder target")?;
     if skipped_list.exists() {
-        fs::remove_file(&skipped_list).with_context(|| format!("cannot remove {}", skipped_list.display()))?;
+        fs::remove_file(&skipped_list)
+            .with_context(|| format!("cannot remove {}", skipped_list.display()))?;
     }
 
     let mut child = Command::new(env!("CARGO"))
@@ -51,13 +52,20 @@ pub(crate) fn run(root: &Path, filter: &[String]) -> Result<()> {
     }
     let status = child.wait().context("cargo test went away")?;
 
-    let skipped: Vec<String> = fs::read_to_string(&skipped_list).unwrap_or_default().lines().map(str::to_owned).collect();
+    let skipped: Vec<String> = fs::read_to_string(&skipped_list)
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     for test in &skipped {
         println!("skipped: {test}");
     }
     let skipped = skipped.len() as u64 + counts.ignored;
     let passed = counts.passed.saturating_sub(skipped - counts.ignored);
-    println!("{passed} passed, {} failed, {skipped} skipped", counts.failed);
+    println!(
+        "{passed} passed, {} failed, {skipped} skipped",
+        counts.failed
+    );
     if !status.success() {
         bail!("cargo test ended with {status}");
     }
@@ -75,7 +83,9 @@ impl Counts {
         };
         for part in rest.split(['.', ';']) {
             let mut words = part.split_whitespace();
-            if let (Some(Ok(count)), Some(what)) = (words.next().map(str::parse::<u64>), words.next()) {
+            if let (Some(Ok(count)), Some(what)) =
+                (words.next().map(str::parse::<u64>), words.next())
+            {
                 match what {
                     "passed" => self.passed += count,
                     "failed" => self.failed += count,
@@ -90,11 +100,19 @@ impl Counts {
 fn name_missing_programs() {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_missing = |program: &str| {
-        !std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|folder| folder.join(program).exists())
+        !std::env::split_paths(&path)
+            .chain(["/usr/sbin".into(), "/sbin".into()])
+            .any(|folder| folder.join(program).exists())
     };
-    let packages: Vec<&str> = PROGRAMS.iter().filter(|(program, _)| is_missing(program)).map(|(_, package)| *package).collect();
+    let packages: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| is_missing(program))
+        .map(|(_, package)| *package)
+        .collect();
     if !packages.is_empty() {
-        println!("Some tests need programs that are not installed and will be skipped; to run them too:");
+        println!(
+            "Some tests need programs that are not installed and will be skipped; to run them too:"
+        );
         println!("    sudo apt-get install -y {}", packages.join(" "));
     }
 }

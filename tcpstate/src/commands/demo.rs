@@ -19,11 +19,11 @@ const CURTAIN: Duration = Duration::from_millis(20);
 /// Plays one story, or all.
 pub(super) fn run(args: &DemoArgs, verbose: bool) -> Result<()> {
     if args.list {
-        let list: String = SCENARIOS
+        let lines: Vec<String> = SCENARIOS
             .iter()
-            .map(|scenario| format!("{:18} {}\n", scenario.name, scenario.title))
+            .map(|scenario| format!("{:18} {}", scenario.name, scenario.title))
             .collect();
-        return super::print(list.as_bytes(), b"");
+        return super::print(lines.join("\n").as_bytes(), b"\n");
     }
     if args.scenario == "all" {
         let format = args.output.format(io::stdout().is_terminal());
@@ -58,10 +58,9 @@ fn play(
         .name("stage".to_owned())
         .spawn(move || perform(scenario, &say, &ready, &may_begin))
         .context("cannot start a thread for the demo")?;
-    let netns = match is_ready.recv() {
-        Ok(netns) => netns,
-        // The stage has said why it could not be set up.
-        Err(_) => return joined(stage),
+    let Ok(netns) = is_ready.recv() else {
+        // The stage says why it could not be set up.
+        return joined(stage);
     };
 
     let mut output = args.output.clone();

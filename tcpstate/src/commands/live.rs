@@ -133,11 +133,11 @@ impl Live {
         }
         self.pipeline.write_out()?;
         self.notice_recording_error();
-        if let Some(ui) = &mut self.ui {
-            if ui.needs_redraw(self.pipeline.engine(), now_ns) {
-                ui.draw(self.pipeline.engine(), now_ns)
-                    .context("cannot draw on the terminal")?;
-            }
+        if let Some(ui) = &mut self.ui
+            && ui.needs_redraw(self.pipeline.engine(), now_ns)
+        {
+            ui.draw(self.pipeline.engine(), now_ns)
+                .context("cannot draw on the terminal")?;
         }
         Ok(())
     }

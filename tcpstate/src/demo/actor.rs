@@ -127,16 +127,21 @@ impl Actor {
         rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::empty())?;
         Command::new("/proc/self/exe")
             .args(["__actor", "--child"])
-            .stdin(io::stdin().as_fd().try_clone_to_owned().map_err(errno)?)
+            .stdin(
+                io::stdin()
+                    .as_fd()
+                    .try_clone_to_owned()
+                    .map_err(|error| errno(&error))?,
+            )
             .stdout(Stdio::null())
             .spawn()
             .map(|_| ())
-            .map_err(errno)
+            .map_err(|error| errno(&error))
     }
 }
 
-fn errno(error: io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 fn set_name(name: &str) {

@@ -49,7 +49,7 @@ impl Engine {
             let owner = Arc::new(call.process.tracked());
             self.table
                 .update(&SocketId::of(sock, local, peer), |socket| {
-                    socket.owner = Some(owner)
+                    socket.owner = Some(owner);
                 });
         }
         self.push(mono_ns, Body::Accept(call));

@@ -60,7 +60,7 @@ impl Engine {
         self.note_listener(mono_ns, seq, id, &facts, socket.owner.clone());
         match (facts.new, facts.mini) {
             (State::Closed, Some(mini)) => {
-                self.become_mini(mono_ns, seq, id, socket, &mini, facts.old)
+                self.become_mini(mono_ns, seq, id, socket, &mini, facts.old);
             }
             (State::Closed, None) => {
                 socket.enter(State::Closed, mono_ns, seq);

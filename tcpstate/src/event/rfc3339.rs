@@ -18,6 +18,10 @@ pub fn parse(text: &str) -> Option<u64> {
     u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
 pub(super) fn serialize<S: Serializer>(
     realtime_ns: &u64,
     serializer: S,

@@ -188,4 +188,7 @@ pub struct Footer {
     /// Everything that was lost, by stage.
     #[serde(default)]
     pub losses: BTreeMap<String, u64>,
+    /// Sockets per state at the end, as far as they are known.
+    #[serde(default)]
+    pub sockets: BTreeMap<String, u64>,
 }

@@ -65,6 +65,7 @@ impl Chart {
     }
 
     /// The seconds that have ended, oldest first.
+    #[must_use]
     pub fn samples(&self) -> impl DoubleEndedIterator<Item = &Sample> + ExactSizeIterator {
         self.samples.iter()
     }

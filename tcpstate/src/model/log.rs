@@ -38,6 +38,7 @@ impl EventLog {
     }
 
     /// Kept events from this position on.
+    #[must_use]
     pub fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Event> + ExactSizeIterator {
         let first = self.events.front().map_or(0, |event| event.seq);
         let skip = usize::try_from(seq.saturating_sub(first)).unwrap_or(usize::MAX);
@@ -45,6 +46,7 @@ impl EventLog {
     }
 
     /// All kept events, oldest first.
+    #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Event> + ExactSizeIterator {
         self.events.iter()
     }

@@ -69,6 +69,7 @@ impl SocketTable {
     }
 
     /// Sockets that closed lately, oldest first.
+    #[must_use]
     pub fn closed(&self) -> impl DoubleEndedIterator<Item = &Socket> {
         self.closed.iter()
     }

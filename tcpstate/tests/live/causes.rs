@@ -9,7 +9,7 @@ use serde_json::Value;
 use tcpstate::demo::namespace;
 
 use crate::harness::{
-    Watch, at, connection, drain, listener, on_stage, port_of, run, socket, try_bind,
+    Watch, at, connection, drain, has, listener, on_stage, port_of, run, socket, try_bind,
 };
 
 const SERVER: &str = "127.0.0.1:8080";

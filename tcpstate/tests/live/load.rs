@@ -103,4 +103,8 @@ fn half_a_million_state_changes_are_seen_or_counted_as_lost() {
         assert_eq!(resynced, Some(true), "after a loss the table is put right");
     }
     assert_eq!(footer["counts"]["tcp.state"], states);
+    assert_eq!(
+        footer["sockets"]["time_wait"], time_waits,
+        "the table is what the kernel has"
+    );
 }

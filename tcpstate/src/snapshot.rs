@@ -74,6 +74,7 @@ impl SocketItem {
             is_port_locked: self.is_port_locked,
             inode: self.inode,
             expires_ms: self.expires_ms,
+            alike: 0,
             processes,
         }
     }

@@ -50,6 +50,7 @@ pub(super) struct Live {
     /// What the run is narrowed to.
     pub(super) filters: Filters,
     facts: Vec<(u64, Body)>,
+    reading: Option<holders::PortReading>,
 }
 
 impl Live {
@@ -155,7 +156,7 @@ impl Live {
 
     /// Takes in one fact of the kernel program.
     fn take(&mut self, mono_ns: u64, mut body: Body) -> Result<()> {
-        holders::complete(&mut body);
+        self.complete(&mut body);
         Ok(self.pipeline.feed(mono_ns, body)?)
     }
 

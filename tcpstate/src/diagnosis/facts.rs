@@ -111,6 +111,11 @@ impl<'a> Facts<'a> {
             .is_some_and(|lead| lead.role == role && !lead.is_outgoing)
     }
 
+    /// Sockets that stand in the way.
+    pub(super) fn blocker_count(&self) -> usize {
+        self.blockers.iter().map(Blocker::count).sum()
+    }
+
     /// Milliseconds until the last blocker is gone by itself.
     pub(super) fn clears_ms(&self) -> Option<u64> {
         if !self.is_complete() || self.blockers.is_empty() {

@@ -83,9 +83,7 @@ pub(super) fn wait(facts: &Facts<'_>) -> Fix {
     } else {
         "the kernel's timer may be up to about 2 s late, and starts again if the peer repeats its last segments"
     };
-    fix("wait", Applies::Now, text)
-        .command(format!("tcpstate wait {}", facts.port))
-        .why(why)
+    fix("wait", Applies::Now, text).why(why)
 }
 
 /// `ss -K` for the states that the blockers are in.

@@ -83,6 +83,11 @@ impl<'a> Blocker<'a> {
         }
     }
 
+    /// Sockets that it stands for, itself included.
+    pub(super) fn count(&self) -> usize {
+        1 + usize::try_from(self.seen.alike).unwrap_or(usize::MAX - 1)
+    }
+
     /// Whoever has it open now or, for what is closing, left it.
     pub(super) fn people(&self) -> Vec<&'a Process> {
         let owner = self.known.and_then(|known| known.owner.as_deref());
@@ -151,6 +156,7 @@ impl<'a> Blocker<'a> {
                 .or(owner.filter(|_| seen.is_mini))
                 .filter(|_| is_leaving),
             expires_ms: seen.expires_ms,
+            alike: self.seen.alike,
             evidence: self
                 .known
                 .map_or_else(Vec::new, |known| known.evidence.clone()),
@@ -229,4 +235,8 @@ fn direction(
             (false, Some(doubt.to_owned()))
         }
     }
+}
+/// Sockets that the blockers stand for.
+pub(super) fn count(blockers: &[&Blocker<'_>]) -> usize {
+    blockers.iter().map(|blocker| blocker.count()).sum()
 }

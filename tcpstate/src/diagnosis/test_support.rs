@@ -164,6 +164,7 @@ pub(super) fn holder(state: State, local: &str, port: u16, reuse: Reuse) -> Seen
         is_port_locked: None,
         inode: Some(4242),
         expires_ms: None,
+        alike: 0,
         processes: None,
     }
 }

@@ -74,9 +74,21 @@ pub struct SeenHolder {
     /// Milliseconds until the mini-socket's timer ends; 0: overdue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
+    /// Further sockets that differ from this one only in peer and timer, and
+    /// whose timers end no later; they are counted and not listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub alike: u32,
     /// All processes that had the descriptor open when `/proc` was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<Arc<Process>>>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
+pub(super) fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What held the port when a call failed.
@@ -84,7 +96,7 @@ pub struct SeenHolder {
 pub struct Seen {
     /// Where it was read.
     pub source: SeenSource,
-    /// Whether these are all.
+    /// Whether these, with those they stand for, are all.
     pub is_complete: bool,
     /// Sockets looked at.
     pub visited: u32,

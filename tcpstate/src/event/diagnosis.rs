@@ -143,6 +143,10 @@ pub struct Holder {
     /// Milliseconds until its timer ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
+    /// Further sockets that differ from this one only in peer and timer, and
+    /// whose timers end no later; they are counted and not listed.
+    #[serde(default, skip_serializing_if = "super::call::is_zero")]
+    pub alike: u32,
     /// Positions of the events that show it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<u64>,

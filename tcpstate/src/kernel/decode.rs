@@ -335,6 +335,7 @@ impl Decoder {
             is_port_locked: has_owner_fields.then_some(locks & userlocks::BINDPORT != 0),
             inode: (has_owner_fields && *inode != 0).then_some(*inode),
             expires_ms: is_mini.then_some(u64::try_from(*expires_ms).unwrap_or(0)),
+            alike: 0,
             processes: None,
         })
     }

@@ -45,7 +45,8 @@ const AF_INET6: u8 = 10;
 /// `idiag_timer` of a mini-socket.
 const TIMER_TIME_WAIT: u8 = 3;
 /// All states, and bit 13: bound sockets without a connection (Linux 6.8).
-const ALL_STATES: u32 = 0x3fff;
+const ALL_STATES: u32 = BOUND_STATES | 0x1fff;
+const BOUND_STATES: u32 = 1 << 13;
 /// The kernel fills up to 32 KiB per read.
 const BUFFER: usize = 64 * 1024;
 
@@ -124,13 +125,13 @@ impl SockDiag {
 
     /// All TCP sockets of the namespace.
     pub fn dump(&mut self) -> Result<Vec<SocketItem>, DiagError> {
-        let mut sockets = Vec::new();
-        for family in [AF_INET, AF_INET6] {
-            let id = SocketId::new_zeroed();
-            self.send(family, NLM_F_DUMP, id)?;
-            while self.receive(&mut sockets)? {}
-        }
-        Ok(sockets)
+        self.dump_states(ALL_STATES)
+    }
+
+    /// The namespace's sockets that are bound and neither listen nor are
+    /// connected; none before Linux 6.8, which does not list them.
+    pub fn dump_bound(&mut self) -> Result<Vec<SocketItem>, DiagError> {
+        self.dump_states(BOUND_STATES)
     }
 
     /// The socket with these addresses and, unless it is 0, this cookie.
@@ -157,7 +158,7 @@ impl SockDiag {
             Family::Ipv4 => AF_INET,
             Family::Ipv6 => AF_INET6,
         };
-        self.send(family, 0, id)?;
+        self.send(family, 0, ALL_STATES, id)?;
         let mut found = Vec::new();
         match self.receive(&mut found) {
             Ok(_) => {}
@@ -174,7 +175,16 @@ impl SockDiag {
             .filter(|socket| socket.peer == peer && socket.local == local))
     }
 
-    fn send(&mut self, family: u8, flags: u16, id: SocketId) -> Result<(), DiagError> {
+    fn dump_states(&mut self, states: u32) -> Result<Vec<SocketItem>, DiagError> {
+        let mut sockets = Vec::new();
+        for family in [AF_INET, AF_INET6] {
+            self.send(family, NLM_F_DUMP, states, SocketId::new_zeroed())?;
+            while self.receive(&mut sockets)? {}
+        }
+        Ok(sockets)
+    }
+
+    fn send(&mut self, family: u8, flags: u16, states: u32, id: SocketId) -> Result<(), DiagError> {
         self.sequence = self.sequence.wrapping_add(1);
         let request = Request {
             header: MessageHeader {
@@ -188,7 +198,7 @@ impl SockDiag {
             protocol: IPPROTO_TCP,
             extensions: 0,
             padding: 0,
-            states: ALL_STATES,
+            states,
             id,
         };
         sendto(

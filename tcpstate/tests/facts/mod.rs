@@ -9,11 +9,11 @@ use tcpstate::event::{
     Source, State, StateChange, Via,
 };
 
-pub const NETNS: u32 = 4_026_531_840;
-pub const MS: u64 = 1_000_000;
-pub const SECOND: u64 = 1_000 * MS;
+pub(crate) const NETNS: u32 = 4_026_531_840;
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000 * MS;
 
-pub fn sock(cookie: u64) -> Sock {
+pub(crate) fn sock(cookie: u64) -> Sock {
     Sock {
         cookie,
         netns: NETNS,
@@ -21,7 +21,7 @@ pub fn sock(cookie: u64) -> Sock {
     }
 }
 
-pub fn at(text: &str) -> Endpoint {
+pub(crate) fn at(text: &str) -> Endpoint {
     let address: std::net::SocketAddr = text.parse().expect("test addresses are valid");
     Endpoint {
         addr: address.ip(),
@@ -29,7 +29,7 @@ pub fn at(text: &str) -> Endpoint {
     }
 }
 
-pub fn process(pid: u32, comm: &str) -> Arc<Process> {
+pub(crate) fn process(pid: u32, comm: &str) -> Arc<Process> {
     Arc::new(Process {
         pid,
         tid: None,
@@ -44,14 +44,14 @@ pub fn process(pid: u32, comm: &str) -> Arc<Process> {
     })
 }
 
-pub fn raw(state: State) -> u8 {
+pub(crate) fn raw(state: State) -> u8 {
     State::ALL
         .iter()
         .position(|other| *other == state)
         .map_or(0, |at| u8::try_from(at + 1).unwrap_or(0))
 }
 
-pub fn change(cookie: u64, local: &str, peer: &str, old: State, new: State) -> StateChange {
+pub(crate) fn change(cookie: u64, local: &str, peer: &str, old: State, new: State) -> StateChange {
     StateChange {
         sock: sock(cookie),
         local: at(local),
@@ -68,17 +68,22 @@ pub fn change(cookie: u64, local: &str, peer: &str, old: State, new: State) -> S
     }
 }
 
-pub fn by(mut change: StateChange, process: &Arc<Process>) -> Body {
+pub(crate) fn by(mut change: StateChange, process: &Arc<Process>) -> Body {
     change.process = Some(Arc::clone(process));
     Body::State(change)
 }
 
-pub fn through(mut change: StateChange, listener: u64) -> Body {
+pub(crate) fn through(mut change: StateChange, listener: u64) -> Body {
     change.listener = Some(listener);
     Body::State(change)
 }
 
-pub fn into_mini(mut change: StateChange, state: State, expires_ms: u64, reuseaddr: bool) -> Body {
+pub(crate) fn into_mini(
+    mut change: StateChange,
+    state: State,
+    expires_ms: u64,
+    reuseaddr: bool,
+) -> Body {
     change.mini = Some(Mini {
         state,
         expires_ms: Some(expires_ms),
@@ -91,7 +96,7 @@ pub fn into_mini(mut change: StateChange, state: State, expires_ms: u64, reusead
     Body::State(change)
 }
 
-pub fn seen(
+pub(crate) fn seen(
     cookie: u64,
     local: &str,
     peer: &str,
@@ -110,7 +115,7 @@ pub fn seen(
     }
 }
 
-pub fn call(
+pub(crate) fn call(
     cookie: u64,
     local: Option<&str>,
     port: u16,

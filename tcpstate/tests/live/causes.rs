@@ -415,3 +415,61 @@ fn a_failure_of_another_protocol_is_not_ours() {
     );
     assert_eq!(run(&["schema"]).status.code(), Some(0));
 }
+
+#[test]
+fn a_busy_servers_time_waits_are_counted_and_the_odd_one_is_found() {
+    if !on_stage() {
+        return;
+    }
+    let mut watch = Watch::start(&["--port", "8080"]);
+    let listening = listener(SERVER, true);
+    for number in 0..400 {
+        let (server, client) = connection(&listening, SERVER);
+        // One connection clears the option that it took over from the listener.
+        rustix::net::sockopt::set_socket_reuseaddr(&server, number != 100).expect("open");
+        drop(server);
+        drop(client);
+    }
+    drop(listening);
+    std::thread::sleep(Duration::from_millis(100));
+
+    assert_eq!(
+        try_bind(SERVER, true).expect_err("one was left without"),
+        Errno::ADDRINUSE
+    );
+    let diagnosis = watch.diagnosis("bind", 8080);
+
+    assert_eq!(
+        diagnosis["cause"], "time_wait_left_without_reuse",
+        "{diagnosis}"
+    );
+    assert_eq!(diagnosis["would_work"]["reuseaddr"], "no");
+    assert_eq!(
+        diagnosis["holders"].as_array().map(Vec::len),
+        Some(1),
+        "with SO_REUSEADDR only the odd one stands in the way"
+    );
+
+    assert_eq!(
+        try_bind(SERVER, false).expect_err("all stand in the way"),
+        Errno::ADDRINUSE
+    );
+    let failed = watch.wait_for("the second failure", |event| {
+        event["event"] == "diagnosis" && event["seq"] != diagnosis["seq"]
+    });
+    let held: u64 = failed["holders"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|holder| 1 + holder["alike"].as_u64().unwrap_or(0))
+        .sum();
+    assert_eq!(held, 400, "{failed}");
+    assert!(
+        failed["summary"]
+            .as_str()
+            .is_some_and(|text| text.contains("400 connections in TIME_WAIT")),
+        "{failed}"
+    );
+    assert!(failed["clears_ms"].as_u64().is_some(), "{failed}");
+    watch.finish();
+}

@@ -7,21 +7,21 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde_json::Value;
 use tcpstate::clock;
 use tcpstate::demo::namespace;
 
 /// Far above what anything here takes; a test that hangs must end.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program under test.
-pub const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
+pub(crate) const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 
 /// Moves the test's thread into a private namespace. `false`: it cannot, and
 /// has said why; the test is skipped.
 #[must_use]
-pub fn on_stage() -> bool {
+pub(crate) fn on_stage() -> bool {
     match namespace::enter_private() {
         Ok(_) => true,
         Err(error) => {
@@ -32,7 +32,7 @@ pub fn on_stage() -> bool {
 }
 
 /// Notes that a test could not run here. Fails where every test must run.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     assert!(
         std::env::var_os("TCPSTATE_REQUIRE_LIVE").is_none(),
         "this test must run here, but: {why}"
@@ -52,7 +52,7 @@ pub fn skip(why: &str) {
 
 /// Whether a program is installed; if not, the test is skipped.
 #[must_use]
-pub fn has(program: &str, package: &str) -> bool {
+pub(crate) fn has(program: &str, package: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
@@ -66,7 +66,7 @@ pub fn has(program: &str, package: &str) -> bool {
 }
 
 /// The program watching this thread's namespace.
-pub struct Watch {
+pub(crate) struct Watch {
     child: Child,
     lines: Receiver<Value>,
     seen: Vec<Value>,
@@ -74,7 +74,7 @@ pub struct Watch {
 
 impl Watch {
     /// Starts it, and returns once its hooks are on.
-    pub fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(TCPSTATE)
             .args(["watch", "--json", "--netns", "self"])
             .args(arguments)
@@ -102,13 +102,13 @@ impl Watch {
         watch
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Reads on until an event fits, and gives it.
     #[track_caller]
-    pub fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         if let Some(event) = self.seen.iter().find(|event| fits(event)) {
             return event.clone();
         }
@@ -137,7 +137,7 @@ impl Watch {
 
     /// The diagnosis of the first failed call of this kind on this port.
     #[track_caller]
-    pub fn diagnosis(&mut self, call: &str, port: u16) -> Value {
+    pub(crate) fn diagnosis(&mut self, call: &str, port: u16) -> Value {
         let failed = self.wait_for(&format!("failed {call} on {port}"), |event| {
             event["event"] == call && event["ok"] == false && event["requested"]["port"] == port
         });
@@ -149,7 +149,7 @@ impl Watch {
 
     /// Ends it as ctrl-c would, and gives all events.
     #[track_caller]
-    pub fn finish(mut self) -> Vec<Value> {
+    pub(crate) fn finish(mut self) -> Vec<Value> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::INT)
             .expect("tcpstate is there to be ended");
@@ -178,12 +178,12 @@ impl Drop for Watch {
 }
 
 /// Events as text, for a failing test.
-pub fn listing(events: &[Value]) -> String {
+pub(crate) fn listing(events: &[Value]) -> String {
     events.iter().map(|event| format!("{event}\n")).collect()
 }
 
 /// Runs the program to its end.
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     Command::new(TCPSTATE)
         .args(arguments)
         .stdin(Stdio::null())
@@ -192,7 +192,7 @@ pub fn run(arguments: &[&str]) -> Output {
 }
 
 /// What `ss` lists in this namespace, a line per socket.
-pub fn ss(arguments: &[&str]) -> Vec<String> {
+pub(crate) fn ss(arguments: &[&str]) -> Vec<String> {
     let output = Command::new("ss")
         .args(["-Htan"])
         .args(arguments)
@@ -205,22 +205,24 @@ pub fn ss(arguments: &[&str]) -> Vec<String> {
         .collect()
 }
 
-pub fn at(text: &str) -> SocketAddr {
+pub(crate) fn at(text: &str) -> SocketAddr {
     text.parse().expect("test addresses are valid")
 }
 
 /// A TCP socket without any option.
-pub fn socket(address: SocketAddr) -> OwnedFd {
+pub(crate) fn socket(address: SocketAddr) -> OwnedFd {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
         AddressFamily::INET6
     };
-    rustix::net::socket(family, SocketType::STREAM, None).expect("a socket can be made")
+    // Without close-on-exec the programs that other tests start would hold it, too.
+    rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .expect("a socket can be made")
 }
 
 /// Binds; the errno is the kernel's answer.
-pub fn try_bind(address: &str, reuseaddr: bool) -> Result<OwnedFd, rustix::io::Errno> {
+pub(crate) fn try_bind(address: &str, reuseaddr: bool) -> Result<OwnedFd, rustix::io::Errno> {
     let address = at(address);
     let socket = socket(address);
     rustix::net::sockopt::set_socket_reuseaddr(&socket, reuseaddr)?;
@@ -229,38 +231,38 @@ pub fn try_bind(address: &str, reuseaddr: bool) -> Result<OwnedFd, rustix::io::E
 }
 
 /// Binds and listens.
-pub fn listener(address: &str, reuseaddr: bool) -> OwnedFd {
+pub(crate) fn listener(address: &str, reuseaddr: bool) -> OwnedFd {
     let socket = try_bind(address, reuseaddr).expect("the port is free");
     rustix::net::listen(&socket, 64).expect("nobody else listens");
     socket
 }
 
 /// A connection through a listener: (server's side, client's side).
-pub fn connection(listener: &OwnedFd, address: &str) -> (OwnedFd, OwnedFd) {
+pub(crate) fn connection(listener: &OwnedFd, address: &str) -> (OwnedFd, OwnedFd) {
     let client = socket(at(address));
     rustix::net::connect(&client, &at(address)).expect("somebody listens");
     (
-        rustix::net::accept(listener).expect("a connection waits"),
+        rustix::net::accept_with(listener, SocketFlags::CLOEXEC).expect("a connection waits"),
         client,
     )
 }
 
 /// Reads until the peer's FIN or RST.
-pub fn drain(socket: &OwnedFd) {
+pub(crate) fn drain(socket: &OwnedFd) {
     let mut file = std::fs::File::from(socket.try_clone().expect("a descriptor can be doubled"));
     let mut rest = Vec::new();
     let _ = file.read_to_end(&mut rest);
 }
 
 /// Local port of a socket.
-pub fn port_of(socket: &OwnedFd) -> u16 {
+pub(crate) fn port_of(socket: &OwnedFd) -> u16 {
     SocketAddr::try_from(rustix::net::getsockname(socket).expect("a socket has a name"))
         .expect("it is an IP socket")
         .port()
 }
 
 /// `old->new` of each transition of a socket, in order.
-pub fn path_of(events: &[Value], local_port: u16, peer_port: u16) -> Vec<String> {
+pub(crate) fn path_of(events: &[Value], local_port: u16, peer_port: u16) -> Vec<String> {
     events
         .iter()
         .filter(|event| {

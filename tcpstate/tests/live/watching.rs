@@ -122,8 +122,8 @@ fn a_recording_replays_to_the_same_bytes() {
     let directory = tempfile::tempdir().expect("there is room");
     let file = directory.path().join("run.jsonl");
     let file = file.to_str().expect("temporary paths are text");
-    let child = Command::new(TCPSTATE)
-        .args([
+    let (stdout, status) = run_around(
+        &[
             "watch",
             "--json",
             "--netns",
@@ -132,22 +132,15 @@ fn a_recording_replays_to_the_same_bytes() {
             file,
             "--duration",
             "2500ms",
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("tcpstate starts");
-    std::thread::sleep(Duration::from_millis(700));
-    failing_restart();
-    let output = child.wait_with_output().expect("it ends");
+        ],
+        failing_restart,
+    );
 
     let recorded = std::fs::read(file).expect("it was recorded");
     let replayed = run(&["replay", "--json", file]);
 
-    assert!(output.status.success() && replayed.status.success());
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&recorded)
-    );
+    assert!(status.success() && replayed.status.success());
+    assert_eq!(stdout, String::from_utf8_lossy(&recorded));
     assert_eq!(
         String::from_utf8_lossy(&replayed.stdout),
         String::from_utf8_lossy(&recorded)
@@ -202,8 +195,8 @@ fn text_is_one_line_per_event_and_tells_the_reason() {
     if !on_stage() {
         return;
     }
-    let child = Command::new(TCPSTATE)
-        .args([
+    let (text, _) = run_around(
+        &[
             "watch",
             "--netns",
             "self",
@@ -211,15 +204,10 @@ fn text_is_one_line_per_event_and_tells_the_reason() {
             "8080",
             "--duration",
             "1500ms",
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("tcpstate starts");
-    std::thread::sleep(Duration::from_millis(700));
+        ],
+        failing_restart,
+    );
 
-    failing_restart();
-
-    let text = String::from_utf8(child.wait_with_output().expect("it ends").stdout).expect("text");
     for part in [
         "established -> fin_wait_1",
         "bind         127.0.0.1:8080  FAILED EADDRINUSE",
@@ -386,15 +374,21 @@ impl Terminal {
 
     #[track_caller]
     fn wait_for(&self, text: &str) -> String {
+        self.wait_until(text, true)
+    }
+
+    /// Waits until the text is on the screen, or is gone from it.
+    #[track_caller]
+    fn wait_until(&self, text: &str, is_there: bool) -> String {
         for _ in 0..PATIENCE.as_millis() / 50 {
             let screen = self.tmux(&["capture-pane", "-p", "-t", "main"]);
-            if screen.contains(text) {
+            if screen.contains(text) == is_there {
                 return screen;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
         panic!(
-            "{text:?} does not come; the screen is:\n{}",
+            "{text:?} does not come or go; the screen is:\n{}",
             self.tmux(&["capture-pane", "-p", "-t", "main"])
         );
     }
@@ -422,8 +416,10 @@ fn the_dashboard_shows_the_reason_and_gives_the_terminal_back() {
     let screen = terminal.wait_for("time_wait_left_without_reuse");
     assert!(screen.contains("127.0.0.1:8080"), "{screen}");
     terminal.keys(&["?"]);
-    terminal.wait_for("quit");
+    terminal.wait_for("this help");
     terminal.keys(&["Escape"]);
+    // Keys that follow an Escape at once would be one key with Alt.
+    terminal.wait_until("this help", false);
     terminal.keys(&["Space"]);
     terminal.wait_for("PAUSED");
     terminal.keys(&["Space"]);

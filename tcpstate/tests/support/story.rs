@@ -185,6 +185,7 @@ impl Story {
                 is_port_locked: None,
                 inode: None,
                 expires_ms: socket.remaining_ns(self.now_ns).map(|ns| ns / MS),
+                alike: 0,
                 processes: None,
             })
             .collect();
@@ -342,6 +343,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
             processes: holder.processes.clone(),
             left_by: Some(Arc::clone(&nginx)),
             expires_ms: holder.expires_ms,
+            alike: 0,
             evidence: vec![11, 14],
         })
         .collect();

@@ -66,6 +66,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         losses: Losses::default(),
         filters: start.filters,
         facts: Vec::new(),
+        reading: None,
     };
     let header = live.header();
     live.pipeline

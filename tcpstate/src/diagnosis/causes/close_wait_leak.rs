@@ -28,7 +28,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     } else {
         "has"
     };
-    let (peers, they_stay) = if leaders.len() == 1 {
+    let (peers, they_stay) = if roles::count(&leaders) == 1 {
         ("its peer has", "it stays")
     } else {
         ("their peers have", "they stay")
@@ -52,7 +52,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             "Port {} is still held by {} in CLOSE_WAIT: {peers} closed, but {who} {has} not; {they_stay} until \
              then{}.",
             facts.port,
-            text::count(leaders.len(), "connection"),
+            text::count(roles::count(&leaders), "connection"),
             reuseaddr_clause(facts),
         ),
         fixes,

@@ -26,7 +26,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     states.dedup();
     let states = text::join(states.into_iter().map(text::state).collect()).unwrap_or_default();
     let of = roles::names(&leaders).map_or(String::new(), |names| format!(" of {names}"));
-    let (they_go, have) = if leaders.len() == 1 {
+    let (they_go, have) = if roles::count(&leaders) == 1 {
         ("it goes", "has")
     } else {
         ("they go", "have")
@@ -70,7 +70,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         summary: format!(
             "Port {} is still held by {}{of} that {have} not finished closing ({states}); {until}{}.",
             facts.port,
-            text::count(leaders.len(), "connection"),
+            text::count(roles::count(&leaders), "connection"),
             reuseaddr_clause(facts),
         ),
         fixes,

@@ -24,7 +24,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let leaders = facts.leaders();
     let who =
         roles::names(&leaders).unwrap_or_else(|| "a process that could not be seen".to_owned());
-    let they_last = if leaders.len() == 1 {
+    let they_last = if roles::count(&leaders) == 1 {
         "it lasts"
     } else {
         "they last"
@@ -47,7 +47,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             "Port {} is still held by {} of an earlier server, open in {who}; {they_last} until \
              one side closes{}.",
             facts.port,
-            text::count(leaders.len(), "accepted connection"),
+            text::count(roles::count(&leaders), "accepted connection"),
             reuseaddr_clause(facts),
         ),
         fixes,

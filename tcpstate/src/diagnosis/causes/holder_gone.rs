@@ -68,7 +68,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 Applies::Now,
                 "Try again: nothing that was seen holds the port now",
             )
-            .command(format!("tcpstate explain {}", facts.port)),
+            .command(format!("ss -Htanp sport = :{}", facts.port)),
             fix(
                 "stop_before_start",
                 Applies::NextTime,

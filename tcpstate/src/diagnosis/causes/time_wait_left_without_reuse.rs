@@ -31,12 +31,13 @@ fn is_at_fault(facts: &Facts<'_>, blocker: &Blocker<'_>) -> bool {
 }
 
 fn explain(facts: &Facts<'_>) -> Explanation {
-    let without = facts
+    let without: usize = facts
         .blockers
         .iter()
         .filter(|blocker| is_at_fault(facts, blocker))
-        .count();
-    let share = match (without, facts.blockers.len()) {
+        .map(Blocker::count)
+        .sum();
+    let share = match (without, facts.blocker_count()) {
         (_, 1) => "without".to_owned(),
         (some, all) if some == all => "all of them without".to_owned(),
         (some, _) => format!("{some} of them without"),

@@ -68,7 +68,7 @@ pub(super) fn held_by(facts: &Facts<'_>) -> String {
         .count();
     let mut held = format!(
         "{} in {}",
-        text::count(leaders.len(), "connection"),
+        text::count(roles::count(&leaders), "connection"),
         text::state(State::TimeWait)
     );
     if let Some(names) = roles::names(&leaders) {
@@ -85,7 +85,7 @@ pub(super) fn held_by(facts: &Facts<'_>) -> String {
 
 /// `they go away in 57 s`.
 pub(super) fn until(facts: &Facts<'_>) -> String {
-    let (they_go, they_last) = if facts.blockers.len() == 1 {
+    let (they_go, they_last) = if facts.blocker_count() == 1 {
         ("it goes", "it lasts")
     } else {
         ("they go", "they last")

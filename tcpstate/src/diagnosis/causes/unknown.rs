@@ -38,7 +38,7 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
                 Applies::NextTime,
                 "Look who has the port now, as root to see everything",
             )
-            .command(format!("tcpstate explain {}", facts.port));
+            .command(format!("ss -Htanp sport = :{}", facts.port));
             ("what stood in its way could not be shown", look)
         }
         Errno::Inval if facts.failure.kind == CallKind::Listen => (

@@ -25,19 +25,22 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-fn is_harmless(character: char) -> bool {
+/// Whether a character neither steers a terminal nor misleads a reader.
+pub(crate) fn is_harmless(character: char) -> bool {
     !character.is_control()
         && !matches!(
             character,
             // Direction marks, embeddings, overrides and isolates; line and
             // paragraph separators; invisible joiners; the byte-order mark.
-            '\u{061c}'
+            '\u{ad}'
+                | '\u{061c}'
+                | '\u{180e}'
                 | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::event::{Process, State};
+use crate::printable::is_harmless;
 
 /// Longest text of a foreign hand that goes into a sentence.
 const MAX_NAME_CHARS: usize = 64;
@@ -106,16 +107,6 @@ pub(super) fn shell_word(text: &str) -> Option<String> {
     }
     word.push('\'');
     Some(word)
-}
-
-/// Neither control character, nor one that is invisible or turns the
-/// direction of writing.
-fn is_harmless(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

@@ -258,7 +258,7 @@ fn diagnosis_text(diagnosis: &Diagnosis) -> String {
 }
 
 const SHOWN_HOLDERS: usize = 5;
-const SHOWN_FIXES: usize = 2;
+const SHOWN_FIXES: usize = 3;
 
 fn push_process(text: &mut String, process: Option<&Arc<Process>>) {
     if let Some(process) = process {

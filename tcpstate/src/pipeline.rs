@@ -21,6 +21,7 @@ pub struct Pipeline {
     selector: Selector,
     outputs: Outputs,
     clock: ClockAnchor,
+    own_netns: Option<u32>,
     next_to_write: u64,
     last_fact_ns: u64,
 }
@@ -34,6 +35,7 @@ impl Pipeline {
             selector,
             outputs,
             clock: ClockAnchor::default(),
+            own_netns: None,
             next_to_write: 0,
             last_fact_ns: 0,
         }
@@ -65,6 +67,8 @@ impl Pipeline {
     pub fn feed(&mut self, mono_ns: u64, body: Body) -> Result<(), OutputError> {
         if let Body::Header(header) = &body {
             self.clock = header.clock;
+            // In a run about one namespace there is nothing to tell apart.
+            self.own_netns = header.netns.filter(|_| header.filters.netns.is_none());
         }
         if !self.selector.admits(&body) {
             return Ok(());
@@ -82,7 +86,7 @@ impl Pipeline {
         let from = self.next_to_write;
         self.next_to_write = self.engine.next_seq();
         for event in self.engine.log().since(from) {
-            self.outputs.write(event, self.clock)?;
+            self.outputs.write(event, self.clock, self.own_netns)?;
         }
         self.outputs.flush()
     }

@@ -138,6 +138,9 @@ pub struct Header {
     pub arch: String,
     /// Identifies this boot of the host.
     pub boot_id: String,
+    /// Inode number of the network namespace that the program runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<u32>,
     /// Ties `mono_ns` to the calendar.
     pub clock: ClockAnchor,
     /// What the run is narrowed to.

@@ -10,11 +10,17 @@ use crate::event::{
 use crate::printable::printable;
 
 /// Appends one event as text: a line, for a diagnosis a small block. Ticks are
-/// left out.
-pub fn write_event(event: &Event, clock: ClockAnchor, out: &mut String) {
-    let Some(text) = describe(event) else {
+/// left out; a namespace other than `own_netns` is named.
+pub fn write_event(event: &Event, clock: ClockAnchor, own_netns: Option<u32>, out: &mut String) {
+    let Some(mut text) = describe(event) else {
         return;
     };
+    if let Some(netns) = netns_of(&event.body)
+        && own_netns.is_some_and(|own| own != netns)
+    {
+        let end_of_line = text.find('\n').unwrap_or(text.len());
+        text.insert_str(end_of_line, &format!("  netns {netns}"));
+    }
     let ts = rfc3339::format(clock.realtime_ns(event.mono_ns));
     // 2026-11-18T11:06:41.000000000Z -> 11:06:41.000
     let time = ts.get(11..23).unwrap_or(&ts);
@@ -156,6 +162,18 @@ pub fn describe(event: &Event) -> Option<String> {
             )
         }
     })
+}
+
+fn netns_of(body: &Body) -> Option<u32> {
+    match body {
+        Body::Socket(seen) => Some(seen.sock.netns),
+        Body::State(change) => Some(change.sock.netns),
+        Body::TimeWaitEnter(entered) => Some(entered.sock.netns),
+        Body::TimeWaitExit(exited) => Some(exited.sock.netns),
+        Body::Reset(reset) => reset.sock.map(|sock| sock.netns),
+        Body::Restart(restart) => Some(restart.netns),
+        body => body.call()?.sock.map(|sock| sock.netns),
+    }
 }
 
 fn state_change(change: &StateChange) -> String {

@@ -59,7 +59,12 @@ impl Outputs {
         }
     }
 
-    pub(super) fn write(&mut self, event: &Event, clock: ClockAnchor) -> Result<(), OutputError> {
+    pub(super) fn write(
+        &mut self,
+        event: &Event,
+        clock: ClockAnchor,
+        own_netns: Option<u32>,
+    ) -> Result<(), OutputError> {
         self.line.clear();
         if self.recording.is_some() || matches!(self.stdout, Stdout::Json(_)) {
             json::write_line(event, clock, &mut self.line)
@@ -75,7 +80,7 @@ impl Outputs {
             Stdout::Json(out) => out.write_all(&self.line).map_err(stdout_error),
             Stdout::Text(out) => {
                 self.text.clear();
-                text::write_event(event, clock, &mut self.text);
+                text::write_event(event, clock, own_netns, &mut self.text);
                 out.write_all(self.text.as_bytes()).map_err(stdout_error)
             }
         }

@@ -191,3 +191,21 @@ fn copy_for_everybody(directory: &std::path::Path) -> std::path::PathBuf {
     std::fs::set_permissions(directory, everybody).expect("it is ours");
     copy
 }
+
+#[test]
+fn without_btf_one_sentence_says_which_kernel_is_needed() {
+    if !on_stage() {
+        return;
+    }
+    // A mount namespace of its own, in which the kernel's types are hidden.
+    let script = format!("mount -t tmpfs none /sys/kernel/btf && exec {TCPSTATE} watch --json");
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .output()
+        .expect("unshare is part of util-linux");
+
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("CONFIG_DEBUG_INFO_BTF=y"), "{stderr}");
+    assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+}

@@ -405,6 +405,7 @@ pub fn header(ports: Vec<[u16; 2]>) -> Header {
         kernel: "6.12.0".into(),
         arch: "x86_64".into(),
         boot_id: "f3b1".into(),
+        netns: None,
         clock: ClockAnchor {
             mono_ns: START_NS,
             realtime: 1_795_000_000_000_000_000,

@@ -14,7 +14,7 @@ use crate::kernel::{Observer, Options};
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
 use crate::recording::writer::Writer;
-use crate::snapshot::sysctl;
+use crate::snapshot::{netns, sysctl};
 use crate::tui::Ui;
 
 /// What a live run is to be.
@@ -101,6 +101,7 @@ impl Live {
                 .unwrap_or_default()
                 .trim()
                 .to_owned(),
+            netns: netns::current().ok(),
             clock: clock::anchor(),
             filters: self.filters.clone(),
             probes: self.observer.probes().to_vec(),

@@ -3,12 +3,12 @@
 mod holders;
 mod looks;
 mod losses;
+mod signals;
 mod start;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -45,6 +45,7 @@ pub(super) struct Live {
     pub(super) observer: Observer,
     pub(super) pipeline: Pipeline,
     pub(super) ui: Option<Ui>,
+    signals: signals::Signals,
     pub(super) looks: looks::Looks,
     pub(super) losses: losses::Losses,
     /// What the run is narrowed to.
@@ -85,20 +86,13 @@ impl Live {
         duration: Option<Duration>,
         script: &mut Option<mpsc::UnboundedReceiver<Cue>>,
     ) -> Result<&'static str> {
-        let mut interrupted =
-            signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        let mut terminated =
-            signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let mut hung_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let deadline = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
         tokio::pin!(deadline);
         let mut poll = interval(DRAIN_EVERY);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = interrupted.recv() => return Ok("sigint"),
-                _ = terminated.recv() => return Ok("sigterm"),
-                _ = hung_up.recv() => return Ok("sighup"),
+                name = self.signals.next() => return Ok(name),
                 () = &mut deadline => return Ok("duration"),
                 cue = next_cue(script) => match cue {
                     Cue::Say(line) => self.say(&line)?,

@@ -1,11 +1,11 @@
 //! `tcpstate replay`: a recording through the same engine again.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, IsTerminal as _};
+use std::io::{self, BufReader, BufWriter};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::{Format, ReplayArgs};
+use crate::cli::{ReplayArgs, ReplayFormat};
 use crate::engine::Limits;
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{OutputError, Outputs, Pipeline, Selector};
@@ -18,9 +18,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let file =
         File::open(&args.file).with_context(|| format!("cannot open the recording {name}"))?;
     let stdout = BufWriter::new(io::stdout());
-    let stdout = match args.output.format(io::stdout().is_terminal()) {
-        Format::Json => Stdout::Json(Box::new(stdout)),
-        Format::Text | Format::Tui => Stdout::Text(Box::new(stdout)),
+    let stdout = match args.format {
+        ReplayFormat::Text if !args.json => Stdout::Text(Box::new(stdout)),
+        ReplayFormat::Text | ReplayFormat::Json => Stdout::Json(Box::new(stdout)),
     };
     let mut pipeline = Pipeline::new(
         Limits::default(),

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use super::Live;
 use super::looks::Looks;
 use super::losses::Losses;
+use super::signals::Signals;
 use crate::clock;
 use crate::engine::Limits;
 use crate::event::{Body, Capture, Filters, Header, SCHEMA_VERSION};
@@ -34,6 +35,7 @@ pub(in crate::commands) struct Start<'a> {
 /// Begins a live run. Everything that can be refused is tried before the
 /// terminal is taken.
 pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
+    let signals = Signals::listen().context("cannot listen for signals")?;
     let recording = start.record.map(Writer::create).transpose()?;
     let observer = Observer::start(&Options {
         ports: start
@@ -62,6 +64,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         observer,
         pipeline: Pipeline::new(Limits::default(), selector, Outputs::new(stdout, recording)),
         ui,
+        signals,
         looks: Looks::default(),
         losses: Losses::default(),
         filters: start.filters,

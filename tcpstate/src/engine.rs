@@ -287,14 +287,22 @@ impl Engine {
     }
 
     fn schedule_look(&mut self, id: SocketId, now_ns: u64) {
-        let at_ns = self.table.update(&id, |socket| {
-            let is_time_wait = socket.state == State::TimeWait;
-            let at_ns =
-                Checks::next_look_ns(is_time_wait, socket.since_ns, socket.expires_at_ns, now_ns);
-            socket.next_look_ns = at_ns;
-            at_ns
-        });
-        if let Some(at_ns) = at_ns {
+        let Some(socket) = self.table.get(&id) else {
+            return;
+        };
+        let is_time_wait = socket.state == State::TimeWait;
+        let at_ns =
+            Checks::next_look_ns(is_time_wait, socket.since_ns, socket.expires_at_ns, now_ns);
+        self.look_at(id, at_ns);
+    }
+
+    /// Has the kernel asked about a mini-socket at this time, not before.
+    fn look_at(&mut self, id: SocketId, at_ns: u64) {
+        if self
+            .table
+            .update(&id, |socket| socket.next_look_ns = at_ns)
+            .is_some()
+        {
             self.checks.schedule(at_ns, id);
         }
     }

@@ -95,7 +95,7 @@ pub(super) fn destroy(facts: &Facts<'_>, why: &str) -> Fix {
         .into_iter()
         .map(|state| format!("state {}", ss_name(state)))
         .collect();
-    let command = format!("ss -K {} sport = :{}", states.join(" "), facts.port);
+    let command = format!("ss -Kt {} sport = :{}", states.join(" "), facts.port);
     fix(
         "destroy_sockets",
         Applies::Now,

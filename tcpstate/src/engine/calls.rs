@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::diagnosis::CallKind;
 use crate::event::{Body, Call};
-use crate::model::{PortKey, SocketId};
+use crate::model::{Phase, PortKey, Socket, SocketId};
 
 impl Engine {
     pub(super) fn on_call(&mut self, mono_ns: u64, kind: CallKind, call: Box<Call>) {
@@ -33,7 +33,11 @@ impl Engine {
         }
         match (kind, key) {
             (CallKind::Bind, Some(key)) => {
-                self.ports.story(key).last_bind = Some((seq, mono_ns, Arc::clone(&facts.process)));
+                let story = self.ports.story(key);
+                story.last_bind = Some((seq, mono_ns, Arc::clone(&facts.process)));
+                if matches!(story.phase, Phase::Down { .. }) {
+                    self.look_at_port_again(mono_ns, key);
+                }
             }
             (CallKind::Listen, Some(key)) => {
                 if let Some(id) = id {
@@ -41,6 +45,22 @@ impl Engine {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A `bind` that succeeded may mean that TIME_WAITs are gone before their
+    /// time: all of the port are looked up now.
+    fn look_at_port_again(&mut self, mono_ns: u64, key: PortKey) {
+        let minis: Vec<SocketId> = self
+            .table
+            .iter()
+            .filter(|socket| {
+                socket.is_mini && socket.local.port == key.port && socket.sock.netns == key.netns
+            })
+            .map(Socket::id)
+            .collect();
+        for id in minis {
+            self.look_at(id, mono_ns);
         }
     }
 

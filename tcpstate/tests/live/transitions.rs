@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
 use serde_json::Value;
+use tcpstate::clock;
 
 use crate::harness::{
     Watch, at, connection, drain, has, listener, listing, on_stage, path_of, port_of, socket, ss,
+    try_bind,
 };
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -313,4 +315,136 @@ fn a_time_wait_that_a_new_connection_takes_over_is_seen_to_end() {
         (&Value::from(8080), &Value::from("reused"))
     );
     watch.finish();
+}
+
+#[test]
+fn a_time_wait_ends_when_the_kernel_lets_the_port_go() {
+    if !on_stage() {
+        return;
+    }
+    let mut watch = Watch::start(&["--port", "8080"]);
+    let listening = listener(SERVER, false);
+    let (server, client) = connection(&listening, SERVER);
+    let peer = port_of(&client);
+    drop(server);
+    drain(&client);
+    drop(client);
+    drop(listening);
+    entered(&mut watch, 8080, peer);
+    // Failing binds in a tight loop would be events of their own.
+    std::thread::sleep(Duration::from_secs(59));
+
+    let free_ns = (0..500)
+        .find_map(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            try_bind(SERVER, false).ok().map(|_| clock::monotonic_ns())
+        })
+        .expect("the port is free within ten seconds");
+    let exit = watch.wait_for("the end", |event| event["event"] == "tcp.time_wait.exit");
+
+    assert_eq!(exit["reason"], "expired");
+    let exit_ns = exit["mono_ns"].as_u64().expect("a number");
+    assert!(
+        exit_ns.abs_diff(free_ns) < 1_000_000_000,
+        "told at {exit_ns}, free at {free_ns}"
+    );
+    watch.finish();
+}
+
+#[test]
+fn a_time_wait_that_is_destroyed_is_seen_to_end_before_its_time() {
+    if !on_stage() || !has("ss", "iproute2") {
+        return;
+    }
+    let mut watch = Watch::start(&[]);
+    let listening = listener(SERVER, false);
+    let (server, client) = connection(&listening, SERVER);
+    let peer = port_of(&client);
+    drop(server);
+    drain(&client);
+    drop(client);
+    drop(listening);
+    entered(&mut watch, 8080, peer);
+
+    let killed = std::process::Command::new("ss")
+        .args(["-Ktn", "state", "time-wait", "sport = :8080"])
+        .output()
+        .expect("ss runs");
+
+    assert!(
+        String::from_utf8_lossy(&killed.stdout).contains(":8080"),
+        "{killed:?}"
+    );
+    let _bound = try_bind(SERVER, false).expect("the port is free at once");
+    let exit = watch.wait_for("the end", |event| event["event"] == "tcp.time_wait.exit");
+    assert_eq!(exit["reason"], "destroyed");
+    assert!(
+        exit["lived_ms"].as_u64().is_some_and(|ms| ms < 10_000),
+        "{exit}"
+    );
+    watch.finish();
+}
+
+#[test]
+fn an_orphan_whose_peer_stays_silent_is_gone_after_fin_timeout() {
+    if !on_stage() {
+        return;
+    }
+    std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "2").expect("the namespace is ours");
+    let mut watch = Watch::start(&[]);
+    let listening = listener(SERVER, true);
+    let (server, _client) = connection(&listening, SERVER);
+
+    drop(server);
+    let orphan = watch.wait_for("the orphan", |event| {
+        event["event"] == "tcp.state" && event["mini"]["state"] == "fin_wait_2"
+    });
+    let gone = watch.wait_for("its end", |event| {
+        event["event"] == "socket" && event["state"] == "closed"
+    });
+
+    let expires_ms = orphan["mini"]["expires_ms"]
+        .as_u64()
+        .expect("it has a timer");
+    assert!((1_500..=2_100).contains(&expires_ms), "{expires_ms} ms");
+    assert_eq!(gone["sock"]["cookie"], orphan["sock"]["cookie"]);
+    let events = watch.finish();
+    assert!(
+        !events
+            .iter()
+            .any(|event| event["event"] == "tcp.time_wait.enter"),
+        "{}",
+        listing(&events)
+    );
+}
+
+#[test]
+fn without_room_for_time_waits_the_port_is_free_at_once() {
+    if !on_stage() {
+        return;
+    }
+    std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0").expect("the namespace is ours");
+    let mut watch = Watch::start(&[]);
+    let listening = listener(SERVER, false);
+    let (server, client) = connection(&listening, SERVER);
+    let peer = port_of(&client);
+
+    shutdown(&server, Shutdown::Write).expect("open");
+    shutdown(&client, Shutdown::Write).expect("open");
+    let closed = watch.wait_for("the end", |event| {
+        event["event"] == "tcp.state"
+            && event["local"]["port"] == 8080
+            && event["peer"]["port"] == peer
+            && event["new"] == "closed"
+    });
+    drop((server, client, listening));
+
+    assert_eq!(closed["mini"], Value::Null);
+    try_bind(SERVER, false).expect("nothing holds the port");
+    let events = watch.finish();
+    assert!(
+        !events
+            .iter()
+            .any(|event| event["event"] == "tcp.time_wait.enter")
+    );
 }

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(diagnosis.fixes[0].applies, Applies::Now);
         assert_eq!(
             diagnosis.fixes[2].command.as_deref(),
-            Some("ss -K state time-wait sport = :8080")
+            Some("ss -Kt state time-wait sport = :8080")
         );
         let myths = &diagnosis.fixes[3..];
         assert!(

@@ -56,6 +56,7 @@ pub fn play(is_child: bool) -> io::Result<()> {
 /// Holds what was inherited: waits for the parent to go, then for the end of
 /// the standard input that both share.
 fn outlive_parent() -> io::Result<()> {
+    set_name("server-child");
     let parent = rustix::process::getppid();
     while rustix::process::getppid() == parent {
         std::thread::sleep(Duration::from_millis(5));

@@ -56,6 +56,7 @@ impl Scene {
                 process: process(900, "server").into(),
                 via: Via::Syscall,
                 unprivileged_port_start: Some(1024),
+                sysctls: None,
                 seen: Some(Seen {
                     source: SeenSource::BindBucket,
                     is_complete: true,

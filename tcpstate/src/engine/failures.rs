@@ -42,7 +42,7 @@ impl Engine {
             kind,
             call: &call,
             known: &known,
-            environment: &self.environment(),
+            environment: &self.environment(&call),
             has_net_bind_service: None,
             last_listener: last_listener.as_ref(),
             missing: &missing,
@@ -74,9 +74,17 @@ impl Engine {
         }
     }
 
-    fn environment(&self) -> Environment {
-        self.header
-            .as_ref()
+    /// The settings that were in force for the call; those of the header hold
+    /// for one namespace only.
+    fn environment(&self, call: &Call) -> Environment {
+        if let Some(sysctls) = &call.sysctls {
+            return Environment::from(&**sysctls);
+        }
+        let header = self.header.as_ref().filter(|header| {
+            let netns = header.filters.netns.or(header.netns);
+            netns.is_some() && netns == call.sock.map(|sock| sock.netns)
+        });
+        header
             .map(|header| Environment::from(&header.sysctls))
             .unwrap_or_default()
     }

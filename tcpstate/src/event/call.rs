@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::run::Sysctls;
 use super::socket::{Endpoint, Process, Reuse, Sock, State};
 
 /// How a call reached the kernel.
@@ -139,6 +140,9 @@ pub struct Call {
     /// `ip_unprivileged_port_start` of the namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unprivileged_port_start: Option<u32>,
+    /// Settings of the caller's namespace when the call failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sysctls: Option<Box<Sysctls>>,
     /// What held the port, where that is why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,

@@ -297,6 +297,7 @@ impl Decoder {
             },
             unprivileged_port_start: (*unprivileged_port_start != u32::MAX)
                 .then_some(*unprivileged_port_start),
+            sysctls: None,
             seen,
         })
     }

@@ -138,6 +138,7 @@ pub(crate) fn call(
         process: Arc::clone(process),
         via: Via::Syscall,
         unprivileged_port_start: Some(1024),
+        sysctls: None,
         seen: None,
     })
 }

@@ -446,6 +446,7 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         process: Arc::clone(by),
         via: Via::Syscall,
         unprivileged_port_start: Some(1024),
+        sysctls: None,
         seen: None,
     }
 }

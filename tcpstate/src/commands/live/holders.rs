@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::Live;
 use crate::clock;
 use crate::event::{Body, Call, Endpoint, Family, Reuse, Seen, SeenHolder, SeenSource, State};
-use crate::snapshot::owners;
 use crate::snapshot::sock_diag::SockDiag;
+use crate::snapshot::{owners, sysctl};
 
 /// Holders that are listed one by one; a port of a busy server has tens of
 /// thousands in TIME_WAIT, which differ in nothing that matters.
@@ -38,10 +38,21 @@ impl Live {
         match body {
             Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => {
                 complete_caller(call);
+                self.read_settings(call);
                 self.list_all_holders(call);
                 name_holders(call);
             }
             _ => {}
+        }
+    }
+
+    /// The settings that the kernel went by.
+    fn read_settings(&mut self, call: &mut Call) {
+        let Some(sock) = call.sock else {
+            return;
+        };
+        if let Ok(sysctls) = self.looks.namespaces.inside(sock.netns, sysctl::read) {
+            call.sysctls = Some(Box::new(sysctls));
         }
     }
 

@@ -8,6 +8,7 @@
 mod btf;
 pub mod capabilities;
 mod decode;
+mod diagnostics;
 mod errno;
 mod error;
 mod load;
@@ -24,8 +25,6 @@ use aya::{
     maps::{HashMap, MapData},
     programs::Iter,
 };
-use aya_log::EbpfLogger;
-use log::Log;
 
 pub use btf::BtfError;
 pub use capabilities::{Capability, capabilities};
@@ -48,6 +47,9 @@ pub struct Options {
     pub pids: Vec<u32>,
     /// Report connects that succeeded, too.
     pub report_connects: bool,
+    /// Let the kernel program say what it could not do; see
+    /// [`Observer::take_diagnostics`].
+    pub verbose: bool,
 }
 
 /// The kernel program, loaded and attached.
@@ -58,7 +60,7 @@ pub struct Observer {
     decoder: Decoder,
     probes: Vec<Probe>,
     undecodable: u64,
-    log: Option<EbpfLogger<&'static dyn Log>>,
+    diagnostics: Option<diagnostics::Diagnostics>,
 }
 
 impl Observer {
@@ -71,15 +73,19 @@ impl Observer {
         let watched = ring::map(&mut loaded.ebpf, "WATCHED")?;
         let decoder = Decoder::new(&loaded.reset_reasons, loaded.knows_connect_bound)
             .with_cgroups(cgroup::Hierarchy::open());
-        let log = EbpfLogger::init(&mut loaded.ebpf).ok();
+        let diagnostics = if options.verbose {
+            diagnostics::Diagnostics::open(&mut loaded.ebpf)
+        } else {
+            None
+        };
         Ok(Self {
-            log,
             ebpf: loaded.ebpf,
             ring,
             watched,
             decoder,
             probes: loaded.probes,
             undecodable: 0,
+            diagnostics,
         })
     }
 
@@ -99,14 +105,19 @@ impl Observer {
     /// Appends at most `max` events with their `CLOCK_MONOTONIC` nanoseconds;
     /// returns how many records were taken. Less than `max`: that was all.
     pub fn drain(&mut self, max: usize, events: &mut Vec<(u64, Body)>) -> usize {
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
         let (decoder, undecodable) = (&self.decoder, &mut self.undecodable);
         self.ring.drain(max, |bytes| match decoder.event(bytes) {
             Ok(event) => events.push(event),
             Err(_) => *undecodable += 1,
         })
+    }
+
+    /// What the kernel program said since the last call; nothing without
+    /// [`Options::verbose`].
+    pub fn take_diagnostics(&mut self) -> Vec<String> {
+        self.diagnostics
+            .as_mut()
+            .map_or_else(Vec::new, diagnostics::Diagnostics::take)
     }
 
     /// What the kernel program counted.

@@ -4,6 +4,8 @@
 
 #[path = "kernel_live/bench.rs"]
 mod bench;
+#[path = "kernel_live/program.rs"]
+mod program;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -42,6 +44,23 @@ fn what_the_kernel_allows_is_found_by_trying() {
     assert!(found.why.is_none(), "{:?}", found.why);
     assert!(found.probes.len() > 10);
     println!("{:?}", found.functions);
+}
+
+#[test]
+fn with_v_the_hooks_are_told_on_stderr_and_else_nothing_is() {
+    if Bench::start().is_none() {
+        return;
+    }
+
+    let (_, told) = program::run_around(&["-v", "--duration", "200ms"], || {});
+    let (_, untold) = program::run_around(&["--duration", "200ms"], || {});
+
+    assert!(
+        told.contains("tcpstate: hook inet_sock_set_state (tp_btf) on\n"),
+        "{told}"
+    );
+    assert!(told.contains("tcpstate: watching after "), "{told}");
+    assert_eq!(untold, "");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod losses;
 mod signals;
 mod start;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -128,6 +129,7 @@ impl Live {
         }
         self.pipeline.write_out()?;
         self.notice_recording_error();
+        self.tell_diagnostics();
         if let Some(ui) = &mut self.ui
             && ui.needs_redraw(self.pipeline.engine(), now_ns)
         {
@@ -176,6 +178,18 @@ impl Live {
             match &mut self.ui {
                 Some(ui) => ui.notice(error.to_string()),
                 None => eprintln!("tcpstate: {error}; watching goes on"),
+            }
+        }
+    }
+
+    /// What the kernel program says about itself, with `-v`.
+    fn tell_diagnostics(&mut self) {
+        for line in self.observer.take_diagnostics() {
+            match &mut self.ui {
+                Some(ui) => ui.notice(line),
+                None => {
+                    let _ = writeln!(std::io::stderr(), "tcpstate: kernel program: {line}");
+                }
             }
         }
     }

@@ -118,6 +118,7 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
         .override_global("CONFIG", &config, true)
         .override_global("PORTS", &ports, true)
         .override_global("OFFSETS", &offsets, true)
+        .override_global(aya_log::LEVEL, &log_level(options), true)
         .load(OBJECT)
         .map_err(|error| KernelError::Load(Box::new(error)))?;
 
@@ -285,6 +286,11 @@ fn config(options: &Options, types: &KernelTypes) -> Result<Config, KernelError>
         config.flags |= flags::HAS_SK_STORAGE;
     }
     Ok(config)
+}
+
+/// Frozen before load: at 0 the verifier removes all that would be said.
+fn log_level(options: &Options) -> u8 {
+    if options.verbose { u8::MAX } else { 0 }
 }
 
 fn ports(options: &Options) -> PortBitmap {

@@ -1,5 +1,6 @@
 //! Begins a live run: hooks on, header written, table filled.
 
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -10,10 +11,11 @@ use super::losses::Losses;
 use super::signals::Signals;
 use crate::clock;
 use crate::engine::Limits;
-use crate::event::{Body, Capture, Filters, Header, SCHEMA_VERSION};
+use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus, SCHEMA_VERSION};
 use crate::kernel::{Observer, Options};
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
+use crate::printable::printable;
 use crate::recording::writer::Writer;
 use crate::snapshot::{netns, sysctl};
 use crate::tui::Ui;
@@ -28,7 +30,7 @@ pub(in crate::commands) struct Start<'a> {
     pub stdout: Option<Stdout>,
     /// File to record to.
     pub record: Option<&'a Path>,
-    /// Whether the kernel program's diagnostics are shown.
+    /// Whether hooks and the kernel program's diagnostics are told on stderr.
     pub verbose: bool,
 }
 
@@ -37,6 +39,7 @@ pub(in crate::commands) struct Start<'a> {
 pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     let recording = start.record.map(Writer::create).transpose()?;
+    let began_ns = clock::monotonic_ns();
     let observer = Observer::start(&Options {
         ports: start
             .filters
@@ -47,7 +50,11 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         netns: start.filters.netns,
         pids: start.filters.pids.clone(),
         report_connects: start.report_connects,
+        verbose: start.verbose,
     })?;
+    if start.verbose {
+        tell_hooks(&observer, began_ns);
+    }
     let selector = Selector::new(
         start.filters.comms.clone(),
         start.filters.states.clone(),
@@ -77,6 +84,31 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
     live.fill_table()?;
     live.pipeline.write_out()?;
     Ok(live)
+}
+
+/// Says which hooks are on, while stderr is still the terminal's owner.
+fn tell_hooks(observer: &Observer, began_ns: u64) {
+    // A stderr that nobody reads is no reason to end.
+    let mut stderr = io::stderr().lock();
+    for probe in observer.probes() {
+        let Probe {
+            name,
+            kind,
+            status,
+            why,
+        } = probe;
+        let status = match status {
+            ProbeStatus::Attached => "on",
+            ProbeStatus::Unused => "unused",
+            ProbeStatus::Unavailable => "missing",
+        };
+        let why = why
+            .as_ref()
+            .map_or_else(String::new, |why| format!(": {}", printable(why)));
+        let _ = writeln!(stderr, "tcpstate: hook {name} ({kind}) {status}{why}");
+    }
+    let took_ms = clock::monotonic_ns().saturating_sub(began_ns) / 1_000_000;
+    let _ = writeln!(stderr, "tcpstate: watching after {took_ms} ms");
 }
 
 impl Live {

@@ -1,4 +1,5 @@
-//! What user space asks of the kernel program, set before load.
+//! What user space tells the kernel program: read-only data set before load,
+//! and the key of a map that both sides write.
 
 /// Bits of [`Config::flags`].
 pub mod flags {
@@ -61,9 +62,22 @@ impl PortBitmap {
     }
 }
 
+/// Key of the map of listeners: accepts by this process on this port are no
+/// news.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerKey {
+    /// Process, in the initial pid namespace.
+    pub tgid: u32,
+    /// Network namespace inode.
+    pub netns: u32,
+    /// Local port.
+    pub port: u32,
+}
+
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Config, PortBitmap};
+    use super::{Config, ListenerKey, PortBitmap};
     use crate::offsets::Offsets;
 
     // SAFETY: `repr(C)`, `Copy`, integers only, no padding: any bytes of it can
@@ -73,6 +87,9 @@ mod pod {
     // SAFETY: as above.
     #[expect(unsafe_code, reason = "aya takes globals as plain old data")]
     unsafe impl aya::Pod for PortBitmap {}
+    // SAFETY: as above, into a map.
+    #[expect(unsafe_code, reason = "aya takes keys as plain old data")]
+    unsafe impl aya::Pod for ListenerKey {}
     // SAFETY: as above; `BitField` ends in an explicit reserved field.
     #[expect(unsafe_code, reason = "aya takes globals as plain old data")]
     unsafe impl aya::Pod for Offsets {}

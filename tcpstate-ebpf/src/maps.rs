@@ -6,7 +6,10 @@ use aya_ebpf::{
     macros::{btf_map, map},
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use tcpstate_common::record::{self, Counter, SOCKADDR_LEN};
+use tcpstate_common::{
+    config::ListenerKey,
+    record::{self, Counter, SOCKADDR_LEN},
+};
 
 /// 16 MiB: 115,000 state records, about half a second of a machine that opens
 /// and closes 50,000 connections a second. Full: records are counted and lost.
@@ -36,7 +39,8 @@ pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(
 #[map]
 pub(crate) static WATCHED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(MAX_WATCHED, 0);
 
-/// Who listens: an accept by anybody else is worth a record.
+/// Who listens: an accept by anybody else is worth a record. User space adds
+/// who listened before the hooks were on.
 #[map]
 pub(crate) static LISTENERS: LruHashMap<ListenerKey, u64> =
     LruHashMap::with_max_entries(MAX_LISTENERS, 0);
@@ -63,18 +67,6 @@ pub(crate) struct InFlight {
     pub(crate) requested: [u8; SOCKADDR_LEN],
     /// Zero.
     pub(crate) reserved: u32,
-}
-
-/// Key of [`LISTENERS`].
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct ListenerKey {
-    /// Process.
-    pub(crate) tgid: u32,
-    /// Namespace.
-    pub(crate) netns: u32,
-    /// Port.
-    pub(crate) port: u32,
 }
 
 /// Socket storage with `BPF_F_CLONE`, which aya's own type does not offer.

@@ -25,6 +25,7 @@ use aya::{
     maps::{HashMap, MapData},
     programs::Iter,
 };
+use tcpstate_common::config::ListenerKey;
 
 pub use btf::BtfError;
 pub use capabilities::{Capability, capabilities};
@@ -57,6 +58,7 @@ pub struct Observer {
     ebpf: Ebpf,
     ring: ring::Ring,
     watched: HashMap<MapData, u64, u32>,
+    listeners: HashMap<MapData, ListenerKey, u64>,
     decoder: Decoder,
     probes: Vec<Probe>,
     undecodable: u64,
@@ -71,6 +73,7 @@ impl Observer {
         let mut loaded = load::load(options)?;
         let ring = ring::Ring::open(&mut loaded.ebpf)?;
         let watched = ring::map(&mut loaded.ebpf, "WATCHED")?;
+        let listeners = ring::map(&mut loaded.ebpf, "LISTENERS")?;
         let decoder = Decoder::new(&loaded.reset_reasons, loaded.knows_connect_bound)
             .with_cgroups(cgroup::Hierarchy::open());
         let diagnostics = if options.verbose {
@@ -82,6 +85,7 @@ impl Observer {
             ebpf: loaded.ebpf,
             ring,
             watched,
+            listeners,
             decoder,
             probes: loaded.probes,
             undecodable: 0,
@@ -138,6 +142,22 @@ impl Observer {
             .insert(cookie, 1, 0)
             .map_err(|source| KernelError::Map {
                 name: "WATCHED",
+                source: Box::new(source),
+            })
+    }
+
+    /// Notes a process that listened on a port before the observer was started:
+    /// the connections that it accepts itself are no news.
+    pub fn note_listener(&mut self, pid: u32, netns: u32, port: u16) -> Result<(), KernelError> {
+        let key = ListenerKey {
+            tgid: pid,
+            netns,
+            port: u32::from(port),
+        };
+        self.listeners
+            .insert(key, 0, 0)
+            .map_err(|source| KernelError::Map {
+                name: "LISTENERS",
                 source: Box::new(source),
             })
     }

@@ -328,6 +328,36 @@ fn an_accept_by_another_process_is_reported_and_the_listeners_own_is_not() {
 }
 
 #[test]
+fn accepts_of_a_listener_from_before_the_watch_are_reported_only_for_workers() {
+    if Bench::start().is_none() {
+        return;
+    }
+    let listener = listen_on(localhost(0), false);
+    let accepts_of = |text: &str| -> Vec<u64> {
+        text.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .filter(|event| event["event"] == "accept")
+            .map(|event| event["process"]["pid"].as_u64().unwrap())
+            .collect()
+    };
+
+    let (own, _) = program::run_around(&["--duration", "500ms"], || {
+        for _ in 0..100 {
+            drop(pair(&listener));
+        }
+    });
+    let mut worker = 0;
+    let (others, _) = program::run_around(&["--duration", "500ms"], || {
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        worker = bench::accept_in_a_child(&listener);
+    });
+
+    assert!(own.matches("\"established\"").count() >= 100, "{own}");
+    assert_eq!(accepts_of(&own), Vec::<u64>::new());
+    assert_eq!(accepts_of(&others), [u64::from(worker)]);
+}
+
+#[test]
 fn an_mptcp_socket_that_fails_to_bind_is_reported() {
     let Some(mut bench) = Bench::start() else {
         return;

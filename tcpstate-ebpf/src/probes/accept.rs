@@ -2,15 +2,16 @@
 //! called `listen` takes the connection: a worker, an activated service.
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::tracepoint, programs::TracePointContext};
-use tcpstate_common::record::{
-    AF_INET, AF_INET6, CallRecord, Counter, Kind, SOCKADDR_LEN, call, socket_flags, via,
+use tcpstate_common::{
+    config::ListenerKey,
+    record::{AF_INET, AF_INET6, CallRecord, Counter, Kind, SOCKADDR_LEN, call, socket_flags, via},
 };
 
 use super::calls::word;
 use crate::{
     error::{Stop, finish},
     filter,
-    maps::{self, EVENTS, LISTENERS, ListenerKey},
+    maps::{self, EVENTS, LISTENERS},
     output,
     sock::{self, Common, IPPROTO_MPTCP, IPPROTO_TCP},
     task,

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use tcpstate_common::{
-    config::flags,
+    config::{ListenerKey, flags},
     offsets::MISSING,
     record::{
         AF_INET, AF_INET6, CallRecord, Counter, FailedCallRecord, Kind, SOCKADDR_LEN, WalkStatus,
@@ -25,7 +25,7 @@ use crate::{
     filter,
     globals::{is_set, offset},
     holders,
-    maps::{self, EVENTS, IN_FLIGHT, InFlight, LISTENERS, ListenerKey},
+    maps::{self, EVENTS, IN_FLIGHT, InFlight, LISTENERS},
     memory::{Addr, read},
     output,
     sock::{self, Common, IPPROTO_MPTCP, IPPROTO_TCP},

@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use tcpstate_common::{
-    config::flags,
+    config::{ListenerKey, flags},
     record::{Counter, Kind, StateRecord, sk_flags},
 };
 
@@ -15,7 +15,7 @@ use crate::{
     error::{Stop, finish},
     filter,
     globals::{is_set, offset},
-    maps::{self, EVENTS, LISTENERS, ListenerKey, ORIGIN},
+    maps::{self, EVENTS, LISTENERS, ORIGIN},
     memory::Addr,
     mini::{self, Mini},
     output,

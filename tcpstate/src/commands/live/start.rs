@@ -11,7 +11,7 @@ use super::losses::Losses;
 use super::signals::Signals;
 use crate::clock;
 use crate::engine::Limits;
-use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus, SCHEMA_VERSION};
+use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus, SCHEMA_VERSION, State};
 use crate::kernel::{Observer, Options};
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
@@ -149,6 +149,12 @@ impl Live {
     /// on, so nothing falls between; what both show is merged by time.
     fn fill_table(&mut self) -> Result<()> {
         let (_, sockets, _) = self.snapshot_all();
+        for (_, seen) in &sockets {
+            if let (State::Listen, Some(process)) = (seen.state, &seen.process) {
+                self.observer
+                    .note_listener(process.pid, seen.sock.netns, seen.local.port)?;
+            }
+        }
         let mut facts = Vec::new();
         while self.observer.drain(super::DRAIN_MAX, &mut facts) == super::DRAIN_MAX {}
         let mut facts = facts.into_iter().peekable();

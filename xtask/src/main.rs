@@ -2,7 +2,7 @@
 
 mod ebpf;
 mod lint;
-mod tests;
+mod suite;
 
 use std::path::{Path, PathBuf};
 
@@ -40,11 +40,11 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Ebpf(args) => ebpf::run(&args),
         Task::Lint => lint::run(&root()?),
-        Task::Test { arguments } => tests::run(&root()?, &arguments),
+        Task::Test { arguments } => suite::run(&root()?, &arguments),
         Task::Ci => {
             lint::run(&root()?)?;
             ebpf::run(&ebpf::Args::verify())?;
-            tests::run(&root()?, &[])
+            suite::run(&root()?, &[])
         }
     }
 }

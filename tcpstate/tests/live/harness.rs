@@ -179,7 +179,11 @@ impl Drop for Watch {
 
 /// Events as text, for a failing test.
 pub(crate) fn listing(events: &[Value]) -> String {
-    events.iter().map(|event| format!("{event}\n")).collect()
+    events
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Runs the program to its end.

@@ -57,7 +57,7 @@ fn listening(watch: &mut Watch, pid: u32) -> Value {
     })
 }
 
-/// A server that answers one byte and closes first, without SO_REUSEADDR.
+/// A server that answers one byte and closes first, without `SO_REUSEADDR`.
 const PYTHON: &str = "
 import socket, sys
 s = socket.socket()

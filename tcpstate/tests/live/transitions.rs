@@ -154,9 +154,10 @@ fn a_simultaneous_close_goes_through_closing() {
     let listening = listener(SERVER, true);
     let (server, client) = connection(&listening, SERVER);
     let peer = port_of(&client);
+    let data = vec![0; 1 << 16];
     for side in [&server, &client] {
         rustix::io::ioctl_fionbio(side, true).expect("a socket can be non-blocking");
-        while rustix::net::send(side, &[0; 1 << 16], rustix::net::SendFlags::NOSIGNAL).is_ok() {}
+        while rustix::net::send(side, &data, rustix::net::SendFlags::NOSIGNAL).is_ok() {}
         shutdown(side, Shutdown::Write).expect("open");
         rustix::io::ioctl_fionbio(side, false).expect("a socket can block");
     }

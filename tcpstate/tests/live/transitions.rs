@@ -1,5 +1,6 @@
 //! Every way that a connection ends, as the kernel shows it.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
@@ -30,6 +31,18 @@ fn entered(watch: &mut Watch, local_port: u16, peer_port: u16) -> Value {
             && event["local"]["port"] == local_port
             && event["peer"]["port"] == peer_port
     })
+}
+
+/// The server closes a connection first; gives its listener and the peer's port.
+fn leave_time_wait(watch: &mut Watch, reuseaddr: bool) -> (OwnedFd, u16) {
+    let listening = listener(SERVER, reuseaddr);
+    let (server, client) = connection(&listening, SERVER);
+    let peer = port_of(&client);
+    drop(server);
+    drain(&client);
+    drop(client);
+    entered(watch, 8080, peer);
+    (listening, peer)
 }
 
 #[test]
@@ -292,13 +305,7 @@ fn a_time_wait_that_a_new_connection_takes_over_is_seen_to_end() {
         return;
     }
     let mut watch = Watch::start(&[]);
-    let listening = listener(SERVER, true);
-    let (server, client) = connection(&listening, SERVER);
-    let peer = port_of(&client);
-    drop(server);
-    drain(&client);
-    drop(client);
-    entered(&mut watch, 8080, peer);
+    let (_listening, peer) = leave_time_wait(&mut watch, true);
 
     // A new connection on the same pair of addresses takes its place.
     let again = socket(at(SERVER));
@@ -324,14 +331,7 @@ fn a_time_wait_ends_when_the_kernel_lets_the_port_go() {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
-    let listening = listener(SERVER, false);
-    let (server, client) = connection(&listening, SERVER);
-    let peer = port_of(&client);
-    drop(server);
-    drain(&client);
-    drop(client);
-    drop(listening);
-    entered(&mut watch, 8080, peer);
+    drop(leave_time_wait(&mut watch, false).0);
     // Failing binds in a tight loop would be events of their own.
     std::thread::sleep(Duration::from_secs(59));
 
@@ -358,14 +358,7 @@ fn a_time_wait_that_is_destroyed_is_seen_to_end_before_its_time() {
         return;
     }
     let mut watch = Watch::start(&[]);
-    let listening = listener(SERVER, false);
-    let (server, client) = connection(&listening, SERVER);
-    let peer = port_of(&client);
-    drop(server);
-    drain(&client);
-    drop(client);
-    drop(listening);
-    entered(&mut watch, 8080, peer);
+    drop(leave_time_wait(&mut watch, false).0);
 
     let killed = std::process::Command::new("ss")
         .args(["-Ktn", "state", "time-wait", "sport = :8080"])

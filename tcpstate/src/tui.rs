@@ -11,8 +11,10 @@
 //! | [`keys`] | the key table; the help is printed from it |
 //! | [`app`] | what the keys have chosen |
 //! | [`filter`], [`rows`] | which sockets and events, in which order |
-//! | `view` | the engine, or the frozen copy of it |
+//! | `notes` | what was said to the person |
+//! | `view`, `outlook` | the engine, or the frozen copy of it; what becomes of a port |
 //! | `layout`, `panels` | where, and what |
+//! | `words` | the words of TCP in plain words |
 //! | `pen`, `units`, [`theme`] | how: the only way text reaches the screen |
 
 pub mod app;
@@ -21,6 +23,8 @@ mod event_line;
 pub mod filter;
 pub mod keys;
 mod layout;
+mod notes;
+mod outlook;
 mod panels;
 mod pen;
 mod port_order;
@@ -34,6 +38,7 @@ pub mod theme;
 pub mod ui;
 mod units;
 mod view;
+mod words;
 
 use ratatui::Frame;
 

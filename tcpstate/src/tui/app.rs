@@ -11,10 +11,11 @@ use super::cursor::{Cursor, Rest};
 use super::filter::Filter;
 use super::keys::{Action, Keys, Mode};
 use super::layout::Plan;
+use super::notes::Notes;
 use super::port_order::port_order;
 use super::problems::{Banner, Problem, problems};
 use super::rows::{Rows, Sort};
-use super::stream::Stream;
+use super::stream::{Line, Stream};
 use super::theme::Theme;
 use super::view::{Frozen, View};
 use crate::engine::Engine;
@@ -54,6 +55,8 @@ pub enum Overlay {
     None,
     /// The help.
     Help,
+    /// Everything that was said.
+    Notes,
     /// The detail of something.
     Detail(Subject),
 }
@@ -84,14 +87,16 @@ pub struct App {
     pub(super) filter: Filter,
     pub(super) draft: Option<String>,
     pub(super) sort: Sort,
-    pub(super) notice: Option<String>,
+    /// Answer to the last key; the next one clears it.
+    pub(super) answer: Option<String>,
+    pub(super) notes: Notes,
     pub(super) frozen: Option<Box<Frozen>>,
     pub(super) rows: Rows,
     pub(super) stream: Stream,
     pub(super) ports: Vec<PortKey>,
     pub(super) port: Cursor<PortKey>,
     pub(super) socket: Cursor<SocketId>,
-    pub(super) event: Cursor<u64>,
+    pub(super) event: Cursor<Line>,
     problem: Option<PortKey>,
     put_away: Vec<(PortKey, Cause)>,
     page: usize,
@@ -111,7 +116,8 @@ impl App {
             filter: Filter::default(),
             draft: None,
             sort: Sort::default(),
-            notice: None,
+            answer: None,
+            notes: Notes::default(),
             frozen: None,
             rows: Rows::default(),
             stream: Stream::default(),
@@ -133,7 +139,10 @@ impl App {
             return Control::Continue;
         }
         match self.keys.action(self.mode(), key) {
-            Some(action) => self.act(action, engine),
+            Some(action) => {
+                self.answer = None;
+                self.act(action, engine)
+            }
             None => Control::Continue,
         }
     }
@@ -143,13 +152,8 @@ impl App {
         match action {
             Action::Quit => return Control::Quit,
             Action::Suspend => return Control::Suspend,
-            Action::Help => {
-                self.open(if self.overlay == Overlay::Help {
-                    Overlay::None
-                } else {
-                    Overlay::Help
-                });
-            }
+            Action::Help => self.toggle(Overlay::Help),
+            Action::Notes => self.toggle(Overlay::Notes),
             Action::Up => self.step(-1, engine),
             Action::Down => self.step(1, engine),
             Action::PageUp => self.step(-self.page_size(), engine),
@@ -189,9 +193,10 @@ impl App {
         Control::Continue
     }
 
-    /// A warning for the status line; it stays until it is closed or replaced.
+    /// Something that the person should know; it stays until it is put away or
+    /// followed by another, and can be read again later.
     pub fn notice(&mut self, text: String) {
-        self.notice = Some(text);
+        self.notes.say(text);
     }
 
     /// Whether the screen is frozen.
@@ -243,7 +248,7 @@ impl App {
     /// Brings lists and choices up to date with the view.
     pub(super) fn refresh(&mut self, view: &View<'_>) {
         self.rows.refresh(view, &self.filter, self.sort);
-        self.stream.refresh(view, &self.filter);
+        self.stream.refresh(view, &self.filter, &self.notes);
         self.ports = port_order(view);
         let marks: Vec<_> = problems(view).iter().map(Problem::mark).collect();
         self.put_away.retain(|mark| marks.contains(mark));
@@ -262,9 +267,9 @@ impl App {
         let ids = self.rows.ids();
         self.socket
             .settle(ids.len(), height(plan.sockets, 2), |at| ids[at]);
-        let seqs = self.stream.seqs();
+        let lines = self.stream.lines();
         self.event
-            .settle(seqs.len(), height(plan.stream, 1), |at| seqs[at]);
+            .settle(lines.len(), height(plan.stream, 1), |at| lines[at]);
     }
 
     /// Keeps the scroll of what is open within its text.
@@ -288,15 +293,23 @@ impl App {
 
     fn open(&mut self, overlay: Overlay) {
         self.overlay = overlay;
-        self.scroll = 0;
+        // The story is read from its end.
+        self.scroll = if overlay == Overlay::Notes {
+            usize::MAX
+        } else {
+            0
+        };
+    }
+
+    fn toggle(&mut self, overlay: Overlay) {
+        let is_open = self.overlay == overlay;
+        self.open(if is_open { Overlay::None } else { overlay });
     }
 
     fn close(&mut self) {
         if self.overlay != Overlay::None {
             self.open(Overlay::None);
-        } else if self.notice.is_some() {
-            self.notice = None;
-        } else {
+        } else if !self.notes.put_away() {
             self.filter = Filter::default();
         }
     }
@@ -324,7 +337,7 @@ impl App {
             .or_else(|| view.failures.last().map(|failure| failure.seq));
         match seq {
             Some(seq) => self.open(Overlay::Detail(Subject::Failure(seq))),
-            None => self.notice("no bind, listen or connect has failed so far".to_owned()),
+            None => self.answer = Some("no bind, listen or connect has failed so far".to_owned()),
         }
     }
 
@@ -344,16 +357,17 @@ impl App {
         match Filter::parse(&draft) {
             Ok(filter) => {
                 self.filter = filter;
-                self.notice = None;
             }
             Err(reason) => {
-                self.notice = Some(reason);
+                self.answer = Some(reason);
                 self.draft = Some(draft);
             }
         }
     }
 
-    pub(super) fn set_now(&mut self, now_ns: u64) {
+    /// Tells of the time before each frame.
+    pub(super) fn begin_frame(&mut self, engine: &Engine, now_ns: u64) {
         self.now_ns = now_ns;
+        self.notes.place(engine.next_seq(), now_ns);
     }
 }

@@ -143,6 +143,12 @@ pub(crate) fn describe(event: &Event, is_wide: bool) -> Line {
                 ),
             )
         }
+        // After a loss, the table was read from the kernel again.
+        Body::Loss(loss) if loss.count == 0 && loss.resynced => loud(
+            "resync",
+            Role::Good,
+            "the table was read anew after the loss".to_owned(),
+        ),
         Body::Loss(loss) => loud(
             "LOST",
             Role::Bad,
@@ -163,6 +169,16 @@ pub(crate) fn describe(event: &Event, is_wide: bool) -> Line {
         ),
         Body::Tick(_) => line("time", Role::Dim, String::new()),
         Body::Footer(footer) => line("end", Role::Warn, footer.ended.clone()),
+    }
+}
+
+/// Tells what was said to the person.
+pub(crate) fn note(text: &str) -> Line {
+    Line {
+        tag: "»",
+        role: Role::Accent,
+        is_loud: true,
+        text: text.to_owned(),
     }
 }
 

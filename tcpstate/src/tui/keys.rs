@@ -33,7 +33,9 @@ pub enum Action {
     PreviousPanel,
     /// Open the detail of what is chosen.
     Open,
-    /// Close what is open, else clear notice and filter.
+    /// Read everything that was said.
+    Notes,
+    /// Close what is open, else put the note away, else clear the filter.
     Close,
     /// Freeze the screen, or let it go on.
     Pause,
@@ -180,7 +182,13 @@ pub const BINDINGS: &[Binding] = &[
         &[Key::Plain(KeyCode::Esc)],
         "Esc",
         Action::Close,
-        "close; then clear the notice, then the filter",
+        "close; then put the message away; then clear the filter",
+    ),
+    browse(
+        &[Key::Plain(KeyCode::Char('n'))],
+        "n",
+        Action::Notes,
+        "all messages: the story of a demo, warnings",
     ),
     browse(
         &[Key::Plain(KeyCode::Char(' '))],

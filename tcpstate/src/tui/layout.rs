@@ -11,6 +11,9 @@ const WIDE: u16 = 120;
 /// From here on, there is room for air.
 const TALL: u16 = 30;
 
+/// Rows for table, chart and events from which there is room for the chart.
+const CHART_FROM: u16 = 12;
+
 /// Where each panel lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -20,18 +23,21 @@ pub(crate) struct Plan {
     pub(crate) sockets: Rect,
     pub(crate) chart: Rect,
     pub(crate) stream: Rect,
+    pub(crate) note: Rect,
     pub(crate) status: Rect,
 }
 
 impl Plan {
-    /// Divides the area; `None`: it is too small. A banner of height 0 is no banner.
-    pub(crate) fn of(area: Rect, ports: usize, banner: u16) -> Option<Self> {
+    /// Divides the area; `None`: it is too small. A banner or note of height 0
+    /// is none.
+    pub(crate) fn of(area: Rect, ports: usize, banner: u16, note: u16) -> Option<Self> {
         if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
             return None;
         }
         let mut rest = area;
         let header = take_top(&mut rest, 1);
         let status = take_bottom(&mut rest, 1);
+        let note = take_bottom(&mut rest, note);
         if area.height >= TALL {
             take_top(&mut rest, 1);
         }
@@ -50,7 +56,7 @@ impl Plan {
             if area.height >= TALL {
                 take_bottom(&mut rest, 1);
             }
-            let left = (rest.width * 5 / 8).max(80);
+            let left = (rest.width * 5 / 8).max(86);
             let sockets = Rect {
                 width: left,
                 ..rest
@@ -62,7 +68,11 @@ impl Plan {
             };
             (sockets, chart, stream)
         } else {
-            let chart_height = (rest.height / 4).clamp(3, 7);
+            // Where the rest is little, rows and events say more than a chart.
+            let chart_height = match rest.height {
+                0..CHART_FROM => 0,
+                height => (height / 4).clamp(3, 7),
+            };
             let stream_height = ((rest.height - chart_height) * 2 / 5).max(3);
             let stream = take_bottom(&mut rest, stream_height);
             let chart = take_bottom(&mut rest, chart_height);
@@ -75,6 +85,7 @@ impl Plan {
             sockets,
             chart,
             stream,
+            note,
             status,
         })
     }
@@ -127,9 +138,9 @@ mod tests {
         for width in [72, 80, 119, 120, 200, 500] {
             for height in [20, 24, 29, 30, 40, 100] {
                 for ports in [0, 1, 2, 50] {
-                    for banner in [0, 5, height / 3] {
+                    for (banner, note) in [(0, 0), (0, 2), (5, 1), (height / 3, 2)] {
                         let area = Rect::new(0, 0, width, height);
-                        let plan = Plan::of(area, ports, banner).expect("large enough");
+                        let plan = Plan::of(area, ports, banner, note).expect("large enough");
                         let panels = [
                             plan.header,
                             plan.ports,
@@ -137,6 +148,7 @@ mod tests {
                             plan.sockets,
                             plan.chart,
                             plan.stream,
+                            plan.note,
                             plan.status,
                         ];
                         for (at, panel) in panels.iter().enumerate() {
@@ -160,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_small_area_has_no_plan() {
-        assert_eq!(Plan::of(Rect::new(0, 0, 20, 5), 1, 0), None);
-        assert_eq!(Plan::of(Rect::new(0, 0, 0, 0), 1, 0), None);
+        assert_eq!(Plan::of(Rect::new(0, 0, 20, 5), 1, 0, 0), None);
+        assert_eq!(Plan::of(Rect::new(0, 0, 0, 0), 1, 0, 0), None);
     }
 }

@@ -5,6 +5,7 @@ mod chart;
 mod detail;
 mod header;
 mod help;
+mod notes;
 mod overlay;
 mod ports;
 mod sockets;
@@ -36,7 +37,7 @@ struct Screen<'a> {
 type Span = (String, Role);
 
 pub(super) fn draw(buf: &mut Buffer, area: Rect, engine: &Engine, app: &mut App, now_ns: u64) {
-    app.set_now(now_ns);
+    app.begin_frame(engine, now_ns);
     let behind = app.behind(engine);
     let frozen = app.frozen.take();
     draw_view(
@@ -61,7 +62,9 @@ pub(super) fn draw_view(
     let problems = app.banner(view);
     let banner = banner::lines(view, &problems, area);
     let banner_height = banner.as_ref().map_or(0, banner::Lines::height);
-    let Some(plan) = Plan::of(area, app.ports.len(), banner_height) else {
+    let note = notes::latest(app, area);
+    let note_height = u16::try_from(note.len()).unwrap_or(u16::MAX);
+    let Some(plan) = Plan::of(area, app.ports.len(), banner_height, note_height) else {
         too_small::draw(buf, area, theme);
         return;
     };
@@ -84,6 +87,7 @@ pub(super) fn draw_view(
     sockets::draw(buf, plan.sockets, &screen);
     chart::draw(buf, plan.chart, &screen);
     stream::draw(buf, plan.stream, &screen);
+    notes::draw(buf, plan.note, &screen, &note);
     status::draw(buf, plan.status, &screen);
     if let Some(text) = text {
         overlay::draw(buf, area, &text, &screen);

@@ -197,6 +197,23 @@ pub(crate) fn width_of(text: &str) -> usize {
         .sum()
 }
 
+/// The text in at most this many lines; a longer one ends in `…`.
+pub(crate) fn wrap_to(text: &str, width: usize, lines: usize) -> Vec<String> {
+    let mut wrapped = wrap(text, width);
+    if wrapped.len() > lines {
+        wrapped.truncate(lines);
+        if let Some(last) = wrapped.last_mut() {
+            let room = width.saturating_sub(1);
+            *last = if width_of(last) <= room {
+                format!("{last}…")
+            } else {
+                fit(&format!("{last}…"), width).into_owned()
+            };
+        }
+    }
+    wrapped
+}
+
 /// The text in lines of at most this width, broken between words where there
 /// are any; at most [`MAX_LINES`], the last of which then ends with `…`.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
@@ -293,6 +310,13 @@ mod tests {
         assert_eq!(wrap("abcdefgh k", 5), ["abcde", "fgh k"]);
         let long = wrap(&"x".repeat(10_000), 5);
         assert_eq!((long.len(), long[11].as_str()), (MAX_LINES, "xxxx…"));
+    }
+
+    #[test]
+    fn a_text_that_is_cut_says_so() {
+        assert_eq!(wrap_to("one two three", 7, 2), ["one two", "three"]);
+        assert_eq!(wrap_to("one two three", 7, 1), ["one tw…"]);
+        assert_eq!(wrap_to("one two three", 9, 1), ["one two…"]);
     }
 
     #[test]

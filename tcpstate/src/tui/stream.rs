@@ -4,47 +4,80 @@
 use std::collections::VecDeque;
 
 use super::filter::Filter;
+use super::notes::{Note, Notes};
 use super::view::View;
 use crate::event::{Body, Event, State};
 
 /// Lines that can be scrolled back to.
 pub(crate) const MAX_LINES: usize = 10_000;
 
+/// A line of the event stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// An event, by its position.
+    Event(u64),
+    /// Something that was said, by its number.
+    Note(u64),
+}
+
 /// The lines of the event stream.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    seqs: VecDeque<u64>,
+    lines: VecDeque<Line>,
     scanned_to: u64,
+    next_note: u64,
     filter: Filter,
 }
 
 impl Stream {
-    /// Takes in the events that came since, or all if the filter has changed.
-    pub(crate) fn refresh(&mut self, view: &View<'_>, filter: &Filter) {
+    /// Takes in the events and notes that came since, or all if the filter has
+    /// changed. Notes pass every filter.
+    pub(crate) fn refresh(&mut self, view: &View<'_>, filter: &Filter, notes: &Notes) {
         if self.filter != *filter || view.next_seq < self.scanned_to {
-            self.seqs.clear();
+            self.lines.clear();
             self.scanned_to = 0;
+            self.next_note = 0;
             self.filter = filter.clone();
         }
+        let kept_from = view.log.iter().next().map_or(0, |event| event.seq);
+        // What was said while the screen is frozen comes after what it shows.
+        let next_note = self.next_note;
+        let mut said = notes
+            .iter()
+            .filter(|note| note.number >= next_note)
+            .take_while(|note| note.seq <= view.next_seq)
+            .peekable();
         for event in view.log.since(self.scanned_to) {
+            while let Some(note) = said.next_if(|note| note.seq <= event.seq) {
+                self.tell(note);
+            }
             if is_worth_a_line(event) && filter.matches_event(event) {
-                self.seqs.push_back(event.seq);
+                self.lines.push_back(Line::Event(event.seq));
             }
         }
+        for note in said {
+            self.tell(note);
+        }
         self.scanned_to = view.next_seq;
-        let kept_from = view.log.iter().next().map_or(0, |event| event.seq);
-        while self
-            .seqs
-            .front()
-            .is_some_and(|seq| *seq < kept_from || self.seqs.len() > MAX_LINES)
-        {
-            self.seqs.pop_front();
+        while self.lines.front().is_some_and(|line| {
+            let is_kept = match line {
+                Line::Event(seq) => *seq >= kept_from,
+                Line::Note(number) => notes.get(*number).is_some_and(|note| note.seq >= kept_from),
+            };
+            !is_kept || self.lines.len() > MAX_LINES
+        }) {
+            self.lines.pop_front();
         }
     }
 
-    /// Positions of the events, oldest first.
-    pub(crate) fn seqs(&self) -> &VecDeque<u64> {
-        &self.seqs
+    fn tell(&mut self, note: &Note) {
+        self.lines.push_back(Line::Note(note.number));
+        self.next_note = note.number + 1;
+    }
+
+    /// The lines, oldest first.
+    pub(crate) fn lines(&self) -> &VecDeque<Line> {
+        &self.lines
     }
 }
 

@@ -44,7 +44,9 @@ impl Guard {
     /// takes the terminal again once the shell lets the program go on.
     pub(crate) fn suspend(&mut self) -> io::Result<()> {
         leave();
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
+        // The whole foreground job, as the terminal itself does it: a script or
+        // sudo that started us would otherwise wait for ever.
+        rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
         self.take()
     }
 

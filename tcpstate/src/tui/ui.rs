@@ -30,6 +30,7 @@ pub struct Ui {
     terminal: Terminal<CrosstermBackend<io::Stdout>>,
     input: EventStream,
     drawn: Option<Drawn>,
+    drawn_ns: u64,
     // Last: dropped after everything that writes to the terminal.
     guard: Guard,
 }
@@ -40,6 +41,9 @@ struct Drawn {
     next_seq: u64,
     clock: u64,
 }
+
+/// Least time between two frames that show events or time, not keys.
+const FRAME_NS: u64 = 33 * NS_PER_MS;
 
 impl Ui {
     /// Takes the terminal and shows nothing yet. `NO_COLOR` is honoured.
@@ -52,6 +56,7 @@ impl Ui {
             terminal,
             input: EventStream::new(),
             drawn: None,
+            drawn_ns: 0,
             guard,
         })
     }
@@ -82,10 +87,13 @@ impl Ui {
     }
 
     /// Whether a frame would show something new: an event, a key, a notice, or
-    /// a clock that has moved on.
+    /// a clock that has moved on. At most every [`FRAME`], but for keys at once.
     #[must_use]
     pub fn needs_redraw(&self, engine: &Engine, now_ns: u64) -> bool {
-        self.drawn != Some(self.look(engine, now_ns))
+        let Some(drawn) = self.drawn else {
+            return true;
+        };
+        now_ns.saturating_sub(self.drawn_ns) >= FRAME_NS && drawn != self.look(engine, now_ns)
     }
 
     /// Draws a frame.
@@ -99,6 +107,7 @@ impl Ui {
         execute!(io::stdout(), EndSynchronizedUpdate)?;
         drawn?;
         self.drawn = Some(self.look(engine, now_ns));
+        self.drawn_ns = now_ns;
         Ok(())
     }
 

@@ -64,6 +64,12 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
+/// Time of day in UTC, to the second: `11:06:40`.
+pub(crate) fn to_the_second(anchor: &ClockAnchor, mono_ns: u64) -> String {
+    let s = anchor.realtime_ns(mono_ns) / NS_PER_S;
+    format!("{:02}:{:02}:{:02}", s / 3_600 % 24, s / 60 % 60, s % 60)
+}
+
 /// Time of day in UTC, to the millisecond: `11:06:40.123`. Without an anchor,
 /// seconds of the monotonic clock.
 pub(crate) fn time_of_day(anchor: Option<&ClockAnchor>, mono_ns: u64) -> String {

@@ -4,6 +4,7 @@ use super::{App, Overlay, Panel, Subject};
 use crate::engine::Engine;
 use crate::event::Body;
 use crate::model::PortKey;
+use crate::tui::stream::Line;
 use crate::tui::view::View;
 
 impl App {
@@ -35,8 +36,8 @@ impl App {
                 self.socket.step(by, ids.len(), |at| ids[at]);
             }
             Panel::Stream => {
-                let seqs = self.stream.seqs();
-                self.event.step(by, seqs.len(), |at| seqs[at]);
+                let lines = self.stream.lines();
+                self.event.step(by, lines.len(), |at| lines[at]);
             }
         }
     }
@@ -110,12 +111,19 @@ impl App {
                 .get(self.socket.index())
                 .copied()
                 .map(Subject::Socket),
-            Panel::Stream => self
-                .stream
-                .seqs()
-                .get(self.event.index())
-                .map(|seq| subject_of_event(&view, *seq)),
+            Panel::Stream => {
+                self.stream
+                    .lines()
+                    .get(self.event.index())
+                    .and_then(|line| match line {
+                        Line::Event(seq) => Some(subject_of_event(&view, *seq)),
+                        Line::Note(_) => None,
+                    })
+            }
         };
+        if subject.is_none() && self.focus == Panel::Stream && !self.stream.lines().is_empty() {
+            self.open(Overlay::Notes);
+        }
         if let Some(subject) = subject {
             self.open(Overlay::Detail(subject));
         }

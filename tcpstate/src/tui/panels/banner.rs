@@ -11,7 +11,8 @@ use crate::diagnosis::CallKind;
 use crate::engine::Failure;
 use crate::event::{Applies, Certainty, Fix, Holder, Requested};
 use crate::tui::app::Panel;
-use crate::tui::pen::wrap;
+use crate::tui::outlook::Outlook;
+use crate::tui::pen::{width_of, wrap_to};
 use crate::tui::problems::Banner;
 use crate::tui::theme::Role;
 use crate::tui::units::{self, NS_PER_MS};
@@ -19,6 +20,12 @@ use crate::tui::view::View;
 
 /// Width of the labels before the text.
 const LABEL: usize = 8;
+/// The label that gives way first.
+const HELD_BY: &str = "held by";
+/// Height of a terminal that nobody has enlarged.
+const USUAL_HEIGHT: u16 = 24;
+/// Lines of the sentence that says why.
+const WHY_LINES: usize = 4;
 
 /// The banner's text, ready to be drawn.
 pub(super) struct Lines {
@@ -35,17 +42,18 @@ pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<
     let failure = problem.latest;
     let diagnosis = &failure.diagnosis;
     let width = usize::from(area.width).saturating_sub(LABEL + 4);
-    let room = usize::from(area.height / 3).saturating_sub(2).max(3);
+    // On the usual 24 rows, a whole diagnosis is worth half of the table.
+    let least = if area.height >= USUAL_HEIGHT { 6 } else { 3 };
+    let room = usize::from(area.height / 3).saturating_sub(2).max(least);
     let mut body = Vec::new();
-    for (at, line) in wrap(&diagnosis.summary, width)
+    for (at, line) in wrap_to(&diagnosis.summary, width, WHY_LINES.min(room - 2))
         .into_iter()
-        .take(3)
         .enumerate()
     {
         body.push((if at == 0 { "why" } else { "" }, line, Role::Strong));
     }
     if let Some(text) = held_by(&diagnosis.holders) {
-        body.push(("held by", text, Role::Text));
+        body.push((HELD_BY, text, Role::Text));
     }
     if let Some(fix) = best_fix(&diagnosis.fixes) {
         let label = match fix.applies {
@@ -55,7 +63,8 @@ pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<
         };
         let is_tight = room < body.len() + 3;
         let lines = if is_tight { 1 } else { 2 };
-        for (at, line) in wrap(&fix.text, width).into_iter().take(lines).enumerate() {
+        let text = fix_text(fix, problem.latest, view);
+        for (at, line) in wrap_to(&text, width, lines).into_iter().enumerate() {
             body.push((if at == 0 { label } else { "" }, line, Role::Good));
         }
         if let Some(command) = &fix.command {
@@ -69,14 +78,11 @@ pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<
         };
         body.push(("why", text, Role::Text));
     }
-    // The command is worth more than the second line of why.
-    while body.len() > room {
-        let least = body
-            .iter()
-            .rposition(|(label, _, role)| label.is_empty() && *role != Role::Accent)
-            .unwrap_or(body.len() - 1);
-        body.remove(least);
+    // Whole sentences are worth more than who holds it: the sentence names them.
+    if body.len() > room {
+        body.retain(|(label, ..)| *label != HELD_BY);
     }
+    body.truncate(room);
     let mut keys = "d detail · c put away".to_owned();
     if banner.problems.len() > 1 {
         let _ = write!(
@@ -86,12 +92,14 @@ pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<
             banner.problems.len()
         );
     }
+    let free = free(view, failure);
+    let ago = units::age(view.now_ns.saturating_sub(failure.mono_ns));
     Some(Lines {
-        title: title(failure, problem.count),
-        free: free(failure, view.now_ns),
+        title: title(failure, problem.count, free.as_ref(), area),
+        free,
         body,
         foot: format!(
-            "{} · {}",
+            "{} · {} · {ago} ago",
             diagnosis.cause.name(),
             certainty(diagnosis.certainty)
         ),
@@ -106,7 +114,12 @@ impl Lines {
 
     pub(super) fn draw(self, buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         let is_focused = screen.is_focused(Panel::Banner);
-        let edge = if is_focused { Role::Accent } else { Role::Bad };
+        let edge = match &self.free {
+            _ if is_focused => Role::Accent,
+            // Bad news that is over is not shown as bad.
+            Some((_, Role::Good)) => Role::Good,
+            _ => Role::Bad,
+        };
         let mut pen = screen.pen(buf, area, 0);
         pen.put("┏━ ", edge).at_right("━┓", edge);
         if let Some((free, role)) = &self.free {
@@ -137,11 +150,14 @@ impl Lines {
     }
 }
 
-/// `✖ bind 0.0.0.0:8080 failed 7×: EADDRINUSE, nginx[4712]`.
-fn title(failure: &Failure, count: usize) -> Vec<Span> {
+/// `✖ nginx[4712] cannot bind 0.0.0.0:8080, tried 7×: EADDRINUSE`; the error's
+/// name is left out whole where there is no room.
+fn title(failure: &Failure, count: usize, free: Option<&Span>, area: Rect) -> Vec<Span> {
+    /// Corners and the blanks beside what stands between them.
+    const FRAME: usize = 8;
     let call = &failure.call;
     let times = if count > 1 {
-        format!(" {count}×")
+        format!(", tried {count}×")
     } else {
         String::new()
     };
@@ -149,14 +165,28 @@ fn title(failure: &Failure, count: usize) -> Vec<Span> {
         || format!("errno {}", call.errno.unwrap_or(0)),
         str::to_owned,
     );
-    vec![
-        (
-            format!("✖ {} {} failed{times}", verb(failure.kind), wanted(failure)),
-            Role::Bad,
-        ),
-        (format!(" {errno}"), Role::Text),
-        (format!(" {}", call.process), Role::Text),
-    ]
+    let what = format!(
+        "✖ {} cannot {} {}{times}",
+        call.process,
+        verb(failure.kind),
+        wanted(failure)
+    );
+    let taken = FRAME + width_of(&what) + free.map_or(0, |(text, _)| width_of(text));
+    let mut title = vec![(what, Role::Bad)];
+    if taken + width_of(&errno) + 2 <= usize::from(area.width) {
+        title.push((format!(": {errno}"), Role::Text));
+    }
+    title
+}
+
+/// What to do; a wait is said with the time that is left now, not then.
+pub(super) fn fix_text(fix: &Fix, failure: &Failure, view: &View<'_>) -> String {
+    match Outlook::of(view, failure) {
+        Outlook::Clears { left_ns } if *fix.id == *"wait" && left_ns > 0 => {
+            format!("Wait {}, then start it again", units::left(left_ns))
+        }
+        _ => fix.text.clone(),
+    }
 }
 
 pub(super) fn verb(kind: CallKind) -> &'static str {
@@ -183,20 +213,14 @@ pub(super) fn wanted(failure: &Failure) -> String {
 }
 
 /// When what stood in the way is gone.
-pub(super) fn free(failure: &Failure, now_ns: u64) -> Option<Span> {
-    let diagnosis = &failure.diagnosis;
-    if let Some(clears_ms) = diagnosis.clears_ms {
-        let at_ns = failure
-            .mono_ns
-            .saturating_add(clears_ms.saturating_mul(NS_PER_MS));
-        let left_ns = at_ns.saturating_sub(now_ns);
-        return Some(if left_ns == 0 {
-            ("free about now: try again".to_owned(), Role::Good)
-        } else {
-            (format!("free in {}", units::left(left_ns)), Role::Warn)
-        });
-    }
-    (!diagnosis.holders.is_empty()).then(|| ("not free by itself".to_owned(), Role::Warn))
+pub(super) fn free(view: &View<'_>, failure: &Failure) -> Option<Span> {
+    Some(match Outlook::of(view, failure) {
+        Outlook::Clears { left_ns: 0 } => ("free about now: try again".to_owned(), Role::Good),
+        Outlook::Clears { left_ns } => (format!("free in {}", units::left(left_ns)), Role::Warn),
+        Outlook::Gone => ("holder gone: try again".to_owned(), Role::Good),
+        Outlook::Stays => ("not free by itself".to_owned(), Role::Warn),
+        Outlook::Unknown => return None,
+    })
 }
 
 /// `6 sockets, the last TIME_WAIT ↔ 10.0.0.2:40011, left by nginx[4711]`: the
@@ -237,18 +261,29 @@ pub(super) fn holder(holder: &Holder, failure: &Failure, now_ns: u64) -> String 
     text
 }
 
-/// `, left by nginx[4711]` or `, nginx[4711] and 2 more`; empty: not known.
+/// `, left by nginx[4711]` or `, open in nginx[4711] and 2 more`; who has it open
+/// comes before who opened it. Empty: not known.
 fn whose(holder: &Holder) -> String {
-    let others = holder
-        .processes
-        .as_deref()
-        .map_or(0, |all| all.len().saturating_sub(1));
-    let first = holder.processes.as_deref().and_then(<[_]>::first);
-    match (&holder.left_by, holder.process.as_ref().or(first)) {
-        (Some(left_by), _) => format!(", left by {left_by}"),
-        (None, Some(process)) if others > 0 => format!(", {process} and {others} more"),
-        (None, Some(process)) => format!(", {process}"),
-        (None, None) => String::new(),
+    if let Some(left_by) = &holder.left_by {
+        return format!(", left by {left_by}");
+    }
+    let open_in = holder.processes.as_deref().unwrap_or_default();
+    let opened_by = holder.process.as_ref();
+    let has_opener = opened_by.is_some_and(|by| open_in.iter().any(|other| other.pid == by.pid));
+    match (opened_by, open_in) {
+        (Some(process), [] | [_]) if has_opener || open_in.is_empty() => format!(", {process}"),
+        (Some(process), all) if has_opener => format!(", {process} and {} more", all.len() - 1),
+        (by, [first, others @ ..]) => {
+            let mut text = format!(", open in {first}");
+            if !others.is_empty() {
+                let _ = write!(text, " and {} more", others.len());
+            }
+            if let Some(by) = by {
+                let _ = write!(text, ", opened by {by}");
+            }
+            text
+        }
+        (_, []) => String::new(),
     }
 }
 

@@ -20,6 +20,9 @@ const FAILED: &str = "failed";
 const LEVELS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
 pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
+    if area.height == 0 {
+        return;
+    }
     let width = usize::from(area.width);
     let all = screen.view.seconds(width.max(SECONDS));
     let has_failures = all.iter().any(|second| second.failures > 0);
@@ -44,7 +47,11 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
 
     let mut title = format!("last {} s", cells * per_cell);
     if hidden > 0 {
-        let _ = write!(title, " · {hidden} more");
+        let _ = write!(
+            title,
+            " · {hidden} more {}",
+            if hidden == 1 { "state" } else { "states" }
+        );
     }
     screen.title(buf, area, false, "states", &title);
     if shown.is_empty() && !has_failures {

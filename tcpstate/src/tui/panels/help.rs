@@ -1,9 +1,12 @@
 //! The help: printed from the key table, so that it cannot be wrong.
 
+use super::banner::state_name;
 use super::overlay::Text;
+use crate::event::State;
 use crate::tui::filter::LANGUAGE;
 use crate::tui::keys::{BINDINGS, Mode};
 use crate::tui::theme::Role;
+use crate::tui::words::{WORDS, meaning};
 
 /// Width of the keys.
 const KEYS: usize = 14;
@@ -40,6 +43,14 @@ pub(super) fn text(width: usize) -> Text {
         ),
         ("≥3m12s", "it was in this state before tcpstate began"),
     ] {
+        text.pair(KEYS + 4, word, meaning, Role::Strong);
+    }
+    text.heading("states of a socket");
+    for state in State::ALL {
+        text.pair(KEYS + 4, &state_name(state), meaning(state), Role::Strong);
+    }
+    text.heading("other words");
+    for (word, meaning) in WORDS {
         text.pair(KEYS + 4, word, meaning, Role::Strong);
     }
     text

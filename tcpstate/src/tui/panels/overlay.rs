@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{Screen, Span, detail, help};
+use super::{Screen, Span, detail, help, notes};
 use crate::tui::app::{App, Overlay};
 use crate::tui::pen::{fit, width_of, wrap};
 use crate::tui::theme::Role;
@@ -18,6 +18,7 @@ pub(super) fn text(view: &View<'_>, app: &App, area: Rect) -> Option<Text> {
     match app.overlay() {
         Overlay::None => None,
         Overlay::Help => Some(help::text(width)),
+        Overlay::Notes => Some(notes::text(view, app, width)),
         Overlay::Detail(subject) => Some(detail::text(view, subject, width)),
     }
 }

@@ -107,8 +107,11 @@ impl Told<'_> {
                 spans.push(("LISTENING".to_owned(), Role::Good));
                 spans.push((format!(" by {}", name(process.as_deref())), Role::Text));
                 let age = units::age(now_ns.saturating_sub(*since_ns));
-                let word = if *is_since_known { "for" } else { "for over" };
-                spans.push((format!(" {word} {age}"), Role::Text));
+                spans.push(if *is_since_known {
+                    (format!(" for {age}{}", self.since(*since_ns)), Role::Text)
+                } else {
+                    (format!(" for at least {age}"), Role::Text)
+                });
                 if let Some((_, at_ns)) = self.story.last_failure
                     && at_ns > *since_ns
                 {
@@ -121,6 +124,7 @@ impl Told<'_> {
             Phase::Down { since_ns, .. } => {
                 let down = units::exact(now_ns.saturating_sub(*since_ns));
                 spans.push((format!("DOWN {down}"), Role::Bad));
+                spans.push((self.since(*since_ns), Role::Text));
                 if self.story.failed_since_down > 0 {
                     spans.push((
                         format!(", {}", failed(self.story.failed_since_down)),
@@ -140,6 +144,14 @@ impl Told<'_> {
         spans
     }
 
+    /// ` since 11:06:40`; empty where the time of day is not known.
+    fn since(&self, at_ns: u64) -> String {
+        match self.screen.view.anchor() {
+            Some(anchor) => format!(" since {}", units::to_the_second(anchor, at_ns)),
+            None => String::new(),
+        }
+    }
+
     /// What was before, the most telling first.
     fn before(&self) -> Vec<String> {
         let mut texts = Vec::new();
@@ -151,12 +163,12 @@ impl Told<'_> {
         if let Some((_, last)) = self.story.restarts.back() {
             let count = self.story.restarts.len();
             let downtime = units::exact(last.downtime_ms.saturating_mul(units::NS_PER_MS));
-            let mut text = format!("last downtime {downtime}");
+            let mut text = format!("last restart: down {downtime}");
             if last.failed_binds > 0 {
-                let _ = write!(text, " with {}", failed(last.failed_binds));
+                let _ = write!(text, ", {}", failed(last.failed_binds));
             }
             if count > 1 {
-                let _ = write!(text, ", restarted {count}×");
+                let _ = write!(text, " ({count} restarts)");
             }
             texts.push(text);
         }
@@ -191,7 +203,9 @@ impl Told<'_> {
             .last_failure
             .filter(|(_, at_ns)| *at_ns >= down_since_ns)
             .and_then(|(seq, _)| self.screen.view.failure(seq));
-        if let Some(free) = failure.and_then(|failure| super::banner::free(failure, now_ns)) {
+        if let Some(free) =
+            failure.and_then(|failure| super::banner::free(self.screen.view, failure))
+        {
             return Some(free);
         }
         let held = self.screen.app.rows.held(*self.key)?;

@@ -1,5 +1,6 @@
 //! The socket table. Looks only at the rows in sight.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use ratatui::buffer::Buffer;
@@ -10,7 +11,7 @@ use super::{Screen, mark_row};
 use crate::event::{KnownBy, State};
 use crate::model::Socket;
 use crate::tui::app::Panel;
-use crate::tui::pen::width_of;
+use crate::tui::pen::{fit, width_of};
 use crate::tui::rows::{Column, MAX_ROWS};
 use crate::tui::theme::Role;
 use crate::tui::units::{self, NS_PER_S};
@@ -147,7 +148,11 @@ fn draw_row(
         .skip(1)
         .column_tail(widths.peer - 1, &row.peer, text)
         .skip(1)
-        .column(widths.owner - 1, &row.owner, text)
+        .column(
+            widths.owner - 1,
+            &short_owner(&row.owner, widths.owner - 1),
+            text,
+        )
         .skip(1)
         .column_right(AGE - 1, &row.age, text)
         .skip(1);
@@ -201,6 +206,23 @@ pub(super) fn owner(socket: &Socket) -> String {
             KnownBy::Unknown => format!("{process} ?"),
         },
         None => "–".to_owned(),
+    }
+}
+
+/// The owner in this width: the process's id is worth more than the words
+/// around it, and more than the end of its name.
+fn short_owner(owner: &str, width: usize) -> Cow<'_, str> {
+    if width_of(owner) <= width {
+        return owner.into();
+    }
+    let owner = owner.strip_prefix("left ").unwrap_or(owner);
+    let owner = owner.strip_suffix(" /proc").unwrap_or(owner);
+    match owner.rfind('[') {
+        Some(at) if width_of(owner) > width && width_of(&owner[at..]) + 4 < width => {
+            let name = fit(&owner[..at], width - width_of(&owner[at..]));
+            format!("{name}{}", &owner[at..]).into()
+        }
+        _ => owner.into(),
     }
 }
 
@@ -260,7 +282,7 @@ impl Widths {
         let state = rows.clone().map(|row| row.state.name().len()).max();
         let state = state.unwrap_or(0).max(STATE) + 1;
         let mut bar = *BAR.start();
-        let room = width.saturating_sub(2 + state + AGE + bar + TIME);
+        let room = width.saturating_sub(1 + state + AGE + bar + TIME);
         while columns.iter().sum::<usize>() > room {
             let Some(widest) = columns.iter_mut().max() else {
                 break;
@@ -300,4 +322,22 @@ impl Widths {
 
 fn count(number: usize) -> String {
     units::count(u64::try_from(number).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_owner_keeps_its_process_id() {
+        for (width, short) in [
+            (24, "left by server-old[4711]"),
+            (23, "by server-old[4711]"),
+            (16, "by server…[4711]"),
+            (8, "by server-old[4711]"),
+        ] {
+            assert_eq!(short_owner("left by server-old[4711]", width), short);
+        }
+        assert_eq!(short_owner("nginx[4711] /proc", 12), "nginx[4711]");
+    }
 }

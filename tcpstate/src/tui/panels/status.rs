@@ -1,4 +1,5 @@
-//! The last line: what is typed, else the notice, else the keys of the moment.
+//! The last line: what is typed, else the answer to a key, else the keys of the
+//! moment.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -16,17 +17,15 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         pen.put("filter: ", Role::Accent)
             .put(draft, Role::Text)
             .put(" ", Role::Selected);
-        let hint = app
-            .notice
-            .as_deref()
-            .unwrap_or("port: state: pid: comm: addr: cause: word !not");
-        pen.skip(2).put(hint, Role::Dim);
+        let (hint, role) = match &app.answer {
+            Some(wrong) => (wrong.as_str(), Role::Warn),
+            None => ("port: state: pid: comm: addr: cause: word !not", Role::Dim),
+        };
+        pen.skip(2).put(hint, role);
         return;
     }
-    if let Some(notice) = &app.notice {
-        pen.at_right(" Esc clears ", Role::Dim)
-            .put("! ", Role::Warn)
-            .put(notice, Role::Warn);
+    if let Some(answer) = &app.answer {
+        pen.put(answer, Role::Warn);
         return;
     }
     for (key, does) in hints(screen) {
@@ -52,7 +51,7 @@ fn hints(screen: &Screen<'_>) -> Vec<(&'static str, &'static str)> {
                 ("←→", "other problem"),
             ];
         }
-        Overlay::Help | Overlay::Detail(_) => {
+        Overlay::Help | Overlay::Notes | Overlay::Detail(_) => {
             return vec![("q", "quit"), ("Esc", "close"), ("↑↓", "scroll")];
         }
         Overlay::None => {}
@@ -63,7 +62,9 @@ fn hints(screen: &Screen<'_>) -> Vec<(&'static str, &'static str)> {
     }
     let is_frozen = screen.behind.is_some();
     hints.push(("Space", if is_frozen { "go on" } else { "pause" }));
-    if !app.filter.is_empty() {
+    if app.notes.latest().is_some() {
+        hints.push(("n", "messages"));
+    } else if !app.filter.is_empty() {
         hints.push(("Esc", "clear filter"));
     }
     hints.extend([("/", "filter"), ("Enter", "detail"), ("Tab", "panel")]);

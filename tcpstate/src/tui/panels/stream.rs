@@ -5,7 +5,8 @@ use ratatui::layout::Rect;
 
 use super::{Screen, mark_row};
 use crate::tui::app::Panel;
-use crate::tui::event_line::{TAG, describe};
+use crate::tui::event_line::{self, TAG};
+use crate::tui::stream::Line;
 use crate::tui::theme::Role;
 use crate::tui::units;
 
@@ -15,9 +16,9 @@ const WIDE: u16 = 100;
 pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     let is_focused = screen.is_focused(Panel::Stream);
     let cursor = &screen.app.event;
-    let seqs = screen.app.stream.seqs();
+    let lines = screen.app.stream.lines();
     let rows = usize::from(area.height.saturating_sub(1));
-    let below = seqs.len().saturating_sub(cursor.offset() + rows);
+    let below = lines.len().saturating_sub(cursor.offset() + rows);
     let clock = match screen.view.anchor() {
         Some(_) => "UTC",
         None => "seconds",
@@ -29,7 +30,7 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         clock.to_owned()
     };
     screen.title(buf, area, is_focused, "events", &more);
-    if seqs.is_empty() {
+    if lines.is_empty() {
         let text = if screen.app.filter.is_empty() {
             "no events"
         } else {
@@ -37,12 +38,11 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         };
         screen.pen(buf, area, 1).skip(1).put(text, Role::Dim);
     }
-    for (line, index) in (1..).zip(cursor.offset()..seqs.len().min(cursor.offset() + rows)) {
-        let Some(event) = screen.view.event(seqs[index]) else {
+    for (line, index) in (1..).zip(cursor.offset()..lines.len().min(cursor.offset() + rows)) {
+        let Some((mono_ns, told)) = tell(screen, lines[index], area.width >= WIDE) else {
             continue;
         };
-        let told = describe(event, area.width >= WIDE);
-        let time = screen.time_of_day(event.mono_ns);
+        let time = screen.time_of_day(mono_ns);
         let mut pen = screen.pen(buf, area, line);
         pen.skip(1)
             .put(&time, Role::Dim)
@@ -55,6 +55,20 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         if is_focused && index == cursor.index() {
             screen.pen(buf, area, line).put("▸", Role::Text);
             mark_row(buf, area, line, screen.theme);
+        }
+    }
+}
+
+/// When it was, and what. `None`: it is not kept any more.
+fn tell(screen: &Screen<'_>, line: Line, is_wide: bool) -> Option<(u64, event_line::Line)> {
+    match line {
+        Line::Event(seq) => {
+            let event = screen.view.event(seq)?;
+            Some((event.mono_ns, event_line::describe(event, is_wide)))
+        }
+        Line::Note(number) => {
+            let note = screen.app.notes.get(number)?;
+            Some((note.mono_ns, event_line::note(&note.text)))
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::tui::view::View;
 /// computed one: a screen shows a diagnosis, it does not make it.
 pub(super) fn render(story: &Story, app: &mut App, area: Rect) -> Buffer {
     let mut buf = Buffer::empty(area);
-    app.set_now(story.now_ns);
+    app.begin_frame(&story.engine, story.now_ns);
     let behind = app.behind(&story.engine);
     let frozen = app.frozen.take();
     {

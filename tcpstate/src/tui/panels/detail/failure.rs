@@ -1,6 +1,6 @@
 //! A diagnosis in full: holders, evidence, fixes, how certain, what is missing.
 
-use super::super::banner::{certainty, free, holder, verb, wanted};
+use super::super::banner::{certainty, fix_text, free, holder, verb, wanted};
 use super::super::overlay::Text;
 use super::{gone, process};
 use crate::event::{Applies, Fix, Reuse, WouldWork, YesNo};
@@ -24,7 +24,7 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
     );
     text.paragraph(&diagnosis.summary, Role::Strong);
     text.blank();
-    if let Some((free, role)) = free(failure, view.now_ns) {
+    if let Some((free, role)) = free(view, failure) {
         text.field("port", &free, role);
     }
     text.field(
@@ -39,7 +39,7 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
     if !diagnosis.fixes.is_empty() {
         text.heading("what to do");
         for fix in &diagnosis.fixes {
-            tell_fix(&mut text, fix);
+            tell_fix(&mut text, fix, &fix_text(fix, failure, view));
         }
     }
     if !diagnosis.holders.is_empty() {
@@ -119,13 +119,13 @@ fn join_first(text: &mut Text, at: usize) {
     }
 }
 
-fn tell_fix(text: &mut Text, fix: &Fix) {
+fn tell_fix(text: &mut Text, fix: &Fix, what: &str) {
     let (word, role) = match fix.applies {
         Applies::Now => ("helps now", Role::Good),
         Applies::NextTime => ("next time", Role::Warn),
         Applies::No => ("does not help", Role::Dim),
     };
-    text.pair(15, word, &fix.text, role);
+    text.pair(15, word, what, role);
     if let Some(command) = &fix.command {
         text.indented(15, command, Role::Accent);
     }

@@ -23,7 +23,11 @@ pub(super) fn text(view: &View<'_>, key: PortKey, width: usize) -> Text {
             is_since_known,
             ..
         } => {
-            let word = if *is_since_known { "for" } else { "for over" };
+            let word = if *is_since_known {
+                "for"
+            } else {
+                "for at least"
+            };
             let state = format!("listening {word} {}", ago(*since_ns));
             text.field("now", &state, Role::Good);
         }

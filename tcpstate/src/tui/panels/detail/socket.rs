@@ -9,6 +9,7 @@ use crate::model::{Origin, Socket, SocketId};
 use crate::tui::theme::Role;
 use crate::tui::units;
 use crate::tui::view::View;
+use crate::tui::words::meaning;
 
 pub(super) fn text(view: &View<'_>, id: &SocketId, width: usize) -> Text {
     let Some(socket) = view.socket(id) else {
@@ -21,6 +22,7 @@ pub(super) fn text(view: &View<'_>, id: &SocketId, width: usize) -> Text {
         age(socket, view.now_ns)
     );
     text.field("state", &state, Role::State(socket.state));
+    text.field("", meaning(socket.state), Role::Dim);
     if let Some(left_ns) = socket.remaining_ns(view.now_ns)
         && socket.state != State::Closed
     {

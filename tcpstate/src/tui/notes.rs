@@ -24,7 +24,7 @@ pub(crate) struct Note {
 /// Everything that was said, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    notes: VecDeque<Note>,
+    kept: VecDeque<Note>,
     said: VecDeque<String>,
     next: u64,
     is_put_away: bool,
@@ -43,10 +43,10 @@ impl Notes {
     /// Gives what was said since the last frame its place.
     pub(crate) fn place(&mut self, seq: u64, mono_ns: u64) {
         for text in self.said.drain(..) {
-            if self.notes.len() == MAX_NOTES {
-                self.notes.pop_front();
+            if self.kept.len() == MAX_NOTES {
+                self.kept.pop_front();
             }
-            self.notes.push_back(Note {
+            self.kept.push_back(Note {
                 number: self.next,
                 seq,
                 mono_ns,
@@ -58,7 +58,7 @@ impl Notes {
 
     /// The latest, unless it was put away.
     pub(crate) fn latest(&self) -> Option<&Note> {
-        self.notes.back().filter(|_| !self.is_put_away)
+        self.kept.back().filter(|_| !self.is_put_away)
     }
 
     /// Puts the latest away. `false`: there was none.
@@ -70,13 +70,13 @@ impl Notes {
 
     /// The note with this number, if it is still kept.
     pub(crate) fn get(&self, number: u64) -> Option<&Note> {
-        let first = self.notes.front()?.number;
-        self.notes
+        let first = self.kept.front()?.number;
+        self.kept
             .get(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
     /// All that are kept, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Note> {
-        self.notes.iter()
+        self.kept.iter()
     }
 }

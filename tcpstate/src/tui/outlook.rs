@@ -51,9 +51,10 @@ impl Outlook {
             }
         }
         // What is in neither list was never known, and may be there still.
-        let closed: HashSet<SocketId> = match missing.is_empty() {
-            true => HashSet::new(),
-            false => view.table.closed().map(crate::model::Socket::id).collect(),
+        let closed: HashSet<SocketId> = if missing.is_empty() {
+            HashSet::new()
+        } else {
+            view.table.closed().map(crate::model::Socket::id).collect()
         };
         if !missing.iter().all(|id| closed.contains(id)) {
             return then;

@@ -67,7 +67,9 @@ pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<
         for (at, line) in wrap_to(&text, width, lines).into_iter().enumerate() {
             body.push((if at == 0 { label } else { "" }, line, Role::Good));
         }
-        if let Some(command) = &fix.command {
+        if let Some(command) = &fix.command
+            && Outlook::of(view, failure) != Outlook::Gone
+        {
             body.push(("", command.clone(), Role::Accent));
         }
     }
@@ -185,6 +187,7 @@ pub(super) fn fix_text(fix: &Fix, failure: &Failure, view: &View<'_>) -> String 
         Outlook::Clears { left_ns } if *fix.id == *"wait" && left_ns > 0 => {
             format!("Wait {}, then start it again", units::left(left_ns))
         }
+        Outlook::Gone => "Start it again: what held the port is gone".to_owned(),
         _ => fix.text.clone(),
     }
 }

@@ -39,7 +39,15 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
     if !diagnosis.fixes.is_empty() {
         text.heading("what to do");
         for fix in &diagnosis.fixes {
-            tell_fix(&mut text, fix, &fix_text(fix, failure, view));
+            tell_fix(
+                &mut text,
+                fix,
+                &if *fix.id == *"wait" {
+                    fix_text(fix, failure, view)
+                } else {
+                    fix.text.clone()
+                },
+            );
         }
     }
     if !diagnosis.holders.is_empty() {

@@ -176,8 +176,10 @@ impl Engine {
         let seq = self.next_seq;
         self.next_seq += 1;
         *self.counts.entry(body.name()).or_default() += 1;
-        self.chart
-            .count_event(body.call().is_some_and(|call| !call.ok));
+        if !matches!(body, Body::Tick(_)) {
+            self.chart
+                .count_event(body.call().is_some_and(|call| !call.ok));
+        }
         self.log.push(Event { seq, mono_ns, body });
         seq
     }

@@ -103,7 +103,7 @@ fn perform(
         return Ok(());
     }
     stage.say(&format!("{}: {}", scenario.name, scenario.title));
-    (scenario.play)(&mut stage)?;
+    let _cast = (scenario.play)(&mut stage)?;
     let _ = say.send(Cue::End);
     // What was left behind stays to be looked at until the audience goes.
     while !say.is_closed() {

@@ -97,7 +97,8 @@ impl Live {
                 () = &mut deadline => return Ok("duration"),
                 cue = next_cue(script) => match cue {
                     Cue::Say(line) => self.say(&line)?,
-                    Cue::End if self.ui.is_some() => *script = None,
+                    // What is left on the stage can be looked at until the user goes.
+                    Cue::End if self.ui.is_some() => {}
                     Cue::End => return Ok("demo"),
                 },
                 input = next_input(&mut self.ui) => {
@@ -158,7 +159,7 @@ impl Live {
 
     fn drain_all(&mut self) -> Result<()> {
         while self.drain()? {}
-        self.count_losses(clock::monotonic_ns())
+        self.settle_losses(clock::monotonic_ns())
     }
 
     fn say(&mut self, line: &str) -> Result<()> {
@@ -214,10 +215,14 @@ fn swallow_broken_pipe(result: Result<()>) -> Result<()> {
 }
 
 async fn next_cue(script: &mut Option<mpsc::UnboundedReceiver<Cue>>) -> Cue {
-    match script {
-        Some(script) => script.recv().await.unwrap_or(Cue::End),
-        None => std::future::pending().await,
+    let Some(cues) = script else {
+        return std::future::pending().await;
+    };
+    let cue = cues.recv().await;
+    if cue.is_none() {
+        *script = None;
     }
+    cue.unwrap_or(Cue::End)
 }
 
 async fn next_input(ui: &mut Option<Ui>) -> std::io::Result<crossterm::event::Event> {

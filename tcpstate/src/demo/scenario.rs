@@ -24,8 +24,8 @@ pub struct Scenario {
     pub title: &'static str,
     /// What must come out.
     pub expectation: Expectation,
-    /// Plays it.
-    pub play: fn(&mut Stage<'_>) -> Result<(), StageError>,
+    /// Plays it; gives those who are still on the stage at the end.
+    pub play: fn(&mut Stage<'_>) -> Result<Vec<Actor>, StageError>,
 }
 
 /// All stories; the first is the default.
@@ -99,7 +99,7 @@ fn restart_over_time_wait(
     stage: &mut Stage<'_>,
     old_options: &str,
     new_options: &str,
-) -> Result<(), StageError> {
+) -> Result<Vec<Actor>, StageError> {
     stage.say(&format!(
         "the old server listens on {ADDRESS}{}",
         with(old_options)
@@ -115,18 +115,18 @@ fn restart_over_time_wait(
     client.must("await-close")?;
     old.kill()?;
     stage.pause(BEAT);
-    start_again(stage, new_options)
+    start_again(stage, new_options, vec![client])
 }
 
-fn already_listening(stage: &mut Stage<'_>) -> Result<(), StageError> {
+fn already_listening(stage: &mut Stage<'_>) -> Result<Vec<Actor>, StageError> {
     stage.say(&format!("a server listens on {ADDRESS} and is not stopped"));
     let mut old = stage.start("server-old")?;
     old.must(&format!("listen {ADDRESS} reuseaddr"))?;
     stage.pause(BEAT);
-    start_again(stage, " reuseaddr")
+    start_again(stage, " reuseaddr", vec![old])
 }
 
-fn ephemeral(stage: &mut Stage<'_>) -> Result<(), StageError> {
+fn ephemeral(stage: &mut Stage<'_>) -> Result<Vec<Actor>, StageError> {
     stage.say("the range of automatic local ports includes 8080, and a client connects elsewhere");
     namespace::set_local_port_range(8080, 8081)?;
     let mut other = stage.start("database")?;
@@ -139,10 +139,11 @@ fn ephemeral(stage: &mut Stage<'_>) -> Result<(), StageError> {
         clients.push(client);
     }
     stage.pause(BEAT);
-    start_again(stage, " reuseaddr")
+    clients.push(other);
+    start_again(stage, " reuseaddr", clients)
 }
 
-fn inherited(stage: &mut Stage<'_>) -> Result<(), StageError> {
+fn inherited(stage: &mut Stage<'_>) -> Result<Vec<Actor>, StageError> {
     stage.say(&format!(
         "a server listens on {ADDRESS} and starts a child, which inherits the socket"
     ));
@@ -153,10 +154,10 @@ fn inherited(stage: &mut Stage<'_>) -> Result<(), StageError> {
     stage.say("the server is killed; the child lives on");
     old.kill()?;
     stage.pause(BEAT);
-    start_again(stage, " reuseaddr")
+    start_again(stage, " reuseaddr", vec![old])
 }
 
-fn close_wait_leak(stage: &mut Stage<'_>) -> Result<(), StageError> {
+fn close_wait_leak(stage: &mut Stage<'_>) -> Result<Vec<Actor>, StageError> {
     stage.say(&format!(
         "a server listens on {ADDRESS}; its clients close, and it does not"
     ));
@@ -170,10 +171,10 @@ fn close_wait_leak(stage: &mut Stage<'_>) -> Result<(), StageError> {
     stage.say("the server closes its listening socket, but not the connection");
     old.must("stop-listening")?;
     stage.pause(BEAT);
-    start_again(stage, " reuseaddr")
+    start_again(stage, " reuseaddr", vec![old, worker])
 }
 
-fn reset(stage: &mut Stage<'_>) -> Result<(), StageError> {
+fn reset(stage: &mut Stage<'_>) -> Result<Vec<Actor>, StageError> {
     stage.say(&format!(
         "the old server listens on {ADDRESS} without SO_REUSEADDR"
     ));
@@ -189,19 +190,24 @@ fn reset(stage: &mut Stage<'_>) -> Result<(), StageError> {
     client.must("await-close")?;
     old.kill()?;
     stage.pause(BEAT);
-    start_again(stage, "")
+    start_again(stage, "", vec![client])
 }
 
-/// The moment that each story is about.
-fn start_again(stage: &mut Stage<'_>, options: &str) -> Result<(), StageError> {
+/// The moment that each story is about; all stay on the stage after it.
+fn start_again(
+    stage: &mut Stage<'_>,
+    options: &str,
+    mut cast: Vec<Actor>,
+) -> Result<Vec<Actor>, StageError> {
     stage.say(&format!("the new server starts{}", with(options)));
-    let mut new: Actor = stage.start("server-new")?;
+    let mut new = stage.start("server-new")?;
     match new.tries(&format!("listen {ADDRESS}{options}"))? {
         Ok(()) => stage.say("it listens"),
         Err(error) => stage.say(&format!("it is refused: {error}")),
     }
     stage.pause(BEAT);
-    Ok(())
+    cast.push(new);
+    Ok(cast)
 }
 
 fn with(options: &str) -> &'static str {

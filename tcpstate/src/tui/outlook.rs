@@ -116,6 +116,7 @@ mod tests {
             processes: None,
             left_by: None,
             expires_ms: None,
+            alike: 0,
             evidence: vec![],
         }];
         let failure = Failure {

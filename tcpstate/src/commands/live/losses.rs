@@ -7,11 +7,17 @@ use super::Live;
 use crate::clock;
 use crate::event::{Body, Loss, LossStage};
 
+/// A snapshot that took this long is followed by ten times as long without
+/// one: while events are lost all the time, keys are still answered.
+const REST_FACTOR: u64 = 10;
+
 /// What was lost so far.
 #[derive(Debug, Default)]
 pub(in crate::commands) struct Losses {
     reported: u64,
     counted_ns: u64,
+    is_table_doubtful: bool,
+    rest_until_ns: u64,
 }
 
 impl Losses {
@@ -25,30 +31,57 @@ impl Losses {
 }
 
 impl Live {
-    /// Reads the kernel program's counters; after a loss, puts the table right.
+    /// Reads the kernel program's counters; after a loss, puts the table right
+    /// as soon as that is affordable.
     pub(super) fn count_losses(&mut self, now_ns: u64) -> Result<()> {
+        self.report_losses(now_ns)?;
+        if self.losses.is_table_doubtful && now_ns >= self.losses.rest_until_ns {
+            self.put_table_right(now_ns)?;
+        }
+        Ok(())
+    }
+
+    /// The same at the end of the run, when there is no later.
+    pub(super) fn settle_losses(&mut self, now_ns: u64) -> Result<()> {
+        self.report_losses(now_ns)?;
+        if self.losses.is_table_doubtful {
+            self.put_table_right(now_ns)?;
+        }
+        Ok(())
+    }
+
+    fn report_losses(&mut self, now_ns: u64) -> Result<()> {
         let dropped = self.observer.counters()?.dropped;
         let count = dropped.saturating_sub(self.losses.reported);
-        if count == 0 {
-            return Ok(());
+        if count > 0 {
+            self.losses.reported = dropped;
+            self.losses.is_table_doubtful = true;
+            self.pipeline.feed(
+                now_ns,
+                Body::Loss(Loss {
+                    stage: LossStage::Kernel,
+                    count,
+                    resynced: false,
+                }),
+            )?;
         }
-        self.losses.reported = dropped;
-        self.pipeline.feed(
-            now_ns,
-            Body::Loss(Loss {
-                stage: LossStage::Kernel,
-                count,
-                resynced: false,
-            }),
-        )?;
-        if self.resync()? {
-            let loss = Loss {
-                stage: LossStage::Kernel,
-                count: 0,
-                resynced: true,
-            };
-            self.pipeline
-                .feed(clock::monotonic_ns(), Body::Loss(loss))?;
+        Ok(())
+    }
+
+    fn put_table_right(&mut self, began_ns: u64) -> Result<()> {
+        let is_right = self.resync()?;
+        let now_ns = clock::monotonic_ns();
+        self.losses.rest_until_ns = now_ns + (now_ns - began_ns) * REST_FACTOR;
+        if is_right {
+            self.losses.is_table_doubtful = false;
+            self.pipeline.feed(
+                now_ns,
+                Body::Loss(Loss {
+                    stage: LossStage::Kernel,
+                    count: 0,
+                    resynced: true,
+                }),
+            )?;
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             fix(
                 "port_outside_range",
                 Applies::Now,
-                "Or give the server a port outside of the range that connect chooses from",
+                "Give the server a port outside of the range that connect chooses from",
             )
             .command(fixes::in_netns(
                 facts,

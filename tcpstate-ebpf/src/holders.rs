@@ -1,8 +1,9 @@
 //! The whole bind bucket of a port, at the instant at which a call failed.
 //!
-//! What changes on the way (how many are recorded, how many may still be
-//! looked at) lives in the record and not in registers: the verifier then has
-//! one state per step instead of one per combination.
+//! One step of the walk, and the copying of one holder, are global functions:
+//! the verifier follows such a function once, by itself, and not once per
+//! round of the loop that calls it. Up to Linux 5.11 it hands them nothing but
+//! numbers, so what they work on lies in [`SCRATCH`].
 
 use tcpstate_common::{
     offsets::MISSING,
@@ -13,13 +14,13 @@ use crate::{
     bucket::{self, Bucket},
     error::Stop,
     globals::offset,
+    maps::SCRATCH,
     memory::{Addr, read, read_addr},
     sock::{self, Common, state},
 };
 
-/// Steps of one walk; a step looks at one socket or enters one list. The
-/// verifier of Linux 5.10 follows this many within its limit of a million
-/// instructions with a wide margin.
+/// Steps of one walk; a step looks at one socket or enters one list. 60 µs at
+/// most, which the failing call waits.
 const MAX_STEPS: u32 = 256;
 /// Sockets of one local address that are looked at. TIME_WAITs come at the
 /// head of a list: without this a busy address would hide the listener of
@@ -29,15 +30,52 @@ const MAX_PER_ADDRESS: u16 = 192;
 /// connection behind 30,000 of them says more.
 const MAX_MINIS: u8 = 16;
 
-/// Walks the bucket of `port` in the namespace at `net` into `record`,
+/// What [`walk_step`] returns: there may be more.
+const GO_ON: u64 = 0;
+/// That was the last one.
+const END: u64 = 1;
+/// Kernel memory could not be read.
+const FAILED: u64 = 2;
+
+/// A failed call while it is put together.
+#[repr(C)]
+pub(crate) struct Scratch {
+    pub(crate) record: FailedCallRecord,
+    walk: Walk,
+    /// The holder that is being copied. On the stack it would not fit beside
+    /// the caller's: 512 bytes for both.
+    common: Common,
+}
+
+/// How far a walk has come.
+#[repr(C)]
+struct Walk {
+    /// Next second-level bucket, where there are such; 0: none.
+    address: Addr,
+    /// Next socket of the current list; 0: none.
+    node: Addr,
+    /// The socket of the failed call, which does not count.
+    failing: Addr,
+    netns: u32,
+    port: u16,
+    /// Sockets of this address that may still be looked at.
+    left: u16,
+    /// Mini-sockets recorded.
+    minis: u8,
+    /// Not 0: a socket is not in the record.
+    missed: u8,
+    reserved: [u8; 6],
+}
+
+/// Walks the bucket of `port` in the namespace at `net` into the record,
 /// without the socket `failing` itself.
 ///
 /// # Safety
 ///
-/// `record` is valid for reads and writes, its counters are 0.
+/// `scratch` is this CPU's [`SCRATCH`], and the record's counters are 0.
 #[inline(always)]
 pub(crate) unsafe fn walk(
-    record: *mut FailedCallRecord,
+    scratch: *mut Scratch,
     net: Addr,
     port: u16,
     failing: Addr,
@@ -55,184 +93,152 @@ pub(crate) unsafe fn walk(
         Ok(Bucket::None) => return WalkStatus::NoBucket,
         Ok(Bucket::Unknown) | Err(_) => return WalkStatus::Failed,
     };
-    // SAFETY: as the caller says.
-    unsafe {
-        let counters = Counters::of(record);
-        match collect(record, counters, bucket, failing) {
-            Ok(true) => {}
-            Ok(false) => counters.miss(),
-            Err(_) => return WalkStatus::Failed,
-        }
-        fill(record, counters, port, netns);
-        counters.status()
-    }
-}
-
-/// First pass: which sockets to record; their addresses wait in the cookies of
-/// their places. Two passes, because the verifier follows the long one once
-/// per step. Returns whether the end was reached.
-#[inline(always)]
-unsafe fn collect(
-    record: *mut FailedCallRecord,
-    counters: Counters,
-    bucket: Addr,
-    failing: Addr,
-) -> Result<bool, Stop> {
-    let first = bucket::first_node(bucket)?;
-    let (mut address, mut node) = if bucket::has_second_level() {
+    let Ok(first) = bucket::first_node(bucket) else {
+        return WalkStatus::Failed;
+    };
+    let (address, node) = if bucket::has_second_level() {
         (first, 0)
     } else {
         (0, first)
     };
-    counters.start_address();
-    for _ in 0..MAX_STEPS {
-        if node == 0 {
-            if address == 0 {
-                return Ok(true);
+    // SAFETY: as the caller says; the functions called here see this CPU's
+    // scratch, too: a tracepoint's program is not moved and not nested.
+    unsafe {
+        let walk = &raw mut (*scratch).walk;
+        walk.write(Walk {
+            address,
+            node,
+            failing,
+            netns,
+            port,
+            left: MAX_PER_ADDRESS,
+            minis: 0,
+            missed: 0,
+            reserved: [0; 6],
+        });
+        match collect() {
+            END => {}
+            GO_ON => (*walk).missed = 1,
+            _ => return WalkStatus::Failed,
+        }
+        for index in 0..MAX_HOLDERS as u64 {
+            if walk_fill(index) == END {
+                break;
             }
-            node = bucket::second_level_owners(bucket::second_level(address))?;
-            address = read_addr(address)?;
-            counters.start_address();
-            continue;
         }
-        let sk = bucket::owner(node);
-        node = read_addr(node)?;
-        if counters.is_address_done() {
-            counters.miss();
-            node = 0;
-            continue;
-        }
-        if sk == failing {
-            continue;
-        }
-        let state: u8 = read(sk + u64::from(offset!(skc_state)))?;
-        match counters.next(state == state::TIME_WAIT) {
-            // SAFETY: `index` is below `MAX_HOLDERS`.
-            Some(index) => unsafe { (*holder(record, index)).socket.cookie = sk },
-            None => counters.miss(),
+        if (&raw const (*walk).missed).read_volatile() == 0 {
+            WalkStatus::Complete
+        } else {
+            WalkStatus::Truncated
         }
     }
-    Ok(false)
 }
 
-/// Second pass: from addresses to what user space reads. A socket that went in
-/// between has given its port back, or its memory is another's: it is left
-/// with no family.
+/// First pass: which sockets to record.
 #[inline(always)]
-unsafe fn fill(record: *mut FailedCallRecord, counters: Counters, port: u16, netns: u32) {
-    for index in 0..MAX_HOLDERS {
-        if index >= counters.recorded() {
-            return;
-        }
-        // SAFETY: `index` is below `MAX_HOLDERS`.
-        let to = unsafe { holder(record, index) };
-        // SAFETY: written by the first pass.
-        let sk = unsafe { (*to).socket.cookie };
-        let mut common = Common::empty();
-        let is_there = common.fill(sk).is_ok() && common.local_port() == port;
-        // SAFETY: a place in the record.
-        let is_written = is_there
-            && unsafe { sock::write_holder(to, sk, &common, common.cookie(), netns) }.is_ok();
-        if !is_written {
-            // SAFETY: as above.
-            unsafe { (*to).socket.family = 0 };
-            counters.miss();
+fn collect() -> u64 {
+    for _ in 0..MAX_STEPS {
+        match walk_step() {
+            GO_ON => {}
+            end => return end,
         }
     }
+    GO_ON
+}
+
+/// One step of the first pass. The address of a socket to record waits in the
+/// cookie of its place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn walk_step() -> u64 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return FAILED;
+    };
+    // SAFETY: this CPU's scratch, and nobody else has it.
+    unsafe { step(scratch) }.unwrap_or(FAILED)
+}
+
+#[inline(always)]
+unsafe fn step(scratch: *mut Scratch) -> Result<u64, Stop> {
+    // SAFETY: the caller vouches for `scratch`.
+    let (record, walk) = unsafe { (&raw mut (*scratch).record, &mut (*scratch).walk) };
+    if walk.node == 0 {
+        if walk.address == 0 {
+            return Ok(END);
+        }
+        walk.node = bucket::second_level_owners(bucket::second_level(walk.address))?;
+        walk.address = read_addr(walk.address)?;
+        walk.left = MAX_PER_ADDRESS;
+        return Ok(GO_ON);
+    }
+    if walk.left == 0 {
+        walk.missed = 1;
+        walk.node = 0;
+        return Ok(GO_ON);
+    }
+    walk.left -= 1;
+    let sk = bucket::owner(walk.node);
+    walk.node = read_addr(walk.node)?;
+    if sk == walk.failing {
+        return Ok(GO_ON);
+    }
+    let state: u8 = read(sk + u64::from(offset!(skc_state)))?;
+    let is_mini = state == state::TIME_WAIT;
+    // SAFETY: a record in the scratch; `recorded` is checked.
+    unsafe {
+        (*record).visited = (*record).visited.wrapping_add(1);
+        let index = usize::from((*record).recorded);
+        if index >= MAX_HOLDERS || (is_mini && walk.minis >= MAX_MINIS) {
+            walk.missed = 1;
+            return Ok(GO_ON);
+        }
+        (*holder(record, index)).socket.cookie = sk;
+        (*record).recorded = index as u16 + 1;
+    }
+    walk.minis += u8::from(is_mini);
+    Ok(GO_ON)
+}
+
+/// One step of the second pass: from an address to what user space reads. A
+/// socket that went in between has given its port back, or its memory is
+/// another's: it is left with no family.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn walk_fill(index: u64) -> u64 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return END;
+    };
+    // SAFETY: this CPU's scratch, and nobody else has it.
+    let (record, walk, common) = unsafe {
+        (
+            &raw mut (*scratch).record,
+            &mut (*scratch).walk,
+            &mut (*scratch).common,
+        )
+    };
+    // SAFETY: as above.
+    let recorded = unsafe { (*record).recorded };
+    if index >= MAX_HOLDERS as u64 || index >= u64::from(recorded) {
+        return END;
+    }
+    // SAFETY: `index` is below `MAX_HOLDERS`.
+    let to = unsafe { holder(record, index as usize) };
+    // SAFETY: written by the first pass.
+    let sk = unsafe { (*to).socket.cookie };
+    let is_there = common.fill(sk).is_ok() && common.local_port() == walk.port;
+    // SAFETY: a place in the record.
+    let is_written = is_there
+        && unsafe { sock::write_holder(to, sk, common, common.cookie(), walk.netns) }.is_ok();
+    if !is_written {
+        // SAFETY: as above.
+        unsafe { (*to).socket.family = 0 };
+        walk.missed = 1;
+    }
+    GO_ON
 }
 
 #[inline(always)]
 unsafe fn holder(record: *mut FailedCallRecord, index: usize) -> *mut HolderWire {
     // SAFETY: the caller vouches for `record` and for `index`.
     unsafe { (&raw mut (*record).holders).cast::<HolderWire>().add(index) }
-}
-
-/// The counters of a walk, kept in fields of the record that are free until it
-/// is submitted.
-#[derive(Clone, Copy)]
-struct Counters {
-    recorded: *mut u16,
-    visited: *mut u16,
-    minis: *mut u8,
-    missed: *mut u8,
-    left: *mut u16,
-}
-
-impl Counters {
-    #[inline(always)]
-    unsafe fn of(record: *mut FailedCallRecord) -> Self {
-        // SAFETY: the caller vouches for `record`; only addresses are taken.
-        unsafe {
-            Self {
-                recorded: &raw mut (*record).recorded,
-                visited: &raw mut (*record).visited,
-                minis: &raw mut (*record).reserved,
-                missed: &raw mut (*record).walk,
-                left: &raw mut (*record).call.head.reserved,
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn start_address(self) {
-        // SAFETY: a field of the record; volatile, so that the verifier sees
-        // memory and not a value that it knows. The same for all below.
-        unsafe { self.left.write_volatile(MAX_PER_ADDRESS) };
-    }
-
-    #[inline(always)]
-    fn is_address_done(self) -> bool {
-        // SAFETY: as above.
-        unsafe {
-            let left = self.left.read_volatile();
-            self.left.write_volatile(left.wrapping_sub(1));
-            left == 0
-        }
-    }
-
-    #[inline(always)]
-    fn recorded(self) -> usize {
-        // SAFETY: as above.
-        usize::from(unsafe { self.recorded.read_volatile() })
-    }
-
-    /// Notes that a socket is not in the record.
-    #[inline(always)]
-    fn miss(self) {
-        // SAFETY: as above.
-        unsafe { self.missed.write_volatile(1) };
-    }
-
-    /// Where the next holder goes, if there is room for its kind.
-    #[inline(always)]
-    fn next(self, is_mini: bool) -> Option<usize> {
-        // SAFETY: as above.
-        unsafe {
-            self.visited
-                .write_volatile(self.visited.read_volatile().wrapping_add(1));
-            let minis = self.minis.read_volatile();
-            if is_mini && minis >= MAX_MINIS {
-                return None;
-            }
-            let index = self.recorded.read_volatile();
-            if usize::from(index) >= MAX_HOLDERS {
-                return None;
-            }
-            if is_mini {
-                self.minis.write_volatile(minis.wrapping_add(1));
-            }
-            self.recorded.write_volatile(index + 1);
-            Some(usize::from(index))
-        }
-    }
-
-    #[inline(always)]
-    fn status(self) -> WalkStatus {
-        // SAFETY: as above.
-        if unsafe { self.missed.read_volatile() } == 0 {
-            WalkStatus::Complete
-        } else {
-            WalkStatus::Truncated
-        }
-    }
 }

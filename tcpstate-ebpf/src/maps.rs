@@ -11,6 +11,8 @@ use tcpstate_common::{
     record::{self, Counter, SOCKADDR_LEN},
 };
 
+use crate::holders::Scratch;
+
 /// 16 MiB: 115,000 state records, about half a second of a machine that opens
 /// and closes 50,000 connections a second. Full: records are counted and lost.
 const EVENTS_BYTES: u32 = 16 << 20;
@@ -34,6 +36,10 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(rec
 /// What a call asked for, from its entry to its return; keyed by thread.
 #[map]
 pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(MAX_IN_FLIGHT, 0);
+
+/// Where a failed call is put together: too large for the stack.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// Cookies of the sockets of the watched processes.
 #[map]

@@ -101,18 +101,20 @@ fn parent() -> Result<u32, Stop> {
     read(parent + u64::from(offset!(task_tgid)))
 }
 
-/// Copies the task's arguments; returns how many bytes.
+/// Copies the task's arguments to `to`, and how many bytes to `written`.
 ///
 /// # Safety
 ///
-/// `to` is valid for writes of [`ARGV_LEN`] bytes.
+/// `to` is valid for writes of [`ARGV_LEN`] bytes, `written` for writes.
 #[inline(always)]
-pub(crate) unsafe fn write_argv(to: *mut u8) -> Result<u16, Stop> {
+pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), Stop> {
+    // SAFETY: the caller vouches for it.
+    unsafe { written.write(0) };
     if offset!(task_mm) == MISSING
         || offset!(mm_arg_start) == MISSING
         || offset!(mm_arg_end) == MISSING
     {
-        return Ok(0);
+        return Ok(());
     }
     let mm = read_addr(current() + u64::from(offset!(task_mm)))?;
     let start: u64 = read(mm + u64::from(offset!(mm_arg_start)))?;
@@ -121,10 +123,17 @@ pub(crate) unsafe fn write_argv(to: *mut u8) -> Result<u16, Stop> {
     if len > ARGV_LEN as u64 {
         len = ARGV_LEN as u64;
     }
-    // SAFETY: the caller vouches for `ARGV_LEN` bytes at `to`, and `len` is no
-    // more; the helper checks the address in the task.
-    let result = unsafe { bpf_probe_read_user(to.cast(), len as u32, start as *const _) };
-    if result == 0 { Ok(len as u16) } else { Ok(0) }
+    // The length is not needed after the call: kept on the stack, it would lose
+    // its bound on Linux 5.10.
+    // SAFETY: the caller vouches for `written` and for `ARGV_LEN` bytes at `to`,
+    // and `len` is no more; the helper checks the address in the task.
+    unsafe {
+        written.write_volatile(len as u16);
+        if bpf_probe_read_user(to.cast(), len as u32, start as *const _) != 0 {
+            written.write(0);
+        }
+    }
+    Ok(())
 }
 
 /// The socket behind a descriptor of the current task: its `struct sock`.

@@ -25,7 +25,7 @@ use crate::{
     filter,
     globals::{is_set, offset},
     holders,
-    maps::{self, EVENTS, IN_FLIGHT, InFlight, LISTENERS},
+    maps::{self, EVENTS, IN_FLIGHT, InFlight, LISTENERS, SCRATCH},
     memory::{Addr, read},
     output,
     sock::{self, Common, IPPROTO_MPTCP, IPPROTO_TCP},
@@ -243,14 +243,14 @@ fn report_failure(
 ) -> Result<(), Stop> {
     let mut common = Common::empty();
     let target = target(in_flight, &mut common)?;
-    let Some(mut entry) = EVENTS.reserve::<FailedCallRecord>(0) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return Err(Stop::Full);
     };
-    let record = entry.as_mut_ptr();
-    // SAFETY: reserved memory of this type; every field is written but the
-    // holders from `recorded` on and the arguments from `argv_len` on, which
-    // nobody reads.
-    unsafe {
+    // SAFETY: this CPU's scratch: a tracepoint's program is not moved and not
+    // nested. Every field is written but the holders from `recorded` on and the
+    // arguments from `argv_len` on, which nobody reads.
+    let walk = unsafe {
+        let record = &raw mut (*scratch).record;
         let head = &raw mut (*record).call;
         write_call(
             head,
@@ -266,14 +266,18 @@ fn report_failure(
         (*record).reserved = 0;
         (*record).recorded = 0;
         (*record).visited = 0;
-        (*record).argv_len = task::write_argv((&raw mut (*record).argv).cast()).unwrap_or(0);
+        // A task without readable arguments has none.
+        let _ = task::write_argv(
+            (&raw mut (*record).argv).cast(),
+            &raw mut (*record).argv_len,
+        );
         let port = contested_port(in_flight, call, errno, &common);
         let status = if port == 0 {
             WalkStatus::NotRun
         } else {
             let outside_vrf = common.bound_dev_if() == 0;
             holders::walk(
-                record,
+                scratch,
                 common.net(),
                 port,
                 target.sk,
@@ -282,13 +286,11 @@ fn report_failure(
             )
         };
         (*record).walk = status as u8;
-        // Both served the walk as counters.
-        (*record).reserved = 0;
-        (*head).head.reserved = 0;
-    }
-    // SAFETY: written above.
-    let walk = unsafe { (*record).walk };
-    entry.submit(output::AT_ONCE);
+        EVENTS
+            .output::<FailedCallRecord>(&*record, output::AT_ONCE)
+            .map_err(|_| Stop::Full)?;
+        (*record).walk
+    };
     maps::count(Counter::Written);
     // Rare, and worth a look at the kernel's layout.
     if walk == WalkStatus::Failed as u8 {

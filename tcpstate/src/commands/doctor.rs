@@ -109,7 +109,8 @@ fn cost_of(name: &str) -> &'static str {
 
 fn fix_for(probe: &Probe) -> Option<String> {
     let why = probe.why.as_deref().unwrap_or_default();
-    if why.contains("tracefs") || probe.kind == "tracepoint" {
+    let is_refused = why.starts_with("the kernel refused");
+    if why.contains("tracefs") || (probe.kind == "tracepoint" && !is_refused) {
         return Some("mount -t tracefs tracefs /sys/kernel/tracing".to_owned());
     }
     (probe.name == "sock_diag").then(|| "modprobe tcp_diag".to_owned())

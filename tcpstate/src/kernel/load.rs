@@ -2,6 +2,8 @@
 //! `inet_sock_set_state` is required; any other hook that the kernel refuses
 //! becomes a line in [`Probe`] and a capability that is off.
 
+use std::thread;
+
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, FEntry, Iter, ProgramError, TracePoint},
@@ -103,7 +105,15 @@ pub(super) struct Loaded {
 
 /// Loads and attaches.
 pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
-    let types = KernelTypes::read()?;
+    // aya reads the kernel's types for itself, twice: once as the loader's
+    // default and once for the hooks.
+    let (types, btf, mut loader) = thread::scope(|scope| {
+        let btf = scope.spawn(Btf::from_sys_fs);
+        let types = KernelTypes::read();
+        let loader = EbpfLoader::new();
+        (types, btf.join(), loader)
+    });
+    let types = types?;
     let offsets = offsets::resolve(&types);
     if let Some(what) = REQUIRED.missing(&offsets) {
         return Err(KernelError::Layout { what });
@@ -112,8 +122,10 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
     let ports = ports(options);
     lift_memlock_limit();
 
-    let btf = Btf::from_sys_fs().map_err(|error| KernelError::Load(Box::new(error.into())))?;
-    let mut ebpf = EbpfLoader::new()
+    let btf = btf
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        .map_err(|error| KernelError::Load(Box::new(error.into())))?;
+    let mut ebpf = loader
         .btf(Some(&btf))
         .override_global("CONFIG", &config, true)
         .override_global("PORTS", &ports, true)
@@ -211,7 +223,7 @@ pub(super) fn reason(error: &ProgramError) -> String {
         let last = log
             .lines()
             .rev()
-            .find(|line| !line.trim().is_empty() && !line.starts_with("processed "));
+            .find(|line| !line.trim().is_empty() && !is_statistic(line));
         return match last {
             Some(line) => format!("the kernel refused the program: {io_error} ({line})"),
             None => format!("the kernel refused the program: {io_error}"),
@@ -227,6 +239,13 @@ pub(super) fn reason(error: &ProgramError) -> String {
         source = inner.source();
     }
     text
+}
+
+/// What the verifier adds to its reason.
+fn is_statistic(line: &str) -> bool {
+    ["processed ", "stack depth ", "verification time "]
+        .iter()
+        .any(|head| line.starts_with(head))
 }
 
 /// Loads and attaches a function hook that does nothing, and removes it.

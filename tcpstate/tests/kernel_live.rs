@@ -532,6 +532,26 @@ fn ports_narrow_everything() {
 }
 
 #[test]
+fn a_listen_on_an_unbound_socket_passes_the_filter_by_the_port_that_it_got() {
+    let ports = 18_090..=18_091;
+    let Some(mut bench) = Bench::start_with(|options| options.ports = vec![ports.clone()]) else {
+        return;
+    };
+    std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "18090 18091").unwrap();
+    let socket = bench::unbound();
+
+    rustix::net::listen(&socket, 8).unwrap();
+
+    let events = bench.events();
+    let listen = events.iter().find_map(|body| match body {
+        Body::Listen(call) => Some(call),
+        _ => None,
+    });
+    let local = listen.expect("the call").local.expect("its address");
+    assert!(ports.contains(&local.port), "{local:?}");
+}
+
+#[test]
 fn processes_narrow_everything_and_their_connections_are_followed() {
     let Some(mut bench) = Bench::start_with(|options| options.pids = vec![std::process::id()])
     else {

@@ -130,6 +130,10 @@ pub(crate) fn bind(addr: SocketAddr, reuseaddr: bool) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+pub(crate) fn unbound() -> OwnedFd {
+    rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap()
+}
+
 pub(crate) fn listen(socket: &OwnedFd) -> io::Result<()> {
     Ok(rustix::net::listen(socket, 64)?)
 }

@@ -30,18 +30,19 @@ fn main() -> anyhow::Result<()> {
         let cost = measure(size)?;
         println!(
             "| {size:>9} | {:>6} | {:>6} | {:>6} | {:>6} | {:>6} |",
-            cost.first_us, cost.median_us, cost.p99_us, cost.worst_us, cost.pause_us
+            cost.first, cost.median, cost.p99, cost.worst, cost.pause
         );
     }
     Ok(())
 }
 
+/// Microseconds.
 struct Cost {
-    first_us: u64,
-    median_us: u64,
-    p99_us: u64,
-    worst_us: u64,
-    pause_us: u64,
+    first: u64,
+    median: u64,
+    p99: u64,
+    worst: u64,
+    pause: u64,
 }
 
 fn measure(size: u32) -> anyhow::Result<Cost> {
@@ -57,16 +58,16 @@ fn measure(size: u32) -> anyhow::Result<Cost> {
         terminal.draw(|frame| draw(frame, &story.engine, &mut app, story.now_ns))?;
         took_us.push(us_since(begun_ns));
     }
-    let first_us = took_us.remove(0);
+    let first = took_us.remove(0);
     took_us.sort_unstable();
     let begun_ns = clock::monotonic_ns();
     app.act(Action::Pause, &story.engine);
     Ok(Cost {
-        first_us,
-        median_us: took_us[took_us.len() / 2],
-        p99_us: took_us[took_us.len() * 99 / 100],
-        worst_us: took_us[took_us.len() - 1],
-        pause_us: us_since(begun_ns),
+        first,
+        median: took_us[took_us.len() / 2],
+        p99: took_us[took_us.len() * 99 / 100],
+        worst: took_us[took_us.len() - 1],
+        pause: us_since(begun_ns),
     })
 }
 

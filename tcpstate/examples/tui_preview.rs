@@ -4,9 +4,10 @@
 #[path = "../tests/support/story.rs"]
 mod story;
 
-use std::time::Instant;
+use std::time::Duration;
 
 use story::{PORT, Story, process};
+use tcpstate::clock;
 use tcpstate::event::{Body, State, Tick};
 use tcpstate::tui::ui::FRAME;
 use tcpstate::tui::{Control, Ui};
@@ -15,7 +16,7 @@ use tcpstate::tui::{Control, Ui};
 async fn main() -> anyhow::Result<()> {
     let wanted = std::env::args().nth(1).unwrap_or_default();
     let mut story = tell(&wanted);
-    let begun = Instant::now();
+    let begun_ns = clock::monotonic_ns();
     let start_ns = story.now_ns;
     let mut ui = Ui::start()?;
     let mut frames = tokio::time::interval(FRAME);
@@ -28,7 +29,7 @@ async fn main() -> anyhow::Result<()> {
                 }
             }
             _ = frames.tick() => {
-                let elapsed = begun.elapsed();
+                let elapsed = Duration::from_nanos(clock::monotonic_ns() - begun_ns);
                 story.now_ns = start_ns + u64::try_from(elapsed.as_nanos())?;
                 if elapsed.as_secs() > seconds {
                     seconds = elapsed.as_secs();

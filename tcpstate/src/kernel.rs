@@ -19,6 +19,7 @@ mod tracefs;
 mod types;
 
 use std::ops::RangeInclusive;
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 
 use aya::{
     Ebpf,
@@ -124,6 +125,26 @@ impl Observer {
             .map_or_else(Vec::new, diagnostics::Diagnostics::take)
     }
 
+    /// Events that did not come through: no room, memory that could not be
+    /// read, a call whose entry was forgotten, a record that makes no sense,
+    /// and those for which the kernel itself says that it did not run a program,
+    /// because the program was interrupted by its own hook.
+    pub fn lost(&self) -> Result<u64, KernelError> {
+        let missed: u64 = self
+            .ebpf
+            .programs()
+            .filter_map(|(_, program)| program.fd().ok())
+            .map(|fd| recursion_misses(fd.as_fd().as_raw_fd()))
+            .sum();
+        let Counters {
+            dropped,
+            written: _,
+            calls_forgotten,
+            read_failed,
+        } = self.counters()?;
+        Ok(dropped + calls_forgotten + read_failed + missed + self.undecodable)
+    }
+
     /// What the kernel program counted.
     pub fn counters(&self) -> Result<Counters, KernelError> {
         self.ring.counters()
@@ -175,4 +196,13 @@ impl Observer {
             .map_err(|error: aya::programs::ProgramError| IterError::Start(error.to_string()))?;
         iter_tcp::read(program, &self.decoder)
     }
+}
+
+/// Times that the kernel did not run a program because the program was already
+/// running on that processor (`recursion_misses`, since Linux 5.12).
+fn recursion_misses(program: RawFd) -> u64 {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{program}")).unwrap_or_default();
+    info.lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+        .unwrap_or(0)
 }

@@ -9,8 +9,7 @@ mod program;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bench::{Bench, bind, listen_on, localhost};
 use tcpstate::event::{Body, Call, Direction, Family, ProbeStatus, Source, State, StateChange};
@@ -584,96 +583,6 @@ fn another_processs_sockets_are_not_seen_with_a_process_filter() {
     bind(listener.local_addr().unwrap(), false).unwrap_err();
 
     assert_eq!(bench.events(), []);
-}
-
-/// Not a test of right or wrong: `cargo test --release --test kernel_live --
-/// --ignored --nocapture` prints what an event costs and whether any is lost.
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, reason = "it measures")]
-fn a_burst_of_connections_costs() {
-    const CONNECTIONS: usize = 100_000;
-    let begun = Instant::now();
-    let narrow = std::env::var_os("TCPSTATE_BURST_FILTERED").is_some();
-    let Some(mut bench) = Bench::start_with(|options| {
-        if narrow {
-            options.ports = vec![1..=1];
-        }
-    }) else {
-        return;
-    };
-    println!("start: {:?}", begun.elapsed());
-    let stats = bench::RunStats::enable();
-    let done = AtomicBool::new(false);
-
-    let mut events = Vec::new();
-    let mut taken = 0;
-    let mut elapsed = Duration::ZERO;
-    let mut minis = Vec::new();
-    std::thread::scope(|scope| {
-        // Threads are in the namespace of the one that starts them.
-        scope.spawn(|| {
-            let begun = Instant::now();
-            // A listener per 10,000: an address pair is busy for 60 seconds.
-            for _ in 0..CONNECTIONS / 10_000 {
-                let listener = listen_on(localhost(0), true);
-                for _ in 0..10_000 {
-                    let (client, server) = pair(&listener);
-                    drop(server);
-                    drop(client);
-                }
-            }
-            println!("{CONNECTIONS} connections: {:?}", begun.elapsed());
-            done.store(true, Ordering::Release);
-        });
-        while !done.load(Ordering::Acquire) {
-            std::thread::sleep(Duration::from_millis(50));
-            let begun = Instant::now();
-            taken += bench.drain(&mut events);
-            elapsed += begun.elapsed();
-            minis.extend(last_changes(&events));
-            events.clear();
-        }
-    });
-
-    taken += bench.drain(&mut events);
-    minis.extend(last_changes(&events));
-    let with = |source| minis.iter().filter(|found| **found == source).count();
-    println!(
-        "{} closed first: {} found, {} inferred, {} left nothing",
-        minis.len(),
-        with(Some(Source::Kernel)),
-        with(Some(Source::Inferred)),
-        with(None)
-    );
-    println!("{taken} records, decoded in {elapsed:?}");
-    println!("{:?}", bench.observer().counters().unwrap());
-    for (name, count, nanos) in stats.read() {
-        println!(
-            "{name:<16} {count:>9} runs, {:>4} ns each",
-            nanos / count.max(1)
-        );
-    }
-    let begun = Instant::now();
-    let items = bench.snapshot();
-    println!("snapshot of {} sockets: {:?}", items.len(), begun.elapsed());
-    let begun = Instant::now();
-    let items = bench.dump();
-    println!(
-        "sock_diag of {} sockets: {:?}",
-        items.len(),
-        begun.elapsed()
-    );
-}
-
-/// How each mini-socket is known that took the place of a socket.
-fn last_changes(events: &[(u64, Body)]) -> impl Iterator<Item = Option<Source>> {
-    events.iter().filter_map(|(_, body)| match body {
-        Body::State(change) if change.old == State::FinWait2 && change.new == State::Closed => {
-            Some(change.mini.map(|mini| mini.source))
-        }
-        _ => None,
-    })
 }
 
 /// A client and the server's end of its connection.

@@ -40,8 +40,8 @@ impl Engine {
                 }
             }
             (CallKind::Listen, Some(key)) => {
-                if let Some(id) = id {
-                    self.confirm_listener(mono_ns, key, id);
+                if let (Some(id), Some(local)) = (id, facts.local) {
+                    self.on_listening(mono_ns, seq, key, id, local, &facts.process);
                 }
             }
             _ => {}

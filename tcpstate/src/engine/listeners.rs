@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::event::{Body, Process, Restart, State, StateChange};
+use crate::event::{Body, Endpoint, Process, Restart, State, StateChange};
 use crate::model::port::MAX_RESTARTS;
 use crate::model::{Listener, Phase, PortKey, Socket, SocketId};
 
@@ -39,6 +39,11 @@ impl Engine {
             netns: change.sock.netns,
         };
         if change.new == State::Listen {
+            // listen on a socket without a port: the kernel chooses one later,
+            // and the call's return tells it.
+            if key.port == 0 {
+                return;
+            }
             let story = self.ports.story(key);
             story.listeners.retain(|listener| listener.id != id);
             story.listeners.push(Listener {
@@ -87,6 +92,33 @@ impl Engine {
             is_confirmed: false,
             process: socket.owner.clone(),
         });
+        self.confirm_listener(mono_ns, key, id);
+    }
+
+    /// `listen` returned well: the listener counts, also where its transition
+    /// had no port yet.
+    pub(super) fn on_listening(
+        &mut self,
+        mono_ns: u64,
+        seq: u64,
+        key: PortKey,
+        id: SocketId,
+        local: Endpoint,
+        process: &Process,
+    ) {
+        self.table.update(&id, |socket| socket.local = local);
+        let story = self.ports.story(key);
+        if story.listeners.iter().all(|listener| listener.id != id) {
+            story.listeners.push(Listener {
+                id,
+                local,
+                since_ns: mono_ns,
+                seq,
+                is_since_known: true,
+                is_confirmed: false,
+                process: Some(Arc::new(process.tracked())),
+            });
+        }
         self.confirm_listener(mono_ns, key, id);
     }
 

@@ -66,11 +66,6 @@ impl Bench {
         events.into_iter().map(|(_, body)| body).collect()
     }
 
-    /// What is there now; returns how many records were taken.
-    pub(crate) fn drain(&mut self, events: &mut Vec<(u64, Body)>) -> usize {
-        self.observer.drain(usize::MAX, events)
-    }
-
     pub(crate) fn snapshot(&mut self) -> Vec<SocketItem> {
         let items = self.observer.snapshot().unwrap();
         items.into_iter().map(|(_, item)| item).collect()
@@ -179,41 +174,4 @@ pub(crate) fn accept_in_a_child(listener: &TcpListener) -> u32 {
 pub(crate) fn mptcp_socket() -> Option<OwnedFd> {
     let mptcp = rustix::net::Protocol::from_raw(262.try_into().unwrap());
     rustix::net::socket(AddressFamily::INET, SocketType::STREAM, Some(mptcp)).ok()
-}
-
-/// The kernel's run-time statistics of BPF programs, on until this is dropped.
-pub(crate) struct RunStats {
-    before: String,
-}
-
-const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
-
-impl RunStats {
-    pub(crate) fn enable() -> Self {
-        let before = std::fs::read_to_string(SWITCH).unwrap();
-        std::fs::write(SWITCH, "1").unwrap();
-        Self { before }
-    }
-
-    /// Name, runs and nanoseconds of every program that has run.
-    #[expect(
-        clippy::unused_self,
-        reason = "the statistics are only there while it lives"
-    )]
-    pub(crate) fn read(&self) -> Vec<(String, u64, u64)> {
-        aya::programs::loaded_programs()
-            .filter_map(Result::ok)
-            .filter_map(|info| {
-                let runs = info.run_count();
-                let nanos = u64::try_from(info.run_time().as_nanos()).ok()?;
-                (runs > 0).then(|| (info.name_as_str().unwrap_or("?").to_owned(), runs, nanos))
-            })
-            .collect()
-    }
-}
-
-impl Drop for RunStats {
-    fn drop(&mut self) {
-        let _ = std::fs::write(SWITCH, &self.before);
-    }
 }

@@ -403,10 +403,10 @@ fn a_failure_of_another_protocol_is_not_ours() {
     let _first = std::net::UdpSocket::bind(SERVER).expect("free");
 
     assert!(std::net::UdpSocket::bind(SERVER).is_err());
-    let path = std::env::temp_dir().join(format!("tcpstate-test-{}", std::process::id()));
+    let directory = tempfile::tempdir().expect("there is room");
+    let path = directory.path().join("socket");
     let _unix = std::os::unix::net::UnixListener::bind(&path).expect("free");
     assert!(std::os::unix::net::UnixListener::bind(&path).is_err());
-    std::fs::remove_file(&path).expect("ours");
 
     let events = watch.finish();
     assert!(

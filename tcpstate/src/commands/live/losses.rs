@@ -51,10 +51,10 @@ impl Live {
     }
 
     fn report_losses(&mut self, now_ns: u64) -> Result<()> {
-        let dropped = self.observer.counters()?.dropped;
-        let count = dropped.saturating_sub(self.losses.reported);
+        let lost = self.observer.lost()?;
+        let count = lost.saturating_sub(self.losses.reported);
         if count > 0 {
-            self.losses.reported = dropped;
+            self.losses.reported = lost;
             self.losses.is_table_doubtful = true;
             self.pipeline.feed(
                 now_ns,

@@ -108,7 +108,23 @@ fn verify(root: &Path, strict: bool) -> anyhow::Result<()> {
         bail!("{difference}");
     }
     println!("{difference} (another compiler or linker than the committed one was built with)");
-    Ok(())
+    try_in_kernel(root, &fresh, &committed)
+}
+
+/// Runs the live tests of the kernel program against a fresh object that is
+/// not the committed one, which is put back in any case.
+fn try_in_kernel(root: &Path, fresh: &[u8], committed: &[u8]) -> anyhow::Result<()> {
+    let path = root.join(OBJECT);
+    fs::write(&path, fresh).with_context(|| format!("writing {}", path.display()))?;
+    let tested = run_command(Command::new(env!("CARGO")).current_dir(root).args([
+        "test",
+        "--package",
+        "tcpstate",
+        "--test",
+        "kernel_live",
+    ]));
+    fs::write(&path, committed).with_context(|| format!("putting back {}", path.display()))?;
+    tested.context("the fresh object fails the live tests")
 }
 
 /// Builds and strips; returns the object.

@@ -209,3 +209,29 @@ fn without_btf_one_sentence_says_which_kernel_is_needed() {
     assert!(stderr.contains("CONFIG_DEBUG_INFO_BTF=y"), "{stderr}");
     assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
 }
+
+#[test]
+fn doctor_says_hook_by_hook_what_is_allowed() {
+    if !on_stage() {
+        return;
+    }
+    let output = run(&["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+
+    assert!(output.status.success());
+    assert_eq!(report["can_watch"], true, "{report}");
+    let hooks = report["hooks"].as_array().expect("a list");
+    for name in [
+        "inet_sock_set_state",
+        "tcp_send_reset",
+        "sys_exit_bind",
+        "iter/tcp",
+        "sock_diag",
+    ] {
+        let hook = hooks
+            .iter()
+            .find(|hook| hook["name"] == name)
+            .unwrap_or_else(|| panic!("{name} is missing: {report}"));
+        assert_eq!(hook["status"], "attached", "{hook}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -193,6 +193,23 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
         .stdin(Stdio::null())
         .output()
         .expect("tcpstate starts")
+}
+
+/// Runs the program to its end, and does something once its hooks are on.
+pub(crate) fn run_around(arguments: &[&str], act: fn()) -> (String, ExitStatus) {
+    let mut child = Command::new(TCPSTATE)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tcpstate starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let mut text = String::new();
+    stdout.read_line(&mut text).expect("there is a header");
+    act();
+    stdout
+        .read_to_string(&mut text)
+        .expect("the output is text");
+    (text, child.wait().expect("it ends"))
 }
 
 /// What `ss` lists in this namespace, a line per socket.

@@ -11,5 +11,6 @@ mod demo;
 mod harness;
 mod load;
 mod peers;
+mod terminal;
 mod transitions;
 mod watching;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, Watch, drain, has, on_stage};
+use crate::harness::{PATIENCE, TCPSTATE, Watch, drain, has, on_stage, run_around};
+use crate::terminal::Terminal;
 
 struct Server(Child);
 
@@ -201,4 +202,75 @@ fn a_second_nginx_is_told_about_the_first() {
         "{holder}"
     );
     watch.finish();
+}
+
+/// A Python server that is restarted over its TIME_WAIT while somebody watches.
+fn failing_python_restart() {
+    let mut old = Server::start("python3", &["-c", PYTHON]);
+    drain(&connect("127.0.0.1:8081").into());
+    old.stop();
+    let mut new = Server::start("python3", &["-c", PYTHON]);
+    assert!(
+        !new.0.wait().expect("it ends").success(),
+        "the kernel refused it"
+    );
+}
+
+#[test]
+fn a_failed_restart_reads_the_same_as_text() {
+    if !on_stage() || !has("python3", "python3") {
+        return;
+    }
+    let (text, _) = run_around(
+        &[
+            "watch",
+            "--netns",
+            "self",
+            "--port",
+            "8081",
+            "--duration",
+            "4s",
+        ],
+        failing_python_restart,
+    );
+
+    for part in [
+        "established -> fin_wait_1",
+        "bind         127.0.0.1:8081  FAILED EADDRINUSE  by python3[",
+        "WHY          Port 8081 is still held by 1 connection in TIME_WAIT that python3[",
+        "[time_wait_left_without_reuse]",
+        "free in    about ",
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn a_failed_restart_shows_on_the_dashboard() {
+    if !on_stage() || !has("python3", "python3") || !has("tmux", "tmux") {
+        return;
+    }
+    let terminal = Terminal::start(
+        100,
+        30,
+        &format!("{TCPSTATE} watch --netns self --port 8081"),
+    );
+    terminal.wait_for(":8081");
+    terminal.wait_for("lost 0");
+
+    failing_python_restart();
+    let screen = terminal.wait_for("time_wait_left_without_reuse");
+
+    for part in [
+        ":8081 DOWN",
+        "cannot bind 127.0.0.1:8081",
+        "EADDRINUSE",
+        "python3[",
+        "TIME_WAIT",
+        "free in ",
+    ] {
+        assert!(screen.contains(part), "{part:?} is missing:\n{screen}");
+    }
+    terminal.keys(&["q"]);
 }

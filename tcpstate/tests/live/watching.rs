@@ -1,16 +1,15 @@
 //! `watch` itself: what it shows, to whom, how it begins and ends.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use tcpstate::demo::namespace;
 
 use crate::harness::{
-    PATIENCE, TCPSTATE, Watch, connection, drain, has, listener, listing, on_stage, port_of, run,
+    TCPSTATE, Watch, connection, drain, has, listener, listing, on_stage, port_of, run, run_around,
     ss, try_bind,
 };
+use crate::terminal::Terminal;
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -24,23 +23,6 @@ fn failing_restart() {
     drop(listening);
     std::thread::sleep(Duration::from_millis(50));
     assert!(try_bind(SERVER, false).is_err());
-}
-
-/// Runs the program to its end, and does something once its hooks are on.
-fn run_around(arguments: &[&str], act: fn()) -> (String, ExitStatus) {
-    let mut child = Command::new(TCPSTATE)
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("tcpstate starts");
-    let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-    let mut text = String::new();
-    stdout.read_line(&mut text).expect("there is a header");
-    act();
-    stdout
-        .read_to_string(&mut text)
-        .expect("the output is text");
-    (text, child.wait().expect("it ends"))
 }
 
 #[test]
@@ -327,77 +309,6 @@ fn conflicts_and_sockets_of_another_namespace_are_not_shown() {
         "{}",
         listing(&events)
     );
-}
-
-/// A terminal to look at.
-struct Terminal {
-    name: String,
-}
-
-impl Terminal {
-    fn start(width: u16, height: u16, command: &str) -> Self {
-        let name = format!("tcpstate-test-{}-{width}x{height}", std::process::id());
-        let status = Command::new("tmux")
-            .args([
-                "-L",
-                &name,
-                "-f",
-                "/dev/null",
-                "new-session",
-                "-d",
-                "-s",
-                "main",
-            ])
-            .args(["-x", &width.to_string(), "-y", &height.to_string(), "sh"])
-            .env("TERM", "screen-256color")
-            .status()
-            .expect("tmux runs");
-        assert!(status.success());
-        let terminal = Self { name };
-        terminal.keys(&["PS1='ready$ '", "Enter"]);
-        terminal.keys(&[command, "Enter"]);
-        terminal
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let output = Command::new("tmux")
-            .args(["-L", &self.name])
-            .args(arguments)
-            .output()
-            .expect("tmux runs");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys", "-t", "main"], keys].concat());
-    }
-
-    #[track_caller]
-    fn wait_for(&self, text: &str) -> String {
-        self.wait_until(text, true)
-    }
-
-    /// Waits until the text is on the screen, or is gone from it.
-    #[track_caller]
-    fn wait_until(&self, text: &str, is_there: bool) -> String {
-        for _ in 0..PATIENCE.as_millis() / 50 {
-            let screen = self.tmux(&["capture-pane", "-p", "-t", "main"]);
-            if screen.contains(text) == is_there {
-                return screen;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!(
-            "{text:?} does not come or go; the screen is:\n{}",
-            self.tmux(&["capture-pane", "-p", "-t", "main"])
-        );
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        self.tmux(&["kill-server"]);
-    }
 }
 
 #[test]

@@ -67,7 +67,25 @@ fn arrows_point_one_way() {
     }
 }
 
-/// The module's files without tests and comments.
+/// The code without its string literals: advice may name what code may not.
+fn without_strings(code: &str) -> String {
+    let mut rest = String::with_capacity(code.len());
+    let mut is_string = false;
+    let mut characters = code.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' if is_string => {
+                characters.next();
+            }
+            '"' => is_string = !is_string,
+            character if !is_string => rest.push(character),
+            _ => {}
+        }
+    }
+    rest
+}
+
+/// The module's files without tests, comments and strings.
 fn sources(module: &str) -> Vec<(PathBuf, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
@@ -91,7 +109,7 @@ fn sources(module: &str) -> Vec<(PathBuf, String)> {
             .filter(|line| !line.trim_start().starts_with("//"))
             .collect::<Vec<_>>()
             .join("\n");
-        found.push((path, code));
+        found.push((path, without_strings(&code)));
     }
     assert!(!found.is_empty());
     found

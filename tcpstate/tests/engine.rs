@@ -384,6 +384,25 @@ fn every_failed_call_is_followed_by_its_diagnosis() {
 }
 
 #[test]
+fn a_connect_that_the_peer_refused_needs_no_explanation() {
+    let mut engine = engine();
+
+    engine.observe(
+        5,
+        Body::Connect(call(
+            0,
+            None,
+            8080,
+            Some((111, "ECONNREFUSED")),
+            &process(3, "x"),
+        )),
+    );
+
+    assert_eq!(names(&engine), ["connect"]);
+    assert_eq!(engine.failures().len(), 0);
+}
+
+#[test]
 fn a_snapshot_does_not_undo_what_a_hook_has_just_shown() {
     let mut engine = engine();
     serving(&mut engine);

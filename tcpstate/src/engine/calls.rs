@@ -28,7 +28,9 @@ impl Engine {
             },
         );
         if !facts.ok {
-            self.on_failure(mono_ns, seq, kind, facts, key);
+            if !is_the_peers_doing(kind, &facts) {
+                self.on_failure(mono_ns, seq, kind, facts, key);
+            }
             return;
         }
         match (kind, key) {
@@ -74,6 +76,24 @@ impl Engine {
         }
         self.push(mono_ns, Body::Accept(call));
     }
+}
+
+/// A `connect` that the other side or the way there refused: no port of this
+/// host stood in the way, so there is nothing to explain.
+fn is_the_peers_doing(kind: CallKind, call: &Call) -> bool {
+    const PEERS: [&str; 6] = [
+        "ECONNREFUSED",
+        "ECONNRESET",
+        "EHOSTUNREACH",
+        "ENETUNREACH",
+        "EHOSTDOWN",
+        "ETIMEDOUT",
+    ];
+    kind == CallKind::Connect
+        && call
+            .errno_name
+            .as_deref()
+            .is_some_and(|name| PEERS.contains(&name))
 }
 
 /// The local port that a call is about. For `connect` it is the one that the

@@ -240,7 +240,7 @@ fn a_failed_restart_reads_the_same_as_text() {
         "WHY          Port 8081 is still held by 1 connection in TIME_WAIT that python3[",
         "[time_wait_left_without_reuse]",
         "free in    about ",
-        "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)",
+        "setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)",
     ] {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
     }

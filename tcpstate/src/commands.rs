@@ -13,6 +13,7 @@ use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
 use crate::export::schema;
+use crate::printable::printable;
 
 /// Runs the command. An error is one sentence that says what to do.
 pub fn run(cli: Cli) -> Result<()> {
@@ -42,6 +43,11 @@ pub fn run(cli: Cli) -> Result<()> {
             crate::demo::actor::play(child).context("the demo's actor lost its stage")
         }
     }
+}
+
+/// Says something on stderr; nobody can be told that nobody listens there.
+pub fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "tcpstate: {}", printable(text));
 }
 
 /// Prints to stdout; a reader that has gone is a clean end.

@@ -178,7 +178,7 @@ impl Live {
         if let Some(error) = self.pipeline.outputs_mut().take_recording_error() {
             match &mut self.ui {
                 Some(ui) => ui.notice(error.to_string()),
-                None => eprintln!("tcpstate: {error}; watching goes on"),
+                None => super::complain(&format!("{error}; watching goes on")),
             }
         }
     }

@@ -9,7 +9,6 @@ use crate::cli::{ReplayArgs, ReplayFormat};
 use crate::engine::Limits;
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{OutputError, Outputs, Pipeline, Selector};
-use crate::printable::printable;
 use crate::recording::reader::Reader;
 
 /// Replays the recording as text or JSON.
@@ -38,7 +37,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             Err(error) => {
                 bad_lines += 1;
                 if bad_lines <= SHOWN_ERRORS {
-                    eprintln!("tcpstate: {}", printable(&format!("{name}: {error}")));
+                    super::complain(&format!("{name}: {error}"));
                 }
             }
         }

@@ -15,3 +15,6 @@ pub use log::EventLog;
 pub use port::{Listener, Phase, PortKey, PortStory, Ports};
 pub use socket::{Origin, Socket, SocketId, Step, Tuple};
 pub use table::SocketTable;
+
+/// The clock counts nanoseconds, events speak of milliseconds.
+pub(crate) const NS_PER_MS: u64 = 1_000_000;

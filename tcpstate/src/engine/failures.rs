@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Engine, Failure};
 use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
 use crate::event::{Body, Call, SeenHolder};
-use crate::model::{Phase, PortKey, SocketId};
+use crate::model::{NS_PER_MS, Phase, PortKey, SocketId};
 
 impl Engine {
     pub(super) fn on_failure(
@@ -100,7 +100,7 @@ impl Engine {
         };
         Some(diagnosis::PastListener {
             process: old_process.clone(),
-            closed_ms_ago: mono_ns.saturating_sub(*since_ns) / 1_000_000,
+            closed_ms_ago: mono_ns.saturating_sub(*since_ns) / NS_PER_MS,
             seq: *closed_seq,
         })
     }

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::event::{Body, Endpoint, Process, Restart, State, StateChange};
 use crate::model::port::MAX_RESTARTS;
-use crate::model::{Listener, Phase, PortKey, Socket, SocketId};
-
-const NS_PER_MS: u64 = 1_000_000;
+use crate::model::{Listener, NS_PER_MS, Phase, PortKey, Socket, SocketId};
 
 /// A failing `listen` takes its LISTEN back within microseconds.
 const STANDS_NS: u64 = 100 * NS_PER_MS;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::transitions::time_wait_entered;
 use crate::event::{Body, ExitReason, SocketSeen, Source, State};
-use crate::model::{Origin, Socket, SocketId};
-
-const NS_PER_MS: u64 = 1_000_000;
+use crate::model::{NS_PER_MS, Origin, Socket, SocketId};
 
 /// A hook that fired this shortly before a snapshot outranks it: the kernel
 /// announces a state before it stores it.
@@ -74,7 +72,7 @@ impl Engine {
         if seen.state == State::Listen {
             self.discover_listener(mono_ns, seq, id, &socket);
         }
-        self.take_in(mono_ns, id, socket);
+        self.take_in(id, socket);
         if is_mini {
             self.schedule_look(id, mono_ns);
         }

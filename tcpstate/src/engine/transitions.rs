@@ -7,9 +7,7 @@ use crate::event::{
     Body, ExitReason, Mini, Process, Source, State, StateChange, TimeWaitEnter, TimeWaitExit,
 };
 use crate::model::socket::Tuple;
-use crate::model::{Origin, PortKey, Socket, SocketId};
-
-const NS_PER_MS: u64 = 1_000_000;
+use crate::model::{NS_PER_MS, Origin, PortKey, Socket, SocketId};
 
 impl Engine {
     pub(super) fn on_transition(&mut self, mono_ns: u64, mut change: StateChange) {
@@ -70,7 +68,7 @@ impl Engine {
                 socket.is_mini = false;
                 socket.expires_at_ns = None;
                 socket.enter(state, mono_ns, seq);
-                self.take_in(mono_ns, id, socket);
+                self.take_in(id, socket);
             }
         }
     }
@@ -92,7 +90,7 @@ impl Engine {
             .map(|ms| mono_ns.saturating_add(ms.saturating_mul(NS_PER_MS)));
         let entered = (mini.state == State::TimeWait)
             .then(|| time_wait_entered(&socket, mono_ns, from, mini.source));
-        self.take_in(mono_ns, id, socket);
+        self.take_in(id, socket);
         self.schedule_look(id, mono_ns);
         if let Some(entered) = entered {
             self.push(mono_ns, Body::TimeWaitEnter(entered));
@@ -100,11 +98,10 @@ impl Engine {
     }
 
     /// Takes a socket in; a full table is a loss that must show.
-    pub(super) fn take_in(&mut self, mono_ns: u64, id: SocketId, socket: Socket) {
+    pub(super) fn take_in(&mut self, id: SocketId, socket: Socket) {
         if !self.table.insert(id, socket) {
             let refused = self.table.refused();
             self.losses.insert("table_full", refused);
-            self.now_ns = self.now_ns.max(mono_ns);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::event::ClockAnchor;
 
-pub(crate) const NS_PER_MS: u64 = 1_000_000;
+pub(crate) use crate::model::NS_PER_MS;
 pub(crate) const NS_PER_S: u64 = 1_000_000_000;
 
 /// `42s`, `3m12s`, `2h05m`, `3d04h`: whole seconds, at most six cells.

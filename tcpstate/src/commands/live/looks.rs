@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::Live;
 use crate::clock;
 use crate::event::{Body, SocketSeen, Source, State};
-use crate::model::{Socket, SocketId};
+use crate::model::{NS_PER_MS, Socket, SocketId};
 use crate::snapshot::netns::{self, Namespaces, NetnsError};
 use crate::snapshot::sock_diag::SockDiag;
 use crate::snapshot::{SocketItem, owners};
@@ -28,8 +28,6 @@ const RECENT_NS: u64 = 10_000_000;
 /// A mini-socket in a namespace that cannot be found any more is given up this
 /// long after its time.
 const GIVE_UP_NS: u64 = 5_000_000_000;
-
-const NS_PER_MS: u64 = 1_000_000;
 
 /// Looks into the kernel's tables.
 #[derive(Debug, Default)]

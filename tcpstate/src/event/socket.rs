@@ -1,7 +1,7 @@
 //! What events say about sockets and processes.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -123,6 +123,17 @@ pub enum Family {
     Ipv4,
     /// `AF_INET6`.
     Ipv6,
+}
+
+impl Family {
+    /// The address in these bytes, in network order; IPv4 in the first four.
+    #[must_use]
+    pub fn address(self, bytes: [u8; 16]) -> IpAddr {
+        match self {
+            Self::Ipv4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+            Self::Ipv6 => Ipv6Addr::from(bytes).into(),
+        }
+    }
 }
 
 /// A socket's identity.

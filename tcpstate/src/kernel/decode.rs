@@ -1,22 +1,25 @@
 //! Records of the kernel program, as bytes, into events. Pure: the same bytes
 //! give the same event. Lengths, kinds and enum values are never trusted.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod fields;
+
 use std::sync::Arc;
 
 use tcpstate_common::record::{
-    AF_INET, AF_INET6, ARGV_LEN, CallRecord, FailedCallRecord, Head, HolderWire, Kind, MAX_HOLDERS,
-    ResetRecord, SnapshotRecord, SocketWire, StateRecord, TaskWire, WalkStatus, call, direction,
-    mini, socket_flags, userlocks, via,
+    ARGV_LEN, CallRecord, FailedCallRecord, Head, HolderWire, Kind, MAX_HOLDERS, ResetRecord,
+    SnapshotRecord, StateRecord, TaskWire, WalkStatus, call, direction, mini, socket_flags,
+    userlocks, via,
 };
 use thiserror::Error;
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use fields::{Endpoints, requested_address, reuse, state, unknown, view};
 
 use super::errno;
 use crate::event::{
-    Body, Call, Direction, Endpoint, Family, KnownBy, Mini, Process, Requested, Reset, Reuse, Seen,
-    SeenHolder, SeenSource, Sock, Source, State, StateChange, Via,
+    Body, Call, Direction, KnownBy, Mini, Process, Requested, Reset, Seen, SeenHolder, SeenSource,
+    Source, State, StateChange, Via,
 };
+use crate::snapshot::owners::arguments;
 use crate::snapshot::{SocketItem, cgroup};
 
 /// Bytes that are not a record of ours.
@@ -374,109 +377,6 @@ impl Decoder {
             via: KnownBy::Syscall,
         }))
     }
-}
-
-/// Identity and addresses of a socket.
-struct Endpoints {
-    sock: Sock,
-    local: Endpoint,
-    peer: Endpoint,
-}
-
-impl Endpoints {
-    fn of(wire: &SocketWire) -> Result<Self, DecodeError> {
-        let family = match wire.family {
-            AF_INET => Family::Ipv4,
-            AF_INET6 => Family::Ipv6,
-            value => return Err(unknown("family", value)),
-        };
-        Ok(Self {
-            sock: Sock {
-                cookie: wire.cookie,
-                netns: wire.netns,
-                family,
-            },
-            local: Endpoint {
-                addr: address(family, wire.local_addr),
-                port: wire.local_port,
-            },
-            peer: Endpoint {
-                addr: address(family, wire.peer_addr),
-                port: wire.peer_port,
-            },
-        })
-    }
-}
-
-fn view<T: FromBytes + KnownLayout + Immutable>(
-    bytes: &[u8],
-    kind: u16,
-) -> Result<&T, DecodeError> {
-    T::ref_from_prefix(bytes)
-        .map(|(record, _)| record)
-        .map_err(|_| DecodeError::Short {
-            kind,
-            len: bytes.len(),
-            want: size_of::<T>(),
-        })
-}
-
-fn unknown(field: &'static str, value: impl Into<u64>) -> DecodeError {
-    DecodeError::Value {
-        field,
-        value: value.into(),
-    }
-}
-
-fn state(field: &'static str, raw: u8) -> Result<State, DecodeError> {
-    State::from_raw(raw).ok_or_else(|| unknown(field, raw))
-}
-
-fn reuse(flags: u8) -> Reuse {
-    Reuse {
-        reuseaddr: flags & (socket_flags::REUSEADDR | socket_flags::FORCE_REUSE) != 0,
-        reuseport: flags & socket_flags::REUSEPORT != 0,
-        v6only: flags & socket_flags::V6ONLY != 0,
-    }
-}
-
-fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
-    match family {
-        Family::Ipv4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
-        Family::Ipv6 => Ipv6Addr::from(bytes).into(),
-    }
-}
-
-/// `struct sockaddr_in` or `sockaddr_in6`, as the caller gave it.
-fn requested_address(bytes: &[u8; 28], addr_len: u16) -> Requested {
-    let family = u16::from_ne_bytes([bytes[0], bytes[1]]);
-    let port = u16::from_be_bytes([bytes[2], bytes[3]]);
-    let addr = match family {
-        AF_INET if addr_len >= 16 => {
-            Some(Ipv4Addr::new(bytes[4], bytes[5], bytes[6], bytes[7]).into())
-        }
-        AF_INET6 if addr_len >= 24 => {
-            let mut addr = [0; 16];
-            addr.copy_from_slice(&bytes[8..24]);
-            Some(Ipv6Addr::from(addr).into())
-        }
-        _ => None,
-    };
-    Requested { addr, port }
-}
-
-/// `/proc/PID/cmdline` as a list; the last one may be cut.
-fn arguments(bytes: &[u8]) -> Option<Arc<[String]>> {
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    if bytes.is_empty() {
-        return None;
-    }
-    Some(
-        bytes
-            .split(|byte| *byte == 0)
-            .map(|arg| String::from_utf8_lossy(arg).into_owned())
-            .collect(),
-    )
 }
 
 fn body_of(raw: u8, call: Call) -> Result<Body, DecodeError> {

@@ -1,4 +1,4 @@
-use tcpstate_common::record::{COMM_LEN, SOCKADDR_LEN};
+use tcpstate_common::record::{AF_INET, COMM_LEN, SOCKADDR_LEN, SocketWire};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;

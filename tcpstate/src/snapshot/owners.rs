@@ -22,19 +22,9 @@ pub fn holders(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Vec<Arc<Process>>> {
         return found;
     }
     for pid in pids() {
-        let mut held = BTreeSet::new();
-        for entry in fs::read_dir(format!("/proc/{pid}/fd"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            if let Ok(target) = fs::read_link(entry.path())
-                && let Some(inode) = socket_inode(target.as_os_str().as_bytes())
-                && inodes.contains(&inode)
-            {
-                held.insert(inode);
-            }
-        }
+        let held: BTreeSet<u64> = open_sockets(pid)
+            .filter(|inode| inodes.contains(inode))
+            .collect();
         if held.is_empty() {
             continue;
         }
@@ -54,17 +44,7 @@ pub fn first_holders() -> BTreeMap<u64, Arc<Process>> {
     let mut found = BTreeMap::new();
     for pid in pids() {
         let mut known = None;
-        for entry in fs::read_dir(format!("/proc/{pid}/fd"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let Ok(target) = fs::read_link(entry.path()) else {
-                continue;
-            };
-            let Some(inode) = socket_inode(target.as_os_str().as_bytes()) else {
-                continue;
-            };
+        for inode in open_sockets(pid) {
             if found.contains_key(&inode) {
                 continue;
             }
@@ -126,17 +106,33 @@ pub fn exe(pid: u32) -> Option<Arc<str>> {
 }
 
 fn argv(pid: u32) -> Option<Arc<[String]>> {
-    let mut bytes = fs::read(format!("/proc/{pid}/cmdline"))
-        .ok()
-        .filter(|bytes| !bytes.is_empty())?;
+    let mut bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     bytes.truncate(MAX_ARGV);
-    let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
+    arguments(&bytes)
+}
+
+/// `/proc/PID/cmdline` as a list; the last one may be cut. `None`: there is none.
+#[must_use]
+pub(crate) fn arguments(bytes: &[u8]) -> Option<Arc<[String]>> {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    if bytes.is_empty() {
+        return None;
+    }
     Some(
         bytes
             .split(|byte| *byte == 0)
             .map(|word| String::from_utf8_lossy(word).into_owned())
             .collect(),
     )
+}
+
+/// Inodes of the sockets that a process has open, once per descriptor.
+fn open_sockets(pid: u32) -> impl Iterator<Item = u64> {
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| socket_inode(fs::read_link(entry.path()).ok()?.as_os_str().as_bytes()))
 }
 
 fn pids() -> Vec<u32> {

@@ -5,7 +5,7 @@
 //! field that this program needs most, a TIME_WAIT's remaining time.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
 
@@ -256,7 +256,7 @@ fn item(netns: u32, response: &Response) -> Option<SocketItem> {
         _ => return None,
     };
     let endpoint = |addr, port: [u8; 2]| Endpoint {
-        addr: address(family, addr),
+        addr: family.address(addr),
         port: u16::from_be_bytes(port),
     };
     let is_mini = response.timer == TIMER_TIME_WAIT;
@@ -297,13 +297,6 @@ fn address_bytes(addr: IpAddr) -> [u8; 16] {
             bytes
         }
         IpAddr::V6(addr) => addr.octets(),
-    }
-}
-
-fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
-    match family {
-        Family::Ipv4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
-        Family::Ipv6 => Ipv6Addr::from(bytes).into(),
     }
 }
 

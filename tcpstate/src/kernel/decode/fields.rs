@@ -1,0 +1,91 @@
+//! The fields that records share, as bytes, into typed values.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use tcpstate_common::record::{AF_INET, AF_INET6, SocketWire, socket_flags};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::DecodeError;
+use crate::event::{Endpoint, Family, Requested, Reuse, Sock, State};
+
+/// Identity and addresses of a socket.
+pub(super) struct Endpoints {
+    pub(super) sock: Sock,
+    pub(super) local: Endpoint,
+    pub(super) peer: Endpoint,
+}
+
+impl Endpoints {
+    pub(super) fn of(wire: &SocketWire) -> Result<Self, DecodeError> {
+        let family = match wire.family {
+            AF_INET => Family::Ipv4,
+            AF_INET6 => Family::Ipv6,
+            value => return Err(unknown("family", value)),
+        };
+        Ok(Self {
+            sock: Sock {
+                cookie: wire.cookie,
+                netns: wire.netns,
+                family,
+            },
+            local: Endpoint {
+                addr: family.address(wire.local_addr),
+                port: wire.local_port,
+            },
+            peer: Endpoint {
+                addr: family.address(wire.peer_addr),
+                port: wire.peer_port,
+            },
+        })
+    }
+}
+
+pub(super) fn view<T: FromBytes + KnownLayout + Immutable>(
+    bytes: &[u8],
+    kind: u16,
+) -> Result<&T, DecodeError> {
+    T::ref_from_prefix(bytes)
+        .map(|(record, _)| record)
+        .map_err(|_| DecodeError::Short {
+            kind,
+            len: bytes.len(),
+            want: size_of::<T>(),
+        })
+}
+
+pub(super) fn unknown(field: &'static str, value: impl Into<u64>) -> DecodeError {
+    DecodeError::Value {
+        field,
+        value: value.into(),
+    }
+}
+
+pub(super) fn state(field: &'static str, raw: u8) -> Result<State, DecodeError> {
+    State::from_raw(raw).ok_or_else(|| unknown(field, raw))
+}
+
+pub(super) fn reuse(flags: u8) -> Reuse {
+    Reuse {
+        reuseaddr: flags & (socket_flags::REUSEADDR | socket_flags::FORCE_REUSE) != 0,
+        reuseport: flags & socket_flags::REUSEPORT != 0,
+        v6only: flags & socket_flags::V6ONLY != 0,
+    }
+}
+
+/// `struct sockaddr_in` or `sockaddr_in6`, as the caller gave it.
+pub(super) fn requested_address(bytes: &[u8; 28], addr_len: u16) -> Requested {
+    let family = u16::from_ne_bytes([bytes[0], bytes[1]]);
+    let port = u16::from_be_bytes([bytes[2], bytes[3]]);
+    let addr = match family {
+        AF_INET if addr_len >= 16 => {
+            Some(Ipv4Addr::new(bytes[4], bytes[5], bytes[6], bytes[7]).into())
+        }
+        AF_INET6 if addr_len >= 24 => {
+            let mut addr = [0; 16];
+            addr.copy_from_slice(&bytes[8..24]);
+            Some(Ipv6Addr::from(addr).into())
+        }
+        _ => None,
+    };
+    Requested { addr, port }
+}

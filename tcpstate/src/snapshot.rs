@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod iter_tcp;
 pub mod netns;
 pub mod owners;
+pub mod port;
 pub mod sock_diag;
 pub mod sysctl;
 

@@ -31,6 +31,9 @@ pub enum Kind {
     FailedCall = 4,
     /// [`SnapshotRecord`], from an iterator.
     Snapshot = 5,
+    /// [`FailedCallRecord`] of which only the head, the walk and the holders
+    /// are filled: a port's bind bucket, read on demand.
+    Port = 6,
 }
 
 impl Kind {
@@ -43,6 +46,7 @@ impl Kind {
             3 => Some(Self::Call),
             4 => Some(Self::FailedCall),
             5 => Some(Self::Snapshot),
+            6 => Some(Self::Port),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 mod accept;
 mod calls;
 mod iter_tcp;
+mod port;
 mod reset;
 mod state;
 mod trial;

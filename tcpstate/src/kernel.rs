@@ -13,6 +13,7 @@ mod errno;
 mod error;
 mod load;
 mod offsets;
+mod port;
 mod preflight;
 mod ring;
 mod tracefs;
@@ -32,6 +33,7 @@ pub use btf::BtfError;
 pub use capabilities::{Capability, capabilities};
 pub use decode::{DecodeError, Decoder};
 pub use error::KernelError;
+pub use port::PortReader;
 pub use ring::Counters;
 
 use crate::event::{Body, Probe};
@@ -75,8 +77,7 @@ impl Observer {
         let ring = ring::Ring::open(&mut loaded.ebpf)?;
         let watched = ring::map(&mut loaded.ebpf, "WATCHED")?;
         let listeners = ring::map(&mut loaded.ebpf, "LISTENERS")?;
-        let decoder = Decoder::new(&loaded.reset_reasons, loaded.knows_connect_bound)
-            .with_cgroups(cgroup::Hierarchy::open());
+        let decoder = loaded.decoder.with_cgroups(cgroup::Hierarchy::open());
         let diagnostics = if options.verbose {
             diagnostics::Diagnostics::open(&mut loaded.ebpf)
         } else {

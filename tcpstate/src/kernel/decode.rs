@@ -92,7 +92,7 @@ impl Decoder {
             Some(Kind::Reset) => Body::Reset(self.reset(view(bytes, head.kind)?)?),
             Some(Kind::Call) => self.call(view(bytes, head.kind)?)?,
             Some(Kind::FailedCall) => self.failed_call(view(bytes, head.kind)?)?,
-            Some(Kind::Snapshot) | None => return Err(DecodeError::Kind(head.kind)),
+            Some(Kind::Snapshot | Kind::Port) | None => return Err(DecodeError::Kind(head.kind)),
         };
         Ok((head.mono_ns, body))
     }
@@ -222,19 +222,39 @@ impl Decoder {
     fn failed_call(&self, record: &FailedCallRecord) -> Result<Body, DecodeError> {
         let FailedCallRecord {
             call,
+            argv_len,
+            argv,
+            ..
+        } = record;
+        let argv_len = usize::from(*argv_len).min(ARGV_LEN);
+        let argv = arguments(&argv[..argv_len]);
+        let seen = self.seen(record);
+        body_of(call.call, self.call_fields(call, argv, seen)?)
+    }
+
+    /// A port's bind bucket, read on demand; `None`: it could not be walked.
+    pub fn port(&self, bytes: &[u8]) -> Result<Option<Seen>, DecodeError> {
+        let head: &Head = view(bytes, 0)?;
+        match Kind::from_raw(head.kind) {
+            Some(Kind::Port) => Ok(self.seen(view(bytes, head.kind)?)),
+            _ => Err(DecodeError::Kind(head.kind)),
+        }
+    }
+
+    fn seen(&self, record: &FailedCallRecord) -> Option<Seen> {
+        let FailedCallRecord {
+            call: _,
             walk,
             reserved: _,
             recorded,
             visited,
-            argv_len,
-            argv,
+            argv_len: _,
+            argv: _,
             holders,
         } = record;
-        let argv_len = usize::from(*argv_len).min(ARGV_LEN);
-        let argv = arguments(&argv[..argv_len]);
         let recorded = usize::from(*recorded).min(MAX_HOLDERS);
         let status = WalkStatus::from_raw(*walk);
-        let seen = match status {
+        match status {
             WalkStatus::NotRun | WalkStatus::Failed => None,
             WalkStatus::Complete | WalkStatus::Truncated | WalkStatus::NoBucket => {
                 // A socket that went while the kernel program looked has no
@@ -250,8 +270,7 @@ impl Decoder {
                     holders,
                 })
             }
-        };
-        body_of(call.call, self.call_fields(call, argv, seen)?)
+        }
     }
 
     fn call_fields(

@@ -13,7 +13,7 @@ use tcpstate_common::{
     offsets::Offsets,
 };
 
-use super::{KernelError, Options, offsets, tracefs, types::KernelTypes};
+use super::{Decoder, KernelError, Options, offsets, tracefs, types::KernelTypes};
 use crate::event::{Probe, ProbeStatus};
 
 /// The kernel program, as `cargo xtask ebpf build` made it.
@@ -96,58 +96,85 @@ const fn syscall(name: &'static str, program: &'static str) -> Hook {
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) probes: Vec<Probe>,
-    /// Names of `enum sk_rst_reason`, by value.
-    pub(super) reset_reasons: Vec<(i64, String)>,
-    /// Whether the kernel marks ports that `connect` chose (`SOCK_CONNECT_BIND`
-    /// is a macro; the mini-socket's bit came with it).
-    pub(super) knows_connect_bound: bool,
+    /// For the records of this kernel.
+    pub(super) decoder: Decoder,
 }
 
 /// Loads and attaches.
 pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
     // aya reads the kernel's types for itself, twice: once as the loader's
     // default and once for the hooks.
-    let (types, btf, mut loader) = thread::scope(|scope| {
+    let (types, btf, loader) = thread::scope(|scope| {
         let btf = scope.spawn(Btf::from_sys_fs);
         let types = KernelTypes::read();
         let loader = EbpfLoader::new();
         (types, btf.join(), loader)
     });
     let types = types?;
-    let offsets = offsets::resolve(&types);
-    if let Some(what) = REQUIRED.missing(&offsets) {
-        return Err(KernelError::Layout { what });
-    }
-    let config = config(options, &types)?;
-    let ports = ports(options);
-    lift_memlock_limit();
-
+    let settings = Settings::new(options, &types)?;
     let btf = btf
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         .map_err(|error| KernelError::Load(Box::new(error.into())))?;
-    let mut ebpf = loader
-        .btf(Some(&btf))
-        .override_global("CONFIG", &config, true)
-        .override_global("PORTS", &ports, true)
-        .override_global("OFFSETS", &offsets, true)
-        .override_global(aya_log::LEVEL, &log_level(options), true)
-        .load(OBJECT)
-        .map_err(|error| KernelError::Load(Box::new(error)))?;
+    let mut ebpf = settings.open(loader)?;
+    let offsets = &settings.offsets;
 
-    let mut probes = tracefs::with(|| attach_all(&mut ebpf, &btf, &offsets))?;
+    let mut probes = tracefs::with(|| attach_all(&mut ebpf, &btf, offsets))?;
     probes.push(probe(
         "bind bucket",
         "walk",
-        offsets::missing_for_walk(&offsets).map(|what| format!("this kernel has no {what}")),
+        offsets::missing_for_walk(offsets).map(|what| format!("this kernel has no {what}")),
     ));
     Ok(Loaded {
         ebpf,
         probes,
-        reset_reasons: types.enumerators("sk_rst_reason"),
-        knows_connect_bound: types
+        decoder: decoder(&types),
+    })
+}
+
+/// What the object is told before it is loaded.
+pub(super) struct Settings {
+    config: Config,
+    ports: PortBitmap,
+    offsets: Offsets,
+    log_level: u8,
+}
+
+impl Settings {
+    pub(super) fn new(options: &Options, types: &KernelTypes) -> Result<Self, KernelError> {
+        let offsets = offsets::resolve(types);
+        if let Some(what) = REQUIRED.missing(&offsets) {
+            return Err(KernelError::Layout { what });
+        }
+        Ok(Self {
+            config: config(options, types)?,
+            ports: ports(options),
+            offsets,
+            log_level: log_level(options),
+        })
+    }
+
+    /// Opens the object. No program is loaded or attached yet.
+    pub(super) fn open<'a>(&'a self, mut loader: EbpfLoader<'a>) -> Result<Ebpf, KernelError> {
+        lift_memlock_limit();
+        loader
+            .override_global("CONFIG", &self.config, true)
+            .override_global("PORTS", &self.ports, true)
+            .override_global("OFFSETS", &self.offsets, true)
+            .override_global(aya_log::LEVEL, &self.log_level, true)
+            .load(OBJECT)
+            .map_err(|error| KernelError::Load(Box::new(error)))
+    }
+}
+
+/// What decoding has to know about this kernel.
+pub(super) fn decoder(types: &KernelTypes) -> Decoder {
+    Decoder::new(
+        &types.enumerators("sk_rst_reason"),
+        // `SOCK_CONNECT_BIND` is a macro; the mini-socket's bit came with it.
+        types
             .member("inet_timewait_sock", &["tw_connect_bind"])
             .is_some(),
-    })
+    )
 }
 
 fn attach_all(ebpf: &mut Ebpf, btf: &Btf, offsets: &Offsets) -> Result<Vec<Probe>, KernelError> {

@@ -48,8 +48,6 @@ pub struct KnownHolder {
     pub left_by: Option<Arc<Process>>,
     /// How it came to be.
     pub origin: Origin,
-    /// The seen holder's options are placeholders, because they could not be read.
-    pub has_unread_options: bool,
     /// Positions of the events that tell this.
     pub evidence: Vec<u64>,
 }

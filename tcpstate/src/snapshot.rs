@@ -28,6 +28,8 @@ pub struct SocketItem {
     pub is_mini: bool,
     /// Its options; `sock_diag` does not tell.
     pub reuse: Option<Reuse>,
+    /// `IPV6_V6ONLY`, where that alone is known.
+    pub v6only: Option<bool>,
     /// Interface index of `SO_BINDTODEVICE`.
     pub bound_dev_if: Option<u32>,
     /// User id of the socket.
@@ -58,8 +60,7 @@ impl SocketItem {
         }
     }
 
-    /// As a holder of a port. Options that the source cannot tell count as
-    /// not set.
+    /// As a holder of a port.
     #[must_use]
     pub fn to_holder(&self, processes: Option<Vec<Arc<Process>>>) -> SeenHolder {
         SeenHolder {
@@ -68,7 +69,8 @@ impl SocketItem {
             peer: self.peer,
             state: self.state,
             is_mini: self.is_mini,
-            reuse: self.reuse.unwrap_or_default(),
+            reuse: self.reuse,
+            v6only: self.v6only,
             bound_dev_if: self.bound_dev_if,
             uid: self.uid,
             is_connect_bound: self.is_connect_bound,

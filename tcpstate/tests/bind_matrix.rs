@@ -240,6 +240,7 @@ impl Holder {
             family: family(self.addr),
             addr: self.addr,
             reuse: Some(reuse(self.reuse, self.reuseport, self.v6only)),
+            v6only: None,
             uid: (!self.is_mini).then_some(0),
             device: None,
             state: self.state,

@@ -220,7 +220,10 @@ fn a_bind_over_a_time_wait_names_it_with_its_options() {
         let holder = &seen.holders[0];
         assert_eq!(holder.state, State::TimeWait);
         assert!(holder.is_mini);
-        assert_eq!(holder.reuse.reuseaddr, left_with_reuse);
+        assert_eq!(
+            holder.reuse.map(|reuse| reuse.reuseaddr),
+            Some(left_with_reuse)
+        );
         assert!(holder.expires_ms.unwrap() > 50_000);
         assert_ne!(holder.sock.cookie, 0);
     }

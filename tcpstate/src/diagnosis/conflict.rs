@@ -49,6 +49,8 @@ pub struct BoundSocket {
     pub addr: IpAddr,
     /// Its options now, not those that it was bound with; absent: not readable.
     pub reuse: Option<Reuse>,
+    /// `IPV6_V6ONLY`, where that alone could be read.
+    pub v6only: Option<bool>,
     /// `sk_uid`.
     pub uid: Option<u32>,
     /// Interface index of `SO_BINDTODEVICE`.
@@ -66,7 +68,8 @@ impl From<&SeenHolder> for BoundSocket {
         Self {
             family: seen.sock.family,
             addr: seen.local.addr,
-            reuse: Some(seen.reuse),
+            reuse: seen.reuse,
+            v6only: seen.v6only,
             uid: seen.uid,
             device: seen.bound_dev_if.filter(|&index| index != 0),
             state: seen.state,
@@ -120,7 +123,9 @@ pub fn verdict(new: &Binder, holder: &BoundSocket) -> Verdict {
     if let Some(reuse) = holder.reuse {
         return verdict_with(new, holder, reuse);
     }
-    let mut possible = all_options().map(|reuse| verdict_with(new, holder, reuse));
+    let mut possible = all_options()
+        .filter(|reuse| holder.v6only.is_none_or(|v6only| v6only == reuse.v6only))
+        .map(|reuse| verdict_with(new, holder, reuse));
     let first = possible.next().unwrap_or(Verdict::Unknown);
     if possible.all(|verdict| verdict == first) {
         first
@@ -281,6 +286,7 @@ mod tests {
             addr,
             reuse: Some(Reuse::default()),
             uid: Some(0),
+            v6only: None,
             device: None,
             state: State::Listen,
             is_mini: false,

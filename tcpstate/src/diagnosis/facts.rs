@@ -164,10 +164,7 @@ impl<'a> Facts<'a> {
             .filter(|&(index, _)| Some(index) != own)
             .map(|(index, seen)| {
                 let known = self.failure.known.get(index);
-                let mut bound = BoundSocket::from(seen);
-                if known.is_some_and(|known| known.has_unread_options) {
-                    bound.reuse = None;
-                }
+                let bound = BoundSocket::from(seen);
                 Candidate { seen, known, bound }
             })
             .collect();
@@ -193,7 +190,7 @@ impl<'a> Facts<'a> {
             matches!(holder.state, State::Bound | State::Closed)
                 && !holder.is_mini
                 && Some(holder.local) == call.local
-                && holder.reuse == call.reuse
+                && holder.reuse == Some(call.reuse)
         });
         if own.is_some() {
             self.doubts.push(

@@ -125,11 +125,11 @@ impl<'a> Blocker<'a> {
 
     /// Whether it is known to have been left without `SO_REUSEADDR`.
     pub(super) fn lacks_reuseaddr(&self) -> bool {
-        !self.seen.reuse.reuseaddr && !self.has_unread_options()
+        self.seen.reuse.is_some_and(|reuse| !reuse.reuseaddr)
     }
 
     pub(super) fn has_unread_options(&self) -> bool {
-        self.known.is_some_and(|known| known.has_unread_options)
+        self.seen.reuse.is_none()
     }
 
     /// As it goes into the event.

@@ -158,7 +158,8 @@ pub(super) fn holder(state: State, local: &str, port: u16, reuse: Reuse) -> Seen
         },
         state,
         is_mini: false,
-        reuse,
+        reuse: Some(reuse),
+        v6only: None,
         bound_dev_if: None,
         uid: Some(0),
         is_connect_bound: None,
@@ -315,7 +316,7 @@ fn with_every_holder(base: &Scene) -> Vec<Scene> {
                 );
                 scenes.push(scene.clone());
                 scene.known.truncate(1);
-                scene.known[0].has_unread_options = true;
+                scene.seen().holders[0].reuse = None;
                 scenes.push(scene);
             }
         }

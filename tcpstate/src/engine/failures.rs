@@ -69,7 +69,6 @@ impl Engine {
             owner: socket.owner.clone(),
             left_by: socket.left_by.clone(),
             origin: socket.origin,
-            has_unread_options: false,
             evidence: socket.evidence(),
         }
     }

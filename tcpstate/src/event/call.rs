@@ -55,8 +55,12 @@ pub struct SeenHolder {
     /// A kernel mini-socket: it has no descriptor and no owner.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_mini: bool,
-    /// Its options at that moment.
-    pub reuse: Reuse,
+    /// Its options at that moment; absent: they could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
+    /// `IPV6_V6ONLY`, where that alone could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v6only: Option<bool>,
     /// Interface index of `SO_BINDTODEVICE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_dev_if: Option<u32>,

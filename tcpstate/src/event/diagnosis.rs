@@ -129,8 +129,9 @@ pub struct Holder {
     pub state: State,
     /// How its address meets the requested one.
     pub overlap: Overlap,
-    /// Its options at that moment.
-    pub reuse: Reuse,
+    /// Its options at that moment; absent: they could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
     /// Whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Arc<Process>>,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sock_diag::SockDiag;
 use super::{SocketItem, owners};
-use crate::event::{Endpoint, Family, Reuse, Seen, SeenHolder, SeenSource, State};
+use crate::event::{Endpoint, Family, Seen, SeenHolder, SeenSource, State};
 
 /// Holders that are listed one by one; a port of a busy server has tens of
 /// thousands in TIME_WAIT, which differ in nothing that matters.
@@ -101,18 +101,15 @@ type Likeness = (
     Endpoint,
     State,
     bool,
-    [bool; 3],
+    Option<[bool; 3]>,
     Option<u32>,
     Option<u32>,
 );
 
 fn likeness(holder: &SeenHolder) -> Likeness {
-    let Reuse {
-        reuseaddr,
-        reuseport,
-        v6only,
-    } = holder.reuse;
-    let options = [reuseaddr, reuseport, v6only];
+    let options = holder
+        .reuse
+        .map(|reuse| [reuse.reuseaddr, reuse.reuseport, reuse.v6only]);
     (
         holder.sock.family,
         holder.local,
@@ -153,7 +150,7 @@ fn without_repetition(holders: Vec<SeenHolder>) -> Vec<SeenHolder> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Sock;
+    use crate::event::{Reuse, Sock};
 
     fn time_wait(peer_port: u16, expires_ms: u64, reuseaddr: bool) -> SeenHolder {
         let addr = std::net::IpAddr::from([127, 0, 0, 1]);
@@ -170,10 +167,11 @@ mod tests {
             },
             state: State::TimeWait,
             is_mini: true,
-            reuse: Reuse {
+            reuse: Some(Reuse {
                 reuseaddr,
                 ..Reuse::default()
-            },
+            }),
+            v6only: None,
             bound_dev_if: None,
             uid: None,
             is_connect_bound: None,
@@ -198,7 +196,9 @@ mod tests {
         assert_eq!(total, 1001);
         assert!(listed.len() <= MAX_LISTED);
         assert!(
-            listed.iter().any(|holder| !holder.reuse.reuseaddr),
+            listed
+                .iter()
+                .any(|holder| holder.reuse == Some(Reuse::default())),
             "the odd one decides and is listed"
         );
         assert_eq!(

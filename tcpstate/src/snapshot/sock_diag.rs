@@ -98,6 +98,16 @@ struct Response {
     inode: u32,
 }
 
+/// `struct nlattr`.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
+struct AttributeHeader {
+    len: u16,
+    kind: u16,
+}
+
+const INET_DIAG_SKV6ONLY: u16 = 11;
+
 impl SockDiag {
     /// Opens a connection in the calling thread's namespace, `netns`.
     pub fn open(netns: u32) -> Result<Self, DiagError> {
@@ -125,13 +135,20 @@ impl SockDiag {
 
     /// All TCP sockets of the namespace.
     pub fn dump(&mut self) -> Result<Vec<SocketItem>, DiagError> {
-        self.dump_states(ALL_STATES)
+        self.dump_states(ALL_STATES, 0)
+    }
+
+    /// The namespace's TCP sockets with this local port.
+    pub fn dump_port(&mut self, port: u16) -> Result<Vec<SocketItem>, DiagError> {
+        let mut items = self.dump_states(ALL_STATES, port)?;
+        items.retain(|item| item.local.port == port);
+        Ok(items)
     }
 
     /// The namespace's sockets that are bound and neither listen nor are
     /// connected; none before Linux 6.8, which does not list them.
     pub fn dump_bound(&mut self) -> Result<Vec<SocketItem>, DiagError> {
-        self.dump_states(BOUND_STATES)
+        self.dump_states(BOUND_STATES, 0)
     }
 
     /// The socket with these addresses and, unless it is 0, this cookie.
@@ -175,10 +192,15 @@ impl SockDiag {
             .filter(|socket| socket.peer == peer && socket.local == local))
     }
 
-    fn dump_states(&mut self, states: u32) -> Result<Vec<SocketItem>, DiagError> {
+    /// Port 0: all; of bound sockets the kernel lists those of other ports too.
+    fn dump_states(&mut self, states: u32, port: u16) -> Result<Vec<SocketItem>, DiagError> {
         let mut sockets = Vec::new();
+        let id = SocketId {
+            source_port: port.to_be_bytes(),
+            ..SocketId::new_zeroed()
+        };
         for family in [AF_INET, AF_INET6] {
-            self.send(family, NLM_F_DUMP, states, SocketId::new_zeroed())?;
+            self.send(family, NLM_F_DUMP, states, id)?;
             while self.receive(&mut sockets)? {}
         }
         Ok(sockets)
@@ -232,8 +254,8 @@ impl SockDiag {
                     }
                     SOCK_DIAG_BY_FAMILY => {
                         is_dump |= header.flags & NLM_F_MULTI != 0;
-                        if let Ok((response, _)) = Response::read_from_prefix(body) {
-                            sockets.extend(item(self.netns, &response));
+                        if let Ok((response, attributes)) = Response::read_from_prefix(body) {
+                            sockets.extend(item(self.netns, &response, attributes));
                         }
                     }
                     _ => {}
@@ -249,7 +271,19 @@ impl SockDiag {
 
 const NLM_F_MULTI: u16 = 2;
 
-fn item(netns: u32, response: &Response) -> Option<SocketItem> {
+/// `IPV6_V6ONLY`, which the kernel tells of listening and bound IPv6 sockets.
+fn v6only(mut attributes: &[u8]) -> Option<bool> {
+    while let Ok((header, rest)) = AttributeHeader::read_from_prefix(attributes) {
+        let payload = usize::from(header.len).checked_sub(size_of::<AttributeHeader>())?;
+        if header.kind == INET_DIAG_SKV6ONLY {
+            return rest.get(..payload)?.first().map(|value| *value != 0);
+        }
+        attributes = rest.get(payload.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+fn item(netns: u32, response: &Response, attributes: &[u8]) -> Option<SocketItem> {
     let family = match response.family {
         AF_INET => Family::Ipv4,
         AF_INET6 => Family::Ipv6,
@@ -276,6 +310,7 @@ fn item(netns: u32, response: &Response) -> Option<SocketItem> {
         state,
         is_mini,
         reuse: None,
+        v6only: v6only(attributes),
         bound_dev_if: NonZero::new(response.id.interface).map(NonZero::get),
         uid: (response.inode != 0).then_some(response.uid),
         inode: (response.inode != 0).then_some(u64::from(response.inode)),
@@ -352,14 +387,33 @@ mod tests {
     }
 
     #[test]
+    fn hostile_attributes_are_no_option() {
+        assert_eq!(v6only(&[5, 0, 11, 0, 1, 0, 0, 0]), Some(true));
+        assert_eq!(
+            v6only(&[5, 0, 8, 0, 7, 0, 0, 0, 5, 0, 11, 0, 0]),
+            Some(false)
+        );
+        for odd in [
+            &[][..],
+            &[0, 0, 11, 0],
+            &[3, 0, 1, 0, 9],
+            &[255, 255, 11, 0, 1],
+            &[4, 0, 11, 0],
+        ] {
+            assert_eq!(v6only(odd), None, "{odd:?}");
+        }
+    }
+
+    #[test]
     fn a_listener_on_ipv6_is_in_the_dump() {
         let Ok(listener) = TcpListener::bind("[::1]:0") else {
             return;
         };
         let local = endpoint(listener.local_addr().unwrap());
 
-        let dumped = SockDiag::open(1).unwrap().dump().unwrap();
+        let dumped = SockDiag::open(1).unwrap().dump_port(local.port).unwrap();
 
+        assert!(dumped.iter().all(|socket| socket.local.port == local.port));
         assert!(
             dumped
                 .iter()

@@ -111,7 +111,7 @@ mod tests {
             peer: socket.peer,
             state: socket.state,
             overlap: crate::event::Overlap::Exact,
-            reuse: failure.call.reuse,
+            reuse: Some(failure.call.reuse),
             process: None,
             processes: None,
             left_by: None,

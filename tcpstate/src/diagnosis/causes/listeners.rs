@@ -54,7 +54,8 @@ fn classify(facts: &Facts<'_>, blocker: &Blocker<'_>) -> Listener {
         Listener::Inherited
     } else if facts.failure.kind == CallKind::Listen || blocker.has_unread_options() {
         Listener::Active
-    } else if blocker.seen.reuse.reuseport && (new.reuseport || !is_dual) {
+    } else if blocker.seen.reuse.is_some_and(|reuse| reuse.reuseport) && (new.reuseport || !is_dual)
+    {
         Listener::ReuseportMismatch
     } else if is_dual {
         Listener::DualStack

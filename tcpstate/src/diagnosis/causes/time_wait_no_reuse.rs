@@ -182,13 +182,16 @@ mod tests {
 
     #[test]
     fn options_that_could_not_be_read_are_not_made_up() {
-        let unread = KnownHolder {
-            has_unread_options: true,
+        let unread = crate::event::SeenHolder {
+            reuse: None,
+            ..mini(State::TimeWait, 8080, PLAIN, 1_000)
+        };
+        let accepted = KnownHolder {
             origin: Origin::Accepted,
             ..KnownHolder::default()
         };
         let diagnosis = Scene::bind("0.0.0.0", 8080)
-            .with(mini(State::TimeWait, 8080, PLAIN, 1_000), unread)
+            .with(unread, accepted)
             .diagnose();
 
         assert_eq!(diagnosis.cause, Cause::TimeWaitNoReuse);

@@ -62,14 +62,14 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
             text.indented(2, &holder(held, failure, view.now_ns), Role::Text);
             join_first(&mut text, at);
             let mut facts = Vec::new();
-            facts.push(
-                if held.reuse.reuseaddr {
+            facts.extend(held.reuse.map(|reuse| {
+                if reuse.reuseaddr {
                     "with SO_REUSEADDR"
                 } else {
                     "without SO_REUSEADDR"
                 }
-                .to_owned(),
-            );
+                .to_owned()
+            }));
             for other in held.processes.iter().flatten() {
                 facts.push(format!("open in {other}"));
             }

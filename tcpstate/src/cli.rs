@@ -26,7 +26,8 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 fine; 2 failed or bad usage. NO_COLOR is honoured.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 fine; 2 failed or bad usage; explain and wait use 1, too. NO_COLOR is honoured.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -36,6 +37,14 @@ pub enum Command {
     /// Make a private network namespace, run a server in it that fails to
     /// restart, and watch it. Never touches the host's sockets.
     Demo(DemoArgs),
+    /// Say who holds a port now, and whether a bind would succeed.
+    ///
+    /// Exit code 0: it would succeed; 1: it would not; 2: cannot tell, or failed.
+    Explain(ExplainArgs),
+    /// Wait until a bind would succeed.
+    ///
+    /// Exit code 0: it would succeed; 1: the time is over; 2: failed.
+    Wait(WaitArgs),
     /// Show a recording again.
     Replay(ReplayArgs),
     /// Say what this kernel and these privileges allow, hook by hook.
@@ -147,6 +156,65 @@ pub struct DemoArgs {
     pub output: OutputArgs,
 }
 
+/// Which port, and the socket that would bind it.
+#[derive(Clone, Debug, Args)]
+pub struct PortArgs {
+    /// The port.
+    #[arg(value_parser = parse_port)]
+    pub port: u16,
+    /// The address; by default every address.
+    #[arg(long, value_name = "ADDR")]
+    pub addr: Option<String>,
+    /// The socket sets SO_REUSEADDR.
+    #[arg(long = "reuseaddr")]
+    pub is_reuseaddr: bool,
+    /// The socket sets SO_REUSEPORT.
+    #[arg(long = "reuseport")]
+    pub is_reuseport: bool,
+    /// It is an IPv6 socket.
+    #[arg(long = "ipv6")]
+    pub is_ipv6: bool,
+    /// The socket sets IPV6_V6ONLY.
+    #[arg(long = "v6only")]
+    pub is_v6only: bool,
+    /// The socket is bound to this interface (SO_BINDTODEVICE).
+    #[arg(long, value_name = "INTERFACE")]
+    pub device: Option<String>,
+    /// The user that the socket belongs to; by default you.
+    #[arg(long, value_name = "UID")]
+    pub uid: Option<u32>,
+    /// Which network namespace: a name (`ip netns`), a path, an inode number,
+    /// or `self`.
+    #[arg(long, value_name = "NETNS", default_value = "self")]
+    pub netns: String,
+    /// Also bind for real, and give the port back at once. For that instant the
+    /// port is taken; nothing listens on it.
+    #[arg(long = "try")]
+    pub is_tried: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// What is asked about.
+    #[command(flatten)]
+    pub port: PortArgs,
+}
+
+/// Arguments of `wait`.
+#[derive(Clone, Debug, Args)]
+pub struct WaitArgs {
+    /// What is waited for.
+    #[command(flatten)]
+    pub port: PortArgs,
+    /// Give up after this time (`500ms`, `30s`, `2m`); by default never.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
 /// How a recording is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReplayFormat {
@@ -178,14 +246,19 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let port = |text: &str| match text.trim().parse::<u16>() {
+fn parse_port(text: &str) -> Result<u16, String> {
+    match text.trim().parse::<u16>() {
         Ok(0) | Err(_) => Err(format!(
-            "`{}` is not a port; ports are 1 to 65535, ranges look like 8000-8010",
+            "`{}` is not a port; ports are 1 to 65535",
             text.trim()
         )),
         Ok(port) => Ok(port),
-    };
+    }
+}
+
+fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let port =
+        |text: &str| parse_port(text).map_err(|why| format!("{why}, ranges look like 8000-8010"));
     let (first, last) = match text.split_once('-') {
         Some((first, last)) => (port(first)?, port(last)?),
         None => (port(text)?, port(text)?),

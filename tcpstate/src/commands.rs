@@ -2,11 +2,14 @@
 
 mod demo;
 mod doctor;
+mod explain;
 mod live;
 mod replay;
+mod wait;
 mod watch;
 
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
@@ -15,9 +18,12 @@ use crate::cli::{Cli, Command};
 use crate::export::schema;
 use crate::printable::printable;
 
-/// Runs the command. An error is one sentence that says what to do.
-pub fn run(cli: Cli) -> Result<()> {
+/// Runs the command and gives its exit code. An error is one sentence that says
+/// what to do.
+pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
+        Command::Explain(args) => return explain::run(&args),
+        Command::Wait(args) => return wait::run(&args),
         Command::Watch(args) => watch::run(&args, cli.verbose),
         Command::Demo(args) => demo::run(&args, cli.verbose),
         Command::Replay(args) => replay::run(&args),
@@ -42,7 +48,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Actor { child } => {
             crate::demo::actor::play(child).context("the demo's actor lost its stage")
         }
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says something on stderr; nobody can be told that nobody listens there.

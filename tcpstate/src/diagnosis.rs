@@ -10,6 +10,7 @@
 
 mod causes;
 pub mod conflict;
+mod explain;
 mod facts;
 mod fixes;
 mod language;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use crate::event::{Call, Cause, Certainty, Diagnosis, Process, Sysctls};
 
 pub use crate::model::Origin;
+pub use explain::{Question, explain};
 use facts::Facts;
 
 /// Which call failed.
@@ -76,6 +78,9 @@ pub struct Environment {
     pub ip_nonlocal_bind: Option<bool>,
     /// Inode number of the namespace that the reader's commands run in.
     pub own_netns: Option<u32>,
+    /// The words that make a command run in the call's namespace, where that
+    /// is another one and they are known, such as `ip netns exec blue`.
+    pub enter: Option<String>,
 }
 
 impl From<&Sysctls> for Environment {
@@ -88,6 +93,7 @@ impl From<&Sysctls> for Environment {
                 .and_then(|start| start.try_into().ok()),
             ip_nonlocal_bind: sysctls.ip_nonlocal_bind.map(|value| value != 0),
             own_netns: None,
+            enter: None,
         }
     }
 }
@@ -112,6 +118,8 @@ pub struct Failure<'a> {
     pub last_listener: Option<&'a PastListener>,
     /// What could not be seen, such as `12 events were lost`.
     pub missing: &'a [String],
+    /// Nothing has failed: somebody asks whether it would.
+    pub is_question: bool,
 }
 
 /// Says why `failure` happened, what would have prevented it and what to do.

@@ -9,6 +9,7 @@
 
 pub mod call;
 pub mod diagnosis;
+pub mod explanation;
 pub mod lifecycle;
 pub mod reset;
 pub mod restart;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use call::{Call, Requested, Seen, SeenHolder, SeenSource, Via};
 pub use diagnosis::{Applies, Cause, Certainty, Diagnosis, Fix, Holder, Overlap, WouldWork, YesNo};
+pub use explanation::{Explanation, Tried};
 pub use lifecycle::{Mini, SocketSeen, StateChange};
 pub use reset::{Direction, Reset};
 pub use restart::Restart;

@@ -8,7 +8,7 @@ use tcpstate::commands;
 
 fn main() -> ExitCode {
     match commands::run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             commands::complain(&sentence(&error));
             ExitCode::from(2)

@@ -117,7 +117,8 @@ fn finding(cause: Cause, explanation: Explanation) -> Finding {
 fn reuseaddr_clause(facts: &Facts<'_>) -> String {
     match would_work::evaluate(facts).reuseaddr {
         YesNo::Yes => format!(
-            ", and SO_REUSEADDR on the new socket would have let it {} at once",
+            ", and SO_REUSEADDR on the new socket {} let it {} at once",
+            facts.would_have(),
             facts.verb()
         ),
         YesNo::No => ", and SO_REUSEADDR on the new socket alone cannot help, because not all \

@@ -137,6 +137,38 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// What an option does: `would have`, and beforehand `would`.
+    pub(super) fn would_have(&self) -> &'static str {
+        if self.failure.is_question {
+            "would"
+        } else {
+            "would have"
+        }
+    }
+
+    /// `the bind would have worked`, and beforehand `the bind would work`.
+    pub(super) fn would_have_worked(&self) -> &'static str {
+        if self.failure.is_question {
+            "the bind would work"
+        } else {
+            "the bind would have worked"
+        }
+    }
+
+    /// Every socket that was seen on the port.
+    pub(super) fn all_as_blockers(&self) -> Vec<Blocker<'a>> {
+        let hints = self.hints();
+        self.candidates
+            .iter()
+            .map(|candidate| {
+                let overlap = self.binder.map_or(Overlap::Wildcard, |binder| {
+                    conflict::overlap(&binder, &candidate.bound)
+                });
+                Blocker::new(candidate.seen, candidate.known, overlap, hints)
+            })
+            .collect()
+    }
+
     /// Doubts of the leading blockers and of the whole picture.
     pub(super) fn all_doubts(&self) -> Vec<String> {
         let mut doubts = self.doubts.clone();
@@ -294,7 +326,7 @@ impl<'a> Facts<'a> {
         let Some(seen) = self.seen().filter(|_| !self.blockers.is_empty()) else {
             return;
         };
-        if seen.source == SeenSource::Snapshot {
+        if seen.source == SeenSource::Snapshot && !self.failure.is_question {
             self.doubts.push(
                 "the sockets on the port were read shortly after the call, not inside it"
                     .to_owned(),

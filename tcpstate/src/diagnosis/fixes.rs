@@ -141,6 +141,9 @@ pub(super) fn other_port() -> Fix {
 
 /// `command` for the namespace of the failed call, where that is not ours.
 pub(super) fn in_netns(facts: &Facts<'_>, command: String) -> String {
+    if let Some(enter) = &facts.failure.environment.enter {
+        return format!("{enter} {command}");
+    }
     let theirs = facts.call().sock.map(|sock| sock.netns);
     match (theirs, facts.failure.environment.own_netns) {
         (Some(theirs), Some(ours)) if theirs != ours && theirs != 0 && ours != 0 => {

@@ -136,6 +136,7 @@ impl Scene {
             has_net_bind_service: self.has_net_bind_service,
             last_listener: self.last_listener.as_ref(),
             missing: &self.missing,
+            is_question: false,
         })
     }
 

@@ -26,8 +26,11 @@ pub(super) fn safe(text: &str) -> String {
     safe
 }
 
-/// `nginx[4711]`.
+/// `nginx[4711]`; a process that is only thought of has no number.
 pub(super) fn process(process: &Process) -> String {
+    if process.pid == 0 {
+        return safe(&process.comm);
+    }
     format!("{}[{}]", safe(&process.comm), process.pid)
 }
 

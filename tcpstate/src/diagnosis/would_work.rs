@@ -24,6 +24,14 @@ pub(super) fn evaluate(facts: &Facts<'_>) -> WouldWork {
     }
 }
 
+/// For a question: where it succeeds already, and where it does not.
+pub(super) fn for_question(facts: &Facts<'_>, would_bind: YesNo) -> WouldWork {
+    match &facts.binder {
+        Some(binder) if would_bind == YesNo::Yes => for_port(facts, binder),
+        _ => evaluate(facts),
+    }
+}
+
 fn for_port(facts: &Facts<'_>, binder: &Binder) -> WouldWork {
     let sockets: Vec<BoundSocket> = facts.candidates.iter().map(|c| c.bound).collect();
     let is_complete = facts.is_complete();

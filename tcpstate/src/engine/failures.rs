@@ -46,6 +46,7 @@ impl Engine {
             has_net_bind_service: None,
             last_listener: last_listener.as_ref(),
             missing: &missing,
+            is_question: false,
         });
         if self.failures.len() == self.failure_limit {
             self.failures.pop_front();

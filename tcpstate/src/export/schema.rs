@@ -4,6 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
+use super::explain::Answer;
 use crate::event::Body;
 
 /// One line of the export.
@@ -22,10 +23,22 @@ struct EventLine {
     body: Body,
 }
 
+/// What the program prints as JSON.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(title = "tcpstate, schema 1")]
+#[expect(dead_code, reason = "only its schema is wanted")]
+enum Printed {
+    /// One line of `watch`, `demo`, `replay` or a recording.
+    Line(Box<EventLine>),
+    /// The answer of `explain` or `wait`.
+    Answer(Answer<'static>),
+}
+
 /// JSON Schema 2020-12 of one line.
 #[must_use]
 pub fn schema() -> Schema {
     SchemaSettings::draft2020_12()
         .into_generator()
-        .into_root_schema_for::<EventLine>()
+        .into_root_schema_for::<Printed>()
 }

@@ -289,11 +289,11 @@ fn push_process(text: &mut String, process: Option<&Arc<Process>>) {
     }
 }
 
-fn name(process: &Process) -> String {
+pub(super) fn name(process: &Process) -> String {
     format!("{}[{}]", printable(&process.comm), process.pid)
 }
 
-fn connection(local: Endpoint, peer: Endpoint) -> String {
+pub(super) fn connection(local: Endpoint, peer: Endpoint) -> String {
     if peer.port == 0 {
         local.to_string()
     } else {
@@ -302,6 +302,6 @@ fn connection(local: Endpoint, peer: Endpoint) -> String {
 }
 
 /// Milliseconds as seconds with one digit.
-fn seconds(ms: u64) -> String {
+pub(super) fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }

@@ -21,6 +21,12 @@ pub struct Capability {
     pub why: Option<KernelError>,
 }
 
+/// Whether this process may bind ports below `ip_unprivileged_port_start`.
+#[must_use]
+pub fn has_net_bind_service() -> bool {
+    preflight::has_net_bind_service()
+}
+
 /// Tries every hook.
 #[must_use]
 pub fn capabilities() -> Capability {

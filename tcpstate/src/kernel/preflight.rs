@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{KernelError, types};
 
+const CAP_NET_BIND_SERVICE: u32 = 10;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
@@ -38,13 +39,20 @@ pub(super) fn release() -> String {
 
 /// Whether this process may load BPF programs and read kernel memory.
 pub(super) fn is_permitted() -> bool {
-    let effective = fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| effective_capabilities(&status));
-    effective.is_none_or(|set| {
+    own_capabilities().is_none_or(|set| {
         let has = |capability: u32| set & (1 << capability) != 0;
         has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
     })
+}
+
+/// Whether this process may bind low ports.
+pub(super) fn has_net_bind_service() -> bool {
+    own_capabilities().is_some_and(|set| set & (1 << CAP_NET_BIND_SERVICE) != 0)
+}
+
+fn own_capabilities() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    effective_capabilities(&status)
 }
 
 fn effective_capabilities(status: &str) -> Option<u64> {

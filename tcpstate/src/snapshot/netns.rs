@@ -61,14 +61,19 @@ pub fn resolve(text: &str) -> Result<Option<u32>, NetnsError> {
     if text.contains('/') {
         return inode_at(Path::new(text)).map(Some);
     }
-    let named = Path::new(NAMED).join(text);
-    if named.exists() {
-        return inode_at(&named).map(Some);
+    if is_named(text) {
+        return inode_at(&Path::new(NAMED).join(text)).map(Some);
     }
     match text.parse::<u32>() {
         Ok(inode) if list().contains_key(&inode) => Ok(Some(inode)),
         _ => Err(NetnsError::NotFound(text.to_owned())),
     }
+}
+
+/// Whether `ip netns` knows a namespace by this name.
+#[must_use]
+pub fn is_named(name: &str) -> bool {
+    !name.contains('/') && Path::new(NAMED).join(name).exists()
 }
 
 /// Inode number of the calling thread's namespace.
@@ -134,6 +139,11 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
+    /// Notes where a namespace was found, for one that no list would show.
+    pub fn remember(&mut self, inode: u32, path: &Path) {
+        self.paths.insert(inode, path.to_owned());
+    }
+
     /// Runs `look` inside a namespace, in a thread of its own unless it is the
     /// caller's namespace already.
     pub fn inside<T: Send>(

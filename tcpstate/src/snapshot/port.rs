@@ -60,19 +60,12 @@ pub fn name_processes(seen: &mut Seen) {
 #[must_use]
 pub fn merge(walked: &Seen, read: &[SeenHolder]) -> Seen {
     let mut holders: Vec<SeenHolder> = walked.holders.clone();
-    let known: BTreeSet<_> = holders
-        .iter()
-        .map(|holder| (holder.sock.cookie, holder.local, holder.peer))
-        .collect();
-    // The walk knows the options of bound sockets, `sock_diag` does not.
-    let is_new = |holder: &&SeenHolder| {
-        !known.contains(&(holder.sock.cookie, holder.local, holder.peer))
-            && (holder.state != State::Bound
-                || !walked
-                    .holders
-                    .iter()
-                    .any(|walked| walked.inode == holder.inode))
-    };
+    // Cookies do not serve: reading may be what gives a socket its cookie. Two
+    // sockets with the same ends are told apart by their files.
+    let identity =
+        |holder: &SeenHolder| (holder.sock.family, holder.local, holder.peer, holder.inode);
+    let known: BTreeSet<_> = holders.iter().map(identity).collect();
+    let is_new = |holder: &&SeenHolder| !known.contains(&identity(holder));
     holders.extend(read.iter().filter(is_new).cloned());
     let visited = u32::try_from(holders.len()).unwrap_or(u32::MAX);
     Seen {
@@ -181,6 +174,27 @@ mod tests {
             alike: 0,
             processes: None,
         }
+    }
+
+    #[test]
+    fn a_socket_that_got_its_cookie_in_between_is_not_counted_twice() {
+        let walked = Seen {
+            source: SeenSource::BindBucket,
+            is_complete: false,
+            visited: 1,
+            holders: vec![SeenHolder {
+                sock: Sock {
+                    cookie: 0,
+                    ..time_wait(1, 50, true).sock
+                },
+                ..time_wait(1, 50, true)
+            }],
+        };
+
+        let all = merge(&walked, &[time_wait(1, 40, true), time_wait(2, 40, true)]);
+
+        let total: u32 = all.holders.iter().map(|holder| 1 + holder.alike).sum();
+        assert_eq!(total, 2);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod bad_input;
 mod causes;
 mod demo;
+mod explain;
 mod harness;
 mod load;
 mod peers;

@@ -65,9 +65,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             YesNo::No | YesNo::Unknown => Applies::NextTime,
         };
         let works = if applies == Applies::Now {
-            "; with IPV6_V6ONLY, the bind would have worked"
+            format!("; with IPV6_V6ONLY, {}", facts.would_have_worked())
         } else {
-            ""
+            String::new()
         };
         (
             format!(

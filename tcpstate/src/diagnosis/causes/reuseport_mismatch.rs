@@ -47,7 +47,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     if !call.reuse.reuseport {
         summary.push_str("does not set SO_REUSEPORT");
         if would_help == YesNo::Yes {
-            summary.push_str("; with it, the bind would have worked");
+            summary.push_str("; with it, ");
+            summary.push_str(facts.would_have_worked());
         }
         let applies = match would_help {
             YesNo::Yes => Applies::Now,

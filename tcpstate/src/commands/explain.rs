@@ -1,0 +1,41 @@
+//! `tcpstate explain`: would a bind of this port succeed now, and if not, why?
+
+mod ask;
+mod attempt;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+pub(super) use ask::Asker;
+
+use crate::cli::{ExplainArgs, PortArgs};
+use crate::event::{Explanation, YesNo};
+use crate::export;
+
+/// Answers once.
+pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
+    let mut asker = Asker::new(&args.port)?;
+    let answer = asker.ask_with_processes()?;
+    print(&answer, &args.port)?;
+    Ok(exit_code(&answer))
+}
+
+/// 0: it would succeed; 1: it would not; 2: cannot tell.
+fn exit_code(answer: &Explanation) -> ExitCode {
+    ExitCode::from(match answer.would_bind {
+        YesNo::Yes => 0,
+        YesNo::No => 1,
+        YesNo::Unknown => 2,
+    })
+}
+
+/// Prints the answer as it was wished.
+pub(super) fn print(answer: &Explanation, args: &PortArgs) -> Result<()> {
+    let text = if args.json {
+        export::explain::json(answer).context("cannot print the answer")? + "\n"
+    } else {
+        export::explain::text(answer)
+    };
+    super::print(text.as_bytes(), b"")
+}

@@ -1,0 +1,340 @@
+//! Puts the question together: the wish, the sockets on the port, the settings
+//! of the namespace.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+use super::attempt::Wish;
+use crate::cli::PortArgs;
+use crate::diagnosis::{self, Environment, Question};
+use crate::event::{Explanation, Family, Reuse, Seen, SeenSource, State, Tried};
+use crate::kernel::{KernelError, PortReader, capabilities};
+use crate::snapshot::netns::{self, Namespaces};
+use crate::snapshot::sock_diag::SockDiag;
+use crate::snapshot::{port, sysctl};
+
+/// Asks about one port as often as wanted.
+pub(in crate::commands) struct Asker {
+    port: u16,
+    wish: Wish,
+    uid: u32,
+    has_net_bind_service: bool,
+    is_tried: bool,
+    netns: u32,
+    namespaces: Namespaces,
+    environment: Environment,
+    /// A socket of ours in the namespace.
+    guide: OwnedFd,
+    reader: Result<PortReader, KernelError>,
+    device_index: Option<u32>,
+}
+
+impl Asker {
+    /// Finds the namespace and reads what does not change between two looks.
+    pub(in crate::commands) fn new(args: &PortArgs) -> Result<Self> {
+        let Some(netns) = netns::resolve(&args.netns)? else {
+            bail!(
+                "a port is held in one network namespace, and `all` names none: give a name of \
+                 `ip netns list`, a path such as /proc/PID/ns/net, an inode number, or `self`"
+            );
+        };
+        let mut namespaces = Namespaces::default();
+        if args.netns.contains('/') {
+            namespaces.remember(netns, Path::new(&args.netns));
+        }
+        let (mut wish, zone) = wish(args)?;
+        let sysctls = namespaces.inside(netns, sysctl::read)?;
+        if wish.family == Family::Ipv6 && sysctls.bindv6only == Some(1) {
+            // What a socket begins with in this namespace.
+            wish.reuse.v6only = true;
+        }
+        let own_netns = netns::current().ok();
+        let environment = Environment {
+            own_netns,
+            enter: (own_netns != Some(netns)).then(|| enter(&args.netns, netns)),
+            ..Environment::from(&sysctls)
+        };
+        let found = namespaces.inside(netns, || prepare(&wish, zone.as_deref()))??;
+        wish.scope = found.scope;
+        let own_uid = rustix::process::geteuid().as_raw();
+        let uid = args.uid.unwrap_or(own_uid);
+        if args.is_tried && uid != own_uid && own_uid != 0 {
+            bail!("trying a bind as user {uid} needs root; leave out --try or --uid");
+        }
+        Ok(Self {
+            port: args.port,
+            uid,
+            has_net_bind_service: if uid == own_uid {
+                capabilities::has_net_bind_service()
+            } else {
+                uid == 0
+            },
+            is_tried: args.is_tried,
+            netns,
+            namespaces,
+            environment,
+            guide: found.guide,
+            reader: PortReader::start(args.port),
+            device_index: found.device,
+            wish,
+        })
+    }
+
+    /// Whether the port's bind bucket itself is read, which takes microseconds.
+    pub(in crate::commands) fn walks_buckets(&self) -> bool {
+        self.reader.is_ok()
+    }
+
+    /// Asks; who has the holders open is not looked up.
+    pub(in crate::commands) fn ask(&mut self) -> Result<Explanation> {
+        let (seen, missing) = self.read()?;
+        self.explain(seen.as_ref(), &missing)
+    }
+
+    /// Asks, and looks up in `/proc` who has the holders open.
+    pub(in crate::commands) fn ask_with_processes(&mut self) -> Result<Explanation> {
+        let (mut seen, mut missing) = self.read()?;
+        if let Some(seen) = &mut seen {
+            port::name_processes(seen);
+            if forget_unseen_processes(seen) {
+                missing.push(
+                    "the processes that hold the port: other users' descriptors are shown to root \
+                     only"
+                        .to_owned(),
+                );
+            }
+        }
+        self.explain(seen.as_ref(), &missing)
+    }
+
+    fn explain(&mut self, seen: Option<&Seen>, missing: &[String]) -> Result<Explanation> {
+        let tried = if self.is_tried {
+            Some(self.try_it()?)
+        } else {
+            None
+        };
+        // An address can come up while somebody waits for it.
+        let wish = &self.wish;
+        let refused = self
+            .namespaces
+            .inside(self.netns, || wish.try_address())?
+            .err();
+        let name = refused.map(errno_name);
+        Ok(diagnosis::explain(&Question {
+            addr: self.wish.addr,
+            port: self.port,
+            family: self.wish.family,
+            reuse: self.wish.reuse,
+            device: self.device_index,
+            uid: self.uid,
+            netns: self.netns,
+            has_net_bind_service: self.has_net_bind_service,
+            address_error: refused
+                .zip(name.as_deref())
+                .map(|(error, name)| (u32::try_from(error as i32).unwrap_or(0), name)),
+            seen,
+            environment: &self.environment,
+            tried: tried.as_ref(),
+            missing,
+        }))
+    }
+
+    /// A real bind, in a thread of its own: its user and namespace go with it.
+    fn try_it(&mut self) -> Result<Tried> {
+        let (wish, port, uid) = (&self.wish, self.port, self.uid);
+        let is_other_user = rustix::process::geteuid().as_raw() != uid;
+        let answer = self.namespaces.inside(self.netns, || {
+            std::thread::scope(|scope| {
+                scope
+                    .spawn(|| {
+                        if is_other_user {
+                            let uid = rustix::process::Uid::from_raw(uid);
+                            rustix::thread::set_thread_res_uid(uid, uid, uid)
+                                .map_err(|error| Errno::from_raw(error.raw_os_error()))?;
+                        }
+                        wish.try_port(port)
+                    })
+                    .join()
+            })
+        })?;
+        let answer = answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(Tried {
+            ok: answer.is_ok(),
+            errno_name: answer.err().map(|error| Arc::from(errno_name(error))),
+        })
+    }
+
+    /// The sockets on the port, and what could not be seen of them.
+    fn read(&mut self) -> Result<(Option<Seen>, Vec<String>)> {
+        let walked = match &mut self.reader {
+            Ok(reader) => reader.read(&self.guide, self.port)?,
+            Err(_) => None,
+        };
+        match (walked, &mut self.reader) {
+            (Some(seen), _) if seen.is_complete => Ok((Some(seen), Vec::new())),
+            (Some(seen), Ok(reader)) => {
+                let (netns, port) = (self.netns, self.port);
+                let listed = self.namespaces.inside(netns, || {
+                    let listed = reader.list()?;
+                    Ok::<_, crate::snapshot::iter_tcp::IterError>(port::holders(
+                        port,
+                        listed,
+                        port::bound_sockets(netns, port),
+                    ))
+                })?;
+                let seen = match listed {
+                    Ok(listed) => port::merge(&seen, &listed),
+                    Err(_) => seen,
+                };
+                let missing = if seen.is_complete {
+                    Vec::new()
+                } else {
+                    vec!["some of the sockets on the port: there are too many".to_owned()]
+                };
+                Ok((Some(seen), missing))
+            }
+            _ => self.read_tables(),
+        }
+    }
+
+    /// What everybody may read: `sock_diag`, which knows no options.
+    fn read_tables(&mut self) -> Result<(Option<Seen>, Vec<String>)> {
+        let (netns, port) = (self.netns, self.port);
+        let found = self.namespaces.inside(netns, || {
+            SockDiag::open(netns).and_then(|mut diag| diag.dump_port(port))
+        })?;
+        let mut found = found.context("cannot read the sockets on the port")?;
+        // A connection request belongs to its listener and holds no port.
+        found.retain(|item| item.state != State::SynReceived || item.inode.is_some());
+        let mut missing = Vec::new();
+        let is_complete = port::lists_bound_sockets();
+        if !is_complete {
+            missing.push(
+                "sockets that are bound and neither listen nor are connected: this kernel lists \
+                 them to nobody, and reading its memory needs root"
+                    .to_owned(),
+            );
+        }
+        if !found.is_empty() {
+            missing.push(
+                "SO_REUSEADDR and SO_REUSEPORT of the sockets on the port: reading them needs \
+                 root (CAP_BPF and CAP_PERFMON); `--try` asks the kernel itself"
+                    .to_owned(),
+            );
+        }
+        let seen = Seen {
+            source: SeenSource::Snapshot,
+            is_complete,
+            visited: u32::try_from(found.len()).unwrap_or(u32::MAX),
+            holders: found.iter().map(|item| item.to_holder(None)).collect(),
+        };
+        Ok((Some(seen), missing))
+    }
+}
+
+/// `/proc` hides the descriptors of other users: that nobody was found then
+/// says nothing. `true`: that is so.
+fn forget_unseen_processes(seen: &mut Seen) -> bool {
+    if rustix::process::geteuid().is_root() {
+        return false;
+    }
+    let mut is_missing = false;
+    for holder in &mut seen.holders {
+        if holder.processes.as_ref().is_some_and(Vec::is_empty) {
+            holder.processes = None;
+            is_missing = true;
+        }
+    }
+    is_missing
+}
+
+/// What is found out inside the namespace.
+struct Found {
+    guide: OwnedFd,
+    scope: u32,
+    device: Option<u32>,
+}
+
+fn prepare(wish: &Wish, zone: Option<&str>) -> Result<Found> {
+    let guide = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .context("cannot make a socket in the network namespace")?;
+    let index = |name: &str| {
+        rustix::net::netdevice::name_to_index(&guide, name)
+            .with_context(|| format!("there is no interface `{name}` in this network namespace"))
+    };
+    let scope = zone.map_or(Ok(0), index)?;
+    let device = wish.device.as_deref().map(index).transpose()?;
+    Ok(Found {
+        scope,
+        // A link-local address binds the socket to its interface.
+        device: device.or((scope != 0).then_some(scope)),
+        guide,
+    })
+}
+
+/// What the arguments ask for, and the zone of a link-local address.
+fn wish(args: &PortArgs) -> Result<(Wish, Option<String>)> {
+    let (addr, zone) = match args.addr.as_deref() {
+        None => (None, None),
+        Some(text) => {
+            let (addr, zone) = match text.split_once('%') {
+                Some((addr, zone)) => (addr, Some(zone.to_owned())),
+                None => (text, None),
+            };
+            let addr: IpAddr = addr.parse().with_context(|| {
+                format!("`{text}` is not an IP address; write 127.0.0.1, ::1 or fe80::1%eth0")
+            })?;
+            (Some(addr), zone)
+        }
+    };
+    let is_ipv6 = args.is_ipv6 || matches!(addr, Some(IpAddr::V6(_)));
+    if args.is_v6only && !is_ipv6 {
+        bail!("--v6only is an option of IPv6 sockets: add --ipv6, or give an IPv6 address");
+    }
+    let (family, addr) = match (is_ipv6, addr) {
+        (false, addr) => (Family::Ipv4, addr.unwrap_or(Ipv4Addr::UNSPECIFIED.into())),
+        // An IPv6 socket writes an IPv4 address like this.
+        (true, Some(IpAddr::V4(v4))) => (Family::Ipv6, v4.to_ipv6_mapped().into()),
+        (true, addr) => (Family::Ipv6, addr.unwrap_or(Ipv6Addr::UNSPECIFIED.into())),
+    };
+    let wish = Wish {
+        addr,
+        scope: 0,
+        family,
+        reuse: Reuse {
+            reuseaddr: args.is_reuseaddr,
+            reuseport: args.is_reuseport,
+            v6only: args.is_v6only,
+        },
+        device: args.device.clone(),
+    };
+    Ok((wish, zone))
+}
+
+/// The words that make a command run in the namespace.
+fn enter(name: &str, inode: u32) -> String {
+    if netns::is_named(name) {
+        return format!("ip netns exec {name}");
+    }
+    let found = netns::list().remove(&inode).filter(|_| !name.contains('/'));
+    match found {
+        Some(path) => format!("nsenter --net={}", path.display()),
+        None => format!("nsenter --net={name}"),
+    }
+}
+
+/// `EADDRINUSE`.
+fn errno_name(error: Errno) -> String {
+    format!("{error:?}")
+}

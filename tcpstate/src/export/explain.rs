@@ -1,0 +1,159 @@
+//! The answer of `explain` and `wait`, as JSON and as text.
+
+use std::fmt::Write as _;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::text::{connection, name, seconds};
+use crate::event::{Applies, Cause, Explanation, Holder, Reuse, YesNo};
+use crate::printable::printable;
+
+/// The answer with the name that tells it from the events of a stream.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[schemars(title = "tcpstate explain, schema 1")]
+pub(super) enum Answer<'a> {
+    /// Would a bind, and then a listen, succeed?
+    Explain(&'a Explanation),
+}
+
+/// One JSON object, without a line end.
+///
+/// # Errors
+///
+/// Never for answers of this program: they hold no map with odd keys.
+pub fn json(answer: &Explanation) -> serde_json::Result<String> {
+    serde_json::to_string(&Answer::Explain(answer))
+}
+
+/// Sockets of each kind that are listed one by one.
+const SHOWN: usize = 8;
+
+/// First the sentence, then what it rests on, then what to do.
+#[must_use]
+pub fn text(answer: &Explanation) -> String {
+    let mut text = String::new();
+    let _ = write!(text, "{}", printable(&answer.summary));
+    if let Some(cause) = answer.cause.filter(|cause| *cause != Cause::Unknown) {
+        let _ = write!(text, "  [{}]", cause.name());
+    }
+    let _ = writeln!(
+        text,
+        "\n  bind       {}\n  listen     {}",
+        verdict(answer.would_bind),
+        verdict(answer.would_listen)
+    );
+    if let Some(tried) = &answer.tried {
+        let outcome = match &tried.errno_name {
+            _ if tried.ok => "it succeeded, and the port was given back",
+            Some(errno) => &printable(errno),
+            None => "it failed",
+        };
+        let _ = writeln!(text, "  tried      {outcome}");
+    }
+    list(&mut text, "held by", &answer.holders);
+    list(&mut text, "also there", &answer.others);
+    if let Some(ms) = answer.clears_ms {
+        let _ = writeln!(text, "  free in    about {}", seconds(ms));
+    }
+    if answer.would_bind != YesNo::Yes {
+        let would = &answer.would_work;
+        let _ = writeln!(
+            text,
+            "  if it set  SO_REUSEADDR: {}, SO_REUSEPORT: {}, IPV6_V6ONLY: {}",
+            word(would.reuseaddr),
+            word(would.reuseport),
+            word(would.v6only)
+        );
+    }
+    for fix in &answer.fixes {
+        let when = match fix.applies {
+            Applies::Now => "fix",
+            Applies::NextTime => "next time",
+            Applies::No => "no use",
+        };
+        let _ = write!(text, "  {when:10} {}", printable(&fix.text));
+        match (&fix.why, fix.applies) {
+            (Some(why), Applies::No) => {
+                let _ = writeln!(text, ": {}", printable(why));
+            }
+            _ => text.push('\n'),
+        }
+        if let Some(command) = &fix.command {
+            let _ = writeln!(text, "             $ {}", printable(command));
+        }
+    }
+    for missing in &answer.missing {
+        let _ = writeln!(text, "  not seen   {}", printable(missing));
+    }
+    if let Some(ms) = answer.waited_ms {
+        let _ = writeln!(text, "  waited     {}", seconds(ms));
+    }
+    text
+}
+
+fn verdict(answer: YesNo) -> &'static str {
+    match answer {
+        YesNo::Yes => "would succeed",
+        YesNo::No => "would fail",
+        YesNo::Unknown => "cannot tell",
+    }
+}
+
+fn word(answer: YesNo) -> &'static str {
+    match answer {
+        YesNo::Yes => "works",
+        YesNo::No => "no",
+        YesNo::Unknown => "cannot tell",
+    }
+}
+
+fn list(text: &mut String, label: &str, holders: &[Holder]) {
+    for holder in holders.iter().take(SHOWN) {
+        let _ = write!(
+            text,
+            "  {label:10} {}  {}",
+            connection(holder.local, holder.peer),
+            holder.state
+        );
+        if let Some(options) = holder.reuse.map(options) {
+            let _ = write!(text, "  {options}");
+        }
+        if holder.alike > 0 {
+            let _ = write!(text, "  and {} like it", holder.alike);
+        }
+        let people = holder
+            .processes
+            .iter()
+            .flatten()
+            .map(|process| name(process));
+        let people: Vec<String> = people.collect();
+        if !people.is_empty() {
+            let _ = write!(text, "  open in {}", people.join(", "));
+        }
+        if let Some(ms) = holder.expires_ms {
+            let _ = write!(text, "  {} left", seconds(ms));
+        }
+        text.push('\n');
+    }
+    if holders.len() > SHOWN {
+        let _ = writeln!(text, "  and        {} more", holders.len() - SHOWN);
+    }
+}
+
+fn options(reuse: Reuse) -> String {
+    let set: Vec<&str> = [
+        (reuse.reuseaddr, "SO_REUSEADDR"),
+        (reuse.reuseport, "SO_REUSEPORT"),
+        (reuse.v6only, "IPV6_V6ONLY"),
+    ]
+    .into_iter()
+    .filter_map(|(is_set, name)| is_set.then_some(name))
+    .collect();
+    if set.is_empty() {
+        "no SO_REUSEADDR".to_owned()
+    } else {
+        set.join(" ")
+    }
+}

@@ -1,0 +1,500 @@
+//! `explain` and `wait`, held against what the kernel does when the call is
+//! made.
+
+use std::os::fd::OwnedFd;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use serde_json::Value;
+use tcpstate::clock;
+
+use crate::harness::{
+    TCPSTATE, at, connection, drain, has, listener, on_stage, run, socket, try_bind,
+};
+
+const SERVER: &str = "127.0.0.1:8080";
+
+/// The answer, with its exit code checked against it.
+#[track_caller]
+fn explain(arguments: &[&str]) -> Value {
+    answer(&run(&[&["explain", "8080", "--json"], arguments].concat()))
+}
+
+#[track_caller]
+fn answer(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answer: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{output:?}"));
+    assert_eq!(answer["event"], "explain");
+    let code = match answer["would_bind"].as_str() {
+        Some("yes") => 0,
+        Some("no") => 1,
+        _ => 2,
+    };
+    assert_eq!(output.status.code(), Some(code), "{answer}");
+    let schema = tcpstate::export::schema::schema();
+    let validator = jsonschema::validator_for(schema.as_value()).expect("the schema is one");
+    assert!(validator.is_valid(&answer), "not of the schema: {answer}");
+    answer
+}
+
+/// What the kernel does with this bind.
+fn kernel_says(address: &str, reuseaddr: bool) -> &'static str {
+    match try_bind(address, reuseaddr) {
+        Ok(_) => "yes",
+        Err(_) => "no",
+    }
+}
+
+/// Leaves a TIME_WAIT on the server's side.
+fn leave_time_wait(reuseaddr: bool) {
+    let listening = listener(SERVER, reuseaddr);
+    let (server, client) = connection(&listening, SERVER);
+    drop(server);
+    drain(&client);
+    drop(client);
+    drop(listening);
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+#[test]
+fn a_free_port_is_free() {
+    if !on_stage() {
+        return;
+    }
+    let free = explain(&[]);
+
+    assert_eq!(free["would_bind"], kernel_says("0.0.0.0:8080", false));
+    assert_eq!(
+        (&free["would_listen"], &free["certainty"]),
+        (&Value::from("yes"), &Value::from("proven"))
+    );
+    assert_eq!(free["cause"], Value::Null);
+}
+
+#[test]
+fn a_listener_is_named_with_its_process_and_others_are_told_apart() {
+    if !on_stage() {
+        return;
+    }
+    let _listening = listener(SERVER, true);
+
+    let held = explain(&["--reuseaddr"]);
+    let beside = explain(&["--addr", "127.0.0.2"]);
+
+    assert_eq!(held["would_bind"], kernel_says("0.0.0.0:8080", true));
+    assert_eq!(held["cause"], "active_listener");
+    assert_eq!(
+        (
+            &held["holders"][0]["processes"][0]["pid"],
+            &held["holders"][0]["reuse"]["reuseaddr"]
+        ),
+        (&Value::from(std::process::id()), &Value::from(true))
+    );
+    assert_eq!(beside["would_bind"], kernel_says("127.0.0.2:8080", false));
+    assert_eq!(beside["would_bind"], "yes");
+    assert_eq!(beside["others"][0]["state"], "listen");
+}
+
+#[test]
+fn so_reuseaddr_of_a_time_wait_is_read_and_decides() {
+    if !on_stage() {
+        return;
+    }
+    for left_with in [true, false] {
+        leave_time_wait(left_with);
+        for reuseaddr in [false, true] {
+            let options: &[&str] = if reuseaddr { &["--reuseaddr"] } else { &[] };
+            let answer = explain(options);
+            assert_eq!(
+                answer["would_bind"],
+                kernel_says("0.0.0.0:8080", reuseaddr),
+                "left with {left_with}, asked with {reuseaddr}: {answer}"
+            );
+        }
+        let plain = explain(&[]);
+        assert_eq!(
+            plain["cause"],
+            if left_with {
+                "time_wait_no_reuse"
+            } else {
+                "time_wait_left_without_reuse"
+            }
+        );
+        assert_eq!(
+            plain["would_work"]["reuseaddr"],
+            if left_with { "yes" } else { "no" }
+        );
+        let clears_ms = plain["clears_ms"].as_u64().expect("it clears by itself");
+        assert!((50_000..=62_000).contains(&clears_ms), "{clears_ms}");
+        let destroyed = Command::new("ss")
+            .args(["-Kt", "state", "time-wait", "sport", "=", ":8080"])
+            .output()
+            .expect("ss runs");
+        assert!(destroyed.status.success());
+        assert_eq!(explain(&[])["would_bind"], kernel_says(SERVER, false));
+    }
+}
+
+#[test]
+fn a_socket_that_no_table_lists_is_found() {
+    if !on_stage() {
+        return;
+    }
+    // Bound, connected, reset by its peer, still open: no state of TCP any more.
+    let listening = listener("127.0.0.1:9090", false);
+    let client = try_bind(SERVER, false).expect("the port is free");
+    rustix::net::connect(&client, &at("127.0.0.1:9090")).expect("somebody listens");
+    let server = rustix::net::accept_with(&listening, rustix::net::SocketFlags::CLOEXEC)
+        .expect("a connection waits");
+    sockopt::set_socket_linger(&server, Some(Duration::ZERO)).expect("an option of sockets");
+    drop(server);
+    std::thread::sleep(Duration::from_millis(50));
+
+    let answer = explain(&["--reuseaddr"]);
+
+    assert_eq!(answer["would_bind"], kernel_says("0.0.0.0:8080", true));
+    assert_eq!(
+        (&answer["would_bind"], &answer["cause"]),
+        (&Value::from("no"), &Value::from("bound_not_listening"))
+    );
+    assert_eq!(
+        answer["holders"][0]["processes"][0]["pid"],
+        std::process::id()
+    );
+    drop(client);
+}
+
+#[test]
+fn ipv6_and_mapped_addresses_are_asked_as_the_kernel_takes_them() {
+    if !on_stage() {
+        return;
+    }
+    let _listening = listener("[::]:8080", false);
+
+    assert_eq!(explain(&[])["would_bind"], "no");
+    assert_eq!(
+        explain(&["--ipv6", "--addr", "127.0.0.1"])["would_bind"],
+        "no"
+    );
+    let no_address = explain(&["--addr", "::ffff:127.0.0.1", "--v6only"]);
+    assert_eq!(no_address["would_bind"], "no");
+    assert!(
+        no_address["summary"]
+            .as_str()
+            .is_some_and(|text| text.contains("EINVAL")),
+        "{no_address}"
+    );
+    let link_local = run(&["explain", "8080", "--addr", "fe80::1%nowhere"]);
+    assert_eq!(link_local.status.code(), Some(2));
+}
+
+#[test]
+fn what_comes_before_the_port_is_asked_of_the_kernel() {
+    if !on_stage() {
+        return;
+    }
+    let nowhere = explain(&["--addr", "10.1.2.3"]);
+    assert_eq!(nowhere["cause"], "address_not_local");
+    assert_eq!(nowhere["would_bind"], kernel_says("10.1.2.3:8080", false));
+
+    let low = answer(&run(&["explain", "80", "--json", "--uid", "1000", "--try"]));
+    assert_eq!(low["cause"], "privileged_port");
+    assert_eq!(
+        low["tried"]["errno_name"], "EACCES",
+        "the kernel agrees: {low}"
+    );
+    let of_root = answer(&run(&["explain", "80", "--json", "--try"]));
+    assert_eq!(
+        (&of_root["would_bind"], &of_root["tried"]["ok"]),
+        (&Value::from("yes"), &Value::from(true))
+    );
+}
+
+#[test]
+fn so_reuseport_is_compared_with_the_users_of_both_sockets() {
+    if !on_stage() {
+        return;
+    }
+    let holder = socket(at("0.0.0.0:8080"));
+    sockopt::set_socket_reuseport(&holder, true).expect("an option of sockets");
+    rustix::net::bind(&holder, &at("0.0.0.0:8080")).expect("the port is free");
+    rustix::net::listen(&holder, 8).expect("nobody else listens");
+
+    for (uid, would) in [("0", "yes"), ("1000", "no")] {
+        let answer = explain(&["--reuseport", "--uid", uid, "--try"]);
+        assert_eq!(answer["would_bind"], would, "{answer}");
+        let untried = explain(&["--reuseport", "--uid", uid]);
+        assert_eq!(untried["would_bind"], would, "{untried}");
+    }
+    assert_eq!(
+        explain(&["--reuseport", "--uid", "1000"])["cause"],
+        "reuseport_mismatch"
+    );
+}
+
+#[test]
+fn a_socket_of_another_interface_does_not_stand_in_the_way() {
+    if !on_stage() {
+        return;
+    }
+    let made = Command::new("ip")
+        .args(["link", "add", "red", "type", "veth", "peer", "name", "blue"])
+        .status()
+        .expect("ip runs");
+    assert!(made.success());
+    let held = answer(&run(&["explain", "8080", "--json", "--device", "red"]));
+    assert_eq!(held["would_bind"], "yes");
+    let holder = socket(at("0.0.0.0:8080"));
+    nix::sys::socket::setsockopt(
+        &holder,
+        nix::sys::socket::sockopt::BindToDevice,
+        &"red".into(),
+    )
+    .expect("root may");
+    rustix::net::bind(&holder, &at("0.0.0.0:8080")).expect("the port is free");
+
+    for (arguments, would) in [
+        (vec!["--device", "red"], "no"),
+        (vec!["--device", "blue"], "yes"),
+        (vec![], "no"),
+    ] {
+        let arguments = [&arguments[..], &["--try"]].concat();
+        let tried = explain(&arguments);
+        let told = explain(&arguments[..arguments.len() - 1]);
+        assert_eq!(
+            (&tried["would_bind"], &told["would_bind"]),
+            (&Value::from(would), &Value::from(would)),
+            "{arguments:?}: {tried}"
+        );
+    }
+}
+
+#[test]
+fn a_port_with_more_sockets_than_the_walk_takes_is_answered_all_the_same() {
+    if !on_stage() {
+        return;
+    }
+    let listening = listener(SERVER, true);
+    for _ in 0..400 {
+        let (server, client) = connection(&listening, SERVER);
+        drop(server);
+        drain(&client);
+    }
+    drop(listening);
+    std::thread::sleep(Duration::from_millis(100));
+
+    let plain = explain(&[]);
+    let reusing = explain(&["--reuseaddr"]);
+
+    assert_eq!(
+        (&plain["would_bind"], &plain["cause"]),
+        (&Value::from("no"), &Value::from("time_wait_no_reuse"))
+    );
+    let holders = plain["holders"].as_array().expect("there are holders");
+    let count: u64 = holders
+        .iter()
+        .map(|holder| 1 + holder["alike"].as_u64().unwrap_or(0))
+        .sum();
+    assert_eq!(count, 400);
+    assert_eq!(reusing["would_bind"], kernel_says("0.0.0.0:8080", true));
+    assert_eq!(reusing["would_bind"], "yes");
+}
+
+/// Runs it as a user without any privilege, in this namespace.
+fn run_as_nobody(arguments: &[&str]) -> Output {
+    Command::new("setpriv")
+        .args([
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+            "--inh-caps=-all",
+        ])
+        .arg(TCPSTATE)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("setpriv runs")
+}
+
+#[test]
+fn without_privilege_what_can_be_known_is_said_and_what_cannot_is_said_too() {
+    if !on_stage() || !has("setpriv", "util-linux") {
+        return;
+    }
+    let ask = |arguments: &[&str]| {
+        answer(&run_as_nobody(
+            &[&["explain", "8080", "--json"], arguments].concat(),
+        ))
+    };
+
+    let free = ask(&[]);
+    assert_eq!(
+        (&free["would_bind"], &free["certainty"]),
+        (&Value::from("yes"), &Value::from("proven"))
+    );
+
+    leave_time_wait(true);
+    let plain = ask(&[]);
+    assert_eq!(
+        plain["would_bind"], "no",
+        "without SO_REUSEADDR the holder's does not matter"
+    );
+    assert_eq!(
+        plain["holders"][0]["reuse"],
+        Value::Null,
+        "it cannot be read"
+    );
+    assert_eq!(plain["would_work"]["reuseaddr"], "unknown");
+    let reusing = ask(&["--reuseaddr"]);
+    assert_eq!(reusing["would_bind"], "unknown");
+    assert!(
+        reusing["missing"].to_string().contains("--try"),
+        "{reusing}"
+    );
+    let tried = ask(&["--reuseaddr", "--try"]);
+    assert_eq!(
+        (&tried["would_bind"], &tried["tried"]["ok"]),
+        (&Value::from("yes"), &Value::from(true))
+    );
+
+    let low = answer(&run_as_nobody(&["explain", "80", "--json"]));
+    assert_eq!(low["cause"], "privileged_port");
+}
+
+#[test]
+fn without_privilege_an_ipv6_listener_that_leaves_ipv4_alone_is_recognised() {
+    if !on_stage() || !has("setpriv", "util-linux") {
+        return;
+    }
+    for v6only in [true, false] {
+        let holder = socket(at("[::]:8080"));
+        sockopt::set_ipv6_v6only(&holder, v6only).expect("an option of IPv6 sockets");
+        rustix::net::bind(&holder, &at("[::]:8080")).expect("the port is free");
+        rustix::net::listen(&holder, 8).expect("nobody else listens");
+
+        let answer = answer(&run_as_nobody(&["explain", "8080", "--json"]));
+
+        assert_eq!(
+            answer["would_bind"],
+            kernel_says("0.0.0.0:8080", false),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn a_namespace_is_named_by_path_and_the_fix_runs_in_it() {
+    if !on_stage() {
+        return;
+    }
+    leave_time_wait(true);
+    let path = format!(
+        "/proc/{}/task/{}/ns/net",
+        std::process::id(),
+        rustix::thread::gettid().as_raw_nonzero()
+    );
+    // Asked from the namespace that the test program was started in.
+    let asked = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                let own = std::fs::File::open("/proc/self/ns/net").expect("it can be opened");
+                rustix::thread::move_into_link_name_space(
+                    std::os::fd::AsFd::as_fd(&own),
+                    Some(rustix::thread::LinkNameSpaceType::Network),
+                )
+                .expect("root may");
+                run(&["explain", "8080", "--json", "--netns", &path])
+            })
+            .join()
+            .expect("it answers")
+    });
+
+    let answer = answer(&asked);
+
+    assert_eq!(answer["cause"], "time_wait_no_reuse");
+    let destroy = answer["fixes"]
+        .as_array()
+        .and_then(|fixes| fixes.iter().find(|fix| fix["id"] == "destroy_sockets"))
+        .and_then(|fix| fix["command"].as_str())
+        .expect("there is a command");
+    assert!(destroy.starts_with("nsenter --net=/proc/"), "{destroy}");
+    let killed = Command::new("sh")
+        .args(["-c", destroy])
+        .output()
+        .expect("sh runs");
+    assert!(killed.status.success(), "{killed:?}");
+    assert_eq!(explain(&[])["would_bind"], "yes");
+    assert_eq!(kernel_says("0.0.0.0:8080", false), "yes");
+}
+
+#[test]
+fn wait_returns_as_soon_as_the_port_is_free() {
+    if !on_stage() {
+        return;
+    }
+    let listening: OwnedFd = listener(SERVER, true);
+    let began_ns = clock::monotonic_ns();
+    let waiting = Command::new(TCPSTATE)
+        .args(["wait", "8080", "--timeout", "20s", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tcpstate starts");
+    std::thread::sleep(Duration::from_millis(700));
+    drop(listening);
+    let output = waiting.wait_with_output().expect("it ends");
+    let took = Duration::from_nanos(clock::monotonic_ns() - began_ns);
+
+    let answer = answer(&output);
+    assert_eq!(answer["would_bind"], "yes");
+    assert!(
+        answer["waited_ms"].as_u64().is_some_and(|ms| ms >= 500),
+        "{answer}"
+    );
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(try_bind(SERVER, false).err(), None);
+}
+
+#[test]
+fn wait_gives_up_at_its_timeout_and_says_what_still_holds_the_port() {
+    if !on_stage() {
+        return;
+    }
+    let _listening = listener(SERVER, true);
+
+    let output = run(&["wait", "8080", "--timeout", "300ms"]);
+
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.starts_with("Port 8080 is taken: "), "{text}");
+    assert_eq!(try_bind(SERVER, true).err(), Some(Errno::ADDRINUSE));
+}
+
+#[test]
+fn bad_questions_are_refused_with_a_hint() {
+    for (arguments, hint) in [
+        (&["explain", "0"][..], "ports are 1 to 65535"),
+        (
+            &["explain", "8080", "--addr", "localhost"],
+            "not an IP address",
+        ),
+        (&["explain", "8080", "--v6only"], "--ipv6"),
+        (&["explain", "8080", "--netns", "all"], "names none"),
+        (
+            &["explain", "8080", "--netns", "no-such"],
+            "no network namespace",
+        ),
+        (&["explain", "8080", "--device", "no-such0"], "no interface"),
+        (&["wait", "8080", "--timeout", "soon"], "invalid value"),
+    ] {
+        let output = run(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(hint), "{arguments:?}: {stderr}");
+    }
+}

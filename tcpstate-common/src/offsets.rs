@@ -192,6 +192,18 @@ offsets! {
         skb_dev,
         /// `net_device.nd_net`.
         dev_net,
+        /// `io_kiocb.opcode`; this and the next ones from Linux 6.11 on, which
+        /// binds and listens through `io_uring`.
+        io_kiocb_opcode,
+        /// `io_kiocb.file`.
+        io_kiocb_file,
+        /// `io_kiocb.async_data`.
+        io_kiocb_async_data,
+        /// `io_async_msghdr.addr`: the kernel's copy of the address.
+        io_async_msghdr_addr,
+        /// Number of arguments of `btf_trace_io_uring_complete`, less the
+        /// tracepoint's own first one: 3 with the completion entry, else 7.
+        io_uring_complete_args,
         /// Number of arguments of `btf_trace_tcp_send_reset`, less the
         /// tracepoint's own first one: 2, or 3 with a reason (Linux 6.10).
         send_reset_args,

@@ -2,6 +2,7 @@
 
 mod accept;
 mod calls;
+mod io_uring;
 mod iter_tcp;
 mod port;
 mod reset;

@@ -146,7 +146,12 @@ pub(crate) fn sock_of(fd: u32) -> Result<Addr, Stop> {
         return Err(Stop::NotWanted);
     }
     let slots = read_addr(table + u64::from(offset!(fdt_fd)))?;
-    let file = read_addr(slots + u64::from(fd) * 8)?;
+    sock_of_file(read_addr(slots + u64::from(fd) * 8)?)
+}
+
+/// The socket behind an open file: its `struct sock`.
+#[inline(always)]
+pub(crate) fn sock_of_file(file: Addr) -> Result<Addr, Stop> {
     if file == 0 {
         return Err(Stop::NotWanted);
     }

@@ -128,7 +128,13 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
         }
         read_address(&mut in_flight);
     }
-    report_failure(ctx, &in_flight, call, errno)
+    let returned = Returned {
+        call,
+        via: via::SYSCALL,
+        errno,
+        sk: task::sock_of(in_flight.fd)?,
+    };
+    report_failure(ctx, &in_flight, &returned)
 }
 
 /// Whether a failed `connect` is over: not under way, not interrupted.
@@ -165,6 +171,17 @@ fn requested_port(in_flight: &InFlight) -> u16 {
     u16::from_be_bytes([in_flight.requested[2], in_flight.requested[3]])
 }
 
+/// A call that has failed.
+pub(super) struct Returned {
+    /// [`call`].
+    pub(super) call: u8,
+    /// [`via`].
+    pub(super) via: u8,
+    pub(super) errno: u32,
+    /// Its socket.
+    pub(super) sk: Addr,
+}
+
 /// The socket of a call, if it is a TCP one that is of interest.
 struct Target {
     sk: Addr,
@@ -173,8 +190,7 @@ struct Target {
 }
 
 #[inline(always)]
-fn target(in_flight: &InFlight, common: &mut Common) -> Result<Target, Stop> {
-    let sk = task::sock_of(in_flight.fd)?;
+fn target(sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Target, Stop> {
     common.fill(sk)?;
     if !matches!(common.family(), AF_INET | AF_INET6) {
         return Err(Stop::NotWanted);
@@ -204,7 +220,7 @@ fn target(in_flight: &InFlight, common: &mut Common) -> Result<Target, Stop> {
 #[inline(always)]
 fn report_success(in_flight: &InFlight, call: u8) -> Result<(), Stop> {
     let mut common = Common::empty();
-    let target = target(in_flight, &mut common)?;
+    let target = target(task::sock_of(in_flight.fd)?, in_flight, &mut common)?;
     if call == call::LISTEN {
         let key = ListenerKey {
             tgid: task::tgid(),
@@ -223,8 +239,12 @@ fn report_success(in_flight: &InFlight, call: u8) -> Result<(), Stop> {
             entry.as_mut_ptr(),
             Kind::Call,
             in_flight,
-            call,
-            0,
+            &Returned {
+                call,
+                via: via::SYSCALL,
+                errno: 0,
+                sk: target.sk,
+            },
             &target,
             &common,
         );
@@ -234,15 +254,16 @@ fn report_success(in_flight: &InFlight, call: u8) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Reports a call that has failed, with the bucket of the port that it is about.
 #[inline(always)]
-fn report_failure(
-    ctx: &TracePointContext,
+pub(super) fn report_failure<C: EbpfContext>(
+    ctx: &C,
     in_flight: &InFlight,
-    call: u8,
-    errno: u32,
+    returned: &Returned,
 ) -> Result<(), Stop> {
+    let Returned { call, errno, .. } = *returned;
     let mut common = Common::empty();
-    let target = target(in_flight, &mut common)?;
+    let target = target(returned.sk, in_flight, &mut common)?;
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return Err(Stop::Full);
     };
@@ -256,8 +277,7 @@ fn report_failure(
             head,
             Kind::FailedCall,
             in_flight,
-            call,
-            errno,
+            returned,
             &target,
             &common,
         );
@@ -316,8 +336,7 @@ unsafe fn write_call(
     to: *mut CallRecord,
     kind: Kind,
     in_flight: &InFlight,
-    call: u8,
-    errno: u32,
+    returned: &Returned,
     target: &Target,
     common: &Common,
 ) {
@@ -334,10 +353,10 @@ unsafe fn write_call(
         if target.protocol == IPPROTO_MPTCP {
             (*socket).flags |= socket_flags::MPTCP;
         }
-        (*to).call = call;
-        (*to).via = via::SYSCALL;
+        (*to).call = returned.call;
+        (*to).via = returned.via;
         (*to).addr_len = in_flight.addr_len;
-        (*to).errno = errno;
+        (*to).errno = returned.errno;
         (*to).requested = in_flight.requested;
         (*to).unprivileged_port_start = port_start;
         task::write_current(&raw mut (*to).task);

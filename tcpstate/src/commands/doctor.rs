@@ -97,6 +97,9 @@ fn cost_of(name: &str) -> &'static str {
             "sockets from before the start are read through sock_diag, without their SO_REUSEADDR"
         }
         "sock_diag" => "a TIME_WAIT's end is found by reading the whole table",
+        "io_uring_complete" => {
+            "binds and listens that fail are not seen where a program makes them through io_uring"
+        }
         name if name.contains("bind") => "failed binds are neither shown nor explained",
         name if name.contains("listen") => "failed listens are neither shown nor explained",
         name if name.contains("connect") => "failed connects are shown only as state changes",

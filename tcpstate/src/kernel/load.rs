@@ -59,10 +59,16 @@ impl Hook {
         }
     }
 
+    /// Binds and listens that no system call of that name makes.
+    fn is_io_uring(self) -> bool {
+        self.name() == "io_uring_complete"
+    }
+
     fn missing(self, offsets: &Offsets) -> Option<&'static str> {
         let sockets = offsets::missing_for_sockets(offsets);
         match self {
             Self::Syscall { .. } => sockets.or_else(|| offsets::missing_for_descriptors(offsets)),
+            _ if self.is_io_uring() => sockets.or_else(|| offsets::missing_for_io_uring(offsets)),
             Self::TpBtf(_) | Self::Iter(_) => sockets,
         }
     }
@@ -73,7 +79,7 @@ const REQUIRED: Hook = Hook::TpBtf("inet_sock_set_state");
 
 /// Every hook. A call's return comes before its entry, so that no entry is
 /// remembered that nobody collects.
-pub(super) const HOOKS: [Hook; 12] = [
+pub(super) const HOOKS: [Hook; 13] = [
     REQUIRED,
     Hook::TpBtf("tcp_send_reset"),
     Hook::TpBtf("tcp_receive_reset"),
@@ -85,6 +91,7 @@ pub(super) const HOOKS: [Hook; 12] = [
     syscall("sys_enter_connect", "sys_enter_connect"),
     syscall("sys_exit_accept", "sys_exit_accept"),
     syscall("sys_exit_accept4", "sys_exit_accept"),
+    Hook::TpBtf("io_uring_complete"),
     Hook::Iter("tcp"),
 ];
 
@@ -116,13 +123,13 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         .map_err(|error| KernelError::Load(Box::new(error.into())))?;
     let mut ebpf = settings.open(loader)?;
-    let offsets = &settings.offsets;
 
-    let mut probes = tracefs::with(|| attach_all(&mut ebpf, &btf, offsets))?;
+    let mut probes = tracefs::with(|| attach_all(&mut ebpf, &btf, &settings))?;
     probes.push(probe(
         "bind bucket",
         "walk",
-        offsets::missing_for_walk(offsets).map(|what| format!("this kernel has no {what}")),
+        offsets::missing_for_walk(&settings.offsets)
+            .map(|what| format!("this kernel has no {what}")),
     ));
     Ok(Loaded {
         ebpf,
@@ -137,6 +144,7 @@ pub(super) struct Settings {
     ports: PortBitmap,
     offsets: Offsets,
     log_level: u8,
+    has_io_uring_bind: bool,
 }
 
 impl Settings {
@@ -150,6 +158,7 @@ impl Settings {
             ports: ports(options),
             offsets,
             log_level: log_level(options),
+            has_io_uring_bind: offsets::has_io_uring_bind(types),
         })
     }
 
@@ -177,10 +186,18 @@ pub(super) fn decoder(types: &KernelTypes) -> Decoder {
     )
 }
 
-fn attach_all(ebpf: &mut Ebpf, btf: &Btf, offsets: &Offsets) -> Result<Vec<Probe>, KernelError> {
+fn attach_all(ebpf: &mut Ebpf, btf: &Btf, settings: &Settings) -> Result<Vec<Probe>, KernelError> {
     let mut probes = Vec::with_capacity(HOOKS.len() + 1);
     for hook in HOOKS {
-        let outcome = match hook.missing(offsets) {
+        if hook.is_io_uring() && !settings.has_io_uring_bind {
+            let why = "this kernel does not bind through io_uring".to_owned();
+            probes.push(Probe {
+                status: ProbeStatus::Unused,
+                ..probe(hook.name(), hook.kind(), Some(why))
+            });
+            continue;
+        }
+        let outcome = match hook.missing(&settings.offsets) {
             Some(what) => Err(format!("this kernel has no {what}")),
             None => attach(ebpf, btf, hook).map_err(|error| reason(&error)),
         };

@@ -90,6 +90,14 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         skb_transport_header: at("sk_buff", &["transport_header"]),
         skb_dev: at("sk_buff", &["dev"]),
         dev_net: at("net_device", &["nd_net"]),
+        io_kiocb_opcode: at("io_kiocb", &["opcode"]),
+        io_kiocb_file: at("io_kiocb", &["file"]),
+        io_kiocb_async_data: at("io_kiocb", &["async_data"]),
+        io_async_msghdr_addr: at("io_async_msghdr", &["addr"]),
+        io_uring_complete_args: types
+            .tracepoint_args("io_uring_complete")
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or(MISSING),
         send_reset_args: types
             .tracepoint_args("tcp_send_reset")
             .and_then(|count| u32::try_from(count).ok())
@@ -149,6 +157,29 @@ pub(super) fn missing_for_sockets(offsets: &Offsets) -> Option<&'static str> {
         (offsets.inet_sport, "inet_sock.inet_sport"),
         (offsets.net_inum, "net.ns.inum"),
     ])
+}
+
+/// What it takes to see a bind through `io_uring`. Where the kernel has no such
+/// bind, nothing is amiss; see [`has_io_uring_bind`].
+pub(super) fn missing_for_io_uring(offsets: &Offsets) -> Option<&'static str> {
+    first_missing([
+        (offsets.io_kiocb_opcode, "io_kiocb.opcode"),
+        (offsets.io_kiocb_file, "io_kiocb.file"),
+        (offsets.io_kiocb_async_data, "io_kiocb.async_data"),
+        (offsets.io_async_msghdr_addr, "io_async_msghdr.addr"),
+        (
+            offsets.io_uring_complete_args,
+            "btf_trace_io_uring_complete",
+        ),
+    ])
+}
+
+/// Whether this kernel binds through `io_uring` at all (Linux 6.11).
+pub(super) fn has_io_uring_bind(types: &KernelTypes) -> bool {
+    types
+        .enumerators("io_uring_op")
+        .iter()
+        .any(|(_, name)| name == "IORING_OP_BIND")
 }
 
 /// What it takes to get from a descriptor to its socket.

@@ -10,6 +10,7 @@ mod causes;
 mod demo;
 mod explain;
 mod harness;
+mod io_uring;
 mod load;
 mod peers;
 mod terminal;

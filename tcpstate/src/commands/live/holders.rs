@@ -11,6 +11,9 @@ use crate::clock;
 use crate::event::{Body, Call, SeenHolder};
 use crate::snapshot::{owners, port, sysctl};
 
+/// Threads that the kernel makes for a process's `io_uring` requests are called
+/// like this; the process is the one that asked.
+const IO_URING_WORKER: &str = "iou-";
 /// A port whose sockets were read this shortly ago is not read again for the
 /// next failure: servers retry in tight loops.
 const FRESH_NS: u64 = 250_000_000;
@@ -111,6 +114,9 @@ fn complete_caller(call: &mut Call) {
         return;
     }
     let process = Arc::make_mut(&mut call.process);
+    if process.comm.starts_with(IO_URING_WORKER) {
+        process.comm = now.comm;
+    }
     process.exe = process.exe.take().or(now.exe);
     process.argv = process.argv.take().or(now.argv);
     process.cgroup = process.cgroup.take().or(now.cgroup);

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -125,9 +126,19 @@ pub struct WatchArgs {
     /// `self`, or `all`.
     #[arg(long, value_name = "NETNS", default_value = "all")]
     pub netns: String,
-    /// Also write the events, as JSON lines, to this file.
+    /// Also write the events, as JSON lines, to this file; compressed if its
+    /// name ends in `.zst`.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Go on in the next file (FILE.2, FILE.3, …) after this size (`100MB`).
+    #[arg(long, value_name = "SIZE", requires = "record", value_parser = parse_size)]
+    pub rotate_size: Option<ByteSize>,
+    /// Go on in the next file after this time (`1h`).
+    #[arg(long, value_name = "DURATION", requires = "record", value_parser = humantime::parse_duration)]
+    pub rotate_age: Option<Duration>,
+    /// Keep this many files of the recording, and delete the oldest.
+    #[arg(long, value_name = "COUNT", requires = "record", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rotate_keep: Option<u32>,
     /// End after this time (`500ms`, `30s`, `2m`).
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
@@ -228,8 +239,9 @@ pub enum ReplayFormat {
 /// Arguments of `replay`.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
-    /// The recording.
-    pub file: PathBuf,
+    /// The recording; of one in several files, all of them in order.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// How events are shown.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: ReplayFormat,
@@ -269,6 +281,19 @@ fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
         ));
     }
     Ok(first..=last)
+}
+
+/// Smaller parts would be mostly headers.
+const MIN_PART: u64 = 64 << 10;
+
+fn parse_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text
+        .parse()
+        .map_err(|why| format!("{why}; sizes look like 64KiB, 100MB or 1GiB"))?;
+    if size.as_u64() < MIN_PART {
+        return Err("a part has at least 64KiB".to_owned());
+    }
+    Ok(size)
 }
 
 fn parse_state(text: &str) -> Result<State, String> {

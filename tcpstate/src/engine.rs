@@ -95,6 +95,13 @@ impl Engine {
         }
     }
 
+    /// Counts positions from `seq` on, if nothing has happened yet.
+    pub fn begin_at(&mut self, seq: u64) {
+        if self.next_seq == 0 {
+            self.next_seq = seq;
+        }
+    }
+
     /// Takes in one fact; what follows from it is appended to [`Self::log`].
     ///
     /// Derived bodies are ignored: they are the engine's own to make.

@@ -63,6 +63,18 @@ impl Pipeline {
         self.last_fact_ns
     }
 
+    /// Lets the recording see to its files, between two events.
+    pub fn settle_recording(&mut self, mono_ns: u64) {
+        self.outputs.settle_recording(mono_ns, self.next_to_write);
+    }
+
+    /// Counts positions from `seq` on, if nothing has happened yet: for a later
+    /// part of a recording.
+    pub fn begin_at(&mut self, seq: u64) {
+        self.engine.begin_at(seq);
+        self.next_to_write = self.engine.next_seq();
+    }
+
     /// Takes in one fact, unless the run is narrowed to others.
     pub fn feed(&mut self, mono_ns: u64, body: Body) -> Result<(), OutputError> {
         if let Body::Header(header) = &body {

@@ -1,4 +1,7 @@
 //! Recordings: the JSON lines in a file.
 
+pub mod input;
+pub mod parts;
 pub mod reader;
+mod sink;
 pub mod writer;

@@ -12,6 +12,7 @@ use super::watch::{runtime, stdout};
 use crate::cli::{DemoArgs, Format};
 use crate::demo::{Expectation, SCENARIOS, Scenario, Stage, namespace, scenario};
 use crate::event::Filters;
+use crate::recording::parts::Rotation;
 
 /// How often the stage looks whether the audience is still there.
 const CURTAIN: Duration = Duration::from_millis(20);
@@ -74,6 +75,7 @@ fn play(
             report_connects: false,
             stdout: stdout(&output),
             record: args.record.as_deref(),
+            rotation: Rotation::default(),
             verbose,
         })?;
         // The stage waits for this, or for the channel to close on an error.

@@ -126,9 +126,9 @@ impl Live {
         }
         if now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
             self.pipeline.feed(now_ns, Body::Tick(Tick {}))?;
-            self.pipeline.outputs_mut().flush_recording();
         }
         self.pipeline.write_out()?;
+        self.pipeline.settle_recording(now_ns);
         self.notice_recording_error();
         self.tell_diagnostics();
         if let Some(ui) = &mut self.ui

@@ -1,61 +1,122 @@
 //! `tcpstate replay`: a recording through the same engine again.
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter};
+use std::io::{self, BufWriter};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::{ReplayArgs, ReplayFormat};
 use crate::engine::Limits;
+use crate::event::{Body, Event};
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{OutputError, Outputs, Pipeline, Selector};
+use crate::recording::input;
 use crate::recording::reader::Reader;
 
 /// Replays the recording as text or JSON.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
-    let name = args.file.display().to_string();
-    let file =
-        File::open(&args.file).with_context(|| format!("cannot open the recording {name}"))?;
     let stdout = BufWriter::new(io::stdout());
     let stdout = match args.format {
         ReplayFormat::Text if !args.json => Stdout::Text(Box::new(stdout)),
         ReplayFormat::Text | ReplayFormat::Json => Stdout::Json(Box::new(stdout)),
     };
-    let mut pipeline = Pipeline::new(
-        Limits::default(),
-        Selector::default(),
-        Outputs::new(stdout, None),
-    );
-    let mut bad_lines = 0_u64;
-    for event in Reader::new(BufReader::with_capacity(1 << 20, file)) {
-        match event {
-            Ok(event) => match pipeline.feed(event.mono_ns, event.body) {
-                Ok(()) => {}
-                Err(OutputError::BrokenPipe) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            },
-            Err(error) => {
-                bad_lines += 1;
-                if bad_lines <= SHOWN_ERRORS {
-                    super::complain(&format!("{name}: {error}"));
-                }
-            }
-        }
+    let mut replay = Replay {
+        pipeline: Pipeline::new(
+            Limits::default(),
+            Selector::default(),
+            Outputs::new(stdout, None),
+        ),
+        complaints: 0,
+    };
+    match replay.all(&args.files) {
+        Err(error) if matches!(error.downcast_ref(), Some(OutputError::BrokenPipe)) => Ok(()),
+        result => result,
     }
-    match pipeline.write_out() {
-        Ok(()) | Err(OutputError::BrokenPipe) => {}
-        Err(error) => return Err(error.into()),
-    }
-    if pipeline.engine().header().is_none() {
-        bail!(
-            "{name} has no header line: it is not a recording of tcpstate, or its beginning is missing"
-        );
-    }
-    if bad_lines > 0 {
-        bail!("{bad_lines} of the lines of {name} could not be read; the others were replayed");
-    }
-    Ok(())
 }
 
 /// Bad lines that are named one by one; the rest are counted.
 const SHOWN_ERRORS: u64 = 10;
+
+struct Replay {
+    pipeline: Pipeline,
+    complaints: u64,
+}
+
+impl Replay {
+    fn all(&mut self, files: &[impl AsRef<Path>]) -> Result<()> {
+        for file in files {
+            self.part(file.as_ref())?;
+        }
+        self.pipeline.write_out()?;
+        if self.complaints > 0 {
+            let of = match files {
+                [only] => only.as_ref().display().to_string(),
+                _ => "the recording".to_owned(),
+            };
+            bail!(
+                "{} of the lines of {of} could not be read; the others were replayed",
+                self.complaints
+            );
+        }
+        Ok(())
+    }
+
+    /// One file: the whole recording, or a part of it.
+    fn part(&mut self, file: &Path) -> Result<()> {
+        let name = file.display().to_string();
+        let input =
+            input::open(file).with_context(|| format!("cannot open the recording {name}"))?;
+        let mut has_header = false;
+        for event in Reader::new(input) {
+            match event {
+                Ok(event) if !has_header && matches!(event.body, Body::Header(_)) => {
+                    has_header = true;
+                    self.header(&name, event)?;
+                }
+                Ok(event) => self.pipeline.feed(event.mono_ns, event.body)?,
+                Err(error) => {
+                    self.complaints += 1;
+                    if self.complaints <= SHOWN_ERRORS {
+                        super::complain(&format!("{name}: {error}"));
+                    }
+                }
+            }
+        }
+        if !has_header {
+            self.pipeline.write_out()?;
+            bail!(
+                "{name} has no header line: it is not a recording of tcpstate, or its beginning is missing"
+            );
+        }
+        Ok(())
+    }
+
+    /// A header begins the recording, or says where a later part goes on.
+    fn header(&mut self, name: &str, event: Event) -> Result<()> {
+        let Body::Header(header) = &event.body else {
+            return Ok(());
+        };
+        let next_seq = self.pipeline.engine().next_seq();
+        match header.part {
+            None if next_seq == 0 => {}
+            None => bail!("{name} begins a recording of its own: replay it by itself"),
+            Some(part) if next_seq == 0 => {
+                super::complain(&format!(
+                    "{name} is part {part} of a recording: what was before it is not known; \
+                     name all parts in order to replay the whole"
+                ));
+                self.pipeline.begin_at(event.seq);
+            }
+            Some(part) => {
+                if event.seq.saturating_add(1) != next_seq {
+                    bail!(
+                        "{name} is part {part} and does not follow on the file before it: name \
+                         all parts in order"
+                    );
+                }
+                return Ok(());
+            }
+        }
+        Ok(self.pipeline.feed(event.mono_ns, event.body)?)
+    }
+}

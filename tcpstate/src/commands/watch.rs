@@ -8,6 +8,7 @@ use super::live::{self, Start};
 use crate::cli::{Format, OutputArgs, WatchArgs};
 use crate::event::Filters;
 use crate::pipeline::outputs::Stdout;
+use crate::recording::parts::Rotation;
 use crate::snapshot::netns;
 
 /// Watches until told to end.
@@ -30,6 +31,13 @@ pub(super) fn run(args: &WatchArgs, verbose: bool) -> Result<()> {
             report_connects: args.connects,
             stdout: stdout(&args.output),
             record: args.record.as_deref(),
+            rotation: Rotation {
+                size: args.rotate_size.map(|size| size.as_u64()),
+                age_ns: args
+                    .rotate_age
+                    .map(|age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)),
+                keep: args.rotate_keep,
+            },
             verbose,
         })?;
         live.run(args.duration, None).await.map(|_| ())

@@ -151,6 +151,10 @@ pub struct Header {
     pub capture: Capture,
     /// Settings of the watched namespace.
     pub sysctls: Sysctls,
+    /// Of a recording in several files: which one this is, from 2; absent: the
+    /// first, or the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<u32>,
 }
 
 /// Where something was lost.

@@ -75,16 +75,16 @@ fn write<T: Serialize>(head: Head, body: &T, line: &mut Vec<u8>) -> serde_json::
     Ok(())
 }
 
-/// Reads one line.
+/// Reads one line: its position and its event.
 ///
-/// `None`: an event of a later version, to be ignored. What the engine worked
+/// No event: one of a later version, to be ignored. What the engine worked
 /// out itself when the line was written (a process with `via: tracked`) is left
 /// out: it is worked out anew.
 ///
 /// # Errors
 ///
 /// The line is not JSON, or lacks what its event requires.
-pub fn read_line(line: &[u8]) -> serde_json::Result<Option<Event>> {
+pub fn read_line(line: &[u8]) -> serde_json::Result<(u64, Option<Event>)> {
     #[derive(Deserialize)]
     struct Common<'a> {
         #[serde(borrow)]
@@ -113,13 +113,14 @@ pub fn read_line(line: &[u8]) -> serde_json::Result<Option<Event>> {
         "loss" => Body::Loss(body(line)?),
         "tick" => Body::Tick(body(line)?),
         "footer" => Body::Footer(body(line)?),
-        _ => return Ok(None),
+        _ => return Ok((common.seq, None)),
     };
-    Ok(Some(Event {
+    let event = Event {
         seq: common.seq,
         mono_ns: common.mono_ns,
         body: without_conclusions(body),
-    }))
+    };
+    Ok((common.seq, Some(event)))
 }
 
 fn without_conclusions(mut body: Body) -> Body {
@@ -166,14 +167,14 @@ mod tests {
             "{\"event\":\"loss\",\"seq\":7,\"ts\":\"2026-11-18T11:06:41.000000000Z\",\"mono_ns\":1000000000,\
              \"stage\":\"kernel\",\"count\":3,\"resynced\":false}\n"
         );
-        assert_eq!(read_line(&line).unwrap(), Some(event));
+        assert_eq!(read_line(&line).unwrap(), (7, Some(event)));
     }
 
     #[test]
     fn an_event_of_a_later_version_is_ignored() {
         let line = br#"{"event":"tcp.retransmit","seq":1,"ts":"x","mono_ns":2,"what":"ever"}"#;
 
-        assert_eq!(read_line(line).unwrap(), None);
+        assert_eq!(read_line(line).unwrap(), (1, None));
     }
 
     #[test]

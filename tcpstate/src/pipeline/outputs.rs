@@ -34,6 +34,8 @@ pub struct Outputs {
     stdout: Stdout,
     recording: Option<Writer>,
     recording_error: Option<RecordError>,
+    /// Of a recording that has ended.
+    unwritten_lines: u64,
     line: Vec<u8>,
     text: String,
 }
@@ -54,6 +56,7 @@ impl Outputs {
             stdout,
             recording,
             recording_error: None,
+            unwritten_lines: 0,
             line: Vec::new(),
             text: String::new(),
         }
@@ -71,7 +74,7 @@ impl Outputs {
                 .map_err(|error| OutputError::Stdout(error.into()))?;
         }
         if let Some(recording) = &mut self.recording
-            && let Err(error) = recording.write_line(&self.line)
+            && let Err(error) = recording.write_line(event.mono_ns, &self.line)
         {
             self.recording_error.get_or_insert(error);
         }
@@ -97,22 +100,35 @@ impl Outputs {
     }
 
     pub(super) fn flush(&mut self) -> Result<(), OutputError> {
+        if let Some(Err(error)) = self.recording.as_mut().map(Writer::flush) {
+            self.recording_error.get_or_insert(error);
+        }
         match &mut self.stdout {
             Stdout::None => Ok(()),
             Stdout::Text(out) | Stdout::Json(out) => out.flush().map_err(stdout_error),
         }
     }
 
-    /// Writes the gathered part of the recording.
-    pub fn flush_recording(&mut self) {
-        if let Some(Err(error)) = self.recording.as_mut().map(Writer::flush) {
+    /// Between two events, of which `next_seq` is the next one: lets the
+    /// recording see to its files.
+    pub(super) fn settle_recording(&mut self, mono_ns: u64, next_seq: u64) {
+        if let Some(recording) = &mut self.recording
+            && let Err(error) = recording.settle(mono_ns, next_seq)
+        {
             self.recording_error.get_or_insert(error);
         }
     }
 
     pub(super) fn finish(&mut self) -> Result<(), OutputError> {
-        self.flush_recording();
-        self.flush()
+        let flushed = self.flush();
+        if let Some(recording) = self.recording.take() {
+            let (result, unwritten_lines) = recording.finish();
+            self.unwritten_lines = unwritten_lines;
+            if let Err(error) = result {
+                self.recording_error.get_or_insert(error);
+            }
+        }
+        flushed
     }
 
     /// The recording's first error, once.
@@ -123,7 +139,9 @@ impl Outputs {
     /// Lines that the recording lacks.
     #[must_use]
     pub fn unrecorded_lines(&self) -> u64 {
-        self.recording.as_ref().map_or(0, Writer::unwritten_lines)
+        self.recording
+            .as_ref()
+            .map_or(self.unwritten_lines, Writer::unwritten_lines)
     }
 }
 

@@ -4,11 +4,14 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
-use crate::event::Event;
+use crate::event::{Body, Event, SCHEMA_VERSION};
 use crate::export::json;
 
 /// Longest line that is read; the longest that is written has a few kilobytes.
 pub const MAX_LINE: usize = 1 << 20;
+
+/// Characters of a stranger's text that are shown.
+const MAX_SHOWN: usize = 16;
 
 /// A line could not be read.
 #[derive(Debug, Error)]
@@ -35,6 +38,31 @@ pub enum ReadError {
         /// Number of the line, from 1.
         line: u64,
     },
+    /// The recording was made by a later version, whose events may mean
+    /// something else.
+    #[error(
+        "line {line}: the recording has schema {schema}, and this program knows {SCHEMA_VERSION}; \
+         read it with a later tcpstate"
+    )]
+    LaterSchema {
+        /// Number of the line, from 1.
+        line: u64,
+        /// Its version.
+        schema: String,
+    },
+    /// Positions are missing or come twice. The event of the line follows.
+    #[error(
+        "the lines before line {line} are not all there: it has position {seq}, {expected} was \
+         due; what follows from the missing ones is not known"
+    )]
+    Gap {
+        /// Number of the line, from 1.
+        line: u64,
+        /// Position of its event.
+        seq: u64,
+        /// Position that was due.
+        expected: u64,
+    },
     /// The file ends in the middle of a line.
     #[error("the recording was cut in line {line}; everything before it was read")]
     Cut {
@@ -50,6 +78,9 @@ pub struct Reader<R> {
     line: u64,
     buffer: Vec<u8>,
     is_done: bool,
+    expected_seq: Option<u64>,
+    /// Read, and to be handed out after what is wrong with it.
+    held: Option<Event>,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -61,6 +92,8 @@ impl<R: BufRead> Reader<R> {
             line: 0,
             buffer: Vec::new(),
             is_done: false,
+            expected_seq: None,
+            held: None,
         }
     }
 
@@ -71,10 +104,15 @@ impl<R: BufRead> Reader<R> {
         let line = self.line;
         let mut is_too_long = false;
         loop {
-            let chunk = self
-                .input
-                .fill_buf()
-                .map_err(|source| ReadError::Io { line, source })?;
+            let chunk = match self.input.fill_buf() {
+                Ok(chunk) => chunk,
+                // A compressed recording that was cut.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.is_done = true;
+                    return Err(ReadError::Cut { line });
+                }
+                Err(source) => return Err(ReadError::Io { line, source }),
+            };
             if chunk.is_empty() {
                 self.is_done = true;
                 return if self.buffer.is_empty() {
@@ -104,10 +142,41 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
+impl<R> Reader<R> {
+    /// What to hand out for a line that was read; `None`: nothing.
+    fn check(&mut self, seq: u64, event: Option<Event>) -> Option<Result<Event, ReadError>> {
+        let line = self.line;
+        let expected = self.expected_seq.replace(seq.saturating_add(1));
+        if let Some(Body::Header(header)) = event.as_ref().map(|event| &event.body)
+            && header.schema != SCHEMA_VERSION
+        {
+            self.is_done = true;
+            return Some(Err(ReadError::LaterSchema {
+                line,
+                schema: header.schema.chars().take(MAX_SHOWN).collect(),
+            }));
+        }
+        match expected {
+            Some(expected) if expected != seq => {
+                self.held = event;
+                Some(Err(ReadError::Gap {
+                    line,
+                    seq,
+                    expected,
+                }))
+            }
+            _ => event.map(Ok),
+        }
+    }
+}
+
 impl<R: BufRead> Iterator for Reader<R> {
     type Item = Result<Event, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(event) = self.held.take() {
+            return Some(Ok(event));
+        }
         while !self.is_done {
             match self.next_line() {
                 Ok(false) => return None,
@@ -117,9 +186,14 @@ impl<R: BufRead> Iterator for Reader<R> {
                 }
                 Ok(true) if self.buffer.iter().all(u8::is_ascii_whitespace) => {}
                 Ok(true) => match json::read_line(&self.buffer) {
-                    Ok(Some(event)) => return Some(Ok(event)),
-                    Ok(None) => {}
+                    Ok((seq, event)) => {
+                        if let Some(item) = self.check(seq, event) {
+                            return Some(item);
+                        }
+                    }
                     Err(source) => {
+                        // Its position is not known: the next one is believed.
+                        self.expected_seq = None;
                         return Some(Err(ReadError::Parse {
                             line: self.line,
                             source,
@@ -148,6 +222,24 @@ mod tests {
             events[1].as_ref().unwrap_err().to_string(),
             "the recording was cut in line 2; everything before it was read"
         );
+    }
+
+    #[test]
+    fn missing_lines_are_noticed_and_what_is_there_is_read() {
+        let text = "{\"event\":\"tick\",\"seq\":4,\"mono_ns\":5}\n{\"event\":\"new\",\"seq\":5,\"mono_ns\":5}\n{\"event\":\"tick\",\"seq\":8,\"mono_ns\":5}\n";
+
+        let events: Vec<_> = Reader::new(text.as_bytes()).collect();
+
+        assert_eq!(events.len(), 3, "{events:?}");
+        assert!(matches!(
+            events[1],
+            Err(ReadError::Gap {
+                line: 3,
+                seq: 8,
+                expected: 6
+            })
+        ));
+        assert!(events[2].as_ref().is_ok_and(|event| event.seq == 8));
     }
 
     #[test]

@@ -427,6 +427,7 @@ pub fn header(ports: Vec<[u16; 2]>) -> Header {
             tcp_fin_timeout: Some(60),
             ..Sysctls::default()
         },
+        part: None,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::kernel::{Observer, Options};
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
 use crate::printable::printable;
+use crate::recording::parts::Rotation;
 use crate::recording::writer::Writer;
 use crate::snapshot::{netns, sysctl};
 use crate::tui::Ui;
@@ -30,6 +31,8 @@ pub(in crate::commands) struct Start<'a> {
     pub stdout: Option<Stdout>,
     /// File to record to.
     pub record: Option<&'a Path>,
+    /// When it goes on in the next file.
+    pub rotation: Rotation,
     /// Whether hooks and the kernel program's diagnostics are told on stderr.
     pub verbose: bool,
 }
@@ -38,7 +41,10 @@ pub(in crate::commands) struct Start<'a> {
 /// terminal is taken.
 pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
     let signals = Signals::listen().context("cannot listen for signals")?;
-    let recording = start.record.map(Writer::create).transpose()?;
+    let recording = start
+        .record
+        .map(|path| Writer::create(path, start.rotation))
+        .transpose()?;
     let began_ns = clock::monotonic_ns();
     let observer = Observer::start(&Options {
         ports: start
@@ -142,6 +148,7 @@ impl Live {
             probes: self.observer.probes().to_vec(),
             capture: Capture::Tracepoints,
             sysctls,
+            part: None,
         }
     }
 

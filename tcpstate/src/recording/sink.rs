@@ -1,0 +1,120 @@
+//! One file of a recording: plain or compressed, private, never left with half
+//! a line in the middle.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt};
+use std::path::Path;
+
+use zstd::stream::write::Encoder;
+
+/// Where lines go.
+pub(super) enum Sink {
+    /// As they are.
+    Plain {
+        file: File,
+        /// Bytes up to the end of the last whole line; absent: not a file that
+        /// can be cut (a pipe, a device).
+        whole: Option<u64>,
+    },
+    /// In zstd frames.
+    Zstd(Box<Encoder<'static, File>>),
+}
+
+impl Sink {
+    /// Creates the file, or empties it. It is readable for its owner alone, and
+    /// the owner is who called `sudo`, since command lines may hold secrets.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        if is_file {
+            // One that was there before keeps no readers.
+            file.set_permissions(PermissionsExt::from_mode(0o600))?;
+            if let Some((uid, gid)) = invoking_user() {
+                // Not being able to hand the file over loses nothing.
+                let _ = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
+            }
+        }
+        if is_zstd(path) {
+            // 0: the library's own choice of level.
+            return Ok(Self::Zstd(Box::new(Encoder::new(file, 0)?)));
+        }
+        Ok(Self::Plain {
+            file,
+            whole: is_file.then_some(0),
+        })
+    }
+
+    /// Writes whole lines.
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain { file, whole } => {
+                let result = file.write_all(lines);
+                match whole {
+                    Some(whole) if result.is_ok() => *whole += lines.len() as u64,
+                    // A full disk takes part of a line. What follows once there
+                    // is room again must not be glued to it.
+                    Some(whole) => {
+                        file.set_len(*whole)?;
+                        file.seek(SeekFrom::Start(*whole))?;
+                    }
+                    None => {}
+                }
+                result
+            }
+            Self::Zstd(encoder) => encoder.write_all(lines),
+        }
+    }
+
+    /// Makes what was written readable, also if nothing follows any more.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain { .. } => Ok(()),
+            Self::Zstd(encoder) => encoder.flush(),
+        }
+    }
+
+    /// Ends the file.
+    pub(super) fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Plain { .. } => Ok(()),
+            Self::Zstd(encoder) => encoder.finish().map(drop),
+        }
+    }
+
+    /// Bytes in the file so far; of a compressed one those that have left the
+    /// compressor.
+    pub(super) fn len(&self) -> u64 {
+        self.file().metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// Whether somebody has deleted the file: what is written can never be read.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.file()
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 0)
+    }
+
+    fn file(&self) -> &File {
+        match self {
+            Self::Plain { file, .. } => file,
+            Self::Zstd(encoder) => encoder.get_ref(),
+        }
+    }
+}
+
+/// The name decides.
+pub(super) fn is_zstd(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("zst"))
+}
+
+fn invoking_user() -> Option<(u32, u32)> {
+    let id = |name| std::env::var(name).ok()?.parse().ok();
+    Some((id("SUDO_UID")?, id("SUDO_GID")?))
+}

@@ -206,6 +206,7 @@ impl Question<'_> {
                 argv: None,
                 cgroup: None,
                 container: None,
+                runtime: None,
                 via: KnownBy::Unknown,
             }),
             via: Via::Syscall,

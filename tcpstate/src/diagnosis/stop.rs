@@ -57,7 +57,12 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Fix {
             pids.dedup();
             let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
             let container = first.container.as_deref().map(text::safe);
-            let place = container.map_or(String::new(), |id| format!(" (in container {id})"));
+            let runtime = first
+                .runtime
+                .as_deref()
+                .map_or(String::new(), |runtime| format!("{} ", text::safe(runtime)));
+            let place =
+                container.map_or(String::new(), |id| format!(" (in {runtime}container {id})"));
             let stop = if pids.len() == 1 {
                 "if it should not have the port, stop it the way it was started"
             } else {

@@ -220,6 +220,7 @@ pub(super) fn process(pid: u32, comm: &str) -> Process {
         argv: None,
         cgroup: None,
         container: None,
+        runtime: None,
         via: KnownBy::Syscall,
     }
 }

@@ -215,9 +215,13 @@ pub struct Process {
     /// cgroup v2 path, from the root of the hierarchy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Arc<str>>,
-    /// Container id, from the cgroup path.
+    /// The container's id or name, from the cgroup path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Arc<str>>,
+    /// What runs the container: `docker`, `podman`, `containerd`, `cri-o`,
+    /// `kubernetes`, `ecs`, `lxc`, `systemd-nspawn`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Arc<str>>,
     /// How the process is known to be the one.
     pub via: KnownBy,
 }

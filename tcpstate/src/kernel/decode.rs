@@ -381,6 +381,7 @@ impl Decoder {
             (0, _) | (_, None) => None,
             (id, Some(hierarchy)) => hierarchy.path(id),
         };
+        let container = cgroup.as_deref().and_then(cgroup::container);
         let len = comm
             .iter()
             .position(|byte| *byte == 0)
@@ -393,7 +394,11 @@ impl Decoder {
             comm: Arc::from(String::from_utf8_lossy(&comm[..len])),
             exe: None,
             argv,
-            container: cgroup.as_deref().and_then(cgroup::container_id),
+            runtime: container
+                .as_ref()
+                .and_then(|container| container.runtime)
+                .map(Arc::from),
+            container: container.map(|container| container.id),
             cgroup,
             via: KnownBy::Syscall,
         }))
@@ -423,6 +428,7 @@ fn nobody() -> Arc<Process> {
         argv: None,
         cgroup: None,
         container: None,
+        runtime: None,
         via: KnownBy::Unknown,
     })
 }

@@ -1,10 +1,14 @@
 //! cgroup v2: from the id that the kernel gives to a path, and from the path
 //! to a container.
 
+mod container;
+
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::path::Path;
 use std::sync::Arc;
+
+pub use container::Container;
 
 /// The mounted cgroup v2 hierarchy.
 #[derive(Clone, Debug)]
@@ -68,16 +72,23 @@ impl Hierarchy {
     }
 }
 
-/// The container's id, if the path is that of a container: 64 hexadecimal
-/// digits, as Docker, containerd, CRI-O and Podman use them.
+/// The innermost container that a cgroup path belongs to.
 #[must_use]
-pub fn container_id(path: &str) -> Option<Arc<str>> {
-    path.rsplit('/').find_map(|part| {
-        let part = part.strip_suffix(".scope").unwrap_or(part);
-        let id = part.rsplit(['-', ':']).next().unwrap_or(part);
-        let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_id.then(|| Arc::from(id))
-    })
+pub fn container(path: &str) -> Option<Container> {
+    container::of_path(path)
+}
+
+/// A process's cgroup v2 path and its container, from `/proc/PID/cgroup`.
+///
+/// Where containers still use cgroup v1, its hierarchies name the container.
+#[must_use]
+pub fn membership(text: &str) -> (Option<Arc<str>>, Option<Container>) {
+    let paths = || text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let unified = text.lines().find_map(|line| line.strip_prefix("0::"));
+    let found = unified
+        .and_then(container)
+        .or_else(|| paths().find_map(container));
+    (unified.map(Arc::from), found)
 }
 
 #[cfg(test)]
@@ -85,24 +96,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containers_are_found_in_the_paths_of_all_common_runtimes() {
+    fn the_container_of_a_hybrid_host_is_found_in_its_version_1_hierarchies() {
         let id = "4f".repeat(32);
-        let paths = [
-            format!("/system.slice/docker-{id}.scope"),
-            format!("/docker/{id}"),
-            format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"),
-            format!("/kubepods.slice/kubepods-pod1.slice/crio-{id}.scope"),
-            format!("/machine.slice/libpod-{id}.scope/container"),
-        ];
+        let text = format!("12:pids:/docker/{id}\n1:name=systemd:/docker/{id}\n0::/system.slice\n");
 
-        for path in paths {
-            assert_eq!(container_id(&path).as_deref(), Some(&*id), "{path}");
-        }
-    }
+        let (path, container) = membership(&text);
 
-    #[test]
-    fn services_are_not_containers() {
-        assert_eq!(container_id("/system.slice/nginx.service"), None);
-        assert_eq!(container_id("/"), None);
+        assert_eq!(path.as_deref(), Some("/system.slice"));
+        let container = container.unwrap();
+        assert_eq!((&*container.id, container.runtime), (&*id, Some("docker")));
+        assert_eq!(membership("4:memory:/\n"), (None, None));
     }
 }

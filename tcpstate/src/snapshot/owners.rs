@@ -74,12 +74,8 @@ pub fn process(pid: u32) -> Option<Process> {
         .and_then(|text| text.parse().ok())
         .filter(|ppid| *ppid != 0);
     let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    let group = fs::read_to_string(format!("/proc/{pid}/cgroup"))
-        .ok()
-        .and_then(|text| {
-            text.lines()
-                .find_map(|line| line.strip_prefix("0::").map(Arc::from))
-        });
+    let groups = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let (group, container) = cgroup::membership(&String::from_utf8_lossy(&groups));
     Some(Process {
         pid,
         tid: None,
@@ -88,8 +84,12 @@ pub fn process(pid: u32) -> Option<Process> {
         comm: String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into(),
         exe: exe(pid),
         argv: argv(pid),
-        container: group.as_deref().and_then(cgroup::container_id),
         cgroup: group,
+        runtime: container
+            .as_ref()
+            .and_then(|container| container.runtime)
+            .map(Arc::from),
+        container: container.map(|container| container.id),
         via: KnownBy::Proc,
     })
 }

@@ -306,6 +306,7 @@ mod tests {
             argv: None,
             cgroup: None,
             container: None,
+            runtime: None,
             via: crate::event::KnownBy::Proc,
         };
         for (text, is_match) in [

@@ -409,6 +409,7 @@ fn rulers(name: &str) -> Vec<(u16, u16, String)> {
         argv: Some([name.to_owned()].into()),
         cgroup: Some(name.into()),
         container: None,
+        runtime: None,
         ..(*process("x", 1)).clone()
     });
     let listener = story.listen(PORT, &hostile);

@@ -40,6 +40,7 @@ pub(crate) fn process(pid: u32, comm: &str) -> Arc<Process> {
         argv: None,
         cgroup: None,
         container: None,
+        runtime: None,
         via: KnownBy::Syscall,
     })
 }

@@ -323,6 +323,7 @@ pub fn process(comm: &str, pid: u32) -> Arc<Process> {
         ),
         cgroup: Some("/system.slice/nginx.service".into()),
         container: None,
+        runtime: None,
         via: KnownBy::Syscall,
     })
 }

@@ -121,4 +121,5 @@ fn complete_caller(call: &mut Call) {
     process.argv = process.argv.take().or(now.argv);
     process.cgroup = process.cgroup.take().or(now.cgroup);
     process.container = process.container.take().or(now.container);
+    process.runtime = process.runtime.take().or(now.runtime);
 }

@@ -46,7 +46,9 @@ fn process(text: &mut Text, label: &str, process: &Process) {
         text.field("", exe, Role::Dim);
     }
     if let Some(container) = &process.container {
-        text.field("", &format!("container {container}"), Role::Dim);
+        let runtime = process.runtime.as_deref().unwrap_or_default();
+        let line = format!("{runtime} container {container}");
+        text.field("", line.trim_start(), Role::Dim);
     } else if let Some(cgroup) = &process.cgroup {
         text.field("", &format!("cgroup {cgroup}"), Role::Dim);
     }

@@ -1,9 +1,13 @@
 //! Network namespaces: which there are, and how to look inside one.
 //!
 //! A namespace is opened for a look and let go again: holding it open would
-//! keep it alive after its last process.
+//! keep it alive after its last process. What is kept is where it was found,
+//! and a handle that keeps nothing alive.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod find;
+mod handle;
+
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
@@ -12,6 +16,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
+
+pub use find::MAX_NAMESPACES;
+use find::NAMED;
+use handle::Handle;
+
+use crate::clock;
 
 /// A namespace could not be found or entered.
 #[derive(Debug, Error)]
@@ -32,9 +42,13 @@ pub enum NetnsError {
         /// Why.
         source: io::Error,
     },
-    /// No process or name refers to the namespace any more.
+    /// It does not exist any more.
     #[error("the network namespace {0} is gone")]
     Gone(u32),
+    /// Nothing that can be seen refers to it: no name, process, thread, mount
+    /// or descriptor.
+    #[error("the network namespace {0} cannot be found any more")]
+    Unreachable(u32),
     /// It cannot be entered.
     #[error(
         "cannot enter the network namespace {inode}: {source}; that needs root or CAP_SYS_ADMIN"
@@ -46,9 +60,6 @@ pub enum NetnsError {
         source: io::Error,
     },
 }
-
-/// Where `ip netns` keeps its names.
-const NAMED: &str = "/run/netns";
 
 /// The namespace that a name, path, inode number or `self` stands for;
 /// `None`: `all`.
@@ -65,7 +76,9 @@ pub fn resolve(text: &str) -> Result<Option<u32>, NetnsError> {
         return inode_at(&Path::new(NAMED).join(text)).map(Some);
     }
     match text.parse::<u32>() {
-        Ok(inode) if list().contains_key(&inode) => Ok(Some(inode)),
+        Ok(inode) if list().contains_key(&inode) || list_all().contains_key(&inode) => {
+            Ok(Some(inode))
+        }
         _ => Err(NetnsError::NotFound(text.to_owned())),
     }
 }
@@ -81,29 +94,18 @@ pub fn current() -> Result<u32, NetnsError> {
     inode_at(Path::new("/proc/thread-self/ns/net"))
 }
 
-/// Every namespace that a process is in or a name refers to, with a path to it.
+/// Every namespace that a process is in or a name or bind mount refers to,
+/// with a path to it; at most [`MAX_NAMESPACES`].
 #[must_use]
 pub fn list() -> BTreeMap<u32, PathBuf> {
-    let mut found = BTreeMap::new();
-    let mut note = |path: PathBuf| {
-        if let Ok(inode) = inode_at(&path) {
-            found.entry(inode).or_insert(path);
-        }
-    };
-    note(PathBuf::from("/proc/thread-self/ns/net"));
-    for entry in fs::read_dir(NAMED).into_iter().flatten().flatten() {
-        note(entry.path());
-    }
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .iter()
-            .all(u8::is_ascii_digit)
-        {
-            note(entry.path().join("ns/net"));
-        }
-    }
+    find::at_little_cost()
+}
+
+/// The same, with those that only a thread or an open descriptor refers to.
+#[must_use]
+pub fn list_all() -> BTreeMap<u32, PathBuf> {
+    let mut found = find::at_little_cost();
+    find::at_some_cost(&mut found);
     found
 }
 
@@ -131,17 +133,36 @@ fn is_network(path: &Path) -> bool {
     fs::read_link(path).map_or(true, |target| target.to_string_lossy().starts_with("net:"))
 }
 
-/// Finds and enters namespaces; remembers where each was found last.
+/// Finds and enters namespaces. Keeps of each where it was found, at most
+/// [`MAX_NAMESPACES`]; when that is full, all are forgotten and found anew.
 #[derive(Debug, Default)]
 pub struct Namespaces {
-    paths: BTreeMap<u32, PathBuf>,
-    gone: BTreeSet<u32>,
+    known: BTreeMap<u32, Place>,
+    /// Looked for in vain, and when: not again at once.
+    missed: BTreeMap<u32, u64>,
+    /// When threads and descriptors may be searched again.
+    search_rest_until_ns: u64,
+    /// Found to have ended, and not told yet.
+    ended: Vec<NetnsError>,
 }
+
+/// How a namespace can be found again.
+#[derive(Clone, Debug)]
+struct Place {
+    path: PathBuf,
+    handle: Option<Handle>,
+}
+
+/// What could not be found is not searched for again before this.
+const SEARCH_AGAIN_NS: u64 = 1_000_000_000;
+/// A search through all threads and descriptors is followed by twenty times as
+/// long without one.
+const REST_FACTOR: u64 = 20;
 
 impl Namespaces {
     /// Notes where a namespace was found, for one that no list would show.
     pub fn remember(&mut self, inode: u32, path: &Path) {
-        self.paths.insert(inode, path.to_owned());
+        self.take_in(BTreeMap::from([(inode, path.to_owned())]));
     }
 
     /// Runs `look` inside a namespace, in a thread of its own unless it is the
@@ -172,28 +193,98 @@ impl Namespaces {
         }
     }
 
+    /// Whether it is known how to find a namespace again.
+    #[must_use]
+    pub fn knows(&self, inode: u32) -> bool {
+        self.known.contains_key(&inode)
+    }
+
+    /// Notes where every namespace is that can be found at little cost, before
+    /// the processes in them are gone.
+    pub fn note_all(&mut self) {
+        self.take_in(list());
+    }
+
+    /// The known namespaces that have ended since the last call: `Gone` is
+    /// certain, `Unreachable` is not. They are forgotten. Another one may have
+    /// the number of one that is gone.
+    pub fn take_ended(&mut self) -> Vec<NetnsError> {
+        let inodes: Vec<u32> = self.known.keys().copied().collect();
+        for inode in inodes {
+            if current().is_ok_and(|own| own == inode) {
+                continue;
+            }
+            if let Err(error) = self.open(inode).map(drop)
+                && self.known.remove(&inode).is_some()
+            {
+                self.ended.push(error);
+            }
+        }
+        std::mem::take(&mut self.ended)
+    }
+
     fn open(&mut self, inode: u32) -> Result<File, NetnsError> {
-        if let Some(file) = self.paths.get(&inode).and_then(|path| open_if(path, inode)) {
+        if let Some(place) = self.known.get(&inode) {
+            match place.handle.map(|handle| handle.open()) {
+                Some(Ok(Some(file))) => return Ok(file),
+                Some(Ok(None)) => {
+                    self.known.remove(&inode);
+                    self.ended.push(NetnsError::Gone(inode));
+                }
+                Some(Err(_)) | None => {
+                    if let Some(file) = open_if(&place.path, inode) {
+                        return Ok(file);
+                    }
+                }
+            }
+        }
+        let began_ns = clock::monotonic_ns();
+        if let Some(missed_ns) = self.missed.get(&inode)
+            && began_ns < missed_ns.saturating_add(SEARCH_AGAIN_NS)
+        {
+            return Err(NetnsError::Unreachable(inode));
+        }
+        self.take_in(list());
+        if !self.known.contains_key(&inode) && began_ns >= self.search_rest_until_ns {
+            self.take_in(list_all());
+            let ended_ns = clock::monotonic_ns();
+            let cost_ns = ended_ns.saturating_sub(began_ns);
+            self.search_rest_until_ns =
+                ended_ns.saturating_add(SEARCH_AGAIN_NS.max(cost_ns * REST_FACTOR));
+        }
+        let file = self
+            .known
+            .get(&inode)
+            .and_then(|place| open_if(&place.path, inode));
+        if let Some(file) = file {
+            self.missed.remove(&inode);
             return Ok(file);
         }
-        // A look at all of /proc, but not again and again for one that is gone.
-        if self.gone.contains(&inode) {
-            return Err(NetnsError::Gone(inode));
+        if self.missed.len() >= MAX_NAMESPACES {
+            self.missed.clear();
         }
-        self.paths = list();
-        if let Some(file) = self.paths.get(&inode).and_then(|path| open_if(path, inode)) {
-            return Ok(file);
+        self.missed.insert(inode, began_ns);
+        Err(NetnsError::Unreachable(inode))
+    }
+
+    /// Adds what was found. Who is known already by a handle stays what he is:
+    /// only [`Self::open`] finds out that he is gone.
+    fn take_in(&mut self, found: BTreeMap<u32, PathBuf>) {
+        if self.known.len().saturating_add(found.len()) > 2 * MAX_NAMESPACES {
+            self.known.clear();
         }
-        if self.gone.len() >= MAX_GONE {
-            self.gone.clear();
+        for (inode, path) in found {
+            let is_known = self
+                .known
+                .get(&inode)
+                .is_some_and(|place| place.handle.is_some() || place.path == path);
+            if !is_known {
+                let handle = Handle::of(&path);
+                self.known.insert(inode, Place { path, handle });
+            }
         }
-        self.gone.insert(inode);
-        Err(NetnsError::Gone(inode))
     }
 }
-
-/// Namespaces that are remembered as gone; inode numbers come back in time.
-const MAX_GONE: usize = 256;
 
 fn open_if(path: &Path, inode: u32) -> Option<File> {
     let file = File::open(path).ok()?;
@@ -236,7 +327,65 @@ mod tests {
         ));
         assert!(matches!(
             Namespaces::default().inside(1, || ()),
-            Err(NetnsError::Gone(1))
+            Err(NetnsError::Unreachable(1))
         ));
+    }
+
+    /// A namespace that lives as long as the sender is not dropped.
+    fn namespace() -> (
+        u32,
+        std::sync::mpsc::Sender<()>,
+        std::thread::JoinHandle<()>,
+    ) {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let _ = tell.send(crate::demo::namespace::enter_private().ok());
+            let _ = ended.recv();
+        });
+        (told.recv().unwrap().unwrap_or(0), end, thread)
+    }
+
+    #[test]
+    fn a_number_that_comes_back_is_a_namespace_again() {
+        let mut namespaces = Namespaces::default();
+        let (inode, end, thread) = namespace();
+        if inode == 0 {
+            return;
+        }
+        assert_eq!(
+            namespaces.inside(inode, || current().unwrap()).unwrap(),
+            inode
+        );
+        drop(end);
+        thread.join().unwrap();
+        // The thread lets go of it a moment after it was joined.
+        let is_it = |ended: &NetnsError| matches!(ended, NetnsError::Gone(number) | NetnsError::Unreachable(number) if *number == inode);
+        assert!((0..200).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            namespaces.take_ended().iter().any(is_it)
+        }));
+
+        // The number comes back as soon as the kernel has cleaned up.
+        let again = (0..200).find_map(|_| {
+            let (number, end, thread) = namespace();
+            if number == inode {
+                return Some((end, thread));
+            }
+            drop(end);
+            thread.join().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            None
+        });
+        let Some((end, thread)) = again else {
+            return;
+        };
+        std::thread::sleep(std::time::Duration::from_nanos(SEARCH_AGAIN_NS));
+        assert_eq!(
+            namespaces.inside(inode, || current().unwrap()).unwrap(),
+            inode
+        );
+        drop(end);
+        thread.join().unwrap();
     }
 }

@@ -135,7 +135,8 @@ fn open_sockets(pid: u32) -> impl Iterator<Item = u64> {
         .filter_map(|entry| socket_inode(fs::read_link(entry.path()).ok()?.as_os_str().as_bytes()))
 }
 
-fn pids() -> Vec<u32> {
+/// All processes, by pid.
+pub(super) fn pids() -> Vec<u32> {
     let mut pids: Vec<u32> = fs::read_dir("/proc")
         .into_iter()
         .flatten()

@@ -129,15 +129,12 @@ fn unescape(name: &str) -> String {
             .get(..2)
             .and_then(|digits| u8::from_str_radix(digits, 16).ok())
             .filter(u8::is_ascii_graphic);
-        match byte {
-            Some(byte) => {
-                text.push(char::from(byte));
-                text.push_str(&part[2..]);
-            }
-            None => {
-                text.push_str("\\x");
-                text.push_str(part);
-            }
+        if let Some(byte) = byte {
+            text.push(char::from(byte));
+            text.push_str(&part[2..]);
+        } else {
+            text.push_str("\\x");
+            text.push_str(part);
         }
     }
     text

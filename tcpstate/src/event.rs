@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use call::{Call, Requested, Seen, SeenHolder, SeenSource, Via};
 pub use diagnosis::{Applies, Cause, Certainty, Diagnosis, Fix, Holder, Overlap, WouldWork, YesNo};
 pub use explanation::{Explanation, Tried};
-pub use lifecycle::{Mini, SocketSeen, StateChange};
+pub use lifecycle::{Mini, NetnsEnd, SocketSeen, StateChange};
 pub use reset::{Direction, Reset};
 pub use restart::Restart;
 pub use run::{
@@ -142,6 +142,21 @@ impl Body {
             | Self::Tick(_)
             | Self::Footer(_) => false,
         }
+    }
+
+    /// The network namespace of the socket that it is about.
+    #[must_use]
+    pub fn netns(&self) -> Option<u32> {
+        let sock = match self {
+            Self::Socket(seen) => Some(seen.sock),
+            Self::State(change) => Some(change.sock),
+            Self::Reset(reset) => reset.sock,
+            Self::Bind(call) | Self::Listen(call) | Self::Connect(call) | Self::Accept(call) => {
+                call.sock
+            }
+            _ => None,
+        };
+        sock.map(|sock| sock.netns)
     }
 
     /// The call, for `bind`, `listen`, `connect` and `accept`.

@@ -3,6 +3,7 @@
 mod holders;
 mod looks;
 mod losses;
+mod namespaces;
 mod signals;
 mod start;
 
@@ -124,6 +125,7 @@ impl Live {
         if !is_more && self.looks.is_due(now_ns, LOOK_EVERY_NS) {
             self.look(now_ns)?;
         }
+        self.sweep_namespaces(now_ns)?;
         if now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
             self.pipeline.feed(now_ns, Body::Tick(Tick {}))?;
         }
@@ -153,6 +155,7 @@ impl Live {
 
     /// Takes in one fact of the kernel program.
     fn take(&mut self, mono_ns: u64, mut body: Body) -> Result<()> {
+        self.notice_namespace(&body);
         self.complete(&mut body);
         Ok(self.pipeline.feed(mono_ns, body)?)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::transitions::time_wait_entered;
-use crate::event::{Body, ExitReason, SocketSeen, Source, State};
+use crate::event::{Body, ExitReason, NetnsEnd, SocketSeen, Source, State};
 use crate::model::{NS_PER_MS, Origin, Socket, SocketId};
 
 /// A hook that fired this shortly before a snapshot outranks it: the kernel
@@ -26,7 +26,12 @@ impl Engine {
             (None, _) => self.discover(mono_ns, seq, id, &facts),
             (Some(known), State::Closed) => {
                 if known.is_mini {
-                    let reason = exit_reason(known, mono_ns, self.unresynced > 0);
+                    let reason = match facts.netns_ended {
+                        // With its namespace, or at its time: who can tell.
+                        Some(NetnsEnd::Unreachable) => ExitReason::Unknown,
+                        Some(NetnsEnd::Gone) => exit_reason(known, mono_ns, false),
+                        None => exit_reason(known, mono_ns, self.unresynced > 0),
+                    };
                     self.end_mini(mono_ns, id, reason, Source::Snapshot);
                 } else if let Some(mut socket) = self.table.remove(&id) {
                     self.forget_listener(mono_ns, seq, id, &socket);

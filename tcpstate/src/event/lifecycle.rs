@@ -31,8 +31,22 @@ pub struct SocketSeen {
     /// port is still held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
+    /// Why a look for it found nothing, where that is not because the socket
+    /// alone is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns_ended: Option<NetnsEnd>,
     /// Always `snapshot`.
     pub source: Source,
+}
+
+/// What became of a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NetnsEnd {
+    /// It does not exist any more, and with it its sockets.
+    Gone,
+    /// Nothing that could be seen refers to it: it is gone, or hidden.
+    Unreachable,
 }
 
 /// A kernel mini-socket (`inet_timewait_sock`) that took a socket's place.

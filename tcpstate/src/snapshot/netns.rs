@@ -7,7 +7,7 @@
 mod find;
 mod handle;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
@@ -86,7 +86,8 @@ pub fn resolve(text: &str) -> Result<Option<u32>, NetnsError> {
 /// Whether `ip netns` knows a namespace by this name.
 #[must_use]
 pub fn is_named(name: &str) -> bool {
-    !name.contains('/') && Path::new(NAMED).join(name).exists()
+    let is_name = !name.contains('/') && !matches!(name, "" | "." | "..");
+    is_name && Path::new(NAMED).join(name).exists()
 }
 
 /// Inode number of the calling thread's namespace.
@@ -107,6 +108,13 @@ pub fn list_all() -> BTreeMap<u32, PathBuf> {
     let mut found = find::at_little_cost();
     find::at_some_cost(&mut found);
     found
+}
+
+/// Whether this kernel has file handles for namespaces (Linux 6.18): with them
+/// the end of a namespace is certain.
+#[must_use]
+pub fn has_handles() -> bool {
+    Handle::of(Path::new("/proc/thread-self/ns/net")).is_some()
 }
 
 fn inode_at(path: &Path) -> Result<u32, NetnsError> {
@@ -203,6 +211,17 @@ impl Namespaces {
     /// the processes in them are gone.
     pub fn note_all(&mut self) {
         self.take_in(list());
+    }
+
+    /// Every namespace that can be found at any cost.
+    pub fn all(&mut self) -> BTreeSet<u32> {
+        self.take_in(list_all());
+        self.known.keys().copied().collect()
+    }
+
+    /// Looks for a namespace that is not known.
+    pub fn find(&mut self, inode: u32) -> Result<(), NetnsError> {
+        self.open(inode).map(drop)
     }
 
     /// The known namespaces that have ended since the last call: `Gone` is

@@ -75,8 +75,13 @@ pub(crate) struct Watch {
 impl Watch {
     /// Starts it, and returns once its hooks are on.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_in("self", arguments)
+    }
+
+    /// The same for another namespace, or all of them.
+    pub(crate) fn start_in(netns: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(TCPSTATE)
-            .args(["watch", "--json", "--netns", "self"])
+            .args(["watch", "--json", "--netns", netns])
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()

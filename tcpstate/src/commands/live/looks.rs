@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::Live;
+use super::namespaces::Sweep;
 use crate::clock;
-use crate::event::{Body, SocketSeen, Source, State};
+use crate::event::{Body, NetnsEnd, SocketSeen, Source, State};
 use crate::model::{NS_PER_MS, Socket, SocketId};
-use crate::snapshot::netns::{self, Namespaces, NetnsError};
+use crate::snapshot::netns::{Namespaces, NetnsError};
 use crate::snapshot::sock_diag::SockDiag;
 use crate::snapshot::{SocketItem, owners};
 
@@ -24,7 +25,7 @@ const REST_FACTOR: u64 = 20;
 /// A timer that the kernel has set anew differs by more than our rounding.
 const REARMED_MS: u64 = 1_000;
 /// A hook that fired this shortly before a snapshot outranks it.
-const RECENT_NS: u64 = 10_000_000;
+pub(super) const RECENT_NS: u64 = 10_000_000;
 /// A mini-socket in a namespace that cannot be found any more is given up this
 /// long after its time.
 const GIVE_UP_NS: u64 = 5_000_000_000;
@@ -33,6 +34,7 @@ const GIVE_UP_NS: u64 = 5_000_000_000;
 #[derive(Debug, Default)]
 pub(in crate::commands) struct Looks {
     pub(super) namespaces: Namespaces,
+    pub(super) sweep: Sweep,
     looked_ns: u64,
     rest_until_ns: u64,
 }
@@ -72,7 +74,10 @@ impl Live {
                             .expires_at_ns
                             .is_some_and(|at| at + GIVE_UP_NS < asked_ns) =>
                     {
-                        None
+                        Some(SocketSeen {
+                            netns_ended: Some(NetnsEnd::Unreachable),
+                            ..closed(&socket)
+                        })
                     }
                     Err(()) => continue,
                 };
@@ -141,7 +146,7 @@ impl Live {
     pub(super) fn snapshot_all(&mut self) -> (BTreeSet<u32>, Vec<(u64, SocketSeen)>, bool) {
         let namespaces: BTreeSet<u32> = match self.filters.netns {
             Some(netns) => BTreeSet::from([netns]),
-            None => netns::list().into_keys().collect(),
+            None => self.looks.namespaces.all(),
         };
         let mut items = Vec::new();
         let mut covered = BTreeSet::new();
@@ -255,7 +260,7 @@ fn difference(known: &Socket, now_there: Option<SocketSeen>, asked_ns: u64) -> O
     (seen.state != known.state || is_rearmed).then_some(seen)
 }
 
-fn closed(socket: &Socket) -> SocketSeen {
+pub(super) fn closed(socket: &Socket) -> SocketSeen {
     SocketSeen {
         sock: socket.sock,
         local: socket.local,
@@ -264,6 +269,7 @@ fn closed(socket: &Socket) -> SocketSeen {
         process: None,
         reuse: None,
         expires_ms: None,
+        netns_ended: None,
         source: Source::Snapshot,
     }
 }

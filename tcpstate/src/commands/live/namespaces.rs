@@ -1,0 +1,121 @@
+//! Network namespaces come and go while we watch. A TIME_WAIT keeps none
+//! alive, and goes without an event when its namespace does.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::Live;
+use super::looks::{RECENT_NS, closed};
+use crate::clock;
+use crate::event::{Body, NetnsEnd, SocketSeen};
+use crate::model::{Socket, SocketId};
+use crate::snapshot::netns::{MAX_NAMESPACES, NetnsError};
+
+/// How often it is asked whether the namespaces are still there.
+const SWEEP_EVERY_NS: u64 = 1_000_000_000;
+/// Looking for new namespaces costs at most a twentieth of a processor.
+const REST_FACTOR: u64 = 20;
+
+/// What has to be done about namespaces.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    swept_ns: u64,
+    /// Namespaces of facts that are not known how to find, at most
+    /// [`MAX_NAMESPACES`]; further ones wait for the next fact.
+    unknown: BTreeSet<u32>,
+    has_new: bool,
+    rest_until_ns: u64,
+}
+
+impl Live {
+    /// Remembers that a fact came from a namespace that was not known.
+    pub(super) fn notice_namespace(&mut self, body: &Body) {
+        let Some(netns) = body.netns() else { return };
+        if !self.looks.namespaces.knows(netns)
+            && self.looks.sweep.unknown.len() < MAX_NAMESPACES
+            && self.looks.sweep.unknown.insert(netns)
+        {
+            self.looks.sweep.has_new = true;
+        }
+    }
+
+    /// Finds new namespaces before their processes are gone; takes the sockets
+    /// of those that have ended out of the table.
+    pub(super) fn sweep_namespaces(&mut self, now_ns: u64) -> Result<()> {
+        if self.looks.sweep.has_new && now_ns >= self.looks.sweep.rest_until_ns {
+            self.looks.sweep.has_new = false;
+            self.looks.namespaces.note_all();
+            let ended_ns = clock::monotonic_ns();
+            self.looks.sweep.rest_until_ns =
+                ended_ns + ended_ns.saturating_sub(now_ns) * REST_FACTOR;
+        }
+        if now_ns.saturating_sub(self.looks.sweep.swept_ns) < SWEEP_EVERY_NS {
+            return Ok(());
+        }
+        self.looks.sweep.swept_ns = now_ns;
+        for ended in self.looks.namespaces.take_ended() {
+            match ended {
+                NetnsError::Gone(netns) => self.end_namespace(netns, NetnsEnd::Gone)?,
+                NetnsError::Unreachable(netns) => {
+                    self.end_namespace(netns, NetnsEnd::Unreachable)?;
+                }
+                // Not to be entered is not to be gone.
+                _ => {}
+            }
+        }
+        for netns in std::mem::take(&mut self.looks.sweep.unknown) {
+            if let Err(NetnsError::Unreachable(_)) = self.looks.namespaces.find(netns) {
+                self.end_namespace(netns, NetnsEnd::Unreachable)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the sockets of a namespace out of the table that went with it.
+    fn end_namespace(&mut self, netns: u32, end: NetnsEnd) -> Result<()> {
+        let began_ns = clock::monotonic_ns();
+        let mut known: Vec<Socket> = self
+            .pipeline
+            .engine()
+            .table()
+            .iter()
+            .filter(|socket| socket.sock.netns == netns)
+            .cloned()
+            .collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        // Any other socket keeps its namespace alive: it is hidden, not gone.
+        if end == NetnsEnd::Unreachable && known.iter().any(|socket| !socket.is_mini) {
+            self.looks.sweep.unknown.insert(netns);
+            return Ok(());
+        }
+        // Another namespace may have the number by now.
+        let there = self.sockets_there(netns);
+        known.retain(|socket| !there.contains(&socket.id()));
+        let recent = known.extract_if(.., |socket| socket.since_ns + RECENT_NS >= began_ns);
+        if recent.count() > 0 {
+            self.looks.sweep.unknown.insert(netns);
+        }
+        // The table has no order.
+        known.sort_by_key(|socket| (socket.local, socket.peer, socket.sock.cookie));
+        for socket in known {
+            let seen = SocketSeen {
+                netns_ended: Some(end),
+                ..closed(&socket)
+            };
+            self.pipeline
+                .feed(clock::monotonic_ns(), Body::Socket(seen))?;
+        }
+        Ok(())
+    }
+
+    fn sockets_there(&mut self, netns: u32) -> BTreeSet<SocketId> {
+        let found = self.snapshot(netns).unwrap_or_default();
+        found
+            .into_iter()
+            .map(|(_, item)| SocketId::of(&item.sock, item.local, item.peer))
+            .collect()
+    }
+}

@@ -56,6 +56,7 @@ impl SocketItem {
             process,
             reuse: self.reuse,
             expires_ms: self.expires_ms,
+            processes: None,
             netns_ended: None,
             source: Source::Snapshot,
         }

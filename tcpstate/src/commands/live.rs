@@ -1,5 +1,6 @@
 //! The one loop that owns a live run: kernel, timers, signals, keys, script.
 
+mod departed;
 mod holders;
 mod looks;
 mod losses;
@@ -126,6 +127,7 @@ impl Live {
             self.look(now_ns)?;
         }
         self.sweep_namespaces(now_ns)?;
+        self.find_heirs(now_ns)?;
         if now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
             self.pipeline.feed(now_ns, Body::Tick(Tick {}))?;
         }

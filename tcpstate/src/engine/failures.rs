@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Failure};
 use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
-use crate::event::{Body, Call, SeenHolder};
+use crate::event::{Body, Call, SeenHolder, State};
 use crate::model::{NS_PER_MS, Phase, PortKey, SocketId};
 
 impl Engine {
@@ -32,6 +32,7 @@ impl Engine {
             .flat_map(|seen| &seen.holders)
             .map(|holder| self.known_holder(holder))
             .collect();
+        self.note_holders_seen(&call);
         let mut missing = Vec::new();
         if self.unresynced > 0 {
             missing.push(format!("{} events were lost before this", self.unresynced));
@@ -59,6 +60,22 @@ impl Engine {
             diagnosis: Arc::new(diagnosis.clone()),
         });
         self.push(mono_ns, Body::Diagnosis(Box::new(diagnosis)));
+    }
+
+    /// Who has the listeners that were seen.
+    fn note_holders_seen(&mut self, call: &Call) {
+        for holder in call.seen.iter().flat_map(|seen| &seen.holders) {
+            if let (State::Listen, Some(processes)) = (holder.state, &holder.processes)
+                && !processes.is_empty()
+            {
+                let key = PortKey {
+                    port: holder.local.port,
+                    netns: holder.sock.netns,
+                };
+                let id = SocketId::of(&holder.sock, holder.local, holder.peer);
+                self.note_holders(key, id, processes);
+            }
+        }
     }
 
     fn known_holder(&self, holder: &SeenHolder) -> KnownHolder {

@@ -120,6 +120,31 @@ impl Engine {
         self.confirm_listener(mono_ns, key, id);
     }
 
+    /// All processes that have a listener's descriptor open. If the one that
+    /// listened is not among them, another one has the port now.
+    pub(super) fn note_holders(&mut self, key: PortKey, id: SocketId, holders: &[Arc<Process>]) {
+        let Some(story) = self.ports.story_if_any(key) else {
+            return;
+        };
+        let Some(listener) = story
+            .listeners
+            .iter_mut()
+            .find(|listener| listener.id == id)
+        else {
+            return;
+        };
+        let pid = listener.process.as_ref().map(|process| process.pid);
+        if holders.iter().any(|holder| Some(holder.pid) == pid) {
+            return;
+        }
+        let departed = std::mem::replace(&mut listener.process, holders.first().cloned());
+        if let Phase::Listening { process, .. } = &mut story.phase
+            && *process == departed
+        {
+            process.clone_from(&listener.process);
+        }
+    }
+
     /// A listener that a snapshot no longer found.
     pub(super) fn forget_listener(
         &mut self,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::transitions::time_wait_entered;
 use crate::event::{Body, ExitReason, NetnsEnd, SocketSeen, Source, State};
-use crate::model::{NS_PER_MS, Origin, Socket, SocketId};
+use crate::model::{NS_PER_MS, Origin, PortKey, Socket, SocketId};
 
 /// A hook that fired this shortly before a snapshot outranks it: the kernel
 /// announces a state before it stores it.
@@ -45,6 +45,13 @@ impl Engine {
                     && !known.is_mini;
                 if !is_outranked {
                     self.correct(mono_ns, seq, id, &facts);
+                }
+                if let (State::Listen, Some(holders)) = (state, &facts.processes) {
+                    let key = PortKey {
+                        port: facts.local.port,
+                        netns: facts.sock.netns,
+                    };
+                    self.note_holders(key, id, holders);
                 }
             }
         }

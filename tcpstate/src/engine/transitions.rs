@@ -157,16 +157,21 @@ impl Engine {
         if change.old != State::SynReceived {
             return None;
         }
-        if let Some(cookie) = change.listener
-            && let Some(listener) = self.table.get_or_closed(&SocketId::Cookie(cookie))
-        {
-            return listener.owner.clone();
-        }
         let story = self.ports.get(&PortKey {
             port: change.local.port,
             netns: change.sock.netns,
-        })?;
-        match story.listeners.as_slice() {
+        });
+        if let Some(cookie) = change.listener {
+            let id = SocketId::Cookie(cookie);
+            let mut listeners = story.iter().flat_map(|story| &story.listeners);
+            if let Some(listener) = listeners.find(|listener| listener.id == id) {
+                return listener.process.clone();
+            }
+            if let Some(listener) = self.table.get_or_closed(&id) {
+                return listener.owner.clone();
+            }
+        }
+        match story?.listeners.as_slice() {
             [only] => only.process.clone(),
             _ => None,
         }

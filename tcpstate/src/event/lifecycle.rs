@@ -24,6 +24,10 @@ pub struct SocketSeen {
     /// Whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Arc<Process>>,
+    /// All processes that have its descriptor open, where that was looked for:
+    /// for a listening socket whose process has gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Vec<Arc<Process>>>,
     /// Its options, where they could be read (not through `sock_diag`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Reuse>,

@@ -37,7 +37,8 @@ pub struct Listener {
     /// Whether `listen` is known to have succeeded. The kernel shows the state
     /// LISTEN before it checks for conflicts, so a failing `listen` shows too.
     pub is_confirmed: bool,
-    /// Who listens.
+    /// Who has it: the process that listened or, once that has gone, another
+    /// one that has the descriptor open.
     pub process: Option<Arc<Process>>,
 }
 

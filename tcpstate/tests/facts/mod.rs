@@ -112,6 +112,7 @@ pub(crate) fn seen(
         process: None,
         reuse: None,
         expires_ms,
+        processes: None,
         netns_ended: None,
         source: Source::Snapshot,
     }

@@ -13,6 +13,7 @@ mod harness;
 mod io_uring;
 mod load;
 mod namespaces;
+mod owners;
 mod peers;
 mod recording;
 mod terminal;

@@ -232,6 +232,7 @@ impl Story {
                 process: by.cloned(),
                 reuse: None,
                 expires_ms: (state == State::TimeWait).then_some(u64::from(low)),
+                processes: None,
                 netns_ended: None,
                 source: Source::Snapshot,
             }));

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::Live;
+use super::departed::Departed;
 use super::namespaces::Sweep;
 use crate::clock;
 use crate::event::{Body, NetnsEnd, SocketSeen, Source, State};
@@ -35,6 +36,7 @@ const GIVE_UP_NS: u64 = 5_000_000_000;
 pub(in crate::commands) struct Looks {
     pub(super) namespaces: Namespaces,
     pub(super) sweep: Sweep,
+    pub(super) departed: Departed,
     looked_ns: u64,
     rest_until_ns: u64,
 }
@@ -269,6 +271,7 @@ pub(super) fn closed(socket: &Socket) -> SocketSeen {
         process: None,
         reuse: None,
         expires_ms: None,
+        processes: None,
         netns_ended: None,
         source: Source::Snapshot,
     }

@@ -1,0 +1,103 @@
+//! A process that listens ends, and its socket lives on in a child, a
+//! supervisor, or whoever was handed the descriptor. No event tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::Live;
+use crate::clock;
+use crate::event::{Body, Process, SocketSeen, State};
+use crate::model::SocketId;
+use crate::snapshot::owners;
+use crate::snapshot::sock_diag::SockDiag;
+
+/// How often it is asked whether who listens is still there: one look into
+/// `/proc` for each.
+const ASK_EVERY_NS: u64 = 1_000_000_000;
+
+/// When it was asked last.
+#[derive(Debug, Default)]
+pub(super) struct Departed {
+    asked_ns: u64,
+}
+
+impl Live {
+    /// Finds out who has the listening sockets of processes that have ended.
+    pub(super) fn find_heirs(&mut self, now_ns: u64) -> Result<()> {
+        if now_ns.saturating_sub(self.looks.departed.asked_ns) < ASK_EVERY_NS {
+            return Ok(());
+        }
+        self.looks.departed.asked_ns = now_ns;
+        for (netns, orphans) in self.orphaned_listeners() {
+            let Ok(Some(listed)) = self.looks.namespaces.inside(netns, || listeners(netns)) else {
+                continue;
+            };
+            let inodes: BTreeSet<u64> = orphans
+                .iter()
+                .filter_map(|id| listed.get(id).copied())
+                .collect();
+            let holders = owners::holders(&inodes);
+            for id in orphans {
+                let processes = listed.get(&id).and_then(|inode| holders.get(inode));
+                self.tell_heirs(id, processes.cloned().unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Listening sockets whose process does not exist any more, by namespace.
+    fn orphaned_listeners(&self) -> BTreeMap<u32, Vec<SocketId>> {
+        let mut orphans: BTreeMap<u32, Vec<SocketId>> = BTreeMap::new();
+        for (key, story) in self.pipeline.engine().ports().iter() {
+            for listener in &story.listeners {
+                let pid = listener.process.as_ref().map_or(0, |process| process.pid);
+                if pid != 0 && has_ended(pid) {
+                    orphans.entry(key.netns).or_default().push(listener.id);
+                }
+            }
+        }
+        orphans
+    }
+
+    fn tell_heirs(&mut self, id: SocketId, processes: Vec<Arc<Process>>) -> Result<()> {
+        let Some(socket) = self.pipeline.engine().table().get(&id) else {
+            return Ok(());
+        };
+        if socket.state != State::Listen {
+            return Ok(());
+        }
+        let seen = SocketSeen {
+            state: State::Listen,
+            process: None,
+            processes: Some(processes),
+            ..super::looks::closed(socket)
+        };
+        Ok(self
+            .pipeline
+            .feed(clock::monotonic_ns(), Body::Socket(seen))?)
+    }
+}
+
+/// Whether a process holds no descriptors any more. One that has ended and is
+/// not waited for still has a directory in `/proc`, and no executable.
+fn has_ended(pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe"))
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Inode of each listening socket of the calling thread's namespace.
+fn listeners(netns: u32) -> Option<BTreeMap<SocketId, u64>> {
+    let sockets = SockDiag::open(netns).ok()?.dump().ok()?;
+    Some(
+        sockets
+            .into_iter()
+            .filter(|item| item.state == State::Listen)
+            .filter_map(|item| {
+                let id = SocketId::of(&item.sock, item.local, item.peer);
+                Some((id, item.inode?))
+            })
+            .collect(),
+    )
+}

@@ -1,0 +1,121 @@
+//! The engine: whose sockets they are, also when those who made them are gone.
+
+mod facts;
+
+use facts::{MS, SECOND, by, call, change, into_mini, process, seen, through};
+use tcpstate::engine::{Engine, Limits};
+use tcpstate::event::{Body, ExitReason, NetnsEnd, State};
+use tcpstate::model::{Phase, PortKey, SocketId};
+
+const LISTENER: u64 = 1;
+const CHILD: u64 = 2;
+const ANY: &str = "0.0.0.0:8080";
+const NOBODY: &str = "0.0.0.0:0";
+const SERVER: &str = "10.0.0.1:8080";
+const CLIENT: &str = "10.0.0.2:40000";
+
+/// Process 10 listens.
+fn listening() -> Engine {
+    let mut engine = Engine::new(Limits::default());
+    let server = process(10, "server");
+    engine.observe(
+        0,
+        by(
+            change(LISTENER, ANY, NOBODY, State::Closed, State::Listen),
+            &server,
+        ),
+    );
+    engine.observe(
+        MS,
+        Body::Listen(call(LISTENER, Some(ANY), 8080, None, &server)),
+    );
+    engine
+}
+
+fn who_listens(engine: &Engine) -> Option<u32> {
+    let key = PortKey {
+        port: 8080,
+        netns: facts::NETNS,
+    };
+    match &engine.ports().get(&key).expect("it has a story").phase {
+        Phase::Listening { process, .. } => process.as_ref().map(|process| process.pid),
+        _ => None,
+    }
+}
+
+fn holders(pids: &[u32]) -> Body {
+    let mut seen = seen(LISTENER, ANY, NOBODY, State::Listen, None);
+    seen.processes = Some(pids.iter().map(|pid| process(*pid, "heir")).collect());
+    Body::Socket(seen)
+}
+
+#[test]
+fn the_port_story_names_who_has_the_listener_once_its_creator_is_gone() {
+    let mut engine = listening();
+    assert_eq!(who_listens(&engine), Some(10));
+
+    engine.observe(2 * MS, holders(&[10, 11]));
+    assert_eq!(who_listens(&engine), Some(10), "the creator still has it");
+    engine.observe(3 * MS, holders(&[11, 12]));
+    assert_eq!(who_listens(&engine), Some(11));
+
+    let listener = engine.socket(&SocketId::Cookie(LISTENER)).expect("there");
+    let opened_by = listener.owner.as_ref().map(|process| process.pid);
+    assert_eq!(opened_by, Some(10), "who opened it stays known");
+    engine.observe(
+        4 * MS,
+        through(
+            change(
+                CHILD,
+                SERVER,
+                CLIENT,
+                State::SynReceived,
+                State::Established,
+            ),
+            LISTENER,
+        ),
+    );
+    let child = engine.socket(&SocketId::Cookie(CHILD)).expect("there");
+    assert_eq!(child.owner.as_ref().map(|process| process.pid), Some(11));
+}
+
+#[test]
+fn a_listener_that_nobody_visible_has_is_nobodys() {
+    let mut engine = listening();
+
+    engine.observe(2 * MS, holders(&[]));
+
+    assert_eq!(who_listens(&engine), None);
+}
+
+#[test]
+fn a_time_wait_goes_with_its_namespace_and_only_a_certain_end_is_called_one() {
+    for (end, at_ns, expected) in [
+        (NetnsEnd::Gone, 2 * SECOND, ExitReason::Destroyed),
+        (NetnsEnd::Gone, 61 * SECOND, ExitReason::Expired),
+        (NetnsEnd::Unreachable, 2 * SECOND, ExitReason::Unknown),
+        (NetnsEnd::Unreachable, 61 * SECOND, ExitReason::Unknown),
+    ] {
+        let mut engine = Engine::new(Limits::default());
+        engine.observe(
+            0,
+            into_mini(
+                change(CHILD, SERVER, CLIENT, State::FinWait2, State::Closed),
+                State::TimeWait,
+                60_000,
+                true,
+            ),
+        );
+
+        let mut gone = seen(CHILD, SERVER, CLIENT, State::Closed, None);
+        gone.netns_ended = Some(end);
+        engine.observe(at_ns, Body::Socket(gone));
+
+        let reason = engine.log().iter().find_map(|event| match &event.body {
+            Body::TimeWaitExit(exit) => Some(exit.reason),
+            _ => None,
+        });
+        assert_eq!(reason, Some(expected), "{end:?} at {at_ns}");
+        assert!(engine.table().is_empty());
+    }
+}

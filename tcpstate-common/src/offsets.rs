@@ -70,6 +70,8 @@ offsets! {
         skc_ipv6only,
         /// `sock.sk_userlocks`.
         sk_userlocks,
+        /// `inet_timewait_sock.tw_connect_bind`; from Linux 6.18 on.
+        tw_connect_bind,
     }
     plain {
         /// `sock_common.skc_daddr`.
@@ -140,6 +142,18 @@ offsets! {
         tb_port,
         /// `inet_bind_bucket.node`.
         tb_node,
+        /// `inet_bind_bucket.fastreuseport`, one byte.
+        tb_fastreuseport,
+        /// `inet_bind_bucket.fastuid`.
+        tb_fastuid,
+        /// `inet_bind_bucket.fast_v6_rcv_saddr`; missing without IPv6.
+        tb_fast_v6_rcv_saddr,
+        /// `inet_bind_bucket.fast_rcv_saddr`.
+        tb_fast_rcv_saddr,
+        /// `inet_bind_bucket.fast_sk_family`.
+        tb_fast_sk_family,
+        /// `inet_bind_bucket.fast_ipv6_only`, one byte.
+        tb_fast_ipv6_only,
         /// `inet_bind_bucket.owners`; missing from Linux 6.8 on.
         tb_owners,
         /// `inet_bind_bucket.bhash2`; from Linux 6.8 on.

@@ -327,13 +327,38 @@ wire! {
         pub expires_ms: i32,
         /// `sk_uid`; 0 for mini-sockets.
         pub uid: u32,
-        /// [`userlocks`].
+        /// [`userlocks`]; of a mini-socket `CONNECT_BIND` alone.
         pub userlocks: u8,
         /// 1: `userlocks`, `uid` and `inode` were readable.
         pub has_owner_fields: u8,
         /// Zero.
         pub reserved: [u8; 6],
     } size 80
+}
+
+wire! {
+    /// What the last socket that bound with `SO_REUSEPORT` left in the bind
+    /// bucket: who matches it is let in without a look at the other sockets.
+    pub struct SharingWire {
+        /// `fast_v6_rcv_saddr`, or `fast_rcv_saddr` in the first four bytes.
+        pub addr: [u8; 16],
+        /// `fastuid`.
+        pub uid: u32,
+        /// `fast_sk_family`.
+        pub family: u16,
+        /// `fastreuseport`: [`sharing`].
+        pub mode: u8,
+        /// `fast_ipv6_only`.
+        pub v6only: u8,
+    } size 24
+}
+
+/// Values of [`SharingWire::mode`]; any other one: nobody.
+pub mod sharing {
+    /// Whoever sets `SO_REUSEPORT` and is of the same user.
+    pub const ANY_ADDRESS: u8 = 1;
+    /// Of those the ones whose address is within the one that is kept.
+    pub const SAME_ADDRESS: u8 = 2;
 }
 
 wire! {
@@ -351,11 +376,19 @@ wire! {
         pub visited: u16,
         /// Bytes of `argv` in use.
         pub argv_len: u16,
+        /// `sk_uid` of the socket.
+        pub uid: u32,
+        /// 1: `uid` was readable.
+        pub has_uid: u8,
+        /// Zero.
+        pub padding: [u8; 3],
+        /// Filled where the bucket was found.
+        pub sharing: SharingWire,
         /// The task's arguments, separated by NUL, as `/proc/PID/cmdline` has them.
         pub argv: [u8; ARGV_LEN],
         /// The first `recorded` are in use.
         pub holders: [HolderWire; MAX_HOLDERS],
-    } size 2984
+    } size 3016
 }
 
 wire! {

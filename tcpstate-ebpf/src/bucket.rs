@@ -6,7 +6,10 @@
 //! sockets hang on that. Nothing is locked here: a list can change under the
 //! walk, every read is checked, and every walk has an end.
 
-use tcpstate_common::offsets::MISSING;
+use tcpstate_common::{
+    offsets::MISSING,
+    record::{AF_INET6, SharingWire},
+};
 
 use crate::{
     error::Stop,
@@ -48,6 +51,55 @@ pub(crate) fn find(net: Addr, port: u16, outside_vrf: bool) -> Result<Bucket, St
         node = read_addr(node)?;
     }
     Ok(Bucket::Unknown)
+}
+
+/// Writes to `to` whom the bucket lets in by `SO_REUSEPORT` without a look at
+/// its sockets. What cannot be read lets nobody in.
+///
+/// # Safety
+///
+/// `to` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn write_sharing(to: *mut SharingWire, bucket: Addr) {
+    let is_known = offset!(tb_fastreuseport) != MISSING
+        && offset!(tb_fastuid) != MISSING
+        && offset!(tb_fast_rcv_saddr) != MISSING
+        && offset!(tb_fast_sk_family) != MISSING
+        && offset!(tb_fast_ipv6_only) != MISSING;
+    let sharing = if is_known {
+        sharing(bucket).unwrap_or(NOBODY)
+    } else {
+        NOBODY
+    };
+    // SAFETY: the caller vouches for `to`.
+    unsafe { to.write(sharing) };
+}
+
+const NOBODY: SharingWire = SharingWire {
+    addr: [0; 16],
+    uid: 0,
+    family: 0,
+    mode: 0,
+    v6only: 0,
+};
+
+#[inline(always)]
+fn sharing(bucket: Addr) -> Result<SharingWire, Stop> {
+    let mut sharing = NOBODY;
+    sharing.mode = read(bucket + u64::from(offset!(tb_fastreuseport)))?;
+    sharing.uid = read(bucket + u64::from(offset!(tb_fastuid)))?;
+    sharing.family = read(bucket + u64::from(offset!(tb_fast_sk_family)))?;
+    sharing.v6only = read(bucket + u64::from(offset!(tb_fast_ipv6_only)))?;
+    if sharing.family == AF_INET6 && offset!(tb_fast_v6_rcv_saddr) != MISSING {
+        sharing.addr = read(bucket + u64::from(offset!(tb_fast_v6_rcv_saddr)))?;
+    } else {
+        let addr: [u8; 4] = read(bucket + u64::from(offset!(tb_fast_rcv_saddr)))?;
+        sharing.addr[0] = addr[0];
+        sharing.addr[1] = addr[1];
+        sharing.addr[2] = addr[2];
+        sharing.addr[3] = addr[3];
+    }
+    Ok(sharing)
 }
 
 /// Whether sockets hang on a second level.

@@ -93,6 +93,8 @@ pub(crate) unsafe fn walk(
         Ok(Bucket::None) => return WalkStatus::NoBucket,
         Ok(Bucket::Unknown) | Err(_) => return WalkStatus::Failed,
     };
+    // SAFETY: as the caller says.
+    unsafe { bucket::write_sharing(&raw mut (*scratch).record.sharing, bucket) };
     let Ok(first) = bucket::first_node(bucket) else {
         return WalkStatus::Failed;
     };

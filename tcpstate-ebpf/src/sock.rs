@@ -7,7 +7,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tcpstate_common::{
     offsets::{BitField, MISSING, SOCK_COMMON_LEN},
-    record::{AF_INET6, HolderWire, SocketWire, socket_flags},
+    record::{AF_INET6, HolderWire, SocketWire, socket_flags, userlocks},
 };
 
 use crate::{
@@ -38,6 +38,7 @@ pub(crate) const IPPROTO_TCP: u16 = 6;
 pub(crate) const IPPROTO_MPTCP: u16 = 262;
 
 const REUSEPORT_BIT: u32 = socket_flags::REUSEPORT.trailing_zeros();
+const CONNECT_BIND_BIT: u32 = userlocks::CONNECT_BIND.trailing_zeros();
 const V6ONLY_BIT: u32 = socket_flags::V6ONLY.trailing_zeros();
 
 const WORDS: usize = SOCK_COMMON_LEN as usize / 8;
@@ -243,6 +244,15 @@ pub(crate) fn protocol(sk: Addr) -> Result<u16, Stop> {
     read(sk + u64::from(offset!(sk_protocol)))
 }
 
+/// `sk_uid` of a full socket.
+#[inline(always)]
+pub(crate) fn uid(sk: Addr) -> Option<u32> {
+    if offset!(sk_uid) == MISSING {
+        return None;
+    }
+    read(sk + u64::from(offset!(sk_uid))).ok()
+}
+
 /// Local port of a full socket that may have given its port back.
 #[inline(always)]
 pub(crate) fn local_port(sk: Addr, common: &Common) -> Result<u16, Stop> {
@@ -305,11 +315,18 @@ pub(crate) unsafe fn write_holder(
         state::TIME_WAIT => {
             let substate = substate(sk)?;
             let expires_ms = expires_ms(sk)?;
+            let is_connect_bound = if offset!(tw_connect_bind.offset) == MISSING {
+                0
+            } else {
+                let byte: u8 = read(sk + u64::from(offset!(tw_connect_bind.offset)))?;
+                (byte >> offset!(tw_connect_bind.shift)) & offset!(tw_connect_bind.mask)
+            };
             // SAFETY: as above.
             unsafe {
                 (*to).socket.state = substate;
                 (*to).socket.flags |= socket_flags::MINI;
                 (*to).expires_ms = expires_ms;
+                (*to).userlocks = is_connect_bound << CONNECT_BIND_BIT;
             }
             Ok(())
         }

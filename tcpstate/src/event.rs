@@ -21,7 +21,7 @@ pub mod time_wait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use call::{Call, Requested, Seen, SeenHolder, SeenSource, Via};
+pub use call::{Call, Requested, Seen, SeenHolder, SeenSource, Sharing, Via};
 pub use diagnosis::{Applies, Cause, Certainty, Diagnosis, Fix, Holder, Overlap, WouldWork, YesNo};
 pub use explanation::{Explanation, Tried};
 pub use lifecycle::{Mini, NetnsEnd, SocketSeen, StateChange};

@@ -286,6 +286,10 @@ pub(super) fn report_failure<C: EbpfContext>(
         (*record).reserved = 0;
         (*record).recorded = 0;
         (*record).visited = 0;
+        (*record).padding = [0; 3];
+        let uid = sock::uid(target.sk);
+        (*record).uid = uid.unwrap_or(0);
+        (*record).has_uid = u8::from(uid.is_some());
         // A task without readable arguments has none.
         let _ = task::write_argv(
             (&raw mut (*record).argv).cast(),

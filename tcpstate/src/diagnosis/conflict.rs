@@ -2,14 +2,16 @@
 //! pure function over two sockets of the same port.
 //!
 //! It is the slow path of `inet_csk_get_port`: [`inet_bind_conflict`] and
-//! [`inet_rcv_saddr_equal`]. The fast path in front of it can only let a call
-//! through, so a call that failed always went this way. `tests/bind_matrix.rs`
-//! holds it against 752 measured outcomes on each of ten kernels, 5.10 to 7.2.
+//! [`inet_rcv_saddr_equal`]. The fast path in front of it, `sk_reuseport_match`
+//! ([`admits`]), can only let a call through, so a call that failed always went
+//! this way. `tests/bind_matrix.rs` holds it against 752 measured outcomes on
+//! each of ten kernels, 5.10 to 7.2, `tests/live/matrix.rs` against the running
+//! one.
 //!
 //! What differs between kernels, and what is answered then:
 //! - `SO_REUSEPORT` compares users. Up to 6.16 a socket without a descriptor
-//!   counts as root's, from 6.17 on its `sk_uid` is kept. Where the two
-//!   disagree the verdict is [`Verdict::Unknown`].
+//!   counts as root's, from 6.17 on its `sk_uid` is kept. What is compared is
+//!   what the holder's `uid` says.
 //! - Up to 6.5, `bind` lets a reusing socket pass when the holder *cleared*
 //!   `SO_REUSEADDR` after its own `bind`; `listen` then refuses. Both are one
 //!   conflict here.
@@ -23,7 +25,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::event::{Family, Overlap, Reuse, SeenHolder, State, YesNo};
+use crate::event::{Family, Overlap, Reuse, SeenHolder, Sharing, State, YesNo};
 
 /// The socket that asks for a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +53,7 @@ pub struct BoundSocket {
     pub reuse: Option<Reuse>,
     /// `IPV6_V6ONLY`, where that alone could be read.
     pub v6only: Option<bool>,
-    /// `sk_uid`.
+    /// User that it belongs to, as the kernel compares it.
     pub uid: Option<u32>,
     /// Interface index of `SO_BINDTODEVICE`.
     pub device: Option<u32>,
@@ -59,8 +61,6 @@ pub struct BoundSocket {
     pub state: State,
     /// A kernel mini-socket (`TIME_WAIT`, or `FIN_WAIT_2` of an orphan).
     pub is_mini: bool,
-    /// Whether a file descriptor leads to it.
-    pub has_descriptor: bool,
 }
 
 impl From<&SeenHolder> for BoundSocket {
@@ -74,7 +74,6 @@ impl From<&SeenHolder> for BoundSocket {
             device: seen.bound_dev_if.filter(|&index| index != 0),
             state: seen.state,
             is_mini: seen.is_mini,
-            has_descriptor: seen.inode.is_some(),
         }
     }
 }
@@ -99,22 +98,47 @@ pub fn would_bind(new: &Binder, holders: &[BoundSocket]) -> Vec<Verdict> {
 }
 
 /// Whether `bind`, and then `listen`, would succeed among `holders`, which are
-/// all there are only if `is_complete`.
+/// all there are only if `is_complete`. `sharing` is whom the bucket lets in
+/// without a look at them.
 #[must_use]
-pub fn outlook(new: &Binder, holders: &[BoundSocket], is_complete: bool) -> YesNo {
+pub fn outlook(
+    new: &Binder,
+    holders: &[BoundSocket],
+    sharing: Option<&Sharing>,
+    is_complete: bool,
+) -> YesNo {
     let is_refused_by_family = match new.family {
         // `bind` answers EINVAL: a socket for IPv6 only has no IPv4 address.
         Family::Ipv6 => new.reuse.v6only && Compared::of_binder(new).kind == Kind::Mapped,
         Family::Ipv4 => false,
     };
     let verdicts = would_bind(new, holders);
-    if is_refused_by_family || verdicts.contains(&Verdict::Conflict) {
+    if is_refused_by_family {
+        YesNo::No
+    } else if sharing.is_some_and(|sharing| admits(sharing, new)) {
+        YesNo::Yes
+    } else if verdicts.contains(&Verdict::Conflict) {
         YesNo::No
     } else if !is_complete || verdicts.contains(&Verdict::Unknown) {
         YesNo::Unknown
     } else {
         YesNo::Yes
     }
+}
+
+/// Whether the bucket lets `new` in by `SO_REUSEPORT` without a look at the
+/// sockets in it. They were free of conflicts when the last one bound that way;
+/// the kernel does not look whether one has cleared the option since.
+#[must_use]
+pub fn admits(sharing: &Sharing, new: &Binder) -> bool {
+    if !new.reuse.reuseport || new.uid != Some(sharing.uid) {
+        return false;
+    }
+    let Some(addr) = sharing.addr else {
+        return true;
+    };
+    let kept = Compared::new(sharing.family, addr, sharing.v6only);
+    is_within(&Compared::of_binder(new), &kept)
 }
 
 /// What one holder means for `new`.
@@ -175,15 +199,7 @@ fn verdict_with(new: &Binder, holder: &BoundSocket, reuse: Reuse) -> Verdict {
 }
 
 fn is_same_user(new: &Binder, holder: &BoundSocket) -> Option<bool> {
-    let (new, uid) = (new.uid?, holder.uid?);
-    if new == uid {
-        return Some(true);
-    }
-    // Up to 6.16 a socket without a descriptor is taken for root's.
-    if !holder.has_descriptor && new == 0 {
-        return None;
-    }
-    Some(false)
+    Some(new.uid? == holder.uid?)
 }
 
 fn all_options() -> impl Iterator<Item = Reuse> {
@@ -271,6 +287,22 @@ fn addresses_meet(new: &Compared, holder: &Compared) -> bool {
     }
 }
 
+/// `inet_rcv_saddr_equal` where only the wildcard of `kept` counts.
+fn is_within(new: &Compared, kept: &Compared) -> bool {
+    let new_kind = match new.family {
+        Family::Ipv6 => new.kind,
+        Family::Ipv4 => Kind::Mapped,
+    };
+    if kept.family == Family::Ipv4 || (kept.kind, new_kind) == (Kind::Mapped, Kind::Mapped) {
+        return !new.v6only && (new.v4 == kept.v4 || kept.v4.is_unspecified());
+    }
+    match (kept.kind, new_kind) {
+        (Kind::Any, Kind::Any) => true,
+        (Kind::Any, kind) if !(kept.v6only && kind == Kind::Mapped) => true,
+        _ => new.family == Family::Ipv6 && new.v6 == kept.v6,
+    }
+}
+
 fn ipv4_sides_meet(new: &Compared, holder: &Compared) -> bool {
     !holder.v6only && (new.v4 == holder.v4 || new.v4.is_unspecified() || holder.v4.is_unspecified())
 }
@@ -290,7 +322,6 @@ mod tests {
             device: None,
             state: State::Listen,
             is_mini: false,
-            has_descriptor: true,
         }
     }
 
@@ -345,9 +376,53 @@ mod tests {
     fn an_incomplete_list_never_says_yes() {
         let new = binder("127.0.0.1");
 
-        assert_eq!(outlook(&new, &[], true), YesNo::Yes);
-        assert_eq!(outlook(&new, &[], false), YesNo::Unknown);
-        assert_eq!(outlook(&new, &[listener("::")], false), YesNo::No);
+        assert_eq!(outlook(&new, &[], None, true), YesNo::Yes);
+        assert_eq!(outlook(&new, &[], None, false), YesNo::Unknown);
+        assert_eq!(outlook(&new, &[listener("::")], None, false), YesNo::No);
+    }
+
+    #[test]
+    fn a_bucket_opened_for_reuseport_admits_its_own_user_within_its_address() {
+        let mut new = binder("127.0.0.1");
+        new.reuse.reuseport = true;
+        let sharing = |addr: &str, v6only| Sharing {
+            uid: 0,
+            family: family_of(addr.parse().expect("literal")),
+            addr: Some(addr.parse().expect("literal")),
+            v6only,
+        };
+        let cleared = [listener("127.0.0.1")];
+
+        let open = sharing("127.0.0.1", false);
+        assert_eq!(outlook(&new, &cleared, Some(&open), true), YesNo::Yes);
+        assert_eq!(outlook(&new, &cleared, None, true), YesNo::No);
+        for (kept, v6only, asked, admitted) in [
+            ("0.0.0.0", false, "127.0.0.1", true),
+            ("127.0.0.1", false, "0.0.0.0", false),
+            ("127.0.0.2", false, "127.0.0.1", false),
+            ("::", false, "127.0.0.1", true),
+            ("::", true, "127.0.0.1", false),
+            ("::", true, "::1", true),
+            ("::1", true, "::", false),
+            ("::ffff:0.0.0.0", false, "127.0.0.1", true),
+        ] {
+            let new = Binder {
+                reuse: new.reuse,
+                ..binder(asked)
+            };
+            assert_eq!(
+                admits(&sharing(kept, v6only), &new),
+                admitted,
+                "{kept} {asked}"
+            );
+        }
+        let any = Sharing { addr: None, ..open };
+        assert!(admits(&any, &new));
+        new.uid = Some(1000);
+        assert!(!admits(&any, &new));
+        new.uid = Some(0);
+        new.reuse.reuseport = false;
+        assert!(!admits(&any, &new));
     }
 
     #[test]

@@ -172,7 +172,8 @@ impl Question<'_> {
                 .filter(|_| self.seen.is_some())
                 .map_or(YesNo::Unknown, |binder| {
                     let sockets: Vec<_> = facts.candidates.iter().map(|c| c.bound).collect();
-                    conflict::outlook(&binder, &sockets, facts.is_complete())
+                    let sharing = facts.seen().and_then(|seen| seen.sharing.as_ref());
+                    conflict::outlook(&binder, &sockets, sharing, facts.is_complete())
                 });
         (would_bind, EADDRINUSE)
     }
@@ -196,6 +197,7 @@ impl Question<'_> {
             }),
             reuse: self.reuse,
             bound_dev_if: self.device,
+            uid: Some(self.uid),
             process: Arc::new(Process {
                 pid: 0,
                 tid: None,

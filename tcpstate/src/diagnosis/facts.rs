@@ -251,7 +251,8 @@ impl<'a> Facts<'a> {
                 _ => Ipv4Addr::UNSPECIFIED.into(),
             }),
             reuse: call.reuse,
-            uid: Some(call.process.uid),
+            // Whoever opened the socket, which need not be the caller.
+            uid: Some(call.uid.unwrap_or(call.process.uid)),
             device: call.bound_dev_if.filter(|&index| index != 0),
         };
         self.binder = Some(binder);

@@ -14,10 +14,10 @@ pub(super) fn evaluate(facts: &Facts<'_>) -> WouldWork {
         return for_connect(facts.errno);
     };
     match facts.errno {
-        // Neither a capability nor a policy nor a missing address cares.
-        Errno::Perm | Errno::Acces | Errno::AddrNotAvail => NO,
-        Errno::Inval if facts.call().local.is_some_and(|local| local.port != 0) => NO,
-        Errno::Inval | Errno::Other => UNKNOWN,
+        // Neither a capability nor a policy nor an address that is missing or
+        // does not fit cares, nor a socket that is bound already.
+        Errno::Perm | Errno::Acces | Errno::AddrNotAvail | Errno::Inval => NO,
+        Errno::Other => UNKNOWN,
         Errno::AddrInUse if facts.port == 0 => for_any_port(binder),
         Errno::AddrInUse if facts.blockers.is_empty() => UNKNOWN,
         Errno::AddrInUse => for_port(facts, binder),
@@ -35,10 +35,11 @@ pub(super) fn for_question(facts: &Facts<'_>, would_bind: YesNo) -> WouldWork {
 fn for_port(facts: &Facts<'_>, binder: &Binder) -> WouldWork {
     let sockets: Vec<BoundSocket> = facts.candidates.iter().map(|c| c.bound).collect();
     let is_complete = facts.is_complete();
+    let sharing = facts.seen().and_then(|seen| seen.sharing.as_ref());
     let with = |set: fn(&mut Binder)| {
         let mut changed = *binder;
         set(&mut changed);
-        conflict::outlook(&changed, &sockets, is_complete)
+        conflict::outlook(&changed, &sockets, sharing, is_complete)
     };
     WouldWork {
         reuseaddr: with(|binder| binder.reuse.reuseaddr = true),

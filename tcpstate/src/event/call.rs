@@ -1,12 +1,13 @@
 //! `bind`, `listen`, `connect` and `accept`: calls on TCP sockets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::run::Sysctls;
-use super::socket::{Endpoint, Process, Reuse, Sock, State};
+use super::socket::{Endpoint, Family, Process, Reuse, Sock, State};
 
 /// How a call reached the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -26,7 +27,7 @@ pub enum Via {
 pub struct Requested {
     /// Address asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub addr: Option<std::net::IpAddr>,
+    pub addr: Option<IpAddr>,
     /// Port asked for; 0: any.
     pub port: u16,
 }
@@ -64,7 +65,8 @@ pub struct SeenHolder {
     /// Interface index of `SO_BINDTODEVICE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_dev_if: Option<u32>,
-    /// `sk_uid` of the socket.
+    /// User that it belongs to, as the kernel compares it for `SO_REUSEPORT`:
+    /// `sk_uid`, and up to Linux 6.16 root for a socket without a descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
     /// `connect` chose the port (known from Linux 6.18 on).
@@ -96,6 +98,22 @@ pub(super) fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
+/// Whom a port's bind bucket lets in by `SO_REUSEPORT` without a look at the
+/// sockets in it: what the last one that bound with the option left there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Sharing {
+    /// Sockets of this user.
+    pub uid: u32,
+    /// Its family.
+    pub family: Family,
+    /// The address that they must have, the wildcard meeting every one;
+    /// absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addr: Option<IpAddr>,
+    /// Whether it had `IPV6_V6ONLY`.
+    pub v6only: bool,
+}
+
 /// What held the port when a call failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Seen {
@@ -107,6 +125,10 @@ pub struct Seen {
     pub visited: u32,
     /// The sockets.
     pub holders: Vec<SeenHolder>,
+    /// Whom the bucket lets in without a look at them; absent: nobody, or not
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
 }
 
 /// A call on a TCP socket returned.
@@ -137,6 +159,10 @@ pub struct Call {
     /// Interface index of `SO_BINDTODEVICE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_dev_if: Option<u32>,
+    /// User that the socket belongs to (`sk_uid`), which is whoever opened it
+    /// and need not be the caller; for failed calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
     /// The calling process.
     pub process: Arc<Process>,
     /// How the call reached the kernel.

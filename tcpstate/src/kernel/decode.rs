@@ -53,8 +53,12 @@ pub enum DecodeError {
 pub struct Decoder {
     reset_reasons: Vec<(i64, Arc<str>)>,
     knows_connect_bound: bool,
+    keeps_orphans_user: bool,
     cgroups: Option<cgroup::Hierarchy>,
 }
+
+/// The user that older kernels take a socket without a descriptor for.
+const ROOT: u32 = 0;
 
 /// Prefix of the kernel's `enum sk_rst_reason`.
 const REASON_PREFIX: &str = "SK_RST_REASON_";
@@ -74,7 +78,18 @@ impl Decoder {
         Self {
             reset_reasons,
             knows_connect_bound,
+            keeps_orphans_user: false,
             cgroups: None,
+        }
+    }
+
+    /// Says whether the kernel compares the user of a socket without a
+    /// descriptor, too (from Linux 6.17), or takes it for root's.
+    #[must_use]
+    pub fn keeping_orphans_user(self, keeps_orphans_user: bool) -> Self {
+        Self {
+            keeps_orphans_user,
+            ..self
         }
     }
 
@@ -230,7 +245,11 @@ impl Decoder {
         let argv_len = usize::from(*argv_len).min(ARGV_LEN);
         let argv = arguments(&argv[..argv_len]);
         let seen = self.seen(record);
-        body_of(call.call, self.call_fields(call, argv, seen)?)
+        let fields = Call {
+            uid: (record.has_uid == 1).then_some(record.uid),
+            ..self.call_fields(call, argv, seen)?
+        };
+        body_of(call.call, fields)
     }
 
     /// A port's bind bucket, read on demand; `None`: it could not be walked.
@@ -250,6 +269,10 @@ impl Decoder {
             recorded,
             visited,
             argv_len: _,
+            uid: _,
+            has_uid: _,
+            padding: _,
+            sharing,
             argv: _,
             holders,
         } = record;
@@ -269,6 +292,11 @@ impl Decoder {
                     is_complete: status != WalkStatus::Truncated && holders.len() == recorded,
                     visited: u32::from(*visited),
                     holders,
+                    sharing: match status {
+                        // Without a bucket the field was not written.
+                        WalkStatus::NoBucket => None,
+                        _ => fields::sharing(sharing),
+                    },
                 })
             }
         }
@@ -311,6 +339,7 @@ impl Decoder {
             sock: Some(endpoints.sock),
             reuse: reuse(socket.flags),
             bound_dev_if: (socket.bound_dev_if != 0).then_some(socket.bound_dev_if),
+            uid: None,
             process: self.process(task, argv).unwrap_or_else(nobody),
             via: match *via_raw {
                 via::SYSCALL => Via::Syscall,
@@ -354,8 +383,11 @@ impl Decoder {
             reuse: Some(reuse(socket.flags)),
             v6only: None,
             bound_dev_if: (socket.bound_dev_if != 0).then_some(socket.bound_dev_if),
-            uid: has_owner_fields.then_some(*uid),
-            is_connect_bound: (has_owner_fields && self.knows_connect_bound)
+            uid: has_owner_fields.then_some(match *inode {
+                0 if !self.keeps_orphans_user => ROOT,
+                _ => *uid,
+            }),
+            is_connect_bound: ((has_owner_fields || is_mini) && self.knows_connect_bound)
                 .then_some(locks & userlocks::CONNECT_BIND != 0),
             is_port_locked: has_owner_fields.then_some(locks & userlocks::BINDPORT != 0),
             inode: (has_owner_fields && *inode != 0).then_some(*inode),

@@ -1,4 +1,4 @@
-use tcpstate_common::record::{AF_INET, COMM_LEN, SOCKADDR_LEN, SocketWire};
+use tcpstate_common::record::{AF_INET, COMM_LEN, SOCKADDR_LEN, SocketWire, sharing};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
@@ -74,6 +74,43 @@ fn a_failed_bind_carries_request_process_and_holders() {
     assert_eq!(seen.holders[0].inode, Some(4242));
     assert_eq!(seen.holders[0].is_port_locked, Some(true));
     assert_eq!(seen.holders[0].is_connect_bound, Some(false));
+}
+
+#[test]
+fn users_and_sharing_are_read_as_this_kernel_means_them() {
+    let mut record = failed_bind();
+    record.uid = 1000;
+    record.has_uid = 1;
+    record.walk = WalkStatus::Complete as u8;
+    record.recorded = 1;
+    record.holders[0].socket = socket();
+    record.holders[0].uid = 1000;
+    record.holders[0].has_owner_fields = 1;
+    record.sharing.mode = sharing::SAME_ADDRESS;
+    record.sharing.family = AF_INET;
+    record.sharing.addr[..4].copy_from_slice(&[127, 0, 0, 1]);
+    record.sharing.uid = 7;
+
+    for (decoder, orphans_user) in [(decoder(), 0), (decoder().keeping_orphans_user(true), 1000)] {
+        let (_, body) = decoder.event(record.as_bytes()).unwrap();
+
+        let Body::Bind(call) = body else {
+            panic!("not a bind");
+        };
+        assert_eq!(call.uid, Some(1000));
+        let seen = call.seen.unwrap();
+        assert_eq!(seen.holders[0].uid, Some(orphans_user));
+        let sharing = seen.sharing.unwrap();
+        assert_eq!(sharing.uid, 7);
+        assert_eq!(sharing.addr, Some("127.0.0.1".parse().unwrap()));
+    }
+
+    record.walk = WalkStatus::NoBucket as u8;
+    let (_, body) = decoder().event(record.as_bytes()).unwrap();
+    let Body::Bind(call) = body else {
+        panic!("not a bind");
+    };
+    assert_eq!(call.seen.unwrap().sharing, None);
 }
 
 #[test]

@@ -184,6 +184,8 @@ pub(super) fn decoder(types: &KernelTypes) -> Decoder {
             .member("inet_timewait_sock", &["tw_connect_bind"])
             .is_some(),
     )
+    // `sk_ino` came with the change that has the kernel compare `sk_uid`.
+    .keeping_orphans_user(types.member("sock", &["sk_ino"]).is_some())
 }
 
 fn attach_all(ebpf: &mut Ebpf, btf: &Btf, settings: &Settings) -> Result<Vec<Probe>, KernelError> {

@@ -73,6 +73,7 @@ pub fn merge(walked: &Seen, read: &[SeenHolder]) -> Seen {
         is_complete: walked.visited < WALKED || lists_bound_sockets(),
         visited,
         holders: without_repetition(holders),
+        sharing: walked.sharing,
     }
 }
 
@@ -189,6 +190,7 @@ mod tests {
                 },
                 ..time_wait(1, 50, true)
             }],
+            sharing: None,
         };
 
         let all = merge(&walked, &[time_wait(1, 40, true), time_wait(2, 40, true)]);

@@ -138,6 +138,7 @@ pub(crate) fn call(
         sock: Some(sock(cookie)),
         reuse: Reuse::default(),
         bound_dev_if: None,
+        uid: None,
         process: Arc::clone(process),
         via: Via::Syscall,
         unprivileged_port_start: Some(1024),

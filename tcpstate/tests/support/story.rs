@@ -161,6 +161,7 @@ impl Story {
             is_complete: true,
             visited: u32::try_from(held_by.len()).unwrap_or(u32::MAX),
             holders: held_by,
+            sharing: None,
         });
         self.tell(Body::Bind(Box::new(call)));
     }
@@ -448,6 +449,7 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         sock: Some(sock),
         reuse: Reuse::default(),
         bound_dev_if: None,
+        uid: None,
         process: Arc::clone(by),
         via: Via::Syscall,
         unprivileged_port_start: Some(1024),

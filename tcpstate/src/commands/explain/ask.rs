@@ -233,6 +233,7 @@ impl Asker {
             is_complete,
             visited: u32::try_from(found.len()).unwrap_or(u32::MAX),
             holders: found.iter().map(|item| item.to_holder(None)).collect(),
+            sharing: None,
         };
         Ok((Some(seen), missing))
     }

@@ -32,10 +32,15 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     } else {
         "listens"
     };
+    // Whoever opened the socket, which need not be the caller.
+    let own_user = facts
+        .binder
+        .and_then(|binder| binder.uid)
+        .unwrap_or(call.process.uid);
     let other_user = listeners
         .iter()
         .filter_map(|listener| listener.seen.uid)
-        .find(|&uid| uid != call.process.uid);
+        .find(|&uid| uid != own_user);
     let would_help = would_work::evaluate(facts).reuseport;
 
     let mut summary = format!(
@@ -73,16 +78,14 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         };
         let _ = write!(
             summary,
-            "{joint}belongs to user {} and not to user {uid} as the listener does",
-            call.process.uid
+            "{joint}belongs to user {own_user} and not to user {uid} as the listener does",
         );
         fixes.push(
             fix(
                 "same_user",
                 Applies::Now,
                 format!(
-                    "Run both as the same user, if the two are meant to share (now {} and {uid})",
-                    call.process.uid
+                    "Run both as the same user, if the two are meant to share (now {own_user} and {uid})",
                 ),
             )
             .why("only sockets of one user may share a port through SO_REUSEPORT"),

@@ -2,11 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use tcpstate_common::record::{AF_INET, AF_INET6, SocketWire, socket_flags};
+use tcpstate_common::record::{
+    AF_INET, AF_INET6, SharingWire, SocketWire, sharing as mode, socket_flags,
+};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::DecodeError;
-use crate::event::{Endpoint, Family, Requested, Reuse, Sock, State};
+use crate::event::{Endpoint, Family, Requested, Reuse, Sharing, Sock, State};
 
 /// Identity and addresses of a socket.
 pub(super) struct Endpoints {
@@ -17,11 +19,7 @@ pub(super) struct Endpoints {
 
 impl Endpoints {
     pub(super) fn of(wire: &SocketWire) -> Result<Self, DecodeError> {
-        let family = match wire.family {
-            AF_INET => Family::Ipv4,
-            AF_INET6 => Family::Ipv6,
-            value => return Err(unknown("family", value)),
-        };
+        let family = family(wire.family)?;
         Ok(Self {
             sock: Sock {
                 cookie: wire.cookie,
@@ -69,6 +67,37 @@ pub(super) fn reuse(flags: u8) -> Reuse {
         reuseaddr: flags & (socket_flags::REUSEADDR | socket_flags::FORCE_REUSE) != 0,
         reuseport: flags & socket_flags::REUSEPORT != 0,
         v6only: flags & socket_flags::V6ONLY != 0,
+    }
+}
+
+/// Whom a bucket lets in; `None`: nobody.
+pub(super) fn sharing(wire: &SharingWire) -> Option<Sharing> {
+    let SharingWire {
+        addr,
+        uid,
+        family: raw_family,
+        mode,
+        v6only,
+    } = wire;
+    let family = family(*raw_family).ok()?;
+    let addr = match *mode {
+        mode::ANY_ADDRESS => None,
+        mode::SAME_ADDRESS => Some(family.address(*addr)),
+        _ => return None,
+    };
+    Some(Sharing {
+        uid: *uid,
+        family,
+        addr,
+        v6only: *v6only != 0,
+    })
+}
+
+fn family(raw: u16) -> Result<Family, DecodeError> {
+    match raw {
+        AF_INET => Ok(Family::Ipv4),
+        AF_INET6 => Ok(Family::Ipv6),
+        value => Err(unknown("family", value)),
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) struct Blocker<'a> {
     pub(super) known: Option<&'a KnownHolder>,
     pub(super) overlap: Overlap,
     pub(super) role: Role,
-    /// Made by `connect` rather than accepted.
+    /// Made by `connect`, not accepted; once it is closing or in `TIME_WAIT`
+    /// only if the port was chosen for it, as it is then like any other.
     pub(super) is_outgoing: bool,
     /// Why `role` and `is_outgoing` had to be assumed.
     pub(super) doubt: Option<String>,
@@ -56,6 +57,7 @@ impl<'a> Blocker<'a> {
         hints: Hints,
     ) -> Self {
         let (is_outgoing, doubt) = direction(seen, known, hints);
+        let is_chosen = !has_fixed_port(seen, known);
         let role = match seen.state {
             State::Listen => Role::Listener,
             State::Bound | State::Closed => Role::Bound,
@@ -63,7 +65,7 @@ impl<'a> Blocker<'a> {
             State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => Role::Closing,
             State::SynSent => Role::Outgoing,
             // Shown to be outgoing, not guessed: then its port is the matter.
-            State::CloseWait if is_outgoing && doubt.is_none() => Role::Outgoing,
+            State::CloseWait if is_outgoing && is_chosen && doubt.is_none() => Role::Outgoing,
             State::CloseWait => Role::CloseWait,
             State::Established | State::SynReceived if is_outgoing => Role::Outgoing,
             State::Established | State::SynReceived => Role::Leftover,
@@ -77,8 +79,11 @@ impl<'a> Blocker<'a> {
             known,
             overlap,
             role,
-            is_outgoing: is_outgoing
-                && matches!(role, Role::Outgoing | Role::TimeWait | Role::Closing),
+            is_outgoing: match role {
+                Role::Outgoing => is_outgoing,
+                Role::TimeWait | Role::Closing => is_outgoing && is_chosen,
+                Role::Listener | Role::Bound | Role::CloseWait | Role::Leftover => false,
+            },
             doubt,
         }
     }
@@ -190,6 +195,12 @@ pub(super) fn are_all_of(blockers: &[&Blocker<'_>], process: &Process) -> bool {
     })
 }
 
+/// Whether `bind` was asked for the very port.
+fn has_fixed_port(seen: &SeenHolder, known: Option<&KnownHolder>) -> bool {
+    seen.is_port_locked == Some(true)
+        || known.is_some_and(|known| known.origin == Origin::OutgoingFromFixedPort)
+}
+
 /// Whether `connect` made it, and what had to be assumed for that.
 fn direction(
     seen: &SeenHolder,
@@ -197,7 +208,7 @@ fn direction(
     hints: Hints,
 ) -> (bool, Option<String>) {
     match known.map(|known| known.origin) {
-        Some(Origin::Outgoing) => return (true, None),
+        Some(Origin::Outgoing | Origin::OutgoingFromFixedPort) => return (true, None),
         Some(Origin::Accepted | Origin::Listener) => return (false, None),
         Some(Origin::Unknown) | None => {}
     }

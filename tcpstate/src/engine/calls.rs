@@ -37,6 +37,7 @@ impl Engine {
             (CallKind::Bind, Some(key)) => {
                 let story = self.ports.story(key);
                 story.last_bind = Some((seq, mono_ns, Arc::clone(&facts.process)));
+                story.was_last_bind_to_this_port = facts.requested.port == key.port;
                 if matches!(story.phase, Phase::Down { .. }) {
                     self.look_at_port_again(mono_ns, key);
                 }

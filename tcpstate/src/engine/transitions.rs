@@ -32,6 +32,12 @@ impl Engine {
         };
         let origin = match (change.old, change.new) {
             (_, State::Listen) => Origin::Listener,
+            (_, State::SynSent) if self.was_port_asked_for(&change) => {
+                Origin::OutgoingFromFixedPort
+            }
+            (State::SynSent, _) if known.is_some_and(is_from_fixed_port) => {
+                Origin::OutgoingFromFixedPort
+            }
             (_, State::SynSent) | (State::SynSent, _) => Origin::Outgoing,
             (State::SynReceived, _) => Origin::Accepted,
             _ => known.map_or(Origin::Unknown, |socket| socket.origin),
@@ -71,6 +77,20 @@ impl Engine {
                 self.take_in(id, socket);
             }
         }
+    }
+
+    /// Whether a socket about to connect was bound to this very port. One that
+    /// has no port yet, or was bound to port 0, has one chosen for it.
+    fn was_port_asked_for(&self, change: &StateChange) -> bool {
+        let key = PortKey {
+            port: change.local.port,
+            netns: change.sock.netns,
+        };
+        change.local.port != 0
+            && self
+                .ports
+                .get(&key)
+                .is_some_and(|story| story.was_last_bind_to_this_port)
     }
 
     fn become_mini(
@@ -176,6 +196,10 @@ impl Engine {
             _ => None,
         }
     }
+}
+
+fn is_from_fixed_port(socket: &Socket) -> bool {
+    socket.origin == Origin::OutgoingFromFixedPort
 }
 
 pub(super) fn time_wait_entered(

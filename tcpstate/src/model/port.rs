@@ -83,6 +83,8 @@ pub struct PortStory {
     pub last_failure: Option<(u64, u64)>,
     /// Position, time and process of the last `bind` that succeeded.
     pub last_bind: Option<(u64, u64, Arc<Process>)>,
+    /// Whether that asked for this port; for port 0 the kernel chose it.
+    pub was_last_bind_to_this_port: bool,
     /// Restarts, oldest first, with the time of each, at most [`MAX_RESTARTS`].
     pub restarts: VecDeque<(u64, Restart)>,
 }

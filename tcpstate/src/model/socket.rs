@@ -48,6 +48,8 @@ pub enum Origin {
     Accepted,
     /// Opened by `connect`.
     Outgoing,
+    /// Opened by `connect` from a port that was asked for with `bind`.
+    OutgoingFromFixedPort,
     /// Not a connection: it listens.
     Listener,
     /// Not known: it was there before we were.

@@ -122,6 +122,7 @@ fn origin(socket: &Socket) -> &'static str {
     match socket.origin {
         Origin::Accepted => "accepted through a listening socket",
         Origin::Outgoing => "opened by connect",
+        Origin::OutgoingFromFixedPort => "bound to its port, then opened by connect",
         Origin::Listener => "it listens",
         Origin::Unknown => "before tcpstate began",
     }

@@ -12,6 +12,7 @@ mod explain;
 mod harness;
 mod io_uring;
 mod load;
+mod matrix;
 mod namespaces;
 mod owners;
 mod peers;

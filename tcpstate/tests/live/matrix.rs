@@ -1,0 +1,69 @@
+//! The generated matrix: old state × flags × addresses × families × user ×
+//! device × call, on the real kernel, with the program watching.
+//!
+//! Of every call that is refused the cause, the sockets in the way and what
+//! `would_work` says are held against the stage and against the kernel, which
+//! is asked again with each option more. A call that succeeds has no diagnosis.
+//!
+//! `TCPSTATE_CASE=substring` runs the cases whose name has it.
+
+mod address;
+mod ask;
+mod feed;
+mod generate;
+mod judge;
+mod life;
+mod options;
+mod oracle;
+mod report;
+mod run;
+mod stage;
+
+use crate::harness::{has, on_stage};
+use run::Runner;
+use tcpstate::demo::namespace;
+
+const CASES_AT_LEAST: usize = 2_000;
+
+#[test]
+fn every_refused_call_is_explained_rightly() {
+    if !on_stage() || !has("ip", "iproute2") {
+        return;
+    }
+    namespace::set_local_port_range(1_990, 65_000).expect("the namespace is ours");
+    let has_other_device = add_other_device();
+    let wanted = std::env::var("TCPSTATE_CASE").unwrap_or_default();
+    let cases = generate::cases(has_other_device);
+    assert!(cases.len() >= CASES_AT_LEAST, "{}", cases.len());
+
+    let mut runner = Runner::start();
+    for case in &cases {
+        if wanted.is_empty() || case.to_string().contains(&wanted) {
+            runner.run(case);
+        }
+    }
+
+    let report = runner.finish();
+    println!("{report}");
+    report.verdict();
+}
+
+/// A second interface with an address; `false`: this kernel has none to give.
+fn add_other_device() -> bool {
+    let name = options::Device::OTHER;
+    let address = format!("{}/24", address::Addr::Other.ip());
+    [
+        vec![
+            "link", "add", name, "type", "veth", "peer", "name", "other1",
+        ],
+        vec!["address", "add", &address, "dev", name],
+        vec!["link", "set", name, "up"],
+    ]
+    .iter()
+    .all(|arguments| {
+        std::process::Command::new("ip")
+            .args(arguments)
+            .status()
+            .is_ok_and(|status| status.success())
+    })
+}

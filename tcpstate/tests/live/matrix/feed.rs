@@ -1,0 +1,157 @@
+//! The program watching the matrix: what it says about each socket's calls.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use serde_json::Value;
+
+use crate::harness::{PATIENCE, TCPSTATE};
+
+/// What was said about one call.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) call: Value,
+    pub(crate) diagnosis: Option<Value>,
+}
+
+/// The running program.
+pub(crate) struct Feed {
+    child: Child,
+    lines: Receiver<Value>,
+    by_cookie: HashMap<u64, Vec<Heard>>,
+    /// Position of a failed call to its socket and number.
+    failed: HashMap<u64, (u64, usize)>,
+    /// Failed calls, and diagnoses, so far.
+    pub(crate) counts: (u64, u64),
+    /// What must not be.
+    pub(crate) troubles: Vec<String>,
+}
+
+impl Feed {
+    /// Starts the program on this thread's namespace, and returns once its
+    /// hooks are on.
+    pub(crate) fn start() -> Self {
+        let mut child = Command::new(TCPSTATE)
+            .args(["watch", "--json", "--netns", "self"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("tcpstate starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::with_capacity(1 << 20, stdout).lines() {
+                let line = line.expect("the output is text");
+                // The tag comes first; states are another test's matter.
+                let name = line.split('"').nth(3).expect("each line has its event");
+                if !matches!(
+                    name,
+                    "header" | "bind" | "listen" | "connect" | "diagnosis" | "loss" | "footer"
+                ) {
+                    continue;
+                }
+                let value = serde_json::from_str(&line)
+                    .unwrap_or_else(|error| panic!("not JSON: {error}: {line}"));
+                if sender.send(value).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut feed = Self {
+            child,
+            lines,
+            by_cookie: HashMap::new(),
+            failed: HashMap::new(),
+            counts: (0, 0),
+            troubles: Vec::new(),
+        };
+        assert!(feed.take_one(), "tcpstate says nothing");
+        feed
+    }
+
+    /// What was said about this socket's calls, once all of them and the
+    /// diagnosis of each failed one are there. Shorter: it did not come.
+    pub(crate) fn take(&mut self, cookie: u64, calls: usize) -> Vec<Heard> {
+        while !self.has_all(cookie, calls) {
+            if !self.take_one() {
+                break;
+            }
+        }
+        self.by_cookie.remove(&cookie).unwrap_or_default()
+    }
+
+    /// Ends the program as ctrl-c would, and reads the rest.
+    pub(crate) fn finish(mut self) -> Self {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT)
+            .expect("tcpstate is there to be ended");
+        while self.take_one() {}
+        let status = self.child.wait().expect("tcpstate ends");
+        if !status.success() {
+            self.troubles.push(format!("tcpstate ended with {status}"));
+        }
+        self
+    }
+
+    fn has_all(&self, cookie: u64, calls: usize) -> bool {
+        self.by_cookie.get(&cookie).is_some_and(|heard| {
+            heard.len() >= calls
+                && heard
+                    .iter()
+                    .all(|heard| heard.call["ok"] == true || heard.diagnosis.is_some())
+        })
+    }
+
+    /// Takes in one line; `false`: none came.
+    fn take_one(&mut self) -> bool {
+        let Ok(event) = self.lines.recv_timeout(PATIENCE) else {
+            return false;
+        };
+        match event["event"].as_str().unwrap_or_default() {
+            "bind" | "listen" | "connect" => self.take_call(event),
+            "diagnosis" => self.take_diagnosis(event),
+            "loss" if event["count"] != 0 => {
+                self.troubles.push(format!("events were lost: {event}"));
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn take_call(&mut self, call: Value) {
+        let cookie = call["sock"]["cookie"].as_u64().unwrap_or(0);
+        let heard = self.by_cookie.entry(cookie).or_default();
+        if call["ok"] == false {
+            let seq = call["seq"].as_u64().expect("seq is a number");
+            self.failed.insert(seq, (cookie, heard.len()));
+            self.counts.0 += 1;
+        }
+        heard.push(Heard {
+            call,
+            diagnosis: None,
+        });
+    }
+
+    fn take_diagnosis(&mut self, diagnosis: Value) {
+        self.counts.1 += 1;
+        let of = diagnosis["of"].as_u64().unwrap_or(u64::MAX);
+        let heard = self
+            .failed
+            .remove(&of)
+            .and_then(|(cookie, at)| self.by_cookie.get_mut(&cookie)?.get_mut(at));
+        match heard {
+            Some(heard) => heard.diagnosis = Some(diagnosis),
+            None => self
+                .troubles
+                .push(format!("a diagnosis of no failed call: {diagnosis}")),
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,161 @@
+//! What the program said, held against what it had to say.
+
+use std::net::{IpAddr, SocketAddr};
+
+use rustix::io::Errno;
+use serde_json::Value;
+
+use super::ask::{Change, Made};
+use super::feed::Heard;
+use super::oracle::{Expected, ExpectedHolder};
+
+/// The calls of one socket, with what is expected about each.
+pub(crate) struct Trial {
+    pub(crate) name: String,
+    pub(crate) cookie: u64,
+    pub(crate) calls: Vec<Made>,
+}
+
+/// Each thing that is wrong, in words.
+pub(crate) fn complaints(trial: &Trial, heard: &[Heard]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if heard.len() != trial.calls.len() {
+        wrong.push(format!(
+            "{} calls were made, {} were told",
+            trial.calls.len(),
+            heard.len()
+        ));
+        return wrong;
+    }
+    for (made, heard) in trial.calls.iter().zip(heard) {
+        check_call(&mut wrong, made.call, made.errno, heard);
+        if let (Some(expected), Some(diagnosis)) = (&made.expected, &heard.diagnosis) {
+            check_diagnosis(&mut wrong, expected, diagnosis);
+        }
+    }
+    wrong
+}
+
+fn check_call(wrong: &mut Vec<String>, call: &str, errno: Option<Errno>, heard: &Heard) {
+    let mut check = |what: &str, is: &Value, should: Value| {
+        if *is != should {
+            wrong.push(format!("{call}: {what} is {is}, should be {should}"));
+        }
+    };
+    check("event", &heard.call["event"], call.into());
+    check("ok", &heard.call["ok"], errno.is_none().into());
+    let raw = errno.map_or(Value::Null, |errno| errno.raw_os_error().into());
+    check("errno", &heard.call["errno"], raw);
+    match (errno, &heard.diagnosis) {
+        (Some(_), None) => wrong.push(format!("{call}: no diagnosis")),
+        (None, Some(diagnosis)) => {
+            wrong.push(format!(
+                "{call}: succeeded, and has a diagnosis: {diagnosis}"
+            ));
+        }
+        _ => {}
+    }
+}
+
+fn check_diagnosis(wrong: &mut Vec<String>, expected: &Expected, diagnosis: &Value) {
+    let Expected {
+        cause,
+        holders,
+        clears_ms,
+        would_work,
+    } = expected;
+    if diagnosis["cause"] != *cause {
+        wrong.push(format!(
+            "the cause is {}, should be {cause}: {}",
+            diagnosis["cause"], diagnosis["summary"]
+        ));
+    }
+    if diagnosis["certainty"] != "proven" || diagnosis["missing"] != Value::Array(Vec::new()) {
+        wrong.push(format!(
+            "it is {}, should be proven: {}",
+            diagnosis["certainty"], diagnosis["missing"]
+        ));
+    }
+    check_holders(wrong, holders, diagnosis);
+    let clears = diagnosis["clears_ms"].as_u64();
+    let is_plausible = match (clears, clears_ms) {
+        (Some(ms), Some(range)) => range.contains(&ms),
+        (None, None) => true,
+        _ => false,
+    };
+    if !is_plausible {
+        wrong.push(format!(
+            "clears_ms is {clears:?}, should be in {clears_ms:?}"
+        ));
+    }
+    if let Some(worked) = would_work {
+        for (change, worked) in Change::ALL.into_iter().zip(worked) {
+            let said = &diagnosis["would_work"][change.name()];
+            let should = if *worked { "yes" } else { "no" };
+            if *said != should && *said != "unknown" {
+                wrong.push(format!(
+                    "would_work.{} is {said}, and the kernel says {should}",
+                    change.name()
+                ));
+            }
+        }
+    }
+}
+
+fn check_holders(wrong: &mut Vec<String>, expected: &[ExpectedHolder], diagnosis: &Value) {
+    let said = diagnosis["holders"].as_array().cloned().unwrap_or_default();
+    let mut found: Vec<ExpectedHolder> = said.iter().filter_map(read_holder).collect();
+    // Where no peer is expected any will do.
+    for holder in &mut found {
+        if expected.iter().any(|other| {
+            other.peer.is_none() && other.local == holder.local && other.state == holder.state
+        }) {
+            holder.peer = None;
+        }
+    }
+    found.sort();
+    if found != expected || said.len() != expected.len() {
+        wrong.push(format!("the holders are {found:?}, should be {expected:?}"));
+    }
+    let me = std::process::id();
+    for holder in &said {
+        // Who has a bound socket is read from /proc, and by then it is closed.
+        if holder["state"] == "bound" {
+            continue;
+        }
+        if holder["process"]["pid"] != me && holder["left_by"]["pid"] != me {
+            wrong.push(format!(
+                "whose it is, or who left it, is not said: {holder}"
+            ));
+        }
+    }
+}
+
+fn read_holder(holder: &Value) -> Option<ExpectedHolder> {
+    let endpoint = |value: &Value| -> Option<SocketAddr> {
+        let addr: IpAddr = value["addr"].as_str()?.parse().ok()?;
+        Some(SocketAddr::new(
+            addr,
+            value["port"].as_u64()?.try_into().ok()?,
+        ))
+    };
+    let word = |value: &Value, words: &[&'static str]| {
+        let text = value.as_str()?;
+        words.iter().copied().find(|word| *word == text)
+    };
+    let option = |name: &str| holder["reuse"][name].as_bool();
+    Some(ExpectedHolder {
+        local: endpoint(&holder["local"])?,
+        peer: endpoint(&holder["peer"]).filter(|peer| peer.port() != 0),
+        state: word(
+            &holder["state"],
+            &tcpstate::event::State::ALL.map(tcpstate::event::State::name),
+        )?,
+        overlap: word(&holder["overlap"], &["exact", "wildcard", "dual_stack"])?,
+        options: [
+            option("reuseaddr")?,
+            option("reuseport")?,
+            option("v6only")?,
+        ],
+    })
+}

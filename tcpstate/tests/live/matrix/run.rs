@@ -1,0 +1,248 @@
+//! Runs cases: sets the stage, makes the call, repeats it with each option
+//! more, and has the program's words judged once they are there.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+use rustix::io::Errno;
+
+use super::ask::{Ask, Attempt, Call, Change};
+use super::feed::Feed;
+use super::judge::{self, Trial};
+use super::oracle::{self, Expected, Refused};
+use super::report::Report;
+use super::stage::{Holder, Part, Servers, Stage};
+
+/// Sockets whose words may be outstanding: the program is given time, and the
+/// kernel does not wait for it.
+const MAX_OUTSTANDING: usize = 48;
+/// The stages' ports: below those of the clients.
+const FIRST_PORT: u16 = 2_000;
+const LAST_PORT: u16 = 60_999;
+
+/// Old sockets, and what a new one asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) ask: Ask,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.parts.is_empty() {
+            write!(f, "nothing")?;
+        }
+        for (index, part) in self.parts.iter().enumerate() {
+            if index > 0 {
+                write!(f, " & ")?;
+            }
+            write!(f, "{part}")?;
+        }
+        write!(f, " | {}", self.ask)
+    }
+}
+
+/// The kernel's side of a run, and the program's.
+pub(crate) struct Runner {
+    pub(crate) servers: Servers,
+    pub(crate) report: Report,
+    feed: Feed,
+    next_port: u16,
+    outstanding: VecDeque<Trial>,
+    /// Whether one part alone stands in the way of a new socket.
+    alone: HashMap<(Part, Ask), bool>,
+}
+
+impl Runner {
+    pub(crate) fn start() -> Self {
+        Self {
+            feed: Feed::start(),
+            servers: Servers::start(),
+            report: Report::default(),
+            next_port: FIRST_PORT,
+            outstanding: VecDeque::new(),
+            alone: HashMap::new(),
+        }
+    }
+
+    /// A port that no case has used.
+    pub(crate) fn port(&mut self) -> u16 {
+        assert!(self.next_port <= LAST_PORT, "the matrix is out of ports");
+        self.next_port += 1;
+        self.next_port - 1
+    }
+
+    pub(crate) fn stage(&mut self, parts: &[Part]) -> (u16, Stage) {
+        let port = self.port();
+        (port, Stage::build(&self.servers, port, parts))
+    }
+
+    /// One case, and the same call with each option more.
+    pub(crate) fn run(&mut self, case: &Case) {
+        self.report.cases += 1;
+        let (port, mut stage) = self.stage(&case.parts);
+        let mut attempt = case.ask.attempt(&mut stage, port);
+        let expected = self.expect(case, case.ask, &stage, &attempt);
+        attempt.expect(expected);
+        if attempt.refusal().is_some() {
+            let worked = self.repeat(case, stage, port);
+            if let Some(expected) = attempt.last_expected() {
+                expected.would_work = Some(worked);
+            }
+        }
+        self.submit(case.to_string(), attempt);
+    }
+
+    /// Makes the refused call again with each option more: which of them let
+    /// it through. What was refused has changed nothing; what was let through
+    /// leaves its mark on the port, so that the stage is set anew.
+    fn repeat(&mut self, case: &Case, mut stage: Stage, mut port: u16) -> [bool; 3] {
+        let is_listen = case.ask.call != Call::Bind;
+        Change::ALL.map(|change| {
+            let ask = case.ask;
+            if !ask.can(change) {
+                return false;
+            }
+            if is_listen && change != Change::V6only {
+                return self.repeat_listen(case, change);
+            }
+            let Some(with) = ask.with(change) else {
+                return false;
+            };
+            if is_listen {
+                (port, stage) = self.stage(&case.parts);
+            }
+            let mut again = with.attempt(&mut stage, port);
+            let expected = self.expect(case, with, &stage, &again);
+            again.expect(expected);
+            let worked = again.refusal().is_none();
+            self.submit(format!("{case}, with {}", change.name()), again);
+            if worked {
+                (port, stage) = self.stage(&case.parts);
+            }
+            worked
+        })
+    }
+
+    /// The same socket listens again.
+    fn repeat_listen(&mut self, case: &Case, change: Change) -> bool {
+        let (port, mut stage) = self.stage(&case.parts);
+        let mut attempt = case.ask.attempt(&mut stage, port);
+        let expected = self.expect(case, case.ask, &stage, &attempt);
+        attempt.expect(expected);
+        let worked = case
+            .ask
+            .listen_again(&mut attempt, change)
+            .unwrap_or_default();
+        self.submit(format!("{case}, with {}", change.name()), attempt);
+        worked
+    }
+
+    /// Puts up a socket's calls for judgement.
+    pub(crate) fn submit(&mut self, name: String, attempt: Attempt) {
+        let Attempt {
+            cookie,
+            socket: _,
+            calls,
+        } = attempt;
+        self.report.calls += calls.len();
+        self.outstanding.push_back(Trial {
+            name,
+            cookie,
+            calls,
+        });
+        if self.outstanding.len() > MAX_OUTSTANDING {
+            self.judge_one();
+        }
+    }
+
+    /// Waits for all words, ends the program, and gives the counts.
+    pub(crate) fn finish(mut self) -> Report {
+        self.judge_all();
+        let Self {
+            mut report, feed, ..
+        } = self;
+        let feed = feed.finish();
+        let (failed, diagnoses) = feed.counts;
+        let mut troubles = feed.troubles.clone();
+        if failed != diagnoses {
+            troubles.push(format!("{failed} calls failed, {diagnoses} were explained"));
+        }
+        if !troubles.is_empty() {
+            report.wrong.push(("the whole run".to_owned(), troubles));
+        }
+        report
+    }
+
+    pub(crate) fn judge_all(&mut self) {
+        while !self.outstanding.is_empty() {
+            self.judge_one();
+        }
+    }
+
+    fn judge_one(&mut self) {
+        let Some(trial) = self.outstanding.pop_front() else {
+            return;
+        };
+        let heard = self.feed.take(trial.cookie, trial.calls.len());
+        for diagnosis in heard.iter().filter_map(|heard| heard.diagnosis.as_ref()) {
+            self.report.count(diagnosis);
+        }
+        let wrong = judge::complaints(&trial, &heard);
+        if !wrong.is_empty() {
+            self.report.wrong.push((trial.name, wrong));
+        }
+    }
+
+    /// What is to be said about the last call; `None`: it was let through, or
+    /// its error is not one that this knows about.
+    fn expect(
+        &mut self,
+        case: &Case,
+        ask: Ask,
+        stage: &Stage,
+        attempt: &Attempt,
+    ) -> Option<Expected> {
+        let (call, errno) = attempt.refusal()?;
+        if errno != Errno::ADDRINUSE {
+            return None;
+        }
+        let blockers = self.blockers(case, ask, stage);
+        let refused = Refused {
+            call,
+            addr: ask.addr.ip(),
+            flags: ask.flags,
+        };
+        Some(oracle::expect(refused, &blockers))
+    }
+
+    /// Which sockets stood in the way: where there are several, the kernel is
+    /// asked about each by itself.
+    fn blockers(&mut self, case: &Case, ask: Ask, stage: &Stage) -> Vec<Holder> {
+        let is_only_one = case.parts.len() == 1;
+        stage
+            .holders
+            .iter()
+            .filter(|(index, _)| is_only_one || self.is_refused_alone(case.parts[*index], ask))
+            .map(|(_, holder)| holder.clone())
+            .collect()
+    }
+
+    fn is_refused_alone(&mut self, part: Part, ask: Ask) -> bool {
+        if let Some(is_refused) = self.alone.get(&(part, ask)) {
+            return *is_refused;
+        }
+        let case = Case {
+            parts: vec![part],
+            ask,
+        };
+        let (port, mut stage) = self.stage(&case.parts);
+        let mut attempt = ask.attempt(&mut stage, port);
+        let expected = self.expect(&case, ask, &stage, &attempt);
+        attempt.expect(expected);
+        let is_refused = attempt.refusal().is_some();
+        self.submit(case.to_string(), attempt);
+        self.alone.insert((part, ask), is_refused);
+        is_refused
+    }
+}

@@ -9,6 +9,7 @@
 
 mod address;
 mod ask;
+mod explain;
 mod feed;
 mod generate;
 mod judge;
@@ -20,7 +21,7 @@ mod run;
 mod stage;
 
 use crate::harness::{has, on_stage};
-use run::Runner;
+use run::{Case, Runner};
 use tcpstate::demo::namespace;
 
 const CASES_AT_LEAST: usize = 2_000;
@@ -32,20 +33,44 @@ fn every_refused_call_is_explained_rightly() {
     }
     namespace::set_local_port_range(1_990, 65_000).expect("the namespace is ours");
     let has_other_device = add_other_device();
-    let wanted = std::env::var("TCPSTATE_CASE").unwrap_or_default();
-    let cases = generate::cases(has_other_device);
-    assert!(cases.len() >= CASES_AT_LEAST, "{}", cases.len());
+    let cases = cases(has_other_device);
 
     let mut runner = Runner::start();
-    for case in &cases {
-        if wanted.is_empty() || case.to_string().contains(&wanted) {
-            runner.run(case);
-        }
+    for case in wanted(&cases) {
+        runner.run(case);
     }
 
     let report = runner.finish();
     println!("{report}");
     report.verdict();
+}
+
+#[test]
+fn explain_foresees_every_bind() {
+    if !on_stage() || !has("ip", "iproute2") {
+        return;
+    }
+    namespace::set_local_port_range(1_990, 65_000).expect("the namespace is ours");
+    let cases = cases(add_other_device());
+
+    let report = explain::ask_all(wanted(&cases));
+
+    println!("explain: {report}");
+    report.verdict();
+}
+
+fn cases(has_other_device: bool) -> Vec<Case> {
+    let cases = generate::cases(has_other_device);
+    assert!(cases.len() >= CASES_AT_LEAST, "{}", cases.len());
+    cases
+}
+
+/// Those that were asked for.
+fn wanted(cases: &[Case]) -> impl Iterator<Item = &Case> {
+    let part = std::env::var("TCPSTATE_CASE").unwrap_or_default();
+    cases
+        .iter()
+        .filter(move |case| part.is_empty() || case.to_string().contains(&part))
 }
 
 /// A second interface with an address; `false`: this kernel has none to give.

@@ -30,7 +30,8 @@ pub(crate) fn complaints(trial: &Trial, heard: &[Heard]) -> Vec<String> {
     for (made, heard) in trial.calls.iter().zip(heard) {
         check_call(&mut wrong, made.call, made.errno, heard);
         if let (Some(expected), Some(diagnosis)) = (&made.expected, &heard.diagnosis) {
-            check_diagnosis(&mut wrong, expected, diagnosis);
+            check_answer(&mut wrong, expected, diagnosis);
+            check_people(&mut wrong, diagnosis);
         }
     }
     wrong
@@ -57,7 +58,8 @@ fn check_call(wrong: &mut Vec<String>, call: &str, errno: Option<Errno>, heard: 
     }
 }
 
-fn check_diagnosis(wrong: &mut Vec<String>, expected: &Expected, diagnosis: &Value) {
+/// Holds a diagnosis, or an answer beforehand, against what is expected.
+pub(crate) fn check_answer(wrong: &mut Vec<String>, expected: &Expected, diagnosis: &Value) {
     let Expected {
         cause,
         holders,
@@ -117,6 +119,11 @@ fn check_holders(wrong: &mut Vec<String>, expected: &[ExpectedHolder], diagnosis
     if found != expected || said.len() != expected.len() {
         wrong.push(format!("the holders are {found:?}, should be {expected:?}"));
     }
+}
+
+/// All sockets are this process's.
+fn check_people(wrong: &mut Vec<String>, diagnosis: &Value) {
+    let said = diagnosis["holders"].as_array().cloned().unwrap_or_default();
     let me = std::process::id();
     for holder in &said {
         // Who has a bound socket is read from /proc, and by then it is closed.

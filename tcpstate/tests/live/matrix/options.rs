@@ -89,11 +89,17 @@ impl Device {
     /// The name of the interface that [`Device::Other`] stands for.
     pub(crate) const OTHER: &str = "other0";
 
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Lo => Some("lo"),
+            Self::Other => Some(Self::OTHER),
+        }
+    }
+
     pub(crate) fn set_on(self, socket: &OwnedFd) {
-        let name = match self {
-            Self::None => return,
-            Self::Lo => "lo",
-            Self::Other => Self::OTHER,
+        let Some(name) = self.name() else {
+            return;
         };
         set(
             socket,

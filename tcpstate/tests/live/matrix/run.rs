@@ -42,12 +42,39 @@ impl fmt::Display for Case {
     }
 }
 
+/// Ports that no case has used, so that nothing of one case is in the way of
+/// another.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    next: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { next: FIRST_PORT }
+    }
+}
+
+impl Ports {
+    pub(crate) fn next(&mut self) -> u16 {
+        assert!(self.next <= LAST_PORT, "the matrix is out of ports");
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// The stage of a case, on a port of its own.
+    pub(crate) fn stage(&mut self, servers: &Servers, case: &Case) -> (u16, Stage) {
+        let port = self.next();
+        (port, Stage::build(servers, port, &case.parts))
+    }
+}
+
 /// The kernel's side of a run, and the program's.
 pub(crate) struct Runner {
     pub(crate) servers: Servers,
     pub(crate) report: Report,
     feed: Feed,
-    next_port: u16,
+    ports: Ports,
     outstanding: VecDeque<Trial>,
     /// Whether one part alone stands in the way of a new socket.
     alone: HashMap<(Part, Ask), bool>,
@@ -59,28 +86,16 @@ impl Runner {
             feed: Feed::start(),
             servers: Servers::start(),
             report: Report::default(),
-            next_port: FIRST_PORT,
+            ports: Ports::default(),
             outstanding: VecDeque::new(),
             alone: HashMap::new(),
         }
     }
 
-    /// A port that no case has used.
-    pub(crate) fn port(&mut self) -> u16 {
-        assert!(self.next_port <= LAST_PORT, "the matrix is out of ports");
-        self.next_port += 1;
-        self.next_port - 1
-    }
-
-    pub(crate) fn stage(&mut self, parts: &[Part]) -> (u16, Stage) {
-        let port = self.port();
-        (port, Stage::build(&self.servers, port, parts))
-    }
-
     /// One case, and the same call with each option more.
     pub(crate) fn run(&mut self, case: &Case) {
         self.report.cases += 1;
-        let (port, mut stage) = self.stage(&case.parts);
+        let (port, mut stage) = self.ports.stage(&self.servers, case);
         let mut attempt = case.ask.attempt(&mut stage, port);
         let expected = self.expect(case, case.ask, &stage, &attempt);
         attempt.expect(expected);
@@ -110,7 +125,7 @@ impl Runner {
                 return false;
             };
             if is_listen {
-                (port, stage) = self.stage(&case.parts);
+                (port, stage) = self.ports.stage(&self.servers, case);
             }
             let mut again = with.attempt(&mut stage, port);
             let expected = self.expect(case, with, &stage, &again);
@@ -118,7 +133,7 @@ impl Runner {
             let worked = again.refusal().is_none();
             self.submit(format!("{case}, with {}", change.name()), again);
             if worked {
-                (port, stage) = self.stage(&case.parts);
+                (port, stage) = self.ports.stage(&self.servers, case);
             }
             worked
         })
@@ -126,7 +141,7 @@ impl Runner {
 
     /// The same socket listens again.
     fn repeat_listen(&mut self, case: &Case, change: Change) -> bool {
-        let (port, mut stage) = self.stage(&case.parts);
+        let (port, mut stage) = self.ports.stage(&self.servers, case);
         let mut attempt = case.ask.attempt(&mut stage, port);
         let expected = self.expect(case, case.ask, &stage, &attempt);
         attempt.expect(expected);
@@ -236,7 +251,7 @@ impl Runner {
             parts: vec![part],
             ask,
         };
-        let (port, mut stage) = self.stage(&case.parts);
+        let (port, mut stage) = self.ports.stage(&self.servers, &case);
         let mut attempt = ask.attempt(&mut stage, port);
         let expected = self.expect(&case, ask, &stage, &attempt);
         attempt.expect(expected);

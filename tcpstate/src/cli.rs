@@ -226,28 +226,15 @@ pub struct WaitArgs {
     pub timeout: Option<Duration>,
 }
 
-/// How a recording is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ReplayFormat {
-    /// One line per event.
-    #[default]
-    Text,
-    /// One JSON object per line: the same bytes as the live run.
-    Json,
-}
-
 /// Arguments of `replay`.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
     /// The recording; of one in several files, all of them in order.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// How events are shown.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    pub format: ReplayFormat,
-    /// Short for `--format json`.
-    #[arg(long, conflicts_with = "format")]
-    pub json: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Arguments of `doctor`.

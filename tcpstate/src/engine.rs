@@ -53,7 +53,7 @@ pub struct Failure {
 }
 
 /// What happened, and what follows from it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     now_ns: u64,
     next_seq: u64,

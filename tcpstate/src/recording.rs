@@ -1,5 +1,6 @@
 //! Recordings: the JSON lines in a file.
 
+pub mod index;
 pub mod input;
 pub mod parts;
 pub mod reader;

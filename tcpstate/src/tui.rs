@@ -29,9 +29,10 @@ mod panels;
 mod pen;
 mod port_order;
 mod problems;
+pub mod replay;
 pub mod rows;
 #[cfg(test)]
-mod screens;
+pub(crate) mod screens;
 mod stream;
 pub mod terminal;
 pub mod theme;
@@ -43,7 +44,7 @@ mod words;
 use ratatui::Frame;
 
 pub use app::{App, Control, Overlay, Panel, Subject};
-pub use keys::Action;
+pub use keys::{Action, Replay};
 pub use layout::{MIN_HEIGHT, MIN_WIDTH};
 pub use theme::Theme;
 pub use ui::Ui;

@@ -21,6 +21,7 @@ use crate::kernel::Observer;
 use crate::pipeline::{OutputError, Pipeline};
 use crate::tui::{Control, Ui};
 
+pub(super) use signals::Signals;
 pub(super) use start::{Start, start};
 
 /// How often the ring buffer is emptied when nothing urgent wakes us. The
@@ -48,7 +49,7 @@ pub(super) struct Live {
     pub(super) observer: Observer,
     pub(super) pipeline: Pipeline,
     pub(super) ui: Option<Ui>,
-    signals: signals::Signals,
+    signals: Signals,
     pub(super) looks: looks::Looks,
     pub(super) losses: losses::Losses,
     /// What the run is narrowed to.

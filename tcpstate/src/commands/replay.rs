@@ -1,11 +1,14 @@
 //! `tcpstate replay`: a recording through the same engine again.
 
-use std::io::{self, BufWriter};
+mod player;
+mod screen;
+
+use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::{ReplayArgs, ReplayFormat};
+use crate::cli::{Format, ReplayArgs};
 use crate::engine::Limits;
 use crate::event::{Body, Event};
 use crate::pipeline::outputs::Stdout;
@@ -13,12 +16,13 @@ use crate::pipeline::{OutputError, Outputs, Pipeline, Selector};
 use crate::recording::input;
 use crate::recording::reader::Reader;
 
-/// Replays the recording as text or JSON.
+/// Replays the recording: on the dashboard, as text or JSON.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let stdout = BufWriter::new(io::stdout());
-    let stdout = match args.format {
-        ReplayFormat::Text if !args.json => Stdout::Text(Box::new(stdout)),
-        ReplayFormat::Text | ReplayFormat::Json => Stdout::Json(Box::new(stdout)),
+    let stdout = match args.output.format(io::stdout().is_terminal()) {
+        Format::Tui => return super::watch::runtime()?.block_on(screen::run(&args.files)),
+        Format::Text => Stdout::Text(Box::new(stdout)),
+        Format::Json => Stdout::Json(Box::new(stdout)),
     };
     let mut replay = Replay {
         pipeline: Pipeline::new(

@@ -17,7 +17,7 @@ const OVERDUE_NS: u64 = 250 * MS;
 
 /// The schedule of looks. Has no influence on what the engine says, only on
 /// what it is told and when.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Checks {
     due: BTreeSet<(u64, SocketId)>,
 }

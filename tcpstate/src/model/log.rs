@@ -6,7 +6,7 @@ use crate::event::Event;
 
 /// The latest events. Sequence numbers are gapless, so a position is found
 /// without a search.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EventLog {
     events: VecDeque<Event>,
     limit: usize,

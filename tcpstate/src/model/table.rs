@@ -14,7 +14,7 @@ pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
 pub const MAX_CLOSED: usize = 512;
 
 /// The mirror of the kernel's TCP sockets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SocketTable {
     sockets: Map<SocketId, Socket>,
     minis: Map<Tuple, SocketId>,

@@ -9,11 +9,12 @@ use crossterm::event::{KeyEvent, KeyEventKind};
 
 use super::cursor::{Cursor, Rest};
 use super::filter::Filter;
-use super::keys::{Action, Keys, Mode};
+use super::keys::{Action, Keys, Mode, Replay};
 use super::layout::Plan;
 use super::notes::Notes;
 use super::port_order::port_order;
 use super::problems::{Banner, Problem, problems};
+use super::replay::Position;
 use super::rows::{Rows, Sort};
 use super::stream::{Line, Stream};
 use super::theme::Theme;
@@ -31,6 +32,8 @@ pub enum Control {
     Quit,
     /// Stop the program as a shell's ctrl-z does.
     Suspend,
+    /// Go elsewhere in the recording.
+    Replay(Replay),
 }
 
 /// A panel that the arrow keys can move in.
@@ -86,6 +89,10 @@ pub struct App {
     pub(super) scroll: usize,
     pub(super) filter: Filter,
     pub(super) draft: Option<String>,
+    /// What is typed is a time to go to, not a filter.
+    pub(super) is_time: bool,
+    /// Where in a recording the screen is; live there is none.
+    pub(super) position: Option<Position>,
     pub(super) sort: Sort,
     /// Answer to the last key; the next one clears it.
     pub(super) answer: Option<String>,
@@ -115,6 +122,8 @@ impl App {
             scroll: 0,
             filter: Filter::default(),
             draft: None,
+            is_time: false,
+            position: None,
             sort: Sort::default(),
             answer: None,
             notes: Notes::default(),
@@ -167,7 +176,16 @@ impl App {
             Action::Open => self.open_chosen(engine),
             Action::Close => self.close(),
             Action::Pause => self.pause(engine),
-            Action::Filter => self.draft = Some(self.filter.text().to_owned()),
+            Action::Filter => {
+                self.is_time = false;
+                self.draft = Some(self.filter.text().to_owned());
+            }
+            Action::Replay(Replay::AskTime) => {
+                self.is_time = true;
+                self.draft = Some(String::new());
+            }
+            Action::Replay(wish) => return Control::Replay(wish),
+            Action::Accept if self.is_time => return self.accept_time(engine),
             Action::Sort => self.sort.column = self.sort.column.next(),
             Action::Reverse => self.sort.is_reversed = !self.sort.is_reversed,
             Action::Diagnosis => self.toggle_diagnosis(engine),
@@ -234,6 +252,8 @@ impl App {
     pub fn mode(&self) -> Mode {
         if self.draft.is_some() {
             Mode::Typing
+        } else if self.position.is_some() {
+            Mode::Replay
         } else {
             Mode::Browse
         }
@@ -347,6 +367,21 @@ impl App {
         self.problem = None;
         if self.focus == Panel::Banner {
             self.focus = Panel::default();
+        }
+    }
+
+    fn accept_time(&mut self, engine: &Engine) -> Control {
+        let anchor = engine.header().map(|header| header.clock);
+        let (Some(draft), Some(position)) = (self.draft.take(), &self.position) else {
+            return Control::Continue;
+        };
+        match position.time(&draft, anchor) {
+            Ok(mono_ns) => Control::Replay(Replay::GoTo(mono_ns)),
+            Err(reason) => {
+                self.answer = Some(reason);
+                self.draft = Some(draft);
+                Control::Continue
+            }
         }
     }
 

@@ -51,7 +51,9 @@ pub enum Action {
     Clear,
     /// Stop the program as ctrl-z does; `fg` brings it back.
     Suspend,
-    /// While typing: take the filter.
+    /// In a replay.
+    Replay(Replay),
+    /// While typing: take what was typed.
     Accept,
     /// While typing: leave it as it was.
     Cancel,
@@ -63,11 +65,44 @@ pub enum Action {
     Type(char),
 }
 
+/// What a key asks of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Replay {
+    /// Play, or stop.
+    Play,
+    /// One event on.
+    Step,
+    /// One event back.
+    StepBack,
+    /// To the next failed call or restart.
+    NextMark,
+    /// To the one before.
+    PreviousMark,
+    /// Ten seconds on.
+    Forward,
+    /// Ten seconds back.
+    Back,
+    /// Faster.
+    Faster,
+    /// Slower.
+    Slower,
+    /// To the beginning.
+    Begin,
+    /// To the end.
+    End,
+    /// Type a time to go to.
+    AskTime,
+    /// To this time on the recording's monotonic clock, in nanoseconds.
+    GoTo(u64),
+}
+
 /// What the keys go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The dashboard.
     Browse,
+    /// The dashboard over a recording: as the dashboard, but for its own keys.
+    Replay,
     /// The filter's text.
     Typing,
 }
@@ -232,17 +267,89 @@ pub const BINDINGS: &[Binding] = &[
         Action::Suspend,
         "to the shell; fg comes back",
     ),
+    replay(
+        &[Key::Plain(KeyCode::Char(' '))],
+        "Space",
+        Replay::Play,
+        "play, stop",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char(']'))],
+        "]",
+        Replay::NextMark,
+        "to the next failed call or restart",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char('['))],
+        "[",
+        Replay::PreviousMark,
+        "to the failed call or restart before",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char('.'))],
+        ".",
+        Replay::Step,
+        "one event on",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char(','))],
+        ",",
+        Replay::StepBack,
+        "one event back",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char('}'))],
+        "}",
+        Replay::Forward,
+        "ten seconds on",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char('{'))],
+        "{",
+        Replay::Back,
+        "ten seconds back",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char('+'))],
+        "+",
+        Replay::Faster,
+        "faster",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char('-'))],
+        "-",
+        Replay::Slower,
+        "slower",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char('<'))],
+        "<",
+        Replay::Begin,
+        "to the beginning",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char('>'))],
+        ">",
+        Replay::End,
+        "to the end",
+    ),
+    replay(
+        &[Key::Plain(KeyCode::Char('t'))],
+        "t",
+        Replay::AskTime,
+        "go to a time: 11:06:41, +90s from the beginning, 50%",
+    ),
     typing(
         &[Key::Plain(KeyCode::Enter)],
         "Enter",
         Action::Accept,
-        "take the filter",
+        "take it",
     ),
     typing(
         &[Key::Plain(KeyCode::Esc)],
         "Esc",
         Action::Cancel,
-        "leave the filter as it was",
+        "leave it as it was",
     ),
     typing(
         &[Key::Plain(KeyCode::Backspace), Key::Ctrl('h')],
@@ -270,6 +377,21 @@ const fn browse(
         keys,
         label,
         action,
+        help,
+    }
+}
+
+const fn replay(
+    keys: &'static [Key],
+    label: &'static str,
+    action: Replay,
+    help: &'static str,
+) -> Binding {
+    Binding {
+        mode: Mode::Replay,
+        keys,
+        label,
+        action: Action::Replay(action),
         help,
     }
 }
@@ -307,7 +429,15 @@ impl Keys {
             KeyCode::Char(letter) if is_ctrl => Key::Ctrl(letter.to_ascii_lowercase()),
             code => Key::Plain(code),
         };
-        let in_mode = || BINDINGS.iter().filter(move |binding| binding.mode == mode);
+        // A replay's own keys come first.
+        let falls_back = mode == Mode::Replay;
+        let in_mode = || {
+            let own = BINDINGS.iter().filter(move |binding| binding.mode == mode);
+            let others = BINDINGS
+                .iter()
+                .filter(move |binding| falls_back && binding.mode == Mode::Browse);
+            own.chain(others)
+        };
         if let Some(binding) = in_mode().find(|binding| binding.keys.contains(&key)) {
             return Some(binding.action);
         }

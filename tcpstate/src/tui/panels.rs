@@ -8,6 +8,7 @@ mod help;
 mod notes;
 mod overlay;
 mod ports;
+mod position;
 mod sockets;
 mod status;
 mod stream;
@@ -63,7 +64,8 @@ pub(super) fn draw_view(
     let banner = banner::lines(view, &problems, area);
     let banner_height = banner.as_ref().map_or(0, banner::Lines::height);
     let note = notes::latest(app, area);
-    let note_height = u16::try_from(note.len()).unwrap_or(u16::MAX);
+    let bar_height = u16::from(app.position.is_some());
+    let note_height = u16::try_from(note.len()).unwrap_or(u16::MAX) + bar_height;
     let Some(plan) = Plan::of(area, app.ports.len(), banner_height, note_height) else {
         too_small::draw(buf, area, theme);
         return;
@@ -88,6 +90,9 @@ pub(super) fn draw_view(
     chart::draw(buf, plan.chart, &screen);
     stream::draw(buf, plan.stream, &screen);
     notes::draw(buf, plan.note, &screen, &note);
+    if let Some(position) = &app.position {
+        position::draw(buf, plan.note, &screen, position);
+    }
     status::draw(buf, plan.status, &screen);
     if let Some(text) = text {
         overlay::draw(buf, area, &text, &screen);

@@ -5,7 +5,7 @@
 //! anew; read the difference before committing it.
 
 #[path = "../../tests/support/story.rs"]
-pub(super) mod story;
+pub(crate) mod story;
 
 mod harness;
 
@@ -17,7 +17,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::app::{App, Control, Overlay, Panel, Subject};
-use super::keys::{Action, BINDINGS, Mode};
+use super::keys::{Action, BINDINGS, Mode, Replay};
+use super::replay::{Mark, MarkKind, Position};
 use super::rows::Column;
 use super::theme::Theme;
 use super::view::View;
@@ -34,6 +35,9 @@ fn screens_look_as_they_did() {
     for (name, story, keys) in scenes() {
         for (width, height) in SIZES {
             let mut app = App::new(Theme::Dark);
+            if name.starts_with("replay") {
+                app.position = Some(position());
+            }
             let area = Rect::new(0, 0, width, height);
             render(&story, &mut app, area);
             type_keys(&mut app, keys, &story.engine);
@@ -154,6 +158,32 @@ fn the_countdown_follows_the_time_that_is_handed_in() {
     }
 }
 
+/// Half-way through ten minutes, with a failure and a restart.
+fn position() -> Position {
+    let first_ns = story::down().now_ns;
+    let at = |s: u64| first_ns + s * 1_000_000_000;
+    Position {
+        is_playing: true,
+        speed: "5×",
+        event: 1_234,
+        events: 98_765,
+        now_ns: at(300),
+        first_ns,
+        last_ns: at(600),
+        seeking: None,
+        marks: Arc::new([
+            Mark {
+                mono_ns: at(200),
+                kind: MarkKind::Failure,
+            },
+            Mark {
+                mono_ns: at(420),
+                kind: MarkKind::Restart,
+            },
+        ]),
+    }
+}
+
 #[test]
 fn every_key_does_what_the_help_says() {
     let story = story::down();
@@ -166,6 +196,9 @@ fn every_key_does_what_the_help_says() {
         for key in binding.keys {
             let mut app = App::new(Theme::Dark);
             draw(&mut app);
+            if binding.mode == Mode::Replay {
+                app.position = Some(position());
+            }
             if binding.mode == Mode::Typing {
                 type_keys(&mut app, "/port:1", &story.engine);
             } else {
@@ -210,6 +243,11 @@ fn every_key_does_what_the_help_says() {
                     type_keys(&mut app, "d", &story.engine);
                     assert!(!app.banner(&view).is_empty());
                 }
+                Action::Replay(Replay::AskTime) => {
+                    type_keys(&mut app, "50%Enter", &story.engine);
+                    assert_eq!(app.mode(), Mode::Replay, "it was taken");
+                }
+                Action::Replay(wish) => assert_eq!(control, Control::Replay(wish)),
                 Action::Accept => assert_eq!(app.filter().text(), "port:1"),
                 Action::Cancel => {
                     assert_eq!(app.mode(), Mode::Browse);
@@ -379,6 +417,9 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
         story
     };
     vec![
+        ("replay", story::down(), ""),
+        ("replay-help", story::down(), "?"),
+        ("replay-time", story::down(), "t+9"),
         ("empty", Story::empty(), ""),
         ("begun", Story::begun(), ""),
         ("listening", story::serving().0, ""),

@@ -14,6 +14,7 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 
 use super::app::{App, Control};
+use super::replay::Position;
 use super::terminal::Guard;
 use super::theme::Theme;
 use super::units::{NS_PER_MS, NS_PER_S};
@@ -109,6 +110,14 @@ impl Ui {
         self.drawn = Some(self.look(engine, now_ns));
         self.drawn_ns = now_ns;
         Ok(())
+    }
+
+    /// Says where in a recording the screen is.
+    pub fn place(&mut self, position: Position) {
+        if self.app.position.as_ref() != Some(&position) {
+            self.app.position = Some(position);
+            self.drawn = None;
+        }
     }
 
     /// Shows a warning in the status line. Nothing else may print while the

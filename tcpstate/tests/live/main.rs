@@ -17,6 +17,7 @@ mod namespaces;
 mod owners;
 mod peers;
 mod recording;
+mod replay;
 mod terminal;
 mod transitions;
 mod watching;

@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Signals that end a run in order, from the moment that this exists.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(in crate::commands) struct Signals {
     interrupted: Signal,
     terminated: Signal,
     hung_up: Signal,
@@ -14,7 +14,7 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Listens from here on; one that comes before anybody asks is not lost.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(in crate::commands) fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupted: signal(SignalKind::interrupt())?,
             terminated: signal(SignalKind::terminate())?,
@@ -23,7 +23,7 @@ impl Signals {
     }
 
     /// The name of the next one, as in the footer.
-    pub(super) async fn next(&mut self) -> &'static str {
+    pub(in crate::commands) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupted.recv() => "sigint",
             _ = self.terminated.recv() => "sigterm",

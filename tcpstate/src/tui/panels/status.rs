@@ -14,11 +14,13 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     let mut pen = screen.pen(buf, area, 0);
     pen.skip(1);
     if let Some(draft) = &app.draft {
-        pen.put("filter: ", Role::Accent)
+        let what = if app.is_time { "go to: " } else { "filter: " };
+        pen.put(what, Role::Accent)
             .put(draft, Role::Text)
             .put(" ", Role::Selected);
         let (hint, role) = match &app.answer {
             Some(wrong) => (wrong.as_str(), Role::Warn),
+            None if app.is_time => ("11:06:41, +90s from the beginning, 50%", Role::Dim),
             None => ("port: state: pid: comm: addr: cause: word !not", Role::Dim),
         };
         pen.skip(2).put(hint, role);
@@ -61,7 +63,15 @@ fn hints(screen: &Screen<'_>) -> Vec<(&'static str, &'static str)> {
         hints.push(("d", "diagnosis"));
     }
     let is_frozen = screen.behind.is_some();
-    hints.push(("Space", if is_frozen { "go on" } else { "pause" }));
+    match &app.position {
+        Some(position) => hints.extend([
+            ("Space", if position.is_playing { "stop" } else { "play" }),
+            ("[ ]", "failures"),
+            (", .", "events"),
+            ("t", "time"),
+        ]),
+        None => hints.push(("Space", if is_frozen { "go on" } else { "pause" })),
+    }
     if app.notes.latest().is_some() {
         hints.push(("n", "messages"));
     } else if !app.filter.is_empty() {

@@ -1,0 +1,142 @@
+use super::*;
+use crate::export::json;
+use crate::tui::Replay;
+use crate::tui::screens::story;
+
+/// A recording of a server that goes down and comes back, as a player, with the
+/// same events played through once.
+fn played() -> (Player, Engine, tempfile::TempDir) {
+    let told = story::restarted();
+    let anchor = told.engine.header().unwrap().clock;
+    let mut text = Vec::new();
+    for event in told.engine.log().iter() {
+        json::write_line(event, anchor, &mut text).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r.jsonl");
+    std::fs::write(&path, text).unwrap();
+    let mut index = Index::default();
+    index.add(&path).unwrap();
+    (Player::new(index), told.engine, dir)
+}
+
+fn arrive(player: &mut Player) {
+    for _ in 0..1_000 {
+        player.advance(0).unwrap();
+        if player.goal.is_none() {
+            return;
+        }
+    }
+    panic!("it does not arrive");
+}
+
+fn sockets(engine: &Engine) -> Vec<String> {
+    let mut sockets: Vec<String> = engine
+        .table()
+        .iter()
+        .map(|socket| format!("{:?} {:?} {:?}", socket.local, socket.peer, socket.state))
+        .collect();
+    sockets.sort();
+    sockets
+}
+
+#[test]
+fn it_opens_at_the_first_failure() {
+    let (mut player, _, _dir) = played();
+
+    arrive(&mut player);
+
+    assert_eq!(player.engine().failures().len(), 1);
+    assert_eq!(
+        player.position().marks.first().map(|mark| mark.kind),
+        Some(MarkKind::Failure)
+    );
+    assert!(player.position().event < player.position().events);
+}
+
+#[test]
+fn the_end_is_what_the_live_run_had() {
+    let (mut player, live, _dir) = played();
+
+    player.do_as(Replay::End);
+    arrive(&mut player);
+
+    assert_eq!(player.engine().next_seq(), live.next_seq());
+    assert_eq!(player.engine().failures().len(), live.failures().len());
+    assert_eq!(sockets(player.engine()), sockets(&live));
+}
+
+#[test]
+fn steps_and_jumps_lead_to_the_same_place_from_either_side() {
+    let (mut player, _, _dir) = played();
+    player.do_as(Replay::End);
+    arrive(&mut player);
+    let end = player.next;
+
+    player.do_as(Replay::Begin);
+    arrive(&mut player);
+    assert_eq!((player.next, player.engine().next_seq()), (0, 0));
+    let mut seen = vec![sockets(player.engine())];
+    while player.next < end {
+        player.do_as(Replay::Step);
+        arrive(&mut player);
+        seen.push(sockets(player.engine()));
+    }
+    for at in (0..end).rev() {
+        player.do_as(Replay::StepBack);
+        arrive(&mut player);
+        assert_eq!(player.next, at);
+        assert_eq!(sockets(player.engine()), seen[at], "event {at}");
+    }
+}
+
+#[test]
+fn a_time_shows_what_was_then_and_playing_goes_on_from_there() {
+    let (mut player, _, _dir) = played();
+    let first_ns = player.position().first_ns;
+    let last_ns = player.position().last_ns;
+    player.do_as(Replay::GoTo(first_ns + (last_ns - first_ns) / 2));
+    arrive(&mut player);
+    let middle = player.position();
+    assert_eq!(middle.now_ns, first_ns + (last_ns - first_ns) / 2);
+    assert!(player.engine().now_ns() <= middle.now_ns);
+
+    player.do_as(Replay::Play);
+    player.advance(1_000_000_000).unwrap();
+    assert_eq!(
+        player.now_ns(),
+        (middle.now_ns + 1_000_000_000).min(last_ns)
+    );
+    player.do_as(Replay::Faster);
+    player.advance(1_000_000_000).unwrap();
+    assert_eq!(
+        player.now_ns(),
+        (middle.now_ns + 3_000_000_000).min(last_ns)
+    );
+    player.advance(u64::MAX / 4).unwrap();
+    assert!(!player.is_playing, "it stops at the end");
+    assert_eq!(player.position().event, player.position().events);
+}
+
+#[test]
+fn marks_are_found_forth_and_back() {
+    let (mut player, _, _dir) = played();
+    let marks = player.position().marks.len();
+    player.do_as(Replay::Begin);
+    arrive(&mut player);
+    let mut places = Vec::new();
+    for _ in 0..marks {
+        player.do_as(Replay::NextMark);
+        arrive(&mut player);
+        places.push(player.next);
+    }
+    assert!(
+        places.windows(2).all(|pair| pair[0] < pair[1]),
+        "{places:?}"
+    );
+    for place in places.iter().rev().skip(1) {
+        player.do_as(Replay::PreviousMark);
+        arrive(&mut player);
+        assert_eq!(player.next, *place);
+    }
+}

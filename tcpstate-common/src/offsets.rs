@@ -166,6 +166,10 @@ offsets! {
         tb2_v6_rcv_saddr,
         /// `task_struct.flags`.
         task_flags,
+        /// `task_struct.cred`.
+        task_cred,
+        /// `cred.euid`.
+        cred_euid,
         /// `task_struct.files`.
         task_files,
         /// `task_struct.real_parent`.

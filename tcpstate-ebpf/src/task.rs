@@ -70,10 +70,23 @@ pub(crate) unsafe fn write_current(to: *mut TaskWire) {
         (*to).pid = (pid_tgid >> 32) as u32;
         (*to).tid = pid_tgid as u32;
         (*to).ppid = 0;
-        (*to).uid = bpf_get_current_uid_gid() as u32;
+        (*to).uid = effective_user();
         (*to).cgroup = 0;
         bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_LEN as u32);
     }
+}
+
+/// The effective user, by which the kernel judges; the helper knows the real
+/// one only.
+#[inline(always)]
+fn effective_user() -> u32 {
+    let real = bpf_get_current_uid_gid() as u32;
+    if offset!(task_cred) == MISSING || offset!(cred_euid) == MISSING {
+        return real;
+    }
+    read_addr(current() + u64::from(offset!(task_cred)))
+        .and_then(|cred| read(cred + u64::from(offset!(cred_euid))))
+        .unwrap_or(real)
 }
 
 /// Adds the parent and the cgroup, for a process that may be gone before user

@@ -74,6 +74,8 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         tb2_owners: at("inet_bind2_bucket", &["owners"]),
         tb2_v6_rcv_saddr: at("inet_bind2_bucket", &["v6_rcv_saddr"]),
         task_flags: at("task_struct", &["flags"]),
+        task_cred: at("task_struct", &["cred"]),
+        cred_euid: at("cred", &["euid"]),
         task_files: at("task_struct", &["files"]),
         task_real_parent: at("task_struct", &["real_parent"]),
         task_tgid: at("task_struct", &["tgid"]),

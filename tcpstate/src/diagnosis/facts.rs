@@ -310,7 +310,10 @@ impl<'a> Facts<'a> {
         let is_same = |seen: &SeenHolder| {
             let is_local = local.addr.is_unspecified()
                 || local.addr.to_canonical() == seen.local.addr.to_canonical();
-            is_local
+            // A socket whose connection has ended keeps the peer's address.
+            let is_connected = !matches!(seen.state, State::Bound | State::Closed | State::Listen);
+            is_connected
+                && is_local
                 && local.port == seen.local.port
                 && peer.port == seen.peer.port
                 && peer.addr.to_canonical() == seen.peer.addr.to_canonical()

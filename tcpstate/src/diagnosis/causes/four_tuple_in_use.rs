@@ -123,6 +123,23 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_whose_connection_has_ended_is_not_in_the_way_of_a_connect() {
+        let mut ended = holder(State::Bound, "127.0.0.1", 5000, PLAIN);
+        ended.peer = endpoint("10.0.0.9", 443);
+        let diagnosis = scene()
+            .with(ended, owned(900, "server", Origin::Outgoing))
+            .with(
+                mini(State::TimeWait, 5000, PLAIN, 30_000),
+                left_by(900, "server", Origin::Outgoing),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.holders.len(), 1);
+        assert_eq!(diagnosis.holders[0].state, State::TimeWait);
+        assert_eq!(diagnosis.clears_ms, Some(30_000));
+    }
+
+    #[test]
     fn a_connection_that_was_not_seen_is_concluded() {
         let diagnosis = scene().diagnose();
 

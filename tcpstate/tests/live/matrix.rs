@@ -16,6 +16,7 @@ mod judge;
 mod life;
 mod options;
 mod oracle;
+mod others;
 mod report;
 mod run;
 mod stage;
@@ -25,13 +26,15 @@ use run::{Case, Runner};
 use tcpstate::demo::namespace;
 
 const CASES_AT_LEAST: usize = 2_000;
+/// All ports that a stage or a client uses.
+const LOCAL_PORTS: (u16, u16) = (1_990, 65_000);
 
 #[test]
 fn every_refused_call_is_explained_rightly() {
     if !on_stage() || !has("ip", "iproute2") {
         return;
     }
-    namespace::set_local_port_range(1_990, 65_000).expect("the namespace is ours");
+    namespace::set_local_port_range(LOCAL_PORTS.0, LOCAL_PORTS.1).expect("the namespace is ours");
     let has_other_device = add_other_device();
     let cases = cases(has_other_device);
 
@@ -39,6 +42,7 @@ fn every_refused_call_is_explained_rightly() {
     for case in wanted(&cases) {
         runner.run(case);
     }
+    others::run(&mut runner, is_wanted);
 
     let report = runner.finish();
     println!("{report}");
@@ -50,7 +54,7 @@ fn explain_foresees_every_bind() {
     if !on_stage() || !has("ip", "iproute2") {
         return;
     }
-    namespace::set_local_port_range(1_990, 65_000).expect("the namespace is ours");
+    namespace::set_local_port_range(LOCAL_PORTS.0, LOCAL_PORTS.1).expect("the namespace is ours");
     let cases = cases(add_other_device());
 
     let report = explain::ask_all(wanted(&cases));
@@ -67,10 +71,14 @@ fn cases(has_other_device: bool) -> Vec<Case> {
 
 /// Those that were asked for.
 fn wanted(cases: &[Case]) -> impl Iterator<Item = &Case> {
-    let part = std::env::var("TCPSTATE_CASE").unwrap_or_default();
-    cases
-        .iter()
-        .filter(move |case| part.is_empty() || case.to_string().contains(&part))
+    cases.iter().filter(|case| is_wanted(&case.to_string()))
+}
+
+fn is_wanted(name: &str) -> bool {
+    match std::env::var("TCPSTATE_CASE") {
+        Ok(part) => name.contains(&part),
+        Err(_) => true,
+    }
 }
 
 /// A second interface with an address; `false`: this kernel has none to give.

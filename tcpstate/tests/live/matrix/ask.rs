@@ -87,7 +87,7 @@ impl Ask {
         change != Change::V6only || self.addr.is_ipv6()
     }
 
-    fn socket(self) -> OwnedFd {
+    pub(crate) fn socket(self) -> OwnedFd {
         let socket = self.maker.act(|| harness::socket(self.addr.at(0)));
         stage::prepare(&socket, self.addr, self.flags, self.device);
         if self.addr.is_ipv6() {

@@ -73,12 +73,13 @@ impl Feed {
     /// What was said about this socket's calls, once all of them and the
     /// diagnosis of each failed one are there. Shorter: it did not come.
     pub(crate) fn take(&mut self, cookie: u64, calls: usize) -> Vec<Heard> {
-        while !self.has_all(cookie, calls) {
-            if !self.take_one() {
-                break;
-            }
-        }
+        self.wait_for(cookie, calls);
         self.by_cookie.remove(&cookie).unwrap_or_default()
+    }
+
+    /// Reads on until all is there that [`take`](Self::take) gives.
+    pub(crate) fn wait_for(&mut self, cookie: u64, calls: usize) {
+        while !self.has_all(cookie, calls) && self.take_one() {}
     }
 
     /// Ends the program as ctrl-c would, and reads the rest.
@@ -95,12 +96,13 @@ impl Feed {
     }
 
     fn has_all(&self, cookie: u64, calls: usize) -> bool {
-        self.by_cookie.get(&cookie).is_some_and(|heard| {
-            heard.len() >= calls
-                && heard
-                    .iter()
-                    .all(|heard| heard.call["ok"] == true || heard.diagnosis.is_some())
-        })
+        calls == 0
+            || self.by_cookie.get(&cookie).is_some_and(|heard| {
+                heard.len() >= calls
+                    && heard
+                        .iter()
+                        .all(|heard| !needs_diagnosis(&heard.call) || heard.diagnosis.is_some())
+            })
     }
 
     /// Takes in one line; `false`: none came.
@@ -122,7 +124,7 @@ impl Feed {
     fn take_call(&mut self, call: Value) {
         let cookie = call["sock"]["cookie"].as_u64().unwrap_or(0);
         let heard = self.by_cookie.entry(cookie).or_default();
-        if call["ok"] == false {
+        if needs_diagnosis(&call) {
             let seq = call["seq"].as_u64().expect("seq is a number");
             self.failed.insert(seq, (cookie, heard.len()));
             self.counts.0 += 1;
@@ -147,6 +149,11 @@ impl Feed {
                 .push(format!("a diagnosis of no failed call: {diagnosis}")),
         }
     }
+}
+
+/// No port of this host stands in the way where there is no way to the peer.
+fn needs_diagnosis(call: &Value) -> bool {
+    call["ok"] == false && call["errno_name"] != "ENETUNREACH"
 }
 
 impl Drop for Feed {

@@ -21,6 +21,8 @@ pub(crate) struct Refused {
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
     pub(crate) cause: &'static str,
+    /// Nothing has to be assumed.
+    pub(crate) is_proven: bool,
     pub(crate) holders: Vec<ExpectedHolder>,
     /// `None`: nothing ends by itself.
     pub(crate) clears_ms: Option<RangeInclusive<u64>>,
@@ -59,6 +61,7 @@ pub(crate) fn expect(refused: Refused, blockers: &[Holder]) -> Expected {
     holders.sort();
     Expected {
         cause: cause(refused, blockers),
+        is_proven: true,
         holders,
         clears_ms: clears_ms(blockers),
         would_work: None,

@@ -74,7 +74,7 @@ pub(crate) struct Runner {
     pub(crate) servers: Servers,
     pub(crate) report: Report,
     feed: Feed,
-    ports: Ports,
+    pub(crate) ports: Ports,
     outstanding: VecDeque<Trial>,
     /// Whether one part alone stands in the way of a new socket.
     alone: HashMap<(Part, Ask), bool>,
@@ -151,6 +151,11 @@ impl Runner {
             .unwrap_or_default();
         self.submit(format!("{case}, with {}", change.name()), attempt);
         worked
+    }
+
+    /// Waits until the program has spoken about a socket's calls.
+    pub(crate) fn settle(&mut self, attempt: &Attempt) {
+        self.feed.wait_for(attempt.cookie, attempt.calls.len());
     }
 
     /// Puts up a socket's calls for judgement.

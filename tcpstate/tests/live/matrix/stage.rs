@@ -149,6 +149,18 @@ impl Servers {
         }
     }
 
+    /// The other end of a client's connection; connections that others have
+    /// left are dropped.
+    fn accept(&self, client_port: u16) -> OwnedFd {
+        loop {
+            let accepted = rustix::net::accept_with(&self.answering, SocketFlags::CLOEXEC)
+                .expect("the connection waits");
+            if peer_of(&accepted).is_some_and(|peer| peer.port() == client_port) {
+                return accepted;
+            }
+        }
+    }
+
     /// Where a client on `addr` is answered.
     pub(crate) fn answering(addr: Addr, via: Via) -> SocketAddr {
         SocketAddr::new(via.server(addr), ANSWERING_PORT)
@@ -332,8 +344,7 @@ impl Builder<'_> {
         }
         rustix::net::connect(&socket, &Servers::answering(part.addr, part.via))
             .unwrap_or_else(|error| panic!("{part} cannot connect: {error}"));
-        let accepted = rustix::net::accept_with(&self.servers.answering, SocketFlags::CLOEXEC)
-            .expect("the connection waits");
+        let accepted = self.servers.accept(self.port);
         self.live(index, socket, accepted);
     }
 
@@ -341,10 +352,7 @@ impl Builder<'_> {
     fn live(&mut self, index: usize, ours: OwnedFd, peer: OwnedFd) {
         let part = self.parts[index];
         part.flags.set_on(&ours);
-        let peer_addr = rustix::net::getpeername(&ours)
-            .ok()
-            .flatten()
-            .and_then(|addr| SocketAddr::try_from(addr).ok());
+        let peer_addr = peer_of(&ours);
         // A reset socket keeps its port only if it was bound to it.
         let holds = part.state != State::Reset || part.side == Side::Fixed;
         if holds {
@@ -385,6 +393,10 @@ impl Builder<'_> {
             },
         ));
     }
+}
+
+fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
+    SocketAddr::try_from(rustix::net::getpeername(socket).ok()??).ok()
 }
 
 fn new_socket(part: &Part) -> OwnedFd {

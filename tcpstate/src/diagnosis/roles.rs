@@ -217,13 +217,11 @@ fn direction(
     let is_fixed = seen.is_port_locked == Some(true);
     match seen.is_connect_bound {
         Some(true) => return (true, None),
-        Some(false) if !is_fixed => return (false, None),
-        _ => {}
+        _ if is_fixed || seen.state == State::SynSent => return (true, None),
+        Some(false) => return (false, doubt_accepted(seen, hints)),
+        None => {}
     }
-    if is_fixed || seen.state == State::SynSent {
-        return (true, None);
-    }
-    let is_live = matches!(seen.state, State::Established | State::SynReceived);
+    let is_live = is_live(seen);
     match hints.local_port_range {
         Some([first, last]) if !(first..=last).contains(&seen.local.port) => {
             let doubt = "whether the connection was accepted was not seen: assumed, because its \
@@ -247,6 +245,27 @@ fn direction(
         }
     }
 }
+
+/// Of a socket whose port neither `connect` nor its user chose: `bind` to port
+/// 0 before `connect` is left, where nobody listened.
+fn doubt_accepted(seen: &SeenHolder, hints: Hints) -> Option<String> {
+    let is_out_of_range = hints
+        .local_port_range
+        .is_some_and(|[first, last]| !(first..=last).contains(&seen.local.port));
+    if is_out_of_range || hints.has_listener_history || !is_live(seen) {
+        return None;
+    }
+    Some(
+        "whether the connection was accepted was not seen: assumed, though one from a socket \
+         that was bound to port 0 would look the same"
+            .to_owned(),
+    )
+}
+
+fn is_live(seen: &SeenHolder) -> bool {
+    matches!(seen.state, State::Established | State::SynReceived)
+}
+
 /// Sockets that the blockers stand for.
 pub(super) fn count(blockers: &[&Blocker<'_>]) -> usize {
     blockers.iter().map(|blocker| blocker.count()).sum()

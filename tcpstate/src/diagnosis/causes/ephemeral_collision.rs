@@ -49,6 +49,12 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let is_fixed = leaders.iter().all(|blocker| has_fixed_port(blocker, range));
     let chosen = match range {
         _ if is_fixed => "which was bound to this port before connect".to_owned(),
+        _ if leaders
+            .iter()
+            .all(|b| b.seen.is_connect_bound == Some(false)) =>
+        {
+            "for which bind to port 0 chose this port".to_owned()
+        }
         Some([first, last]) => format!("for which connect chose this port from {first} to {last}"),
         None => "for which connect chose this port".to_owned(),
     };
@@ -221,18 +227,23 @@ mod tests {
 
     #[test]
     fn the_kernels_own_mark_decides() {
-        for (is_connect_bound, expected) in [
-            (true, Cause::EphemeralCollision),
-            (false, Cause::EstablishedLeftover),
+        // Without it there is `bind` to port 0, which takes ports of the range.
+        for (is_connect_bound, port, expected) in [
+            (true, 40000, (Cause::EphemeralCollision, Certainty::Proven)),
+            (
+                false,
+                40000,
+                (Cause::EstablishedLeftover, Certainty::Likely),
+            ),
+            (false, 8080, (Cause::EstablishedLeftover, Certainty::Proven)),
         ] {
-            let mut open = holder(State::Established, "10.0.0.1", 40000, PLAIN);
+            let mut open = holder(State::Established, "10.0.0.1", port, PLAIN);
             open.is_connect_bound = Some(is_connect_bound);
-            let diagnosis = Scene::bind("0.0.0.0", 40000)
+            let diagnosis = Scene::bind("0.0.0.0", port)
                 .with(open, KnownHolder::default())
                 .diagnose();
 
-            assert_eq!(diagnosis.cause, expected);
-            assert_eq!(diagnosis.certainty, Certainty::Proven);
+            assert_eq!((diagnosis.cause, diagnosis.certainty), expected);
         }
     }
 }

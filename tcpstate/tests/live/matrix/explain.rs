@@ -12,7 +12,7 @@ use super::judge;
 use super::oracle::{self, Refused};
 use super::report::Report;
 use super::run::{Case, Ports};
-use super::stage::{Holder, Servers, Stage};
+use super::stage::{Holder, Servers, Side, Stage};
 use crate::harness::TCPSTATE;
 
 /// Questions under way at a time: each is a process of its own.
@@ -93,7 +93,7 @@ fn compare(
         report.would_work.0 += 1;
     };
 
-    let holders: Vec<Holder> = stage.holders.iter().map(|(_, it)| it.clone()).collect();
+    let holders: Vec<Holder> = stage.holders.iter().map(|(_, it)| as_read(it)).collect();
     let attempt = case.ask.attempt(&mut stage, port);
     report.calls += attempt.calls.len();
     let bound = attempt.calls[0].errno;
@@ -114,7 +114,7 @@ fn compare(
             }
         }
     }
-    let code = if bound.is_none() { 0 } else { 1 };
+    let code = i32::from(bound.is_some());
     if output.status.code() != Some(code) {
         wrong.push(format!("it ends with {}, should be {code}", output.status));
     }
@@ -135,11 +135,23 @@ fn compare(
             addr: case.ask.addr.ip(),
             flags: case.ask.flags,
         };
-        let expected = oracle::expect(refused, &holders);
+        let mut expected = oracle::expect(refused, &holders);
+        // Neither is marked, so that nothing tells the two apart.
+        expected.is_proven = expected.cause != "established_leftover";
         judge::check_answer(&mut wrong, &expected, &answer);
     }
     if !wrong.is_empty() {
         wrong.push(answer["summary"].to_string());
         report.wrong.push((case.to_string(), wrong));
     }
+}
+
+/// A holder as it looks to somebody who has not seen how it came to be: a
+/// client that was bound to port 0 is like an accepted connection.
+fn as_read(holder: &Holder) -> Holder {
+    let mut read = holder.clone();
+    if read.side == Side::BoundToAny && read.state != "syn_sent" {
+        read.side = Side::Accepted;
+    }
+    read
 }

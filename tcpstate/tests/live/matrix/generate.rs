@@ -41,7 +41,7 @@ fn every_life() -> Vec<(State, Side)> {
         (State::Bound, Side::Unconnected),
         (State::Listen, Side::Unconnected),
     ];
-    for side in [Side::Accepted, Side::Auto, Side::Fixed] {
+    for side in [Side::Accepted, Side::Auto, Side::BoundToAny, Side::Fixed] {
         for state in State::CONNECTED {
             // What is accepted has its SYN behind it.
             if (state, side) != (State::SynSent, Side::Accepted) {

@@ -63,6 +63,7 @@ fn check_call(wrong: &mut Vec<String>, call: &str, errno: Option<Errno>, heard: 
 pub(crate) fn check_answer(wrong: &mut Vec<String>, expected: &Expected, diagnosis: &Value) {
     let Expected {
         cause,
+        words,
         is_proven,
         holders,
         clears_ms,
@@ -73,6 +74,12 @@ pub(crate) fn check_answer(wrong: &mut Vec<String>, expected: &Expected, diagnos
             "the cause is {}, should be {cause}: {}",
             diagnosis["cause"], diagnosis["summary"]
         ));
+    }
+    if !diagnosis["summary"]
+        .as_str()
+        .is_some_and(|summary| summary.contains(words))
+    {
+        wrong.push(format!("{} lacks: {words}", diagnosis["summary"]));
     }
     let is_certain =
         diagnosis["certainty"] == "proven" && diagnosis["missing"] == Value::Array(Vec::new());

@@ -21,6 +21,8 @@ pub(crate) struct Refused {
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
     pub(crate) cause: &'static str,
+    /// Words that the summary must have.
+    pub(crate) words: &'static str,
     /// Nothing has to be assumed.
     pub(crate) is_proven: bool,
     pub(crate) holders: Vec<ExpectedHolder>,
@@ -59,12 +61,24 @@ pub(crate) fn expect(refused: Refused, blockers: &[Holder]) -> Expected {
         })
         .collect();
     holders.sort();
+    let cause = cause(refused, blockers);
     Expected {
-        cause: cause(refused, blockers),
+        cause,
+        words: words(cause, blockers),
         is_proven: true,
         holders,
         clears_ms: clears_ms(blockers),
         would_work: None,
+    }
+}
+
+/// How a client came by the port decides what helps.
+fn words(cause: &str, blockers: &[Holder]) -> &'static str {
+    let of = |side| blockers.iter().all(|holder| holder.side == side);
+    match cause {
+        "ephemeral_collision" if of(Side::Auto) => "for which connect chose this port",
+        "ephemeral_collision" if of(Side::Fixed) => "which was bound to this port before connect",
+        _ => "",
     }
 }
 
@@ -91,7 +105,7 @@ fn cause(refused: Refused, blockers: &[Holder]) -> &'static str {
             "bound_not_listening"
         };
     }
-    if is(&["close_wait"]).any(|holder| holder.side != Side::Auto) {
+    if is(&["close_wait"]).any(|holder| !holder.side.is_chosen()) {
         return "close_wait_leak";
     }
     if is(&["established"]).any(|holder| holder.side == Side::Accepted) {
@@ -108,7 +122,7 @@ fn cause(refused: Refused, blockers: &[Holder]) -> &'static str {
     } else {
         &["fin_wait_1", "fin_wait_2", "closing", "last_ack"]
     };
-    if is(leading).all(|holder| holder.side == Side::Auto) {
+    if is(leading).all(|holder| holder.side.is_chosen()) {
         return "ephemeral_collision";
     }
     if leading != ["time_wait"] {

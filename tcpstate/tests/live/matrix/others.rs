@@ -214,6 +214,7 @@ fn expected(other: &Other, holders: &[Holder], worked: [bool; 3]) -> Expected {
     }
     Expected {
         cause: other.cause,
+        words: "",
         is_proven: is_tuple,
         would_work: Some(worked),
         ..expected

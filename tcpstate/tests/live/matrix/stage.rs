@@ -20,8 +20,17 @@ pub(crate) enum Side {
     Accepted,
     /// Outgoing, and `connect` chose the port.
     Auto,
+    /// Outgoing, and `bind` to port 0 chose the port before.
+    BoundToAny,
     /// Outgoing, and bound to the port before.
     Fixed,
+}
+
+impl Side {
+    /// The port of an outgoing connection was chosen for it.
+    pub(crate) fn is_chosen(self) -> bool {
+        matches!(self, Self::Auto | Self::BoundToAny)
+    }
 }
 
 /// One old socket.
@@ -229,9 +238,12 @@ impl Builder<'_> {
                     let socket = self.bind(part);
                     self.connect(index, socket);
                 }
-                Side::Auto => {
+                Side::Auto | Side::BoundToAny => {
                     let socket = new_socket(part);
                     options::set_local_ports(&socket, self.port, self.port);
+                    if part.side == Side::BoundToAny {
+                        rustix::net::bind(&socket, &part.addr.at(0)).expect("the port is free");
+                    }
                     self.connect(index, socket);
                 }
                 Side::Unconnected | Side::Accepted => {}

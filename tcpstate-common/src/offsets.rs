@@ -72,6 +72,8 @@ offsets! {
         sk_userlocks,
         /// `inet_timewait_sock.tw_connect_bind`; from Linux 6.18 on.
         tw_connect_bind,
+        /// `tcp_sock.is_mptcp`; missing without MPTCP.
+        tp_is_mptcp,
     }
     plain {
         /// `sock_common.skc_daddr`.
@@ -198,6 +200,16 @@ offsets! {
         inode_ino,
         /// `socket.sk`.
         socket_sk,
+        /// `socket.file`.
+        socket_file,
+        /// `mptcp_sock.first`: the TCP socket that an MPTCP socket began with;
+        /// missing without MPTCP.
+        msk_first,
+        /// `inet_connection_sock.icsk_ulp_data`.
+        icsk_ulp_data,
+        /// `mptcp_subflow_context.conn`: from a TCP socket of MPTCP to the MPTCP
+        /// socket that it belongs to.
+        subflow_conn,
         /// From a `socket` to its inode (`SOCK_INODE`).
         socket_to_inode,
         /// `sk_buff.head`.

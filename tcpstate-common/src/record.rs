@@ -65,8 +65,11 @@ pub mod socket_flags {
     /// The socket is a kernel mini-socket (`inet_timewait_sock`): TIME_WAIT or
     /// an orphan FIN_WAIT_2.
     pub const MINI: u8 = 1 << 4;
-    /// The socket belongs to MPTCP (`sk_protocol` 262).
+    /// The call was made on an MPTCP socket (`sk_protocol` 262); the record is
+    /// about the TCP socket that carries it.
     pub const MPTCP: u8 = 1 << 5;
+    /// The socket is the kernel's own: it never had a descriptor.
+    pub const KERNEL: u8 = 1 << 6;
 }
 
 /// Bits of [`StateRecord::sk_flags`].

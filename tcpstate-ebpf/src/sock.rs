@@ -253,6 +253,73 @@ pub(crate) fn uid(sk: Addr) -> Option<u32> {
     read(sk + u64::from(offset!(sk_uid))).ok()
 }
 
+/// Whether the full TCP socket at `sk` carries MPTCP.
+#[inline(always)]
+pub(crate) fn is_mptcp(sk: Addr) -> bool {
+    if offset!(tp_is_mptcp.offset) == MISSING {
+        return false;
+    }
+    read::<u8>(sk + u64::from(offset!(tp_is_mptcp.offset)))
+        .is_ok_and(|byte| byte & (offset!(tp_is_mptcp.mask) << offset!(tp_is_mptcp.shift)) != 0)
+}
+
+/// The TCP socket that carries the MPTCP socket at `msk`: the one that binds,
+/// listens, connects and stays in `TIME_WAIT`. The MPTCP socket's own cookie is
+/// on no other record, and an accepted one repeats that of its listener.
+#[inline(always)]
+pub(crate) fn first_subflow(msk: Addr) -> Result<Addr, Stop> {
+    if offset!(msk_first) == MISSING {
+        return Ok(msk);
+    }
+    match read_addr(msk + u64::from(offset!(msk_first)))? {
+        0 => Ok(msk),
+        first => Ok(first),
+    }
+}
+
+/// Whether the full socket at `sk` is the kernel's own: it has a `struct
+/// socket` and that has no file. A subflow of MPTCP has none either; then the
+/// MPTCP socket is asked.
+#[inline(always)]
+pub(crate) fn is_kernels(sk: Addr) -> bool {
+    // What cannot be read is taken for anybody's.
+    try_is_kernels(sk).unwrap_or(false)
+}
+
+#[inline(always)]
+fn try_is_kernels(sk: Addr) -> Result<bool, Stop> {
+    if offset!(sk_socket) == MISSING || offset!(socket_file) == MISSING {
+        return Ok(false);
+    }
+    if !lacks_file(sk)? {
+        return Ok(false);
+    }
+    if !is_mptcp(sk) {
+        return Ok(true);
+    }
+    if offset!(icsk_ulp_data) == MISSING || offset!(subflow_conn) == MISSING {
+        return Ok(false);
+    }
+    let subflow = read_addr(sk + u64::from(offset!(icsk_ulp_data)))?;
+    if subflow == 0 {
+        return Ok(false);
+    }
+    match read_addr(subflow + u64::from(offset!(subflow_conn)))? {
+        0 => Ok(false),
+        msk => lacks_file(msk),
+    }
+}
+
+/// Whether the socket has a `struct socket` without a file. Without a `struct
+/// socket` it is an orphan or waits to be accepted.
+#[inline(always)]
+fn lacks_file(sk: Addr) -> Result<bool, Stop> {
+    match read_addr(sk + u64::from(offset!(sk_socket)))? {
+        0 => Ok(false),
+        socket => Ok(read_addr(socket + u64::from(offset!(socket_file)))? == 0),
+    }
+}
+
 /// Local port of a full socket that may have given its port back.
 #[inline(always)]
 pub(crate) fn local_port(sk: Addr, common: &Common) -> Result<u16, Stop> {
@@ -357,8 +424,14 @@ unsafe fn write_owner_fields(to: *mut HolderWire, sk: Addr) -> Result<(), Stop> 
         let byte: u8 = read(sk + u64::from(offset!(sk_userlocks.offset)))?;
         (byte >> offset!(sk_userlocks.shift)) & offset!(sk_userlocks.mask)
     };
+    let kernels = if is_kernels(sk) {
+        socket_flags::KERNEL
+    } else {
+        0
+    };
     // SAFETY: the caller vouches for `to`.
     unsafe {
+        (*to).socket.flags |= kernels;
         (*to).uid = uid;
         (*to).inode = inode;
         (*to).userlocks = userlocks;

@@ -36,6 +36,8 @@ pub struct SocketItem {
     pub uid: Option<u32>,
     /// Inode number of the socket's file.
     pub inode: Option<u64>,
+    /// The kernel's own: it never had a descriptor. `sock_diag` does not tell.
+    pub is_kernels: bool,
     /// `bind` fixed the port.
     pub is_port_locked: Option<bool>,
     /// `connect` chose the port.
@@ -45,6 +47,10 @@ pub struct SocketItem {
 }
 
 impl SocketItem {
+    fn kernel(&self) -> Option<Arc<Process>> {
+        self.is_kernels.then(|| Arc::new(Process::kernel()))
+    }
+
     /// As an event of its own.
     #[must_use]
     pub fn to_seen(&self, process: Option<Arc<Process>>) -> SocketSeen {
@@ -53,7 +59,7 @@ impl SocketItem {
             local: self.local,
             peer: self.peer,
             state: self.state,
-            process,
+            process: self.kernel().or(process),
             reuse: self.reuse,
             expires_ms: self.expires_ms,
             processes: None,
@@ -80,7 +86,7 @@ impl SocketItem {
             inode: self.inode,
             expires_ms: self.expires_ms,
             alike: 0,
-            processes,
+            processes: self.kernel().map(|kernel| vec![kernel]).or(processes),
         }
     }
 }

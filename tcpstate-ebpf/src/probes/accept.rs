@@ -30,7 +30,7 @@ fn try_accept(ctx: &TracePointContext) -> Result<(), Stop> {
     if result < 0 || !filter::wants_current() {
         return Err(Stop::NotWanted);
     }
-    let sk = task::sock_of(result as u32)?;
+    let mut sk = task::sock_of(result as u32)?;
     let mut common = Common::empty();
     common.fill(sk)?;
     if !matches!(common.family(), AF_INET | AF_INET6) {
@@ -39,6 +39,10 @@ fn try_accept(ctx: &TracePointContext) -> Result<(), Stop> {
     let protocol = sock::protocol(sk)?;
     if !matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
         return Err(Stop::NotWanted);
+    }
+    if protocol == IPPROTO_MPTCP {
+        sk = sock::first_subflow(sk)?;
+        common.fill(sk)?;
     }
     // A connection that was reset before it was accepted has no `skc_num`.
     let port = sock::local_port(sk, &common)?;

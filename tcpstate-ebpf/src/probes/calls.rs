@@ -190,7 +190,7 @@ struct Target {
 }
 
 #[inline(always)]
-fn target(sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Target, Stop> {
+fn target(mut sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Target, Stop> {
     common.fill(sk)?;
     if !matches!(common.family(), AF_INET | AF_INET6) {
         return Err(Stop::NotWanted);
@@ -198,6 +198,10 @@ fn target(sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Target,
     let protocol = sock::protocol(sk)?;
     if !matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
         return Err(Stop::NotWanted);
+    }
+    if protocol == IPPROTO_MPTCP {
+        sk = sock::first_subflow(sk)?;
+        common.fill(sk)?;
     }
     let requested = requested_port(in_flight);
     if !filter::wants_ports(common.local_port(), common.peer_port())

@@ -96,7 +96,11 @@ unsafe fn fill(record: *mut ResetRecord, sk: Addr, skb: Addr) -> Result<(), Stop
         common.local_port()
     };
     let netns = sock::netns_of(common.net())?;
-    let by_current = common.state() == state::CLOSE
+    // SAFETY: the caller vouches for `record`.
+    let is_sent = unsafe { (*record).direction } == direction::SENT;
+    // What arrives is handled on top of whoever is interrupted.
+    let by_current = is_sent
+        && common.state() == state::CLOSE
         && skb == 0
         && common.sock_flags() & u64::from(sk_flags::DEAD) == 0;
     // SAFETY: the caller vouches for `record`.

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     config::{ListenerKey, flags},
-    record::{Counter, Kind, StateRecord, sk_flags},
+    record::{Counter, Kind, StateRecord, sk_flags, socket_flags},
 };
 
 use crate::{
@@ -59,7 +59,11 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         return Err(Stop::NotWanted);
     }
     let sk_err = direct::<u32>(sk, offset!(sk_err)) as u16;
-    let by_current = is_process_context(old, new, sk_err, &common);
+    // A subflow of MPTCP is reset by whatever handles the packet, with no error.
+    let by_current = is_process_context(old, new, sk_err, &common)
+        && !(new == state::CLOSE && old != state::LISTEN && sock::is_mptcp(sk));
+    // `listen` and `connect` of the kernel run in whatever asked it to.
+    let is_kernels = matches!(new, state::LISTEN | state::SYN_SENT) && sock::is_kernels(sk);
     let cookie = cookie(sk, &common);
     let listener = if old == state::SYN_RECV {
         origin(sk)
@@ -87,6 +91,9 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         output::write_head(&raw mut (*record).head, Kind::State);
         common.write_to(&raw mut (*record).socket, cookie, netns, port);
         (*record).socket.state = new;
+        if is_kernels {
+            (*record).socket.flags |= socket_flags::KERNEL;
+        }
         (*record).old = old;
         (*record).new = new;
         (*record).mini = mini.verdict;
@@ -97,7 +104,7 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         (*record).mini_expires_ms = mini.expires_ms;
         (*record).reserved = 0;
         (*record).listener = listener;
-        if by_current {
+        if by_current && !is_kernels {
             task::write_current(&raw mut (*record).task);
         } else {
             task::write_nobody(&raw mut (*record).task);

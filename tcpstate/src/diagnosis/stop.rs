@@ -20,6 +20,15 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Fix {
         .command(in_netns(facts, format!("ss -tanp sport = :{}", facts.port)))
         .why("its process could not be seen: it may be in another container or belong to another user");
     };
+    if people.iter().any(|process| process.is_kernel()) {
+        return fix(
+            "stop_holder",
+            Applies::Now,
+            "Find out what made the kernel open the port, and take it back there",
+        )
+        .command(in_netns(facts, "ip mptcp endpoint show".to_owned()))
+        .why("the socket is the kernel's own: an MPTCP endpoint with a port, an NFS server or client, another kernel service; no process can be stopped");
+    }
     let caller = &facts.call().process;
     let names = text::processes(people.iter().copied()).unwrap_or_default();
     if people.iter().all(|process| process.pid == caller.pid) {

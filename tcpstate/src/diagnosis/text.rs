@@ -28,6 +28,9 @@ pub(super) fn safe(text: &str) -> String {
 
 /// `nginx[4711]`; a process that is only thought of has no number.
 pub(super) fn process(process: &Process) -> String {
+    if process.is_kernel() {
+        return "the kernel".to_owned();
+    }
     if process.pid == 0 {
         return safe(&process.comm);
     }

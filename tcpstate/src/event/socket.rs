@@ -227,6 +227,30 @@ pub struct Process {
 }
 
 impl Process {
+    /// The kernel itself: it has no number and runs no program.
+    #[must_use]
+    pub fn kernel() -> Self {
+        Self {
+            pid: 0,
+            tid: None,
+            ppid: None,
+            uid: 0,
+            comm: Arc::from("kernel"),
+            exe: None,
+            argv: None,
+            cgroup: None,
+            container: None,
+            runtime: None,
+            via: KnownBy::Unknown,
+        }
+    }
+
+    /// Whether it is the kernel itself.
+    #[must_use]
+    pub fn is_kernel(&self) -> bool {
+        self.pid == 0 && &*self.comm == "kernel"
+    }
+
     /// The same process, known because the socket was followed.
     #[must_use]
     pub fn tracked(&self) -> Self {
@@ -238,8 +262,11 @@ impl Process {
 }
 
 impl fmt::Display for Process {
-    /// `nginx[4711]`; not yet safe for a terminal.
+    /// `nginx[4711]`, `the kernel`; not yet safe for a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_kernel() {
+            return f.pad("the kernel");
+        }
         write!(f, "{}[{}]", self.comm, self.pid)
     }
 }

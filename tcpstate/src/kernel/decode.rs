@@ -133,6 +133,7 @@ impl Decoder {
                 bound_dev_if: holder.bound_dev_if,
                 uid: holder.uid,
                 inode: holder.inode,
+                is_kernels: wire.socket.flags & socket_flags::KERNEL != 0,
                 is_port_locked: holder.is_port_locked,
                 is_connect_bound: holder.is_connect_bound,
                 expires_ms: holder.expires_ms,
@@ -179,7 +180,7 @@ impl Decoder {
             new: state("new", *new)?,
             old_raw: *old,
             new_raw: *new,
-            process: self.process(task, None),
+            process: kernels(socket.flags).or_else(|| self.process(task, None)),
             reuse: reuse(socket.flags),
             error: (*sk_err != 0).then(|| errno::name(u32::from(*sk_err))),
             listener: (*listener != 0).then_some(*listener),
@@ -340,7 +341,9 @@ impl Decoder {
             reuse: reuse(socket.flags),
             bound_dev_if: (socket.bound_dev_if != 0).then_some(socket.bound_dev_if),
             uid: None,
-            process: self.process(task, argv).unwrap_or_else(nobody),
+            process: self
+                .process(task, argv)
+                .unwrap_or_else(|| Arc::new(Process::kernel())),
             via: match *via_raw {
                 via::SYSCALL => Via::Syscall,
                 via::IO_URING => Via::IoUring,
@@ -393,7 +396,7 @@ impl Decoder {
             inode: (has_owner_fields && *inode != 0).then_some(*inode),
             expires_ms: is_mini.then_some(u64::try_from(*expires_ms).unwrap_or(0)),
             alike: 0,
-            processes: None,
+            processes: kernels(socket.flags).map(|kernel| vec![kernel]),
         })
     }
 
@@ -448,21 +451,9 @@ fn body_of(raw: u8, call: Call) -> Result<Body, DecodeError> {
     })
 }
 
-/// A call without a process: a kernel thread made it.
-fn nobody() -> Arc<Process> {
-    Arc::new(Process {
-        pid: 0,
-        tid: None,
-        ppid: None,
-        uid: 0,
-        comm: Arc::from("kernel"),
-        exe: None,
-        argv: None,
-        cgroup: None,
-        container: None,
-        runtime: None,
-        via: KnownBy::Unknown,
-    })
+/// Whose a socket is that is marked as the kernel's own.
+fn kernels(flags: u8) -> Option<Arc<Process>> {
+    (flags & socket_flags::KERNEL != 0).then(|| Arc::new(Process::kernel()))
 }
 
 #[cfg(test)]

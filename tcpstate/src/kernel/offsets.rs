@@ -27,6 +27,7 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         skc_ipv6only: common_bits("skc_ipv6only"),
         sk_userlocks: bits("sock", &["sk_userlocks"]),
         tw_connect_bind: bits("inet_timewait_sock", &["tw_connect_bind"]),
+        tp_is_mptcp: bits("tcp_sock", &["is_mptcp"]),
         skc_daddr: common("skc_daddr", 4),
         skc_rcv_saddr: common("skc_rcv_saddr", 4),
         skc_dport: common("skc_dport", 2),
@@ -90,6 +91,10 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         inode_mode: at("inode", &["i_mode"]),
         inode_ino: at("inode", &["i_ino"]),
         socket_sk: at("socket", &["sk"]),
+        socket_file: at("socket", &["file"]),
+        msk_first: at("mptcp_sock", &["first"]),
+        icsk_ulp_data: at("inet_connection_sock", &["icsk_ulp_data"]),
+        subflow_conn: at("mptcp_subflow_context", &["conn"]),
         socket_to_inode: socket_to_inode(
             at("socket_alloc", &["socket"]),
             at("socket_alloc", &["vfs_inode"]),

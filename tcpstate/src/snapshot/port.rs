@@ -50,7 +50,8 @@ pub fn name_processes(seen: &mut Seen) {
         .collect();
     let found = owners::holders(&inodes);
     for holder in &mut seen.holders {
-        if let Some(inode) = holder.inode {
+        // The kernel's own has an inode and no descriptor.
+        if let (Some(inode), None) = (holder.inode, &holder.processes) {
             holder.processes = Some(found.get(&inode).cloned().unwrap_or_default());
         }
     }

@@ -314,6 +314,7 @@ fn item(netns: u32, response: &Response, attributes: &[u8]) -> Option<SocketItem
         bound_dev_if: NonZero::new(response.id.interface).map(NonZero::get),
         uid: (response.inode != 0).then_some(response.uid),
         inode: (response.inode != 0).then_some(u64::from(response.inode)),
+        is_kernels: false,
         is_port_locked: None,
         is_connect_bound: None,
         expires_ms: is_mini.then_some(u64::from(response.expires_ms)),

@@ -16,6 +16,7 @@ mod matrix;
 mod namespaces;
 mod owners;
 mod peers;
+mod protocols;
 mod recording;
 mod replay;
 mod terminal;

@@ -15,6 +15,7 @@ mod load;
 mod offsets;
 mod port;
 mod preflight;
+mod resets;
 mod ring;
 mod tracefs;
 mod types;
@@ -36,6 +37,7 @@ pub use error::KernelError;
 pub use port::PortReader;
 pub use ring::Counters;
 
+use crate::clock;
 use crate::event::{Body, Probe};
 use crate::snapshot::iter_tcp::{self, IterError};
 use crate::snapshot::{SocketItem, cgroup};
@@ -63,6 +65,7 @@ pub struct Observer {
     watched: HashMap<MapData, u64, u32>,
     listeners: HashMap<MapData, ListenerKey, u64>,
     decoder: Decoder,
+    resets: resets::Resets,
     probes: Vec<Probe>,
     undecodable: u64,
     diagnostics: Option<diagnostics::Diagnostics>,
@@ -89,6 +92,7 @@ impl Observer {
             watched,
             listeners,
             decoder,
+            resets: resets::Resets::default(),
             probes: loaded.probes,
             undecodable: 0,
             diagnostics,
@@ -109,13 +113,27 @@ impl Observer {
     }
 
     /// Appends at most `max` events with their `CLOCK_MONOTONIC` nanoseconds;
-    /// returns how many records were taken. Less than `max`: that was all.
+    /// returns how many records were taken. Less than `max`: that was all. What
+    /// comes after a reset that is not certain to be one is held back for some
+    /// milliseconds.
     pub fn drain(&mut self, max: usize, events: &mut Vec<(u64, Body)>) -> usize {
         let (decoder, undecodable) = (&self.decoder, &mut self.undecodable);
-        self.ring.drain(max, |bytes| match decoder.event(bytes) {
-            Ok(event) => events.push(event),
+        let resets = &mut self.resets;
+        let taken = self.ring.drain(max, |bytes| match decoder.event(bytes) {
+            Ok((mono_ns, body)) => {
+                resets.push(mono_ns, body, decode::is_answer(bytes), events);
+            }
             Err(_) => *undecodable += 1,
-        })
+        });
+        if taken < max {
+            self.resets.release(clock::monotonic_ns(), events);
+        }
+        taken
+    }
+
+    /// Appends what is still held back: at the end of a run nothing follows.
+    pub fn release(&mut self, events: &mut Vec<(u64, Body)>) {
+        self.resets.release(u64::MAX, events);
     }
 
     /// What the kernel program said since the last call; nothing without

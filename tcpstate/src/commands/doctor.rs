@@ -92,6 +92,9 @@ fn cost_of(name: &str) -> &'static str {
     match name {
         "inet_sock_set_state" => "nothing can be watched",
         "tcp_send_reset" => "resets that this host sends are not shown",
+        "resets without a socket" => {
+            "an RST for a port that nobody listens on, or from a TIME_WAIT, is not shown"
+        }
         "tcp_receive_reset" => "resets that arrive are not shown; the states they end are",
         "iter/tcp" => {
             "sockets from before the start are read through sock_diag, without their SO_REUSEADDR"

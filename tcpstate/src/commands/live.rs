@@ -165,6 +165,11 @@ impl Live {
 
     fn drain_all(&mut self) -> Result<()> {
         while self.drain()? {}
+        let mut facts = std::mem::take(&mut self.facts);
+        self.observer.release(&mut facts);
+        for (mono_ns, body) in facts.drain(..) {
+            self.take(mono_ns, body)?;
+        }
         self.settle_losses(clock::monotonic_ns())
     }
 

@@ -440,6 +440,14 @@ impl Decoder {
     }
 }
 
+/// Whether the record is about an RST that answers a packet.
+pub(super) fn is_answer(bytes: &[u8]) -> bool {
+    let kind = Kind::Reset as u16;
+    view::<Head>(bytes, 0).is_ok_and(|head| head.kind == kind)
+        && view::<ResetRecord>(bytes, kind)
+            .is_ok_and(|record| record.direction == direction::SENT && record.has_packet == 1)
+}
+
 fn body_of(raw: u8, call: Call) -> Result<Body, DecodeError> {
     let call = Box::new(call);
     Ok(match raw {

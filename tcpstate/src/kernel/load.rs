@@ -131,6 +131,11 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
         offsets::missing_for_walk(&settings.offsets)
             .map(|what| format!("this kernel has no {what}")),
     ));
+    probes.push(probe(
+        "resets without a socket",
+        "tp_btf",
+        offsets::missing_for_stray_resets(&settings.offsets),
+    ));
     Ok(Loaded {
         ebpf,
         probes,

@@ -196,6 +196,22 @@ pub(super) fn has_io_uring_bind(types: &KernelTypes) -> bool {
         .any(|(_, name)| name == "IORING_OP_BIND")
 }
 
+/// Why a reset that no full socket sends is invisible; `None`: it is not.
+///
+/// The reason came together with these resets (Linux 6.10): before, an RST for a
+/// closed port, or from a TIME_WAIT, passed no tracepoint.
+pub(super) fn missing_for_stray_resets(offsets: &Offsets) -> Option<String> {
+    match offsets.send_reset_args {
+        MISSING => Some("this kernel has no tcp_send_reset".to_owned()),
+        ..3 => Some(
+            "this kernel's tcp_send_reset has no reason: it is older than Linux 6.10 and passes \
+             over resets that no open socket sends"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
 /// What it takes to get from a descriptor to its socket.
 pub(super) fn missing_for_descriptors(offsets: &Offsets) -> Option<&'static str> {
     first_missing([
@@ -261,4 +277,22 @@ fn socket_to_inode(socket: u32, inode: u32) -> u32 {
         return MISSING;
     }
     inode.checked_sub(socket).unwrap_or(MISSING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resets_without_a_socket_are_said_to_be_invisible_before_linux_6_10() {
+        let with_args = |send_reset_args| Offsets {
+            send_reset_args,
+            ..Offsets::NONE
+        };
+
+        let old = missing_for_stray_resets(&with_args(2)).unwrap();
+        assert!(old.contains("older than Linux 6.10"), "{old}");
+        assert!(missing_for_stray_resets(&with_args(MISSING)).is_some());
+        assert_eq!(missing_for_stray_resets(&with_args(3)), None);
+    }
 }

@@ -19,6 +19,7 @@ mod peers;
 mod protocols;
 mod recording;
 mod replay;
+mod resets;
 mod terminal;
 mod transitions;
 mod watching;

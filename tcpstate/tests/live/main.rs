@@ -14,6 +14,7 @@ mod io_uring;
 mod load;
 mod matrix;
 mod namespaces;
+mod other_tools;
 mod owners;
 mod peers;
 mod protocols;

@@ -19,6 +19,7 @@ mod oracle;
 mod others;
 mod report;
 mod run;
+mod servers;
 mod stage;
 
 use crate::harness::{has, on_stage};

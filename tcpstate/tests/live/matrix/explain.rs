@@ -12,7 +12,8 @@ use super::judge;
 use super::oracle::{self, Refused};
 use super::report::Report;
 use super::run::{Case, Ports};
-use super::stage::{Holder, Servers, Side, Stage};
+use super::servers::Servers;
+use super::stage::{Holder, Side, Stage};
 use crate::harness::TCPSTATE;
 
 /// Questions under way at a time: each is a process of its own.

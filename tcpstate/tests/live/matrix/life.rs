@@ -182,7 +182,8 @@ fn finish_first(peer: &OwnedFd, watched: &OwnedFd, state: u8) {
 
 /// Waits for a state; the other end's kernel may delay its ACK.
 fn until(socket: &OwnedFd, state: u8) {
-    for _ in 0..2_000 {
+    // Seconds: the machine may have other things to do.
+    for _ in 0..50_000 {
         if options::state(socket) == state {
             return;
         }

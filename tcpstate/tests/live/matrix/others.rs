@@ -12,7 +12,8 @@ use super::life::State;
 use super::options::{Flags, User};
 use super::oracle::{self, Expected, Refused};
 use super::run::{Case, Runner};
-use super::stage::{Holder, Part, Servers, Side, Stage};
+use super::servers::Servers;
+use super::stage::{Holder, Part, Side, Stage};
 
 const PLAIN: Flags = Flags::new(false, false);
 const REUSE: Flags = Flags::new(true, false);

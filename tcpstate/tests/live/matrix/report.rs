@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::ask::Change;
 
 /// Wrong cases that are printed in full.
-const MAX_PRINTED: usize = 4000;
+const MAX_PRINTED: usize = 100;
 
 /// Counts, and what was wrong.
 #[derive(Debug, Default)]

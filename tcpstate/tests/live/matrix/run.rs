@@ -11,7 +11,8 @@ use super::feed::Feed;
 use super::judge::{self, Trial};
 use super::oracle::{self, Expected, Refused};
 use super::report::Report;
-use super::stage::{Holder, Part, Servers, Stage};
+use super::servers::Servers;
+use super::stage::{Holder, Part, Stage};
 
 /// Sockets whose words may be outstanding: the program is given time, and the
 /// kernel does not wait for it.

@@ -8,6 +8,7 @@ use rustix::net::SocketFlags;
 use super::address::{Addr, Via};
 use super::life::{self, State};
 use super::options::{self, Device, Flags, User};
+use super::servers::{self, Servers};
 use crate::harness;
 
 /// How a socket came by the port.
@@ -118,67 +119,6 @@ pub(crate) struct Holder {
     pub(crate) flags: Flags,
     pub(crate) v6only: bool,
     pub(crate) side: Side,
-}
-
-/// Servers that the clients of all stages connect to.
-pub(crate) struct Servers {
-    answering: OwnedFd,
-    /// Does not answer: its queue is full.
-    _silent: OwnedFd,
-    _queued: Vec<OwnedFd>,
-}
-
-const ANSWERING_PORT: u16 = 1980;
-const SILENT_PORT: u16 = 1981;
-/// Where the ports of clients are taken from that are not what a case is about.
-const CLIENT_PORTS: (u16, u16) = (61_000, 65_000);
-
-impl Servers {
-    pub(crate) fn start() -> Self {
-        let answering = harness::socket(Addr::Dual.at(0));
-        // What it accepts is to have a small window.
-        rustix::net::sockopt::set_socket_recv_buffer_size(&answering, 1).expect("open");
-        rustix::net::bind(&answering, &Addr::Dual.at(ANSWERING_PORT)).expect("free");
-        rustix::net::listen(&answering, 64).expect("free");
-        let silent = harness::socket(Addr::Dual.at(0));
-        rustix::net::bind(&silent, &Addr::Dual.at(SILENT_PORT)).expect("free");
-        rustix::net::listen(&silent, 0).expect("free");
-        let queued = (0..3)
-            .map(|_| {
-                let client = client_socket(Addr::Lo1);
-                rustix::io::ioctl_fionbio(&client, true).expect("open");
-                let _ = rustix::net::connect(&client, &Addr::Lo1.at(SILENT_PORT));
-                client
-            })
-            .collect();
-        Self {
-            answering,
-            _silent: silent,
-            _queued: queued,
-        }
-    }
-
-    /// The other end of a client's connection; connections that others have
-    /// left are dropped.
-    fn accept(&self, client_port: u16) -> OwnedFd {
-        loop {
-            let accepted = rustix::net::accept_with(&self.answering, SocketFlags::CLOEXEC)
-                .expect("the connection waits");
-            if peer_of(&accepted).is_some_and(|peer| peer.port() == client_port) {
-                return accepted;
-            }
-        }
-    }
-
-    /// Where a client on `addr` is answered.
-    pub(crate) fn answering(addr: Addr, via: Via) -> SocketAddr {
-        SocketAddr::new(via.server(addr), ANSWERING_PORT)
-    }
-
-    /// Where a client on `addr` is not answered.
-    pub(crate) fn silent(addr: Addr, via: Via) -> SocketAddr {
-        SocketAddr::new(via.server(addr), SILENT_PORT)
-    }
 }
 
 /// A port and the sockets that hold it.
@@ -332,8 +272,7 @@ impl Builder<'_> {
     fn accept(&mut self, index: usize, listening: &OwnedFd) {
         let part = self.parts[index];
         let target = SocketAddr::new(part.via.target(part.addr), self.port);
-        let client = harness::socket(target);
-        options::set_local_ports(&client, CLIENT_PORTS.0, CLIENT_PORTS.1);
+        let client = servers::client_socket(target);
         rustix::net::sockopt::set_socket_recv_buffer_size(&client, 1).expect("open");
         rustix::net::connect(&client, &target)
             .unwrap_or_else(|error| panic!("{part} has no client: {error}"));
@@ -364,7 +303,7 @@ impl Builder<'_> {
     fn live(&mut self, index: usize, ours: OwnedFd, peer: OwnedFd) {
         let part = self.parts[index];
         part.flags.set_on(&ours);
-        let peer_addr = peer_of(&ours);
+        let peer_addr = servers::peer_of(&ours);
         // A reset socket keeps its port only if it was bound to it.
         let holds = part.state != State::Reset || part.side == Side::Fixed;
         if holds {
@@ -407,19 +346,9 @@ impl Builder<'_> {
     }
 }
 
-fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
-    SocketAddr::try_from(rustix::net::getpeername(socket).ok()??).ok()
-}
-
 fn new_socket(part: &Part) -> OwnedFd {
     let socket = part.user.act(|| harness::socket(part.addr.at(0)));
     prepare(&socket, part.addr, part.bound_with, part.device);
-    socket
-}
-
-fn client_socket(addr: Addr) -> OwnedFd {
-    let socket = harness::socket(addr.at(0));
-    options::set_local_ports(&socket, CLIENT_PORTS.0, CLIENT_PORTS.1);
     socket
 }
 

@@ -177,6 +177,18 @@ impl Runner {
         }
     }
 
+    /// After a loss, which the program has counted and told, the cases that went
+    /// wrong meanwhile do not count: gives their names, for another run.
+    pub(crate) fn spoilt_by_losses(&mut self) -> Vec<String> {
+        self.judge_all();
+        if self.feed.lost == 0 {
+            return Vec::new();
+        }
+        self.feed.wait_until_right();
+        let wrong = std::mem::take(&mut self.report.wrong);
+        wrong.into_iter().map(|(name, _)| name).collect()
+    }
+
     /// Waits for all words, ends the program, and gives the counts.
     pub(crate) fn finish(mut self) -> Report {
         self.judge_all();

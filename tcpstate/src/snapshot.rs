@@ -6,6 +6,7 @@ pub mod iter_tcp;
 pub mod netns;
 pub mod owners;
 pub mod port;
+pub mod proc;
 pub mod sock_diag;
 pub mod sysctl;
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
-use super::cgroup;
+use super::{cgroup, proc};
 use crate::event::{KnownBy, Process};
 
 /// Longest command line that is kept, in bytes.
@@ -60,7 +60,7 @@ pub fn first_holders() -> BTreeMap<u64, Arc<Process>> {
 /// What `/proc` knows about a process; `None`: it is gone.
 #[must_use]
 pub fn process(pid: u32) -> Option<Process> {
-    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = fs::read(proc::of(pid).join("status")).ok()?;
     let status = String::from_utf8_lossy(&status);
     let field = |name: &str| {
         status
@@ -73,8 +73,8 @@ pub fn process(pid: u32) -> Option<Process> {
     let ppid = field("PPid:")
         .and_then(|text| text.parse().ok())
         .filter(|ppid| *ppid != 0);
-    let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    let groups = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let comm = fs::read(proc::of(pid).join("comm")).ok()?;
+    let groups = fs::read(proc::of(pid).join("cgroup")).unwrap_or_default();
     let (group, container) = cgroup::membership(&String::from_utf8_lossy(&groups));
     Some(Process {
         pid,
@@ -98,7 +98,7 @@ pub fn process(pid: u32) -> Option<Process> {
 #[must_use]
 pub fn exe(pid: u32) -> Option<Arc<str>> {
     Some(
-        fs::read_link(format!("/proc/{pid}/exe"))
+        fs::read_link(proc::of(pid).join("exe"))
             .ok()?
             .to_string_lossy()
             .into(),
@@ -106,7 +106,7 @@ pub fn exe(pid: u32) -> Option<Arc<str>> {
 }
 
 fn argv(pid: u32) -> Option<Arc<[String]>> {
-    let mut bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut bytes = fs::read(proc::of(pid).join("cmdline")).ok()?;
     bytes.truncate(MAX_ARGV);
     arguments(&bytes)
 }
@@ -128,7 +128,7 @@ pub(crate) fn arguments(bytes: &[u8]) -> Option<Arc<[String]>> {
 
 /// Inodes of the sockets that a process has open, once per descriptor.
 fn open_sockets(pid: u32) -> impl Iterator<Item = u64> {
-    fs::read_dir(format!("/proc/{pid}/fd"))
+    fs::read_dir(proc::of(pid).join("fd"))
         .into_iter()
         .flatten()
         .flatten()
@@ -137,7 +137,7 @@ fn open_sockets(pid: u32) -> impl Iterator<Item = u64> {
 
 /// All processes, by pid.
 pub(super) fn pids() -> Vec<u32> {
-    let mut pids: Vec<u32> = fs::read_dir("/proc")
+    let mut pids: Vec<u32> = fs::read_dir(proc::root())
         .into_iter()
         .flatten()
         .flatten()

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod causes;
+mod containers;
 mod demo;
 mod explain;
 mod harness;

@@ -2,29 +2,28 @@
 //! through forks, execs, passed descriptors, threads and short lives.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Watch, at, drain, has, listener, listing, on_stage, skip, socket, try_bind};
+use crate::harness::{Watch, at, drain, has, listener, listing, on_stage, socket, try_bind};
 
 const SERVER: &str = "127.0.0.1:8080";
 
 /// A script that tells something per line and goes on when it is told to.
-struct Script {
+pub(crate) struct Script {
     child: Child,
     input: Option<ChildStdin>,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Script {
-    fn start(source: &str) -> Self {
+    pub(crate) fn start(source: &str) -> Self {
         Self::run(Command::new("python3").args(["-c", &bounded(source)]))
     }
 
-    fn run(command: &mut Command) -> Self {
+    pub(crate) fn run(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -44,7 +43,7 @@ impl Script {
     }
 
     /// The next number that it tells.
-    fn number(&mut self) -> u32 {
+    pub(crate) fn number(&mut self) -> u32 {
         let line = self.lines.next().expect("it tells").expect("text");
         line.trim().parse().expect("a number")
     }
@@ -56,7 +55,7 @@ impl Script {
 }
 
 /// A script that hangs must end.
-fn bounded(source: &str) -> String {
+pub(crate) fn bounded(source: &str) -> String {
     format!("import signal; signal.alarm(25)\n{source}")
 }
 
@@ -70,12 +69,12 @@ impl Drop for Script {
     }
 }
 
-fn failed_bind(watch: &mut Watch) -> Value {
+pub(crate) fn failed_bind(watch: &mut Watch) -> Value {
     assert!(try_bind(SERVER, true).is_err(), "the port is held");
     watch.diagnosis("bind", 8080)
 }
 
-fn pids(processes: &Value) -> Vec<u64> {
+pub(crate) fn pids(processes: &Value) -> Vec<u64> {
     processes
         .as_array()
         .expect("a list")
@@ -394,108 +393,4 @@ sys.stdin.readline()
         };
         assert_eq!(event["left_by"]["pid"], side, "{event}");
     }
-}
-
-const LISTENS: &str = "
-import os, socket, sys
-s = socket.socket(); s.bind(('127.0.0.1', 8080)); s.listen()
-print(os.getpid(), flush=True)
-sys.stdin.readline()
-";
-
-#[test]
-fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_we_see() {
-    if !on_stage() || !has("python3", "python3") {
-        return;
-    }
-    let mut watch = Watch::start(&["--port", "8080"]);
-    let mut script = Script::run(
-        Command::new("unshare")
-            .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
-            .args(["python3", "-c", &bounded(LISTENS)]),
-    );
-    assert_eq!(script.number(), 1, "its own number there");
-
-    let diagnosis = failed_bind(&mut watch);
-
-    let listen = watch.wait_for("the listen", |event| event["event"] == "listen");
-    let pid = listen["process"]["pid"].as_u64().expect("a number");
-    assert_ne!(pid, 1);
-    let holder = &diagnosis["holders"][0];
-    assert_eq!(pids(&holder["processes"]), [pid], "{diagnosis}");
-    assert_eq!(holder["processes"][0]["comm"], "python3");
-    assert_eq!(holder["process"]["pid"], pid);
-    watch.finish();
-}
-
-/// A cgroup of version 2, removed afterwards.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn make(name: &str) -> Option<Self> {
-        let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-            .into_iter()
-            .map(PathBuf::from)
-            .find(|path| path.join("cgroup.controllers").exists())?;
-        let path = root.join(name);
-        std::fs::create_dir(&path).ok()?;
-        Some(Self(path))
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        for _ in 0..100 {
-            if std::fs::remove_dir(&self.0).is_ok() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-/// Holds the port from inside, and fails to bind it again from a process that
-/// is gone at once.
-const CONTAINED: &str = "
-import os, socket, sys
-open(sys.argv[1] + '/cgroup.procs', 'w').write('0')
-s = socket.socket(); s.bind(('127.0.0.1', 8080)); s.listen()
-if os.fork() == 0:
-    try: socket.socket().bind(('127.0.0.1', 8080))
-    except OSError: pass
-    os._exit(0)
-os.wait()
-print(1, flush=True)
-sys.stdin.readline()
-";
-
-#[test]
-fn a_process_in_a_container_is_shown_with_it() {
-    if !on_stage() || !has("python3", "python3") {
-        return;
-    }
-    let id = format!("{:064x}", std::process::id());
-    let Some(cgroup) = Cgroup::make(&format!("docker-{id}.scope")) else {
-        skip("no cgroup of version 2 can be made here");
-        return;
-    };
-    let mut watch = Watch::start(&["--port", "8080"]);
-    let mut script = Script::run(
-        Command::new("python3")
-            .args(["-c", &bounded(CONTAINED)])
-            .arg(&cgroup.0),
-    );
-    script.number();
-
-    let diagnosis = watch.diagnosis("bind", 8080);
-    let failed = watch.wait_for("the failed bind", |event| {
-        event["event"] == "bind" && event["ok"] == false
-    });
-    for process in [&failed["process"], &diagnosis["holders"][0]["processes"][0]] {
-        assert_eq!(process["container"], id, "{process}");
-        assert_eq!(process["runtime"], "docker", "{process}");
-        assert_eq!(process["cgroup"], format!("/docker-{id}.scope"));
-    }
-    drop(script);
-    watch.finish();
 }

@@ -10,8 +10,8 @@ use super::Live;
 use crate::clock;
 use crate::event::{Body, Process, SocketSeen, State};
 use crate::model::SocketId;
-use crate::snapshot::owners;
 use crate::snapshot::sock_diag::SockDiag;
+use crate::snapshot::{owners, proc};
 
 /// How often it is asked whether who listens is still there: one look into
 /// `/proc` for each.
@@ -30,6 +30,9 @@ impl Live {
             return Ok(());
         }
         self.looks.departed.asked_ns = now_ns;
+        if !proc::has_numbers_of_the_host() {
+            return Ok(());
+        }
         for (netns, orphans) in self.orphaned_listeners() {
             let Ok(Some(listed)) = self.looks.namespaces.inside(netns, || listeners(netns)) else {
                 continue;
@@ -83,7 +86,7 @@ impl Live {
 /// Whether a process holds no descriptors any more. One that has ended and is
 /// not waited for still has a directory in `/proc`, and no executable.
 fn has_ended(pid: u32) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/exe"))
+    std::fs::read_link(proc::of(pid).join("exe"))
         .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Live;
 use crate::clock;
 use crate::event::{Body, Call, SeenHolder};
-use crate::snapshot::{owners, port, sysctl};
+use crate::snapshot::{owners, port, proc, sysctl};
 
 /// Threads that the kernel makes for a process's `io_uring` requests are called
 /// like this; the process is the one that asked.
@@ -32,11 +32,13 @@ impl Live {
     pub(super) fn complete(&mut self, body: &mut Body) {
         match body {
             Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => {
-                complete_caller(call);
                 self.read_settings(call);
                 self.list_all_holders(call);
-                if let Some(seen) = &mut call.seen {
-                    port::name_processes(seen);
+                // Where processes have other numbers, nobody is named rather
+                // than the wrong one.
+                if proc::has_numbers_of_the_host() {
+                    complete_caller(call);
+                    call.seen.iter_mut().for_each(port::name_processes);
                 }
             }
             _ => {}

@@ -13,7 +13,7 @@ use crate::event::{Body, NetnsEnd, SocketSeen, Source, State};
 use crate::model::{NS_PER_MS, Socket, SocketId};
 use crate::snapshot::netns::{Namespaces, NetnsError};
 use crate::snapshot::sock_diag::SockDiag;
-use crate::snapshot::{SocketItem, owners};
+use crate::snapshot::{SocketItem, owners, proc};
 
 /// Up to here each due mini-socket is looked up by itself; above, one pass
 /// over the namespace's table costs less.
@@ -158,7 +158,11 @@ impl Live {
                 covered.insert(netns);
             }
         }
-        let by_inode = owners::first_holders();
+        let by_inode = if proc::has_numbers_of_the_host() {
+            owners::first_holders()
+        } else {
+            BTreeMap::new()
+        };
         let sockets = items
             .into_iter()
             .map(|(mono_ns, item)| {

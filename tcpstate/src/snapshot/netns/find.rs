@@ -2,13 +2,14 @@
 //! and, at more cost, threads and open descriptors.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use super::inode_at;
 use crate::snapshot::owners::pids;
+use crate::snapshot::proc;
 
 /// Where `ip netns` keeps its names.
 pub(super) const NAMED: &str = "/run/netns";
@@ -27,12 +28,19 @@ pub(super) fn at_little_cost() -> Found {
         note(&mut found, inode_at(&entry.path()).ok(), entry.path());
     }
     let mut mount_namespaces = BTreeSet::new();
-    note_mounts(&mut found, &mut mount_namespaces, "thread-self", "");
+    let own = Path::new("/proc/thread-self");
+    note_mounts(&mut found, &mut mount_namespaces, own, "".as_ref());
     for pid in pids() {
-        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        let path = proc::of(pid).join("ns/net");
         note(&mut found, inode_of_link(&path), path);
-        let root = format!("/proc/{pid}/root");
-        note_mounts(&mut found, &mut mount_namespaces, &pid.to_string(), &root);
+        let process = proc::of(pid);
+        let root = process.join("root");
+        note_mounts(
+            &mut found,
+            &mut mount_namespaces,
+            &process,
+            root.as_os_str(),
+        );
     }
     found
 }
@@ -41,11 +49,11 @@ pub(super) fn at_little_cost() -> Found {
 /// refer to: every thread and every descriptor of the host is looked at.
 pub(super) fn at_some_cost(found: &mut Found) {
     for pid in pids() {
-        for thread in entries(&format!("/proc/{pid}/task")) {
+        for thread in entries(&proc::of(pid).join("task")) {
             let path = thread.join("ns/net");
             note(found, inode_of_link(&path), path);
         }
-        for descriptor in entries(&format!("/proc/{pid}/fd")) {
+        for descriptor in entries(&proc::of(pid).join("fd")) {
             note(found, inode_of_link(&descriptor), descriptor);
         }
     }
@@ -60,7 +68,7 @@ fn note(found: &mut Found, inode: Option<u32>, path: impl Into<PathBuf>) {
     }
 }
 
-fn entries(directory: &str) -> impl Iterator<Item = PathBuf> {
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(directory)
         .into_iter()
         .flatten()
@@ -80,14 +88,14 @@ fn inode_in(text: &[u8]) -> Option<u32> {
 }
 
 /// The bind mounts in a process's view of the file system, once per view.
-fn note_mounts(found: &mut Found, seen: &mut BTreeSet<PathBuf>, process: &str, root: &str) {
-    let Ok(view) = fs::read_link(format!("/proc/{process}/ns/mnt")) else {
+fn note_mounts(found: &mut Found, seen: &mut BTreeSet<PathBuf>, process: &Path, root: &OsStr) {
+    let Ok(view) = fs::read_link(process.join("ns/mnt")) else {
         return;
     };
     if !seen.insert(view) {
         return;
     }
-    let text = fs::read(format!("/proc/{process}/mountinfo")).unwrap_or_default();
+    let text = fs::read(process.join("mountinfo")).unwrap_or_default();
     for line in text.split(|byte| *byte == b'\n') {
         if let Some((inode, place)) = mount(line) {
             let mut path = OsString::from(root);

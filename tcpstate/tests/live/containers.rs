@@ -1,0 +1,180 @@
+//! Containers: other numbers for processes, other views of `/proc`, cgroups.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{TCPSTATE, Watch, has, listener, on_stage, skip, try_bind};
+use crate::owners::{Script, bounded, failed_bind, pids};
+
+const SERVER: &str = "127.0.0.1:8080";
+
+const LISTENS: &str = "
+import os, socket, sys
+s = socket.socket(); s.bind(('127.0.0.1', 8080)); s.listen()
+print(os.getpid(), flush=True)
+sys.stdin.readline()
+";
+
+#[test]
+fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_we_see() {
+    if !on_stage() || !has("python3", "python3") {
+        return;
+    }
+    let mut watch = Watch::start(&["--port", "8080"]);
+    let mut script = Script::run(
+        Command::new("unshare")
+            .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+            .args(["python3", "-c", &bounded(LISTENS)]),
+    );
+    assert_eq!(script.number(), 1, "its own number there");
+
+    let diagnosis = failed_bind(&mut watch);
+
+    let listen = watch.wait_for("the listen", |event| event["event"] == "listen");
+    let pid = listen["process"]["pid"].as_u64().expect("a number");
+    assert_ne!(pid, 1);
+    let holder = &diagnosis["holders"][0];
+    assert_eq!(pids(&holder["processes"]), [pid], "{diagnosis}");
+    assert_eq!(holder["processes"][0]["comm"], "python3");
+    assert_eq!(holder["process"]["pid"], pid);
+    watch.finish();
+}
+
+/// Runs the program with a pid namespace and a `/proc` of its own, and binds a
+/// port twice meanwhile. Gives the diagnosis of the second.
+fn watched_from_a_container(before: &str) -> Value {
+    let directory = tempfile::tempdir().expect("there is room");
+    let script = format!(
+        "{before}; mount -t proc proc /proc && exec \"$0\" watch --json --netns self --duration 2s"
+    );
+    let mut child = Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c"])
+        .args([&script, TCPSTATE])
+        .arg(directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare is part of util-linux");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || -> Option<Value> {
+        let line = lines.next()?.expect("text");
+        Some(serde_json::from_str(&line).expect("JSON"))
+    };
+    assert_eq!(next().expect("a header")["event"], "header");
+    let _listening = listener(SERVER, true);
+    assert!(try_bind(SERVER, true).is_err());
+    let mut diagnosis = Value::Null;
+    while let Some(event) = next() {
+        if event["event"] == "diagnosis" {
+            diagnosis = event;
+        }
+    }
+    assert!(child.wait().expect("it ends").success());
+    diagnosis
+}
+
+#[test]
+fn from_inside_a_container_nobody_is_named_by_a_number_of_somebody_else() {
+    if !on_stage() {
+        return;
+    }
+
+    let diagnosis = watched_from_a_container("true");
+
+    let holder = &diagnosis["holders"][0];
+    assert_eq!(holder["process"]["pid"], std::process::id(), "{diagnosis}");
+    assert_eq!(holder["processes"], Value::Null, "{diagnosis}");
+    assert_eq!(diagnosis["cause"], "active_listener", "{diagnosis}");
+}
+
+#[test]
+fn from_inside_a_container_a_mount_of_the_hosts_proc_is_found() {
+    if !on_stage() {
+        return;
+    }
+
+    let diagnosis = watched_from_a_container("mount --rbind /proc \"$1\"");
+
+    let holder = &diagnosis["holders"][0];
+    assert_eq!(holder["process"]["pid"], std::process::id(), "{diagnosis}");
+    assert_eq!(
+        pids(&holder["processes"]),
+        [u64::from(std::process::id())],
+        "{diagnosis}"
+    );
+}
+
+/// A cgroup of version 2, removed afterwards.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn make(name: &str) -> Option<Self> {
+        let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+            .into_iter()
+            .map(PathBuf::from)
+            .find(|path| path.join("cgroup.controllers").exists())?;
+        let path = root.join(name);
+        std::fs::create_dir(&path).ok()?;
+        Some(Self(path))
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Holds the port from inside, and fails to bind it again from a process that
+/// is gone at once.
+const CONTAINED: &str = "
+import os, socket, sys
+open(sys.argv[1] + '/cgroup.procs', 'w').write('0')
+s = socket.socket(); s.bind(('127.0.0.1', 8080)); s.listen()
+if os.fork() == 0:
+    try: socket.socket().bind(('127.0.0.1', 8080))
+    except OSError: pass
+    os._exit(0)
+os.wait()
+print(1, flush=True)
+sys.stdin.readline()
+";
+
+#[test]
+fn a_process_in_a_container_is_shown_with_it() {
+    if !on_stage() || !has("python3", "python3") {
+        return;
+    }
+    let id = format!("{:064x}", std::process::id());
+    let Some(cgroup) = Cgroup::make(&format!("docker-{id}.scope")) else {
+        skip("no cgroup of version 2 can be made here");
+        return;
+    };
+    let mut watch = Watch::start(&["--port", "8080"]);
+    let mut script = Script::run(
+        Command::new("python3")
+            .args(["-c", &bounded(CONTAINED)])
+            .arg(&cgroup.0),
+    );
+    script.number();
+
+    let diagnosis = watch.diagnosis("bind", 8080);
+    let failed = watch.wait_for("the failed bind", |event| {
+        event["event"] == "bind" && event["ok"] == false
+    });
+    for process in [&failed["process"], &diagnosis["holders"][0]["processes"][0]] {
+        assert_eq!(process["container"], id, "{process}");
+        assert_eq!(process["runtime"], "docker", "{process}");
+        assert_eq!(process["cgroup"], format!("/docker-{id}.scope"));
+    }
+    drop(script);
+    watch.finish();
+}

@@ -118,6 +118,8 @@ offsets! {
         tw_expires,
         /// `net.ns.inum`.
         net_inum,
+        /// `net.net_cookie`.
+        net_cookie,
         /// `net.hash_mix`.
         net_hash_mix,
         /// `net.ipv4.tcp_death_row`.

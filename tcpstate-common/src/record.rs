@@ -259,8 +259,9 @@ wire! {
         pub mini_flags: u8,
         /// Milliseconds until the mini-socket's timer ends.
         pub mini_expires_ms: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// Where `new` is LISTEN: low half of the namespace's cookie, which no
+        /// other one gets although inode numbers come back; 0: not known.
+        pub netns_cookie: u32,
         /// Cookie of the listening socket that this one came from; 0: none or
         /// not known. Set where `old` is SYN_RECV.
         pub listener: u64,

@@ -119,3 +119,37 @@ fn a_time_wait_goes_with_its_namespace_and_only_a_certain_end_is_called_one() {
         assert!(engine.table().is_empty());
     }
 }
+
+#[test]
+fn a_namespace_with_the_number_of_one_that_ended_restarts_nothing() {
+    for (cookie, restarts) in [(8, 0), (7, 1)] {
+        let mut engine = Engine::new(Limits::default());
+        let server = process(10, "server");
+        let mut listens = change(LISTENER, ANY, NOBODY, State::Closed, State::Listen);
+        listens.netns_cookie = Some(7);
+        engine.observe(0, by(listens, &server));
+        engine.observe(
+            MS,
+            Body::Listen(call(LISTENER, Some(ANY), 8080, None, &server)),
+        );
+        engine.observe(
+            2 * MS,
+            by(
+                change(LISTENER, ANY, NOBODY, State::Listen, State::Closed),
+                &server,
+            ),
+        );
+
+        let mut again = change(3, ANY, NOBODY, State::Closed, State::Listen);
+        again.netns_cookie = Some(cookie);
+        engine.observe(3 * MS, by(again, &server));
+        engine.observe(
+            4 * MS,
+            Body::Listen(call(3, Some(ANY), 8080, None, &server)),
+        );
+
+        let counted = engine.counts().get("restart").copied().unwrap_or(0);
+        assert_eq!(counted, restarts, "cookie {cookie}");
+        assert_eq!(who_listens(&engine), Some(10));
+    }
+}

@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     config::{ListenerKey, flags},
+    offsets::MISSING,
     record::{Counter, Kind, StateRecord, sk_flags, socket_flags},
 };
 
@@ -82,6 +83,12 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         Mini::NOT_SOUGHT
     };
 
+    let netns_cookie = if new == state::LISTEN && offset!(net_cookie) != MISSING {
+        direct::<u64>(net, offset!(net_cookie)) as u32
+    } else {
+        0
+    };
+
     let Some(mut entry) = EVENTS.reserve::<StateRecord>(0) else {
         return Err(Stop::Full);
     };
@@ -102,7 +109,7 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         (*record).sk_flags = common.sock_flags() as u8 & (sk_flags::DEAD | sk_flags::DONE);
         (*record).mini_flags = mini.flags;
         (*record).mini_expires_ms = mini.expires_ms;
-        (*record).reserved = 0;
+        (*record).netns_cookie = netns_cookie;
         (*record).listener = listener;
         if by_current && !is_kernels {
             task::write_current(&raw mut (*record).task);

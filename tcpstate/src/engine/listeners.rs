@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::event::{Body, Endpoint, Process, Restart, State, StateChange};
-use crate::model::port::MAX_RESTARTS;
+use crate::model::port::{MAX_RESTARTS, PortStory};
 use crate::model::{Listener, NS_PER_MS, Phase, PortKey, Socket, SocketId};
 
 /// A failing `listen` takes its LISTEN back within microseconds.
@@ -43,6 +43,13 @@ impl Engine {
                 return;
             }
             let story = self.ports.story(key);
+            // The port of another namespace begins a story of its own.
+            if let (Some(then), Some(now)) = (story.netns_cookie, change.netns_cookie)
+                && then != now
+            {
+                *story = PortStory::default();
+            }
+            story.netns_cookie = change.netns_cookie.or(story.netns_cookie);
             story.listeners.retain(|listener| listener.id != id);
             story.listeners.push(Listener {
                 id,

@@ -96,6 +96,10 @@ pub struct StateChange {
     /// Cookie of the listening socket that it was accepted through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<u64>,
+    /// Where `new` is `listen`: tells apart namespaces that had the same inode
+    /// number one after the other (low half of the kernel's `net_cookie`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns_cookie: Option<u32>,
     /// What goes on holding the port after `new` is `closed`; absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mini: Option<Mini>,

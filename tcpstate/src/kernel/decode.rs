@@ -153,7 +153,7 @@ impl Decoder {
             sk_flags: _,
             mini_flags,
             mini_expires_ms,
-            reserved: _,
+            netns_cookie,
             listener,
             task,
         } = record;
@@ -184,6 +184,7 @@ impl Decoder {
             reuse: reuse(socket.flags),
             error: (*sk_err != 0).then(|| errno::name(u32::from(*sk_err))),
             listener: (*listener != 0).then_some(*listener),
+            netns_cookie: (*netns_cookie != 0).then_some(*netns_cookie),
             mini,
         })
     }

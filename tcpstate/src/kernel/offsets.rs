@@ -49,6 +49,7 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         tw_substate: at("inet_timewait_sock", &["tw_substate"]),
         tw_expires: at("inet_timewait_sock", &["tw_timer", "expires"]),
         net_inum: at("net", &["ns", "inum"]),
+        net_cookie: at("net", &["net_cookie"]),
         net_hash_mix: at("net", &["hash_mix"]),
         net_death_row: at("net", &["ipv4", "tcp_death_row"]),
         net_death_row_is_pointer: death_row

@@ -71,6 +71,9 @@ pub enum Phase {
 /// The story of one port.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PortStory {
+    /// The namespace's cookie, as the last listener told it: another one may
+    /// get the number of a namespace that has ended.
+    pub netns_cookie: Option<u32>,
     /// Sockets that listen on it.
     pub listeners: Vec<Listener>,
     /// Whether somebody listens.

@@ -65,6 +65,7 @@ pub(crate) fn change(cookie: u64, local: &str, peer: &str, old: State, new: Stat
         reuse: Reuse::default(),
         error: None,
         listener: None,
+        netns_cookie: None,
         mini: None,
     }
 }

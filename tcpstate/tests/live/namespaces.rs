@@ -467,3 +467,28 @@ fn a_namespace_that_is_made_while_watching_is_watched() {
         listing(&events)
     );
 }
+
+#[test]
+fn a_namespace_with_the_number_of_one_that_ended_is_no_restart_of_it() {
+    if !on_stage() {
+        return;
+    }
+    let mut watch = Watch::start_in("all", &["--port", "9316"]);
+    let mut inodes = Vec::new();
+    for _ in 0..20 {
+        let elsewhere = Elsewhere::new();
+        inodes.push(elsewhere.inode);
+        drop(elsewhere.inside(|| listener("127.0.0.1:9316", true)));
+        drop(elsewhere);
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    watch.wait_for("a tick", |event| event["event"] == "tick");
+
+    let events = watch.finish();
+    inodes.sort_unstable();
+    let all = inodes.len();
+    inodes.dedup();
+    assert!(inodes.len() < all, "the kernel gives numbers again");
+    let restarts = events.iter().filter(|event| event["event"] == "restart");
+    assert_eq!(restarts.count(), 0, "{}", listing(&events));
+}

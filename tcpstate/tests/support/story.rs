@@ -471,6 +471,7 @@ fn change(sock: Sock, local: Endpoint, peer: Endpoint, old: State, new: State) -
         reuse: Reuse::default(),
         error: None,
         listener: None,
+        netns_cookie: None,
         mini: None,
     }
 }

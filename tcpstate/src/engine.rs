@@ -5,6 +5,7 @@
 
 mod calls;
 mod failures;
+mod identity;
 mod listeners;
 mod snapshots;
 mod transitions;

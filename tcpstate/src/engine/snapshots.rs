@@ -17,10 +17,9 @@ const EARLY_NS: u64 = 50 * NS_PER_MS;
 
 impl Engine {
     pub(super) fn on_snapshot(&mut self, mono_ns: u64, seen: SocketSeen) {
-        let id = SocketId::of(&seen.sock, seen.local, seen.peer);
-        let seq = self.next_seq;
         let facts = seen.clone();
-        self.push(mono_ns, Body::Socket(seen));
+        let seq = self.push(mono_ns, Body::Socket(seen));
+        let id = self.id_of_seen(mono_ns, &facts);
         match (self.table.get(&id), facts.state) {
             (None, State::Closed) => {}
             (None, _) => self.discover(mono_ns, seq, id, &facts),
@@ -58,17 +57,23 @@ impl Engine {
     }
 
     fn discover(&mut self, mono_ns: u64, seq: u64, id: SocketId, seen: &SocketSeen) {
+        // What was bound before it connected is bound again after it has closed.
+        let past = self
+            .table
+            .get_or_closed(&id)
+            .filter(|past| past.sock.cookie == seen.sock.cookie && past.sock.cookie != 0)
+            .and_then(|past| past.owner.clone());
         let mut socket = Socket {
             sock: seen.sock,
             local: seen.local,
             peer: seen.peer,
             state: seen.state,
-            is_mini: is_mini(seen),
+            is_mini: seen.is_mini(),
             since_ns: mono_ns,
             first_seen_ns: mono_ns,
             is_from_snapshot: true,
             reuse: seen.reuse,
-            owner: seen.process.clone(),
+            owner: seen.process.clone().or(past),
             left_by: None,
             origin: if seen.state == State::Listen {
                 Origin::Listener
@@ -77,6 +82,8 @@ impl Engine {
             },
             expires_at_ns: expires_at_ns(seen, mono_ns),
             next_look_ns: 0,
+            changed_ns: 0,
+            is_past_life: matches!(id, SocketId::PastLife(_)),
             steps: Vec::new(),
         };
         socket.enter(seen.state, mono_ns, seq);
@@ -93,7 +100,12 @@ impl Engine {
     fn correct(&mut self, mono_ns: u64, seq: u64, id: SocketId, seen: &SocketSeen) {
         let entered = self.table.update(&id, |socket| {
             let from = socket.state;
-            socket.is_mini = is_mini(seen);
+            socket.is_mini = seen.is_mini();
+            // The kernel chooses the port of a connect after the transition.
+            if socket.sock.cookie != 0 {
+                socket.local = seen.local;
+                socket.peer = seen.peer;
+            }
             socket.expires_at_ns = expires_at_ns(seen, mono_ns);
             socket.reuse = seen.reuse.or(socket.reuse);
             socket.owner = seen
@@ -108,18 +120,13 @@ impl Engine {
             (seen.state == State::TimeWait)
                 .then(|| time_wait_entered(socket, mono_ns, from, Source::Snapshot))
         });
-        if is_mini(seen) {
+        if seen.is_mini() {
             self.schedule_look(id, mono_ns);
         }
         if let Some(Some(entered)) = entered {
             self.push(mono_ns, Body::TimeWaitEnter(entered));
         }
     }
-}
-
-/// Only mini-sockets have a timer that a snapshot shows.
-fn is_mini(seen: &SocketSeen) -> bool {
-    seen.expires_ms.is_some()
 }
 
 fn expires_at_ns(seen: &SocketSeen, mono_ns: u64) -> Option<u64> {

@@ -11,7 +11,10 @@ use crate::model::{NS_PER_MS, Origin, PortKey, Socket, SocketId};
 
 impl Engine {
     pub(super) fn on_transition(&mut self, mono_ns: u64, mut change: StateChange) {
-        let id = SocketId::of(&change.sock, change.local, change.peer);
+        let Some(id) = self.id_of_change(mono_ns, &change) else {
+            self.push(mono_ns, Body::State(change));
+            return;
+        };
         let known = self.table.get(&id);
         let owner = match change.new {
             State::Listen | State::SynSent => change
@@ -61,6 +64,7 @@ impl Engine {
         socket.owner = owner;
         socket.left_by = left_by;
         socket.origin = origin;
+        socket.changed_ns = mono_ns;
         self.note_listener(mono_ns, seq, id, &facts, socket.owner.clone());
         match (facts.new, facts.mini) {
             (State::Closed, Some(mini)) => {
@@ -242,6 +246,8 @@ fn new_socket(mono_ns: u64, change: &StateChange) -> Socket {
         origin: Origin::Unknown,
         expires_at_ns: None,
         next_look_ns: 0,
+        changed_ns: mono_ns,
+        is_past_life: false,
         steps: Vec::new(),
     }
 }

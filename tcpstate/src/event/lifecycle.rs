@@ -32,7 +32,7 @@ pub struct SocketSeen {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Reuse>,
     /// Milliseconds until the mini-socket's timer ends; 0: overdue, and the
-    /// port is still held.
+    /// port is still held. With state `closed`: what is gone was a mini-socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
     /// Why a look for it found nothing, where that is not because the socket
@@ -51,6 +51,14 @@ pub enum NetnsEnd {
     Gone,
     /// Nothing that could be seen refers to it: it is gone, or hidden.
     Unreachable,
+}
+
+impl SocketSeen {
+    /// Only mini-sockets have a timer that a look shows.
+    #[must_use]
+    pub fn is_mini(&self) -> bool {
+        self.expires_ms.is_some()
+    }
 }
 
 /// A kernel mini-socket (`inet_timewait_sock`) that took a socket's place.

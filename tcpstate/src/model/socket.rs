@@ -12,6 +12,9 @@ pub enum SocketId {
     Cookie(u64),
     /// Namespace, local and peer address.
     Tuple(Tuple),
+    /// A mini-socket whose cookie its socket has taken on into another life: it
+    /// was disconnected and connects or listens again, or is still bound.
+    PastLife(Tuple),
 }
 
 impl SocketId {
@@ -103,6 +106,10 @@ pub struct Socket {
     pub origin: Origin,
     /// When a mini-socket's timer ends.
     pub expires_at_ns: Option<u64>,
+    /// When a hook last showed it change.
+    pub(crate) changed_ns: u64,
+    /// Another one has its cookie now; see [`SocketId::PastLife`].
+    pub(crate) is_past_life: bool,
     /// When the kernel is to be asked next whether it is still there.
     pub(crate) next_look_ns: u64,
     /// The steps of its life, oldest first, at most [`MAX_STEPS`].
@@ -136,9 +143,18 @@ impl Socket {
         }
     }
 
+    /// Whether a hook or a look has shown it change from this time on.
+    #[must_use]
+    pub fn has_changed_since(&self, mono_ns: u64) -> bool {
+        self.changed_ns.max(self.since_ns) >= mono_ns
+    }
+
     /// What it is known by.
     #[must_use]
     pub fn id(&self) -> SocketId {
+        if self.is_past_life {
+            return SocketId::PastLife(self.tuple());
+        }
         SocketId::of(&self.sock, self.local, self.peer)
     }
 

@@ -142,6 +142,24 @@ impl SocketTable {
         Some(socket)
     }
 
+    /// Lets another socket have a mini-socket's cookie; gives the name that
+    /// the mini-socket is known by from now on.
+    pub(crate) fn set_aside(&mut self, id: &SocketId) -> Option<SocketId> {
+        let mut socket = self.remove(id)?;
+        socket.is_past_life = true;
+        let set_aside = socket.id();
+        self.insert(set_aside, socket);
+        Some(set_aside)
+    }
+
+    /// Gives a socket the cookie that the kernel has made for it since.
+    pub(crate) fn name(&mut self, id: &SocketId, cookie: u64) {
+        if let Some(mut socket) = self.remove(id) {
+            socket.sock.cookie = cookie;
+            self.insert(socket.id(), socket);
+        }
+    }
+
     /// Remembers a socket that closed.
     pub(crate) fn bury(&mut self, socket: Socket) {
         if self.closed.len() == MAX_CLOSED {

@@ -1,0 +1,162 @@
+//! Which socket a fact is about.
+//!
+//! A cookie names a socket for its whole life, and its TIME_WAIT after it. It
+//! does not tell the two apart when the same socket begins another life while
+//! the TIME_WAIT of its first one is still there. On kernels before 5.15 a
+//! socket has none until somebody asks for it; addresses alone name it there.
+
+use super::Engine;
+use crate::event::{Endpoint, ExitReason, Sock, SocketSeen, Source, State, StateChange};
+use crate::model::{Socket, SocketId, Tuple};
+
+impl Engine {
+    /// The socket that a look found, or found gone.
+    pub(super) fn id_of_seen(&mut self, mono_ns: u64, seen: &SocketSeen) -> SocketId {
+        let is_mini = seen.is_mini();
+        self.learn_cookie(&seen.sock, seen.local, seen.peer, is_mini);
+        let plain = SocketId::of(&seen.sock, seen.local, seen.peer);
+        if is_mini {
+            return self.id_of_seen_mini(mono_ns, seen, plain);
+        }
+        let tuple = tuple(&seen.sock, seen.local, seen.peer);
+        if let Some(known) = self.table.get(&plain)
+            && known.is_mini
+        {
+            let is_its_end = seen.state == State::Closed && known.tuple() == tuple;
+            if !is_its_end {
+                self.set_mini_aside(plain);
+            }
+        }
+        plain
+    }
+
+    fn id_of_seen_mini(&mut self, mono_ns: u64, seen: &SocketSeen, plain: SocketId) -> SocketId {
+        let tuple = tuple(&seen.sock, seen.local, seen.peer);
+        if let Some(there) = self.table.mini_at(&tuple) {
+            let cookie = self.table.get(&there).map_or(0, |known| known.sock.cookie);
+            if cookie == seen.sock.cookie || seen.sock.cookie == 0 {
+                return there;
+            }
+            if seen.state == State::Closed {
+                return SocketId::PastLife(tuple);
+            }
+            // Another one has its place: there was a connection in between.
+            self.end_mini(mono_ns, there, ExitReason::Reused, Source::Inferred);
+        }
+        match self.table.get(&plain) {
+            None => plain,
+            // It became one, and that was not seen.
+            Some(known) if !known.is_mini && known.tuple() == tuple => plain,
+            Some(_) => SocketId::PastLife(tuple),
+        }
+    }
+
+    /// The socket that a look found, as it is known so far.
+    #[must_use]
+    pub fn lookup(&self, seen: &SocketSeen) -> Option<&Socket> {
+        let tuple = tuple(&seen.sock, seen.local, seen.peer);
+        let is_it = |known: &&Socket| {
+            known.is_mini == seen.is_mini()
+                && (known.sock.cookie == seen.sock.cookie
+                    || known.sock.cookie == 0
+                    || seen.sock.cookie == 0)
+        };
+        let by_mini = || {
+            self.table
+                .mini_at(&tuple)
+                .and_then(|id| self.table.get(&id))
+        };
+        let by_tuple = || self.table.get(&SocketId::Tuple(tuple));
+        self.table
+            .get(&SocketId::of(&seen.sock, seen.local, seen.peer))
+            .filter(is_it)
+            .filter(|known| !known.is_mini || known.tuple() == tuple)
+            .or_else(|| by_mini().filter(is_it))
+            .or_else(|| by_tuple().filter(is_it))
+    }
+
+    /// The socket that a transition is about. `None`: it says nothing about
+    /// any socket's present state.
+    ///
+    /// - LISTEN -> SYN_RECV carries the listener's identity up to Linux 6.17;
+    ///   the connection is known from SYN_RECV -> ESTABLISHED on.
+    /// - What is older than the last known transition came late: records of
+    ///   different processors need not come in order.
+    /// - Without cookie and port nothing names the socket yet.
+    pub(super) fn id_of_change(&mut self, mono_ns: u64, change: &StateChange) -> Option<SocketId> {
+        let is_birth_of_child = change.old == State::Listen && change.new == State::SynReceived;
+        let is_nameless = change.sock.cookie == 0 && change.local.port == 0;
+        if is_nameless || (is_birth_of_child && self.has_listeners_identity(change)) {
+            return None;
+        }
+        self.learn_cookie(&change.sock, change.local, change.peer, false);
+        let id = SocketId::of(&change.sock, change.local, change.peer);
+        if self.came_late(mono_ns, &id, change) {
+            return None;
+        }
+        if self.table.get(&id).is_some_and(|known| known.is_mini) {
+            self.set_mini_aside(id);
+        }
+        Some(id)
+    }
+
+    fn has_listeners_identity(&self, change: &StateChange) -> bool {
+        let id = SocketId::of(&change.sock, change.local, change.peer);
+        let is_listener = |known: &Socket| known.state == State::Listen;
+        change.peer.port == 0 || self.table.get(&id).is_some_and(is_listener)
+    }
+
+    fn came_late(&self, mono_ns: u64, id: &SocketId, change: &StateChange) -> bool {
+        if matches!(
+            change.old,
+            State::Closed | State::Listen | State::SynReceived
+        ) {
+            return self
+                .table
+                .get(id)
+                .is_some_and(|known| !known.is_mini && mono_ns < known.changed_ns);
+        }
+        self.table
+            .get_or_closed(id)
+            .is_some_and(|known| mono_ns < known.changed_ns)
+    }
+
+    /// A socket that had no cookie when it was seen first has one now.
+    fn learn_cookie(&mut self, sock: &Sock, local: Endpoint, peer: Endpoint, is_mini: bool) {
+        if sock.cookie == 0 || self.table.get(&SocketId::Cookie(sock.cookie)).is_some() {
+            return;
+        }
+        let nameless = SocketId::Tuple(tuple(sock, local, peer));
+        if self
+            .table
+            .get(&nameless)
+            .is_some_and(|known| known.is_mini == is_mini)
+        {
+            self.table.name(&nameless, sock.cookie);
+            self.schedule_again(SocketId::Cookie(sock.cookie));
+        }
+    }
+
+    fn set_mini_aside(&mut self, id: SocketId) {
+        if let Some(set_aside) = self.table.set_aside(&id) {
+            self.schedule_again(set_aside);
+        }
+    }
+
+    /// Under its new name.
+    fn schedule_again(&mut self, id: SocketId) {
+        if let Some(at_ns) = self.table.get(&id).map(|socket| socket.next_look_ns)
+            && at_ns != 0
+        {
+            self.look_at(id, at_ns);
+        }
+    }
+}
+
+fn tuple(sock: &Sock, local: Endpoint, peer: Endpoint) -> Tuple {
+    Tuple {
+        netns: sock.netns,
+        local,
+        peer,
+    }
+}

@@ -13,6 +13,7 @@ pub mod sysctl;
 use std::sync::Arc;
 
 use crate::event::{Endpoint, Process, Reuse, SeenHolder, Sock, SocketSeen, Source, State};
+use crate::model::Tuple;
 
 /// A socket in the kernel's tables. Absent: the source cannot tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +51,16 @@ pub struct SocketItem {
 impl SocketItem {
     fn kernel(&self) -> Option<Arc<Process>> {
         self.is_kernels.then(|| Arc::new(Process::kernel()))
+    }
+
+    /// Its namespace and addresses.
+    #[must_use]
+    pub fn tuple(&self) -> Tuple {
+        Tuple {
+            netns: self.sock.netns,
+            local: self.local,
+            peer: self.peer,
+        }
     }
 
     /// As an event of its own.

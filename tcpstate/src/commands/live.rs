@@ -7,6 +7,7 @@ mod losses;
 mod namespaces;
 mod signals;
 mod start;
+mod sweeps;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -51,6 +52,7 @@ pub(super) struct Live {
     pub(super) ui: Option<Ui>,
     signals: Signals,
     pub(super) looks: looks::Looks,
+    sweeps: sweeps::Sweeps,
     pub(super) losses: losses::Losses,
     /// What the run is narrowed to.
     pub(super) filters: Filters,
@@ -129,6 +131,9 @@ impl Live {
         }
         self.sweep_namespaces(now_ns)?;
         self.find_heirs(now_ns)?;
+        if !is_more {
+            self.sweep(now_ns)?;
+        }
         if now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
             self.pipeline.feed(now_ns, Body::Tick(Tick {}))?;
         }

@@ -40,7 +40,8 @@ impl Selector {
         }
         match body {
             Body::Socket(seen) => {
-                self.has_state(seen.state, seen.state)
+                // Only of sockets that are in the table is it said that they are gone.
+                (seen.state == State::Closed || self.has_state(seen.state, seen.state))
                     && self.has_addr(Some(seen.local), Some(seen.peer))
                     && self.has_comm(seen.process.as_deref(), Some(&seen.sock), None)
             }

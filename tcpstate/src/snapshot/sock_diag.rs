@@ -4,6 +4,8 @@
 //! The messages are laid out here because the crate for them drops the one
 //! field that this program needs most, a TIME_WAIT's remaining time.
 
+mod dump;
+
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZero;
@@ -15,6 +17,8 @@ use rustix::net::{
 };
 use thiserror::Error;
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
+
+pub use dump::Dump;
 
 use super::SocketItem;
 use crate::event::{Endpoint, Family, Sock, State};

@@ -10,7 +10,7 @@ use super::departed::Departed;
 use super::namespaces::Sweep;
 use crate::clock;
 use crate::event::{Body, NetnsEnd, SocketSeen, Source, State};
-use crate::model::{NS_PER_MS, Socket, SocketId};
+use crate::model::{NS_PER_MS, Socket, Tuple};
 use crate::snapshot::netns::{Namespaces, NetnsError};
 use crate::snapshot::sock_diag::SockDiag;
 use crate::snapshot::{SocketItem, owners, proc};
@@ -30,6 +30,9 @@ pub(super) const RECENT_NS: u64 = 10_000_000;
 /// A mini-socket in a namespace that cannot be found any more is given up this
 /// long after its time.
 const GIVE_UP_NS: u64 = 5_000_000_000;
+
+/// What is there: mini-sockets and others, by their addresses.
+type Found = BTreeMap<(bool, Tuple), SocketSeen>;
 
 /// Looks into the kernel's tables.
 #[derive(Debug, Default)]
@@ -70,7 +73,7 @@ impl Live {
             let asked_ns = clock::monotonic_ns();
             for socket in sockets {
                 let now_there = match &found {
-                    Ok(found) => found.get(&socket.id()).cloned(),
+                    Ok(found) => found.get(&(true, socket.tuple())).cloned(),
                     Err(())
                         if socket
                             .expires_at_ns
@@ -94,11 +97,7 @@ impl Live {
     }
 
     /// Each socket by itself. `Err`: the kernel could not be asked.
-    fn look_up(
-        &mut self,
-        netns: u32,
-        sockets: &[Socket],
-    ) -> Result<BTreeMap<SocketId, SocketSeen>, ()> {
+    pub(super) fn look_up(&mut self, netns: u32, sockets: &[Socket]) -> Result<Found, ()> {
         let looked = self.looks.namespaces.inside(netns, || {
             let mut diag = SockDiag::open(netns)?;
             let mut found = BTreeMap::new();
@@ -109,7 +108,7 @@ impl Live {
                     socket.peer,
                     socket.sock.cookie,
                 )? {
-                    found.insert(socket.id(), there.to_seen(None));
+                    found.insert((there.is_mini, socket.tuple()), there.to_seen(None));
                 }
             }
             Ok::<_, crate::snapshot::sock_diag::DiagError>(found)
@@ -120,12 +119,11 @@ impl Live {
         }
     }
 
-    fn find_all(&mut self, netns: u32) -> Result<BTreeMap<SocketId, SocketSeen>, ()> {
+    fn find_all(&mut self, netns: u32) -> Result<Found, ()> {
         let found = self.snapshot(netns).map_err(|_| ())?;
         Ok(found
             .into_iter()
-            .map(|(_, item)| item.to_seen(None))
-            .map(|seen| (id_of(&seen), seen))
+            .map(|(_, item)| ((item.is_mini, item.tuple()), item.to_seen(None)))
             .collect())
     }
 
@@ -179,7 +177,7 @@ impl Live {
 
     /// Whether a socket passes the filters of the kernel program, which a
     /// snapshot without it does not know.
-    fn wants(&self, seen: &SocketSeen) -> bool {
+    pub(super) fn wants(&self, seen: &SocketSeen) -> bool {
         let ports = &self.filters.ports;
         let has_port = |port: u16| {
             ports.is_empty()
@@ -204,7 +202,7 @@ impl Live {
         while self.drain()? {}
         let mut there = BTreeSet::new();
         for (mono_ns, seen) in sockets {
-            there.insert(id_of(&seen));
+            there.insert((seen.is_mini(), seen.sock.cookie, seen.local, seen.peer));
             self.feed_seen(mono_ns, seen)?;
         }
         let gone: Vec<Socket> = self
@@ -215,7 +213,12 @@ impl Live {
             .filter(|socket| {
                 covered.contains(&socket.sock.netns) && socket.since_ns + RECENT_NS < began_ns
             })
-            .filter(|socket| !there.contains(&socket.id()))
+            // The iterator does not list sockets that are only bound.
+            .filter(|socket| socket.state != State::Bound)
+            .filter(|socket| {
+                let cookie = socket.sock.cookie;
+                !there.contains(&(socket.is_mini, cookie, socket.local, socket.peer))
+            })
             .cloned()
             .collect();
         for socket in gone {
@@ -228,7 +231,7 @@ impl Live {
 
     /// Feeds a socket from a snapshot, unless that is what is known already.
     pub(super) fn feed_seen(&mut self, mono_ns: u64, seen: SocketSeen) -> Result<()> {
-        let seen = match self.pipeline.engine().table().get(&id_of(&seen)) {
+        let seen = match self.pipeline.engine().lookup(&seen) {
             None => Some(seen),
             Some(socket) => difference(socket, Some(seen), mono_ns),
         };
@@ -248,22 +251,23 @@ fn diag_dump(netns: u32) -> Vec<(u64, SocketItem)> {
     sockets.into_iter().map(|socket| (now_ns, socket)).collect()
 }
 
-fn id_of(seen: &SocketSeen) -> SocketId {
-    SocketId::of(&seen.sock, seen.local, seen.peer)
-}
-
 /// What a look found, if it differs from what is known.
-fn difference(known: &Socket, now_there: Option<SocketSeen>, asked_ns: u64) -> Option<SocketSeen> {
+pub(super) fn difference(
+    known: &Socket,
+    now_there: Option<SocketSeen>,
+    asked_ns: u64,
+) -> Option<SocketSeen> {
     let Some(seen) = now_there else {
         return Some(closed(known));
     };
     let expected_ms = known.remaining_ns(asked_ns).map(|ns| ns / NS_PER_MS);
     let is_rearmed = match (expected_ms, seen.expires_ms) {
-        (Some(expected), Some(left)) => left > expected + REARMED_MS,
+        (Some(expected), Some(left)) => left.abs_diff(expected) > REARMED_MS,
         (None, None) => false,
         _ => true,
     };
-    (seen.state != known.state || is_rearmed).then_some(seen)
+    let is_elsewhere = (seen.local, seen.peer) != (known.local, known.peer);
+    (seen.state != known.state || is_rearmed || is_elsewhere).then_some(seen)
 }
 
 pub(super) fn closed(socket: &Socket) -> SocketSeen {
@@ -274,7 +278,8 @@ pub(super) fn closed(socket: &Socket) -> SocketSeen {
         state: State::Closed,
         process: None,
         reuse: None,
-        expires_ms: None,
+        // So that it is told from a socket with the same cookie.
+        expires_ms: socket.is_mini.then_some(0),
         processes: None,
         netns_ended: None,
         source: Source::Snapshot,

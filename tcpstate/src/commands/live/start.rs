@@ -9,6 +9,7 @@ use super::Live;
 use super::looks::Looks;
 use super::losses::Losses;
 use super::signals::Signals;
+use super::sweeps::Sweeps;
 use crate::clock;
 use crate::engine::Limits;
 use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus, SCHEMA_VERSION, State};
@@ -79,6 +80,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         ui,
         signals,
         looks: Looks::default(),
+        sweeps: Sweeps::default(),
         losses: Losses::default(),
         filters: start.filters,
         facts: Vec::new(),

@@ -1,0 +1,255 @@
+//! Sweeps: the whole list of the kernel is held against the table, again and
+//! again, for what no hook announces: a TIME_WAIT that was destroyed or begun
+//! anew, a socket that is only bound and goes, a half-open request, the port
+//! that `connect` chose.
+//!
+//! A sweep is read in slices between events and costs at most a fixed share of
+//! a processor: up to about ten thousand sockets there is one every second,
+//! with a hundred thousand every eight to ten.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+
+use anyhow::Result;
+
+use super::Live;
+use super::looks::{closed, difference};
+use crate::clock;
+use crate::event::{Body, SocketSeen, State};
+use crate::model::{NS_PER_MS, Socket, SocketId, Tuple};
+use crate::snapshot::sock_diag::Dump;
+use crate::snapshot::{SocketItem, netns, owners};
+
+/// One sweep follows another after a second at the earliest.
+const EVERY_NS: u64 = 1_000 * NS_PER_MS;
+/// A sweep is followed by this many times its cost without one: 5 ms of a
+/// processor per second.
+const REST_FACTOR: u64 = 200;
+/// Longest time that a slice keeps events and keys waiting.
+const SLICE_NS: u64 = 4 * NS_PER_MS;
+/// Time between two slices.
+const BETWEEN_NS: u64 = 15 * NS_PER_MS;
+/// What changed this shortly before a sweep may or may not be in it.
+const RECENT_NS: u64 = 10 * NS_PER_MS;
+/// Differences that one sweep follows up; the next one finds the others.
+const MAX_DIFFERENCES: usize = 100_000;
+
+/// Between sweeps, and the one that is going on.
+#[derive(Debug, Default)]
+pub(in crate::commands) struct Sweeps {
+    waiting: VecDeque<u32>,
+    current: Option<Sweep>,
+    began_ns: u64,
+    cost_ns: u64,
+    next_ns: u64,
+}
+
+/// Through one namespace.
+#[derive(Debug)]
+struct Sweep {
+    netns: u32,
+    dump: Dump,
+    began_ns: u64,
+    is_read: bool,
+    found: HashSet<(bool, u64)>,
+    /// What differed when it was read, with the time at which it was asked for.
+    /// Events of that time may still be on their way.
+    doubtful: Vec<(u64, SocketItem)>,
+}
+
+impl Live {
+    /// Goes on with the sweep, or begins the next one.
+    pub(super) fn sweep(&mut self, now_ns: u64) -> Result<()> {
+        if now_ns < self.sweeps.next_ns {
+            return Ok(());
+        }
+        if self.sweeps.current.is_none() {
+            self.begin_sweep(now_ns);
+        }
+        if let Some(mut sweep) = self.sweeps.current.take() {
+            // An error of sock_diag ends this sweep; the next one tries again.
+            if self.go_on(&mut sweep)? {
+                self.sweeps.current = Some(sweep);
+            }
+        }
+        let ended_ns = clock::monotonic_ns();
+        self.sweeps.cost_ns += ended_ns.saturating_sub(now_ns);
+        let is_round_over = self.sweeps.current.is_none() && self.sweeps.waiting.is_empty();
+        self.sweeps.next_ns = if is_round_over {
+            let rest_ns = self.sweeps.cost_ns * REST_FACTOR;
+            (ended_ns + rest_ns).max(self.sweeps.began_ns + EVERY_NS)
+        } else {
+            ended_ns + BETWEEN_NS
+        };
+        Ok(())
+    }
+
+    fn begin_sweep(&mut self, now_ns: u64) {
+        if self.sweeps.waiting.is_empty() {
+            self.sweeps.began_ns = now_ns;
+            self.sweeps.cost_ns = 0;
+            self.sweeps.waiting = match self.filters.netns {
+                Some(netns) => VecDeque::from([netns]),
+                None => netns::list().into_keys().collect(),
+            };
+        }
+        let Some(netns) = self.sweeps.waiting.pop_front() else {
+            return;
+        };
+        if let Ok(Ok(dump)) = self.looks.namespaces.inside(netns, || Dump::begin(netns)) {
+            self.sweeps.current = Some(Sweep {
+                netns,
+                dump,
+                began_ns: now_ns,
+                is_read: false,
+                found: HashSet::new(),
+                doubtful: Vec::new(),
+            });
+        }
+    }
+
+    /// One slice. `false`: the sweep is over.
+    fn go_on(&mut self, sweep: &mut Sweep) -> Result<bool> {
+        while self.drain()? {}
+        let doubtful = std::mem::take(&mut sweep.doubtful);
+        self.resolve(doubtful)?;
+        if sweep.is_read {
+            self.miss(sweep)?;
+            return Ok(false);
+        }
+        let slice_ns = clock::monotonic_ns();
+        let mut asked_ns = slice_ns;
+        let mut items = Vec::new();
+        while clock::monotonic_ns().saturating_sub(slice_ns) < SLICE_NS {
+            let Ok(is_more) = sweep.dump.read(&mut items) else {
+                return Ok(false);
+            };
+            if !is_more {
+                sweep.is_read = true;
+                break;
+            }
+            for item in items.drain(..) {
+                sweep.found.insert((item.is_mini, item.sock.cookie));
+                if sweep.doubtful.len() < MAX_DIFFERENCES && self.differs(&item) {
+                    sweep.doubtful.push((asked_ns, item));
+                }
+            }
+            asked_ns = clock::monotonic_ns();
+        }
+        Ok(true)
+    }
+
+    fn differs(&self, item: &SocketItem) -> bool {
+        match self.known(item) {
+            Some(known) => {
+                difference(known, Some(item.to_seen(None)), clock::monotonic_ns()).is_some()
+            }
+            None => true,
+        }
+    }
+
+    /// The table's idea of a listed socket.
+    fn known(&self, item: &SocketItem) -> Option<&Socket> {
+        self.pipeline.engine().lookup(&item.to_seen(None))
+    }
+
+    /// What still differs, now that all events of that time are there.
+    fn resolve(&mut self, doubtful: Vec<(u64, SocketItem)>) -> Result<()> {
+        let mut new = Vec::new();
+        for (asked_ns, item) in doubtful {
+            let now_ns = clock::monotonic_ns();
+            let mut seen = item.to_seen(None);
+            seen.expires_ms = seen
+                .expires_ms
+                .map(|ms| ms.saturating_sub(now_ns.saturating_sub(asked_ns) / NS_PER_MS));
+            match self.known(&item) {
+                Some(known) if known.has_changed_since(asked_ns) => {}
+                Some(known) => {
+                    if let Some(seen) = difference(known, Some(seen), now_ns) {
+                        self.pipeline.feed(now_ns, Body::Socket(seen))?;
+                    }
+                }
+                None if self.has_just_closed(&item, asked_ns) => {}
+                None if self.is_narrowed() || !self.wants(&seen) => {}
+                None => new.push((item.inode, seen)),
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let has_owner = new.iter().any(|(inode, _)| inode.is_some());
+        let by_inode = if has_owner {
+            owners::first_holders()
+        } else {
+            BTreeMap::default()
+        };
+        for (inode, mut seen) in new {
+            seen.process = inode.and_then(|inode| by_inode.get(&inode).cloned());
+            self.pipeline
+                .feed(clock::monotonic_ns(), Body::Socket(seen))?;
+        }
+        Ok(())
+    }
+
+    fn has_just_closed(&self, item: &SocketItem, asked_ns: u64) -> bool {
+        !item.is_mini
+            && item.sock.cookie != 0
+            && self
+                .pipeline
+                .engine()
+                .socket(&SocketId::Cookie(item.sock.cookie))
+                .is_some_and(|known| known.has_changed_since(asked_ns))
+    }
+
+    /// A run about some sockets only gets no further ones from a sweep.
+    fn is_narrowed(&self) -> bool {
+        let filters = &self.filters;
+        !(filters.pids.is_empty() && filters.comms.is_empty() && filters.states.is_empty())
+    }
+
+    /// What the table has and the sweep did not come across.
+    fn miss(&mut self, sweep: &Sweep) -> Result<()> {
+        let missing: Vec<Socket> = self
+            .pipeline
+            .engine()
+            .table()
+            .iter()
+            .filter(|socket| {
+                socket.sock.netns == sweep.netns
+                    && socket.sock.cookie != 0
+                    && !sweep.found.contains(&(socket.is_mini, socket.sock.cookie))
+                    && !socket.has_changed_since(sweep.began_ns.saturating_sub(RECENT_NS))
+                    // Listeners are told of by hooks, and cannot be looked up.
+                    && socket.state != State::Listen
+            })
+            .take(MAX_DIFFERENCES)
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // A list that changes while it is read can lack a socket. One that is
+        // only bound cannot be looked up by itself.
+        let (bound, others): (Vec<_>, Vec<_>) = missing
+            .into_iter()
+            .partition(|socket| socket.state == State::Bound);
+        let Ok(found) = self.look_up(sweep.netns, &others) else {
+            return Ok(());
+        };
+        let there: BTreeSet<(bool, Tuple)> = found.into_keys().collect();
+        while self.drain()? {}
+        for socket in bound.into_iter().chain(others) {
+            let is_unchanged = self
+                .pipeline
+                .engine()
+                .table()
+                .get(&socket.id())
+                .is_some_and(|known| known.steps == socket.steps);
+            if is_unchanged && !there.contains(&(socket.is_mini, socket.tuple())) {
+                let seen: SocketSeen = closed(&socket);
+                self.pipeline
+                    .feed(clock::monotonic_ns(), Body::Socket(seen))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -12,6 +12,12 @@ pub fn monotonic_ns() -> u64 {
     to_ns(clock_gettime(ClockId::Monotonic))
 }
 
+/// Processor time of the calling thread in nanoseconds.
+#[must_use]
+pub fn processor_ns() -> u64 {
+    to_ns(clock_gettime(ClockId::ThreadCPUTime))
+}
+
 /// Both clocks at (nearly) the same moment.
 ///
 /// The wall clock is read between two readings of the monotonic one, and the

@@ -165,6 +165,7 @@ impl Live {
     fn take(&mut self, mono_ns: u64, mut body: Body) -> Result<()> {
         self.notice_namespace(&body);
         self.complete(&mut body);
+        self.note_for_sweep(&body);
         Ok(self.pipeline.feed(mono_ns, body)?)
     }
 

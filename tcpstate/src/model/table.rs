@@ -80,6 +80,12 @@ impl SocketTable {
         self.counts
     }
 
+    /// Number of sockets in this state.
+    #[must_use]
+    pub fn count(&self, state: State) -> u32 {
+        self.counts[index(state)]
+    }
+
     /// Sockets that were not taken in because the table was full.
     #[must_use]
     pub fn refused(&self) -> u64 {

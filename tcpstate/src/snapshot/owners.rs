@@ -127,7 +127,7 @@ pub(crate) fn arguments(bytes: &[u8]) -> Option<Arc<[String]>> {
 }
 
 /// Inodes of the sockets that a process has open, once per descriptor.
-fn open_sockets(pid: u32) -> impl Iterator<Item = u64> {
+pub fn open_sockets(pid: u32) -> impl Iterator<Item = u64> {
     fs::read_dir(proc::of(pid).join("fd"))
         .into_iter()
         .flatten()

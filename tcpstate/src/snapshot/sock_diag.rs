@@ -39,6 +39,7 @@ pub struct SockDiag {
 }
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const TCPDIAG_GETSOCK: u16 = 18;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
@@ -256,7 +257,7 @@ impl SockDiag {
                             .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
                         return Err(io::Error::from_raw_os_error(errno.saturating_neg()).into());
                     }
-                    SOCK_DIAG_BY_FAMILY => {
+                    SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK => {
                         is_dump |= header.flags & NLM_F_MULTI != 0;
                         if let Ok((response, attributes)) = Response::read_from_prefix(body) {
                             sockets.extend(item(self.netns, &response, attributes));

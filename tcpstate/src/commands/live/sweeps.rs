@@ -7,22 +7,27 @@
 //! a processor: up to about ten thousand sockets there is one every second,
 //! with a hundred thousand every eight to ten.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
 
 use anyhow::Result;
 
 use super::Live;
 use super::looks::{closed, difference};
 use crate::clock;
-use crate::event::{Body, SocketSeen, State};
-use crate::model::{NS_PER_MS, Socket, SocketId, Tuple};
+use crate::event::{Body, Endpoint, Process, Sock, SocketSeen, State};
+use crate::model::{NS_PER_MS, PortKey, Socket, SocketId, Tuple};
 use crate::snapshot::sock_diag::Dump;
 use crate::snapshot::{SocketItem, netns, owners};
 
 /// One sweep follows another after a second at the earliest.
 const EVERY_NS: u64 = 1_000 * NS_PER_MS;
-/// A sweep is followed by this many times its cost without one: 5 ms of a
-/// processor per second.
+/// Up to this cost a sweep is small: the pass through the kernel's hash tables
+/// takes 3 to 9 ms also where they are empty.
+const SMALL_NS: u64 = 25 * NS_PER_MS;
+/// A small sweep is followed by this many times its cost without one.
+const REST_FACTOR_SMALL: u64 = 80;
+/// The same for all others: 5 ms of a processor per second.
 const REST_FACTOR: u64 = 200;
 /// Longest time that a slice keeps events and keys waiting.
 const SLICE_NS: u64 = 4 * NS_PER_MS;
@@ -30,6 +35,9 @@ const SLICE_NS: u64 = 4 * NS_PER_MS;
 const BETWEEN_NS: u64 = 15 * NS_PER_MS;
 /// What changed this shortly before a sweep may or may not be in it.
 const RECENT_NS: u64 = 10 * NS_PER_MS;
+/// Sockets that are only bound cost as much as all others. They are asked for
+/// when there may be one, and for those that nothing tells of in every n-th round.
+const BOUND_EVERY: u64 = 8;
 /// Differences that one sweep follows up; the next one finds the others.
 const MAX_DIFFERENCES: usize = 100_000;
 
@@ -38,9 +46,23 @@ const MAX_DIFFERENCES: usize = 100_000;
 pub(in crate::commands) struct Sweeps {
     waiting: VecDeque<u32>,
     current: Option<Sweep>,
+    rounds: u64,
+    with_bound: bool,
+    is_bind_seen: bool,
     began_ns: u64,
     cost_ns: u64,
     next_ns: u64,
+}
+
+/// What a socket is told by in one sweep: two TIME_WAITs may have one cookie.
+type Key = (bool, u64, u16, u16);
+
+fn key(is_mini: bool, sock: &Sock, local: Endpoint, peer: Endpoint) -> Key {
+    if is_mini {
+        (is_mini, sock.cookie, local.port, peer.port)
+    } else {
+        (is_mini, sock.cookie, 0, 0)
+    }
 }
 
 /// Through one namespace.
@@ -50,7 +72,7 @@ struct Sweep {
     dump: Dump,
     began_ns: u64,
     is_read: bool,
-    found: HashSet<(bool, u64)>,
+    found: HashSet<Key>,
     /// What differed when it was read, with the time at which it was asked for.
     /// Events of that time may still be on their way.
     doubtful: Vec<(u64, SocketItem)>,
@@ -62,6 +84,9 @@ impl Live {
         if now_ns < self.sweeps.next_ns {
             return Ok(());
         }
+        // What is compared must not be older than the list.
+        while self.drain()? {}
+        let began_cpu_ns = clock::processor_ns();
         if self.sweeps.current.is_none() {
             self.begin_sweep(now_ns);
         }
@@ -72,10 +97,15 @@ impl Live {
             }
         }
         let ended_ns = clock::monotonic_ns();
-        self.sweeps.cost_ns += ended_ns.saturating_sub(now_ns);
+        self.sweeps.cost_ns += clock::processor_ns().saturating_sub(began_cpu_ns);
         let is_round_over = self.sweeps.current.is_none() && self.sweeps.waiting.is_empty();
         self.sweeps.next_ns = if is_round_over {
-            let rest_ns = self.sweeps.cost_ns * REST_FACTOR;
+            let factor = if self.sweeps.cost_ns < SMALL_NS {
+                REST_FACTOR_SMALL
+            } else {
+                REST_FACTOR
+            };
+            let rest_ns = self.sweeps.cost_ns * factor;
             (ended_ns + rest_ns).max(self.sweeps.began_ns + EVERY_NS)
         } else {
             ended_ns + BETWEEN_NS
@@ -85,8 +115,14 @@ impl Live {
 
     fn begin_sweep(&mut self, now_ns: u64) {
         if self.sweeps.waiting.is_empty() {
-            self.sweeps.began_ns = now_ns;
-            self.sweeps.cost_ns = 0;
+            let sweeps = &mut self.sweeps;
+            sweeps.began_ns = now_ns;
+            sweeps.cost_ns = 0;
+            sweeps.rounds += 1;
+            let bound = self.pipeline.engine().table().count(State::Bound);
+            sweeps.with_bound = std::mem::take(&mut sweeps.is_bind_seen)
+                || bound > 0
+                || sweeps.rounds % BOUND_EVERY == 1;
             self.sweeps.waiting = match self.filters.netns {
                 Some(netns) => VecDeque::from([netns]),
                 None => netns::list().into_keys().collect(),
@@ -95,7 +131,12 @@ impl Live {
         let Some(netns) = self.sweeps.waiting.pop_front() else {
             return;
         };
-        if let Ok(Ok(dump)) = self.looks.namespaces.inside(netns, || Dump::begin(netns)) {
+        let with_bound = self.sweeps.with_bound;
+        let dump = self
+            .looks
+            .namespaces
+            .inside(netns, || Dump::begin(netns, with_bound));
+        if let Ok(Ok(dump)) = dump {
             self.sweeps.current = Some(Sweep {
                 netns,
                 dump,
@@ -107,9 +148,17 @@ impl Live {
         }
     }
 
+    /// What was just bound is to be found soon.
+    pub(super) fn note_for_sweep(&mut self, body: &Body) {
+        if let Body::Bind(call) = body
+            && call.ok
+        {
+            self.sweeps.is_bind_seen = true;
+        }
+    }
+
     /// One slice. `false`: the sweep is over.
     fn go_on(&mut self, sweep: &mut Sweep) -> Result<bool> {
-        while self.drain()? {}
         let doubtful = std::mem::take(&mut sweep.doubtful);
         self.resolve(doubtful)?;
         if sweep.is_read {
@@ -128,7 +177,9 @@ impl Live {
                 break;
             }
             for item in items.drain(..) {
-                sweep.found.insert((item.is_mini, item.sock.cookie));
+                sweep
+                    .found
+                    .insert(key(item.is_mini, &item.sock, item.local, item.peer));
                 if sweep.doubtful.len() < MAX_DIFFERENCES && self.differs(&item) {
                     sweep.doubtful.push((asked_ns, item));
                 }
@@ -173,21 +224,31 @@ impl Live {
                 None => new.push((item.inode, seen)),
             }
         }
-        if new.is_empty() {
-            return Ok(());
-        }
-        let has_owner = new.iter().any(|(inode, _)| inode.is_some());
-        let by_inode = if has_owner {
-            owners::first_holders()
-        } else {
-            BTreeMap::default()
-        };
         for (inode, mut seen) in new {
-            seen.process = inode.and_then(|inode| by_inode.get(&inode).cloned());
+            seen.process = inode.and_then(|inode| self.binder(&seen, inode));
             self.pipeline
                 .feed(clock::monotonic_ns(), Body::Socket(seen))?;
         }
         Ok(())
+    }
+
+    /// Whoever bound the port last, if it has this very socket open. Looking
+    /// through all processes would cost more than the sweep.
+    fn binder(&self, seen: &SocketSeen, inode: u64) -> Option<Arc<Process>> {
+        let key = PortKey {
+            port: seen.local.port,
+            netns: seen.sock.netns,
+        };
+        let (_, _, process) = self
+            .pipeline
+            .engine()
+            .ports()
+            .get(&key)?
+            .last_bind
+            .as_ref()?;
+        owners::open_sockets(process.pid)
+            .any(|open| open == inode)
+            .then(|| Arc::new(process.tracked()))
     }
 
     fn has_just_closed(&self, item: &SocketItem, asked_ns: u64) -> bool {
@@ -216,7 +277,8 @@ impl Live {
             .filter(|socket| {
                 socket.sock.netns == sweep.netns
                     && socket.sock.cookie != 0
-                    && !sweep.found.contains(&(socket.is_mini, socket.sock.cookie))
+                    && (self.sweeps.with_bound || socket.state != State::Bound)
+                    && !sweep.found.contains(&key(socket.is_mini, &socket.sock, socket.local, socket.peer))
                     && !socket.has_changed_since(sweep.began_ns.saturating_sub(RECENT_NS))
                     // Listeners are told of by hooks, and cannot be looked up.
                     && socket.state != State::Listen

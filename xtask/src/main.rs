@@ -2,6 +2,7 @@
 
 mod ebpf;
 mod lint;
+mod soak;
 mod suite;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Hold the table against the kernel for minutes of random churn; as root.
+    Soak(soak::Args),
     /// Run what CI runs: lint, `ebpf verify`, test.
     Ci,
 }
@@ -41,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ebpf(args) => ebpf::run(&args),
         Task::Lint => lint::run(&root()?),
         Task::Test { arguments } => suite::run(&root()?, &arguments),
+        Task::Soak(args) => soak::run(&root()?, &args),
         Task::Ci => {
             lint::run(&root()?)?;
             ebpf::run(&ebpf::Args::verify())?;

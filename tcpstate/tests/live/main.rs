@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod causes;
+mod churn;
 mod containers;
 mod demo;
 mod explain;
@@ -14,6 +15,7 @@ mod harness;
 mod io_uring;
 mod load;
 mod matrix;
+mod mirror;
 mod namespaces;
 mod other_tools;
 mod owners;

@@ -1,0 +1,174 @@
+//! Thousands of connections at random, compared at random instants.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tcpstate::clock;
+use tcpstate::demo::namespace;
+
+use super::kernel::{Comparison, Kernel, Key};
+use super::program::Mirror;
+use crate::churn::{Churn, Random};
+use crate::harness::{has, on_stage};
+
+/// How long the table may differ in one socket.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn number_from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().expect("a number"))
+}
+
+/// Memory that a long run may have gained after its first minutes, in which
+/// histories of a fixed length fill up.
+const WARM_UP_S: u64 = 150;
+const GROWTH_PERCENT: u64 = 10;
+
+/// What was compared since the last line that was printed.
+#[derive(Default)]
+struct Tally {
+    comparisons: u64,
+    sockets: usize,
+    worst_ms: u64,
+}
+
+/// A run of a few seconds, or, as `cargo xtask soak` has it, of minutes:
+/// `TCPSTATE_CHURN_SECONDS`; `TCPSTATE_CHURN_SEED` repeats one.
+#[test]
+fn the_table_is_what_the_kernel_lists_after_any_churn() {
+    if !on_stage() || !has("ss", "iproute2") || !has("ip", "iproute2") {
+        return;
+    }
+    let seconds = number_from_environment("TCPSTATE_CHURN_SECONDS").unwrap_or(20);
+    let seed = number_from_environment("TCPSTATE_CHURN_SEED")
+        .unwrap_or_else(|| clock::anchor().realtime % 1_000_000);
+    println!("TCPSTATE_CHURN_SEED={seed}");
+    let print_every_ns = if seconds < 120 { 5 } else { 60 } * SECOND_NS;
+    // Orphans in FIN_WAIT_2 end within the run, and ports come back soon.
+    std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "3").expect("the namespace is ours");
+    namespace::set_local_port_range(40_000, 43_999).expect("the namespace is ours");
+    let netns = namespace::current_inode().expect("Linux");
+    let mut mirror = Mirror::start(&["--netns", "self"]);
+    let mut kernel = Kernel::new(netns);
+    let mut random = Random::new(seed);
+
+    let began_ns = clock::monotonic_ns();
+    let churn = Churn::start(seed);
+    let (mut all, mut tally) = (Tally::default(), Tally::default());
+    let mut printed_ns = began_ns;
+    let mut warm_kb = None;
+    while clock::monotonic_ns() < began_ns + seconds * SECOND_NS {
+        let until_ns = clock::monotonic_ns() + random.next() % (2 * SECOND_NS);
+        while clock::monotonic_ns() < until_ns {
+            mirror.read_along();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        churn.pause();
+        let (settled_ms, comparison) = settle(&mut mirror, &mut kernel);
+        tally.add(settled_ms, comparison.sockets);
+        let now_ns = clock::monotonic_ns();
+        if now_ns - began_ns > WARM_UP_S * SECOND_NS && warm_kb.is_none() {
+            warm_kb = Some(mirror.resident_kb());
+        }
+        if now_ns - printed_ns >= print_every_ns {
+            printed_ns = now_ns;
+            println!(
+                "{:4} s: {} connections tried; {} comparisons of {} sockets, differences 0, equal after {} ms at the latest; now {} TIME_WAIT; {} kB, {} ms of processor so far, lost {:?}",
+                (now_ns - began_ns) / SECOND_NS,
+                churn.connections(),
+                tally.comparisons,
+                tally.sockets,
+                tally.worst_ms,
+                comparison.time_waits,
+                mirror.resident_kb(),
+                mirror.processor_ms(),
+                mirror.engine.losses(),
+            );
+            all.add_all(&std::mem::take(&mut tally));
+        }
+        churn.resume();
+    }
+    let acts = churn.finish();
+    let (settled_ms, comparison) = settle(&mut mirror, &mut kernel);
+    all.add_all(&tally);
+    all.add(settled_ms, comparison.sockets);
+
+    println!("acts: {acts:?}");
+    println!(
+        "sockets compared {} in {} comparisons, differences 0, equal after {} ms at the latest",
+        all.sockets, all.comparisons, all.worst_ms
+    );
+    assert!(
+        mirror.losses.last().is_none_or(|loss| loss.resynced),
+        "what was lost is made up for: {:?}",
+        mirror.losses
+    );
+    if let Some(warm_kb) = warm_kb {
+        let end_kb = mirror.resident_kb();
+        println!("memory {warm_kb} kB after {WARM_UP_S} s, {end_kb} kB at the end");
+        assert!(
+            end_kb <= warm_kb + warm_kb * GROWTH_PERCENT / 100,
+            "memory grows"
+        );
+    }
+}
+
+impl Tally {
+    fn add(&mut self, settled_ms: u64, sockets: usize) {
+        self.comparisons += 1;
+        self.sockets += sockets;
+        self.worst_ms = self.worst_ms.max(settled_ms);
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        self.comparisons += other.comparisons;
+        self.sockets += other.sockets;
+        self.worst_ms = self.worst_ms.max(other.worst_ms);
+    }
+}
+
+/// Compares until nothing differs. Timers go on while the churn stands still, so
+/// what counts is how long one difference lasts.
+#[track_caller]
+fn settle(mirror: &mut Mirror, kernel: &mut Kernel) -> (u64, Comparison) {
+    let began_ns = clock::monotonic_ns();
+    let mut lasting: BTreeMap<Key, u64> = BTreeMap::new();
+    let mut is_first_try = true;
+    loop {
+        mirror.catch_up();
+        let comparison = kernel.compare(mirror.engine.table(), is_first_try);
+        is_first_try = false;
+        let now_ns = clock::monotonic_ns();
+        lasting = comparison
+            .differences
+            .iter()
+            .map(|difference| {
+                let since_ns = lasting.get(&difference.of).copied().unwrap_or(now_ns);
+                (difference.of, since_ns)
+            })
+            .collect();
+        if lasting.is_empty() {
+            return ((now_ns - began_ns) / 1_000_000, comparison);
+        }
+        let settles_ns = u64::try_from(SETTLES_WITHIN.as_nanos()).expect("seconds");
+        let stubborn: Vec<&str> = comparison
+            .differences
+            .iter()
+            .filter(|difference| {
+                now_ns - began_ns > 4 * settles_ns || now_ns - lasting[&difference.of] > settles_ns
+            })
+            .map(|difference| difference.text.as_str())
+            .collect();
+        assert!(
+            stubborn.is_empty(),
+            "{} differences among {} sockets, after {} ms at {} ms:\n{}",
+            stubborn.len(),
+            comparison.sockets,
+            (now_ns - began_ns) / 1_000_000,
+            now_ns / 1_000_000,
+            stubborn[..stubborn.len().min(20)].join("\n")
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

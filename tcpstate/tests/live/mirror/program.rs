@@ -1,0 +1,146 @@
+//! The program under test, and the table that follows from what it says.
+
+use std::io::BufReader;
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use tcpstate::clock;
+use tcpstate::engine::{Engine, Limits};
+use tcpstate::event::{Body, Event, Loss};
+use tcpstate::recording::reader::Reader;
+
+use crate::harness::{PATIENCE, TCPSTATE, at, socket};
+
+/// Ports that nobody listens on; a refused connect to one marks a moment.
+const FIRST_MARK: u16 = 500;
+const MARKS: u16 = 400;
+
+/// The program watching, and its table.
+pub(crate) struct Mirror {
+    child: Child,
+    events: Receiver<Event>,
+    pub(crate) engine: Engine,
+    marks: u16,
+    /// Losses that it told of.
+    pub(crate) losses: Vec<Loss>,
+}
+
+impl Mirror {
+    /// Starts it, and returns once its hooks are on.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(TCPSTATE)
+            .args(["watch", "--json"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("tcpstate starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (sender, events) = channel();
+        std::thread::spawn(move || {
+            for event in Reader::new(BufReader::with_capacity(1 << 20, stdout)) {
+                let Ok(event) = event else {
+                    // The last line of a program that was ended is cut.
+                    return;
+                };
+                if sender.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut mirror = Self {
+            child,
+            events,
+            engine: Engine::new(Limits::default()),
+            marks: 0,
+            losses: Vec::new(),
+        };
+        mirror.read_until("the header", |body| matches!(body, Body::Header(_)));
+        mirror
+    }
+
+    /// Reads until an event fits, and takes it in.
+    #[track_caller]
+    pub(crate) fn read_until(&mut self, what: &str, fits: impl Fn(&Body) -> bool) -> Event {
+        let deadline_ns = clock::monotonic_ns() + 1_000_000_000 * PATIENCE.as_secs();
+        while clock::monotonic_ns() < deadline_ns {
+            let Ok(event) = self.events.recv_timeout(PATIENCE) else {
+                break;
+            };
+            self.take(&event);
+            if fits(&event.body) {
+                return event;
+            }
+        }
+        panic!("no {what} within {PATIENCE:?}");
+    }
+
+    fn take(&mut self, event: &Event) {
+        if let Body::Loss(loss) = &event.body {
+            self.losses.push(loss.clone());
+        }
+        self.engine.observe(event.mono_ns, event.body.clone());
+    }
+
+    /// Takes in everything that the program can know by now: a connect is
+    /// refused, which it tells of at once and after all that was before.
+    #[track_caller]
+    pub(crate) fn catch_up(&mut self) {
+        let port = FIRST_MARK + self.marks % MARKS;
+        self.marks += 1;
+        let address = at(&format!("{}:{port}", Ipv4Addr::LOCALHOST));
+        rustix::net::connect(socket(address), &address).expect_err("nobody listens");
+        self.read_until(
+            "the mark",
+            |body| matches!(body, Body::Connect(call) if !call.ok && call.requested.port == port),
+        );
+    }
+
+    /// What is there already, without waiting.
+    pub(crate) fn read_along(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.take(&event);
+        }
+    }
+
+    /// Kilobytes of memory that the program has.
+    pub(crate) fn resident_kb(&self) -> u64 {
+        std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("it runs")
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("VmRSS:")?
+                    .trim()
+                    .strip_suffix("kB")?
+                    .trim()
+                    .parse()
+                    .ok()
+            })
+            .expect("a process has memory")
+    }
+
+    /// Milliseconds of processor time that the program has had.
+    pub(crate) fn processor_ms(&self) -> u64 {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .expect("the name is in brackets")
+            .1
+            .split_whitespace()
+            .collect();
+        let ticks: u64 = [fields[11], fields[12]]
+            .iter()
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum();
+        // USER_HZ is 100 everywhere.
+        ticks * 10
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -14,6 +14,10 @@ use crate::model::{Listener, NS_PER_MS, Phase, PortKey, Socket, SocketId};
 /// A failing `listen` takes its LISTEN back within microseconds.
 const STANDS_NS: u64 = 100 * NS_PER_MS;
 
+/// Listeners that wait for that; further ones count once a connection came
+/// through them.
+const MAX_UNCONFIRMED: usize = 1024;
+
 /// A listener whose `listen` has not been seen to return.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unconfirmed {
@@ -50,8 +54,7 @@ impl Engine {
                 *story = PortStory::default();
             }
             story.netns_cookie = change.netns_cookie.or(story.netns_cookie);
-            story.listeners.retain(|listener| listener.id != id);
-            story.listeners.push(Listener {
+            story.add_listener(Listener {
                 id,
                 local: change.local,
                 since_ns: mono_ns,
@@ -60,6 +63,9 @@ impl Engine {
                 is_confirmed: false,
                 process: owner,
             });
+            if self.unconfirmed.len() >= MAX_UNCONFIRMED {
+                self.unconfirmed.remove(0);
+            }
             self.unconfirmed.push(Unconfirmed {
                 key,
                 id,
@@ -87,8 +93,7 @@ impl Engine {
             netns: socket.sock.netns,
         };
         let story = self.ports.story(key);
-        story.listeners.retain(|listener| listener.id != id);
-        story.listeners.push(Listener {
+        story.add_listener(Listener {
             id,
             local: socket.local,
             since_ns: mono_ns,
@@ -114,7 +119,7 @@ impl Engine {
         self.table.update(&id, |socket| socket.local = local);
         let story = self.ports.story(key);
         if story.listeners.iter().all(|listener| listener.id != id) {
-            story.listeners.push(Listener {
+            story.add_listener(Listener {
                 id,
                 local,
                 since_ns: mono_ns,

@@ -12,6 +12,10 @@ pub const MAX_PORTS: usize = 4096;
 /// Restarts that one port remembers.
 pub const MAX_RESTARTS: usize = 64;
 
+/// Listening sockets that one port remembers; with `SO_REUSEPORT` a server has
+/// one per worker.
+pub const MAX_LISTENERS: usize = 1024;
+
 /// A port in a network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortKey {
@@ -97,6 +101,18 @@ pub struct PortStory {
 pub struct Ports {
     stories: BTreeMap<PortKey, PortStory>,
     dropped: u64,
+}
+
+impl PortStory {
+    /// Notes a listener in the place of what was known of it; the oldest makes
+    /// room if there are too many.
+    pub(crate) fn add_listener(&mut self, listener: Listener) {
+        self.listeners.retain(|known| known.id != listener.id);
+        if self.listeners.len() >= MAX_LISTENERS {
+            self.listeners.remove(0);
+        }
+        self.listeners.push(listener);
+    }
 }
 
 impl Ports {

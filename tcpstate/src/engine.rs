@@ -308,13 +308,22 @@ impl Engine {
 
     /// Has the kernel asked about a mini-socket at this time, not before.
     fn look_at(&mut self, id: SocketId, at_ns: u64) {
-        if self
-            .table
-            .update(&id, |socket| socket.next_look_ns = at_ns)
-            .is_some()
-        {
+        let before_ns = self.table.update(&id, |socket| {
+            std::mem::replace(&mut socket.next_look_ns, at_ns)
+        });
+        if let Some(before_ns) = before_ns {
+            // One look per socket is scheduled, however often it is put off.
+            self.checks.cancel(before_ns, id);
             self.checks.schedule(at_ns, id);
         }
+    }
+
+    /// Takes a socket out, and what was scheduled for it.
+    fn take_out(&mut self, id: &SocketId) -> Option<Socket> {
+        let mut socket = self.table.remove(id)?;
+        self.checks.cancel(socket.next_look_ns, *id);
+        socket.next_look_ns = 0;
+        Some(socket)
     }
 }
 

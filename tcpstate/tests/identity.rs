@@ -108,6 +108,39 @@ fn the_time_wait_of_a_past_life_is_still_looked_after() {
     assert_eq!((exit.reason, exit.local), (ExitReason::Expired, at(CLIENT)));
 }
 
+/// The kernel announces SYN_SENT before it looks whether the pair of addresses
+/// is free.
+#[test]
+fn a_connect_over_a_time_wait_ends_it_only_if_the_kernel_lets_it() {
+    for is_let in [false, true] {
+        let mut engine = engine();
+        second_life(&mut engine);
+        let connect = |old, new| Body::State(change(9, CLIENT, SERVER, old, new));
+
+        engine.observe(4 * MS, connect(State::Closed, State::SynSent));
+        let due = engine.take_due_checks(40 * MS, 10);
+        if is_let {
+            engine.observe(
+                50 * MS,
+                gone(seen(7, CLIENT, SERVER, State::Closed, None), true),
+            );
+        } else {
+            engine.observe(41 * MS, connect(State::SynSent, State::Closed));
+        }
+
+        assert_eq!(due.len(), 1);
+        let reasons: Vec<ExitReason> = engine
+            .log()
+            .iter()
+            .filter_map(|event| match &event.body {
+                Body::TimeWaitExit(exit) => Some(exit.reason),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(reasons, vec![ExitReason::Reused; usize::from(is_let)]);
+    }
+}
+
 #[test]
 fn both_lives_may_end_in_time_wait() {
     let mut engine = engine();

@@ -132,23 +132,25 @@ impl Engine {
             .get(&nameless)
             .is_some_and(|known| known.is_mini == is_mini)
         {
+            let at_ns = self
+                .table
+                .get(&nameless)
+                .map_or(0, |known| known.next_look_ns);
+            self.checks.cancel(at_ns, nameless);
             self.table.name(&nameless, sock.cookie);
-            self.schedule_again(SocketId::Cookie(sock.cookie));
+            if at_ns != 0 {
+                self.look_at(SocketId::Cookie(sock.cookie), at_ns);
+            }
         }
     }
 
     fn set_mini_aside(&mut self, id: SocketId) {
+        let Some(at_ns) = self.table.get(&id).map(|mini| mini.next_look_ns) else {
+            return;
+        };
+        self.checks.cancel(at_ns, id);
         if let Some(set_aside) = self.table.set_aside(&id) {
-            self.schedule_again(set_aside);
-        }
-    }
-
-    /// Under its new name.
-    fn schedule_again(&mut self, id: SocketId) {
-        if let Some(at_ns) = self.table.get(&id).map(|socket| socket.next_look_ns)
-            && at_ns != 0
-        {
-            self.look_at(id, at_ns);
+            self.look_at(set_aside, at_ns);
         }
     }
 }

@@ -15,6 +15,10 @@ const HOOK_OUTRANKS_NS: u64 = 10 * NS_PER_MS;
 /// timer never runs early, but our reading of it is rounded to jiffies.
 const EARLY_NS: u64 = 50 * NS_PER_MS;
 
+/// A TIME_WAIT that is gone this shortly after a connect from its address was
+/// taken over by it.
+const CHALLENGE_LASTS_NS: u64 = 3_000 * NS_PER_MS;
+
 impl Engine {
     pub(super) fn on_snapshot(&mut self, mono_ns: u64, seen: SocketSeen) {
         let facts = seen.clone();
@@ -32,7 +36,7 @@ impl Engine {
                         None => exit_reason(known, mono_ns, self.unresynced > 0),
                     };
                     self.end_mini(mono_ns, id, reason, Source::Snapshot);
-                } else if let Some(mut socket) = self.table.remove(&id) {
+                } else if let Some(mut socket) = self.take_out(&id) {
                     self.forget_listener(mono_ns, seq, id, &socket);
                     socket.enter(State::Closed, mono_ns, seq);
                     self.table.bury(socket);
@@ -83,6 +87,7 @@ impl Engine {
             expires_at_ns: expires_at_ns(seen, mono_ns),
             next_look_ns: 0,
             changed_ns: 0,
+            challenged_ns: 0,
             is_past_life: matches!(id, SocketId::PastLife(_)),
             steps: Vec::new(),
         };
@@ -135,6 +140,11 @@ fn expires_at_ns(seen: &SocketSeen, mono_ns: u64) -> Option<u64> {
 }
 
 fn exit_reason(socket: &Socket, mono_ns: u64, has_unresynced_losses: bool) -> ExitReason {
+    let is_challenged = socket.challenged_ns != 0
+        && mono_ns < socket.challenged_ns.saturating_add(CHALLENGE_LASTS_NS);
+    if is_challenged {
+        return ExitReason::Reused;
+    }
     match socket.expires_at_ns {
         Some(at_ns) if mono_ns.saturating_add(EARLY_NS) >= at_ns => ExitReason::Expired,
         Some(_) if !has_unresynced_losses => ExitReason::Destroyed,

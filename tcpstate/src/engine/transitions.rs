@@ -55,8 +55,7 @@ impl Engine {
         self.push(mono_ns, Body::State(change));
 
         let mut socket = self
-            .table
-            .remove(&id)
+            .take_out(&id)
             .unwrap_or_else(|| new_socket(mono_ns, &facts));
         socket.local = facts.local;
         socket.peer = facts.peer;
@@ -129,7 +128,9 @@ impl Engine {
         }
     }
 
-    /// A connection in the place of a TIME_WAIT: the kernel let it take over.
+    /// A connection in the place of a TIME_WAIT: the kernel let it take over. It
+    /// announces SYN_SENT before it looks whether it may, so that this only is a
+    /// reason to look as well.
     fn end_time_wait_that_is_reused(&mut self, mono_ns: u64, change: &StateChange, id: SocketId) {
         if !matches!(
             change.new,
@@ -146,7 +147,13 @@ impl Engine {
         let Some(mini_id) = self.table.mini_at(&tuple).filter(|mini_id| *mini_id != id) else {
             return;
         };
-        self.end_mini(mono_ns, mini_id, ExitReason::Reused, Source::Inferred);
+        if change.new == State::SynSent {
+            self.table
+                .update(&mini_id, |mini| mini.challenged_ns = mono_ns);
+            self.look_at(mini_id, mono_ns.saturating_add(CONNECT_TAKES_NS));
+        } else {
+            self.end_mini(mono_ns, mini_id, ExitReason::Reused, Source::Inferred);
+        }
     }
 
     /// A mini-socket is gone.
@@ -157,7 +164,7 @@ impl Engine {
         reason: ExitReason,
         source: Source,
     ) {
-        let Some(mut socket) = self.table.remove(&id) else {
+        let Some(mut socket) = self.take_out(&id) else {
             return;
         };
         let exited = (socket.state == State::TimeWait).then(|| TimeWaitExit {
@@ -205,6 +212,8 @@ impl Engine {
 fn is_from_fixed_port(socket: &Socket) -> bool {
     socket.origin == Origin::OutgoingFromFixedPort
 }
+/// From SYN_SENT to the kernel's decision it is microseconds.
+const CONNECT_TAKES_NS: u64 = 20 * NS_PER_MS;
 
 pub(super) fn time_wait_entered(
     socket: &Socket,
@@ -248,6 +257,7 @@ fn new_socket(mono_ns: u64, change: &StateChange) -> Socket {
         next_look_ns: 0,
         changed_ns: mono_ns,
         is_past_life: false,
+        challenged_ns: 0,
         steps: Vec::new(),
     }
 }

@@ -44,6 +44,10 @@ impl Checks {
         self.due.insert((at_ns, id));
     }
 
+    pub(crate) fn cancel(&mut self, at_ns: u64, id: SocketId) {
+        self.due.remove(&(at_ns, id));
+    }
+
     /// The next one whose time has come, with that time.
     pub(crate) fn pop_due(&mut self, now_ns: u64) -> Option<(u64, SocketId)> {
         let first = *self.due.first()?;

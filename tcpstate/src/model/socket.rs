@@ -106,6 +106,8 @@ pub struct Socket {
     pub origin: Origin,
     /// When a mini-socket's timer ends.
     pub expires_at_ns: Option<u64>,
+    /// When a connect from its addresses to its peer began; 0: none did.
+    pub(crate) challenged_ns: u64,
     /// When a hook last showed it change.
     pub(crate) changed_ns: u64,
     /// Another one has its cookie now; see [`SocketId::PastLife`].

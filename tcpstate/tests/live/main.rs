@@ -25,5 +25,6 @@ mod recording;
 mod replay;
 mod resets;
 mod terminal;
+mod time_wait;
 mod transitions;
 mod watching;

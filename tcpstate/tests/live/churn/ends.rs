@@ -82,7 +82,7 @@ pub(super) fn die_of_silence(end: &OwnedFd) {
     unsafe_code,
     reason = "no safe wrapper knows TCP_LINGER2 and TCP_DEFER_ACCEPT"
 )]
-pub(super) fn tcp_option(end: &OwnedFd, option: i32, value: i32) {
+pub(crate) fn tcp_option(end: &OwnedFd, option: i32, value: i32) {
     // SAFETY: the value outlives the call, its length is told, the kernel only
     // reads it.
     let result = unsafe {

@@ -1,6 +1,6 @@
 //! The mirror of the kernel's TCP sockets.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 
@@ -16,7 +16,8 @@ pub const MAX_CLOSED: usize = 512;
 /// The mirror of the kernel's TCP sockets.
 #[derive(Clone, Debug)]
 pub struct SocketTable {
-    sockets: Map<SocketId, Socket>,
+    sockets: Map<SocketId, Box<Socket>>,
+    namespaces: BTreeMap<u32, usize>,
     minis: Map<Tuple, SocketId>,
     closed: VecDeque<Socket>,
     counts: [u32; State::ALL.len()],
@@ -30,6 +31,7 @@ impl SocketTable {
     pub fn new(limit: usize) -> Self {
         Self {
             sockets: Map::default(),
+            namespaces: BTreeMap::new(),
             minis: Map::default(),
             closed: VecDeque::new(),
             counts: [0; State::ALL.len()],
@@ -41,7 +43,7 @@ impl SocketTable {
     /// The socket.
     #[must_use]
     pub fn get(&self, id: &SocketId) -> Option<&Socket> {
-        self.sockets.get(id)
+        self.sockets.get(id).map(Box::as_ref)
     }
 
     /// The socket, or the latest closed one that was known by this.
@@ -65,7 +67,7 @@ impl SocketTable {
 
     /// All sockets, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Socket> {
-        self.sockets.values()
+        self.sockets.values().map(Box::as_ref)
     }
 
     /// Sockets that closed lately, oldest first.
@@ -78,6 +80,12 @@ impl SocketTable {
     #[must_use]
     pub fn counts(&self) -> [u32; State::ALL.len()] {
         self.counts
+    }
+
+    /// Network namespaces that have sockets, and how many each.
+    #[must_use]
+    pub fn namespaces(&self) -> &BTreeMap<u32, usize> {
+        &self.namespaces
     }
 
     /// Number of sockets in this state.
@@ -131,10 +139,11 @@ impl SocketTable {
             return false;
         }
         self.counts[index(socket.state)] += 1;
+        *self.namespaces.entry(socket.sock.netns).or_default() += 1;
         if socket.is_mini {
             self.minis.insert(socket.tuple(), id);
         }
-        self.sockets.insert(id, socket);
+        self.sockets.insert(id, Box::new(socket));
         true
     }
 
@@ -142,10 +151,16 @@ impl SocketTable {
     pub(crate) fn remove(&mut self, id: &SocketId) -> Option<Socket> {
         let socket = self.sockets.remove(id)?;
         self.counts[index(socket.state)] -= 1;
+        if let Some(count) = self.namespaces.get_mut(&socket.sock.netns) {
+            *count -= 1;
+            if *count == 0 {
+                self.namespaces.remove(&socket.sock.netns);
+            }
+        }
         if socket.is_mini && self.minis.get(&socket.tuple()) == Some(id) {
             self.minis.remove(&socket.tuple());
         }
-        Some(socket)
+        Some(*socket)
     }
 
     /// Lets another socket have a mini-socket's cookie; gives the name that

@@ -6,4 +6,6 @@
 
 mod churning;
 mod kernel;
+mod namespaces;
 mod program;
+mod starved;

@@ -7,7 +7,7 @@
 //! a processor: up to about ten thousand sockets there is one every second,
 //! with a hundred thousand every eight to ten.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -52,6 +52,8 @@ pub(in crate::commands) struct Sweeps {
     began_ns: u64,
     cost_ns: u64,
     next_ns: u64,
+    /// Namespaces that the last round did not find.
+    missed: BTreeSet<u32>,
 }
 
 /// What a socket is told by in one sweep: two TIME_WAITs may have one cookie.
@@ -88,7 +90,7 @@ impl Live {
         while self.drain()? {}
         let began_cpu_ns = clock::processor_ns();
         if self.sweeps.current.is_none() {
-            self.begin_sweep(now_ns);
+            self.begin_sweep(now_ns)?;
         }
         if let Some(mut sweep) = self.sweeps.current.take() {
             // An error of sock_diag ends this sweep; the next one tries again.
@@ -113,7 +115,7 @@ impl Live {
         Ok(())
     }
 
-    fn begin_sweep(&mut self, now_ns: u64) {
+    fn begin_sweep(&mut self, now_ns: u64) -> Result<()> {
         if self.sweeps.waiting.is_empty() {
             let sweeps = &mut self.sweeps;
             sweeps.began_ns = now_ns;
@@ -123,13 +125,18 @@ impl Live {
             sweeps.with_bound = std::mem::take(&mut sweeps.is_bind_seen)
                 || bound > 0
                 || sweeps.rounds % BOUND_EVERY == 1;
-            self.sweeps.waiting = match self.filters.netns {
-                Some(netns) => VecDeque::from([netns]),
+            let there: BTreeSet<u32> = match self.filters.netns {
+                Some(netns) => {
+                    let is_there = self.looks.namespaces.inside(netns, || ()).is_ok();
+                    is_there.then_some(netns).into_iter().collect()
+                }
                 None => netns::list().into_keys().collect(),
             };
+            self.forget_namespaces_except(&there)?;
+            self.sweeps.waiting = there.into_iter().collect();
         }
         let Some(netns) = self.sweeps.waiting.pop_front() else {
-            return;
+            return Ok(());
         };
         let with_bound = self.sweeps.with_bound;
         let dump = self
@@ -146,6 +153,44 @@ impl Live {
                 doubtful: Vec::new(),
             });
         }
+        Ok(())
+    }
+
+    /// A namespace that no process is in and no name refers to lives on only
+    /// for the sockets that programs have open in it; what else it had ended
+    /// with it.
+    fn forget_namespaces_except(&mut self, there: &BTreeSet<u32>) -> Result<()> {
+        let table = self.pipeline.engine().table();
+        let missing: BTreeSet<u32> = table
+            .namespaces()
+            .keys()
+            .copied()
+            .filter(|netns| !there.contains(netns))
+            .collect();
+        let missed = std::mem::replace(&mut self.sweeps.missed, missing);
+        for netns in self
+            .sweeps
+            .missed
+            .intersection(&missed)
+            .copied()
+            .collect::<Vec<_>>()
+        {
+            let table = self.pipeline.engine().table();
+            let sockets: Vec<Socket> = table
+                .iter()
+                .filter(|socket| socket.sock.netns == netns)
+                .cloned()
+                .collect();
+            let ends_with_it =
+                |socket: &Socket| socket.is_mini || socket.state == State::SynReceived;
+            if sockets.iter().all(ends_with_it) {
+                for socket in sockets {
+                    self.pipeline
+                        .feed(clock::monotonic_ns(), Body::Socket(closed(&socket)))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What was just bound is to be found soon.
@@ -224,8 +269,10 @@ impl Live {
                 None => new.push((item.inode, seen)),
             }
         }
+        // A process that has many sockets open is read once.
+        let mut open = BTreeMap::new();
         for (inode, mut seen) in new {
-            seen.process = inode.and_then(|inode| self.binder(&seen, inode));
+            seen.process = inode.and_then(|inode| self.binder(&seen, inode, &mut open));
             self.pipeline
                 .feed(clock::monotonic_ns(), Body::Socket(seen))?;
         }
@@ -234,7 +281,12 @@ impl Live {
 
     /// Whoever bound the port last, if it has this very socket open. Looking
     /// through all processes would cost more than the sweep.
-    fn binder(&self, seen: &SocketSeen, inode: u64) -> Option<Arc<Process>> {
+    fn binder(
+        &self,
+        seen: &SocketSeen,
+        inode: u64,
+        open: &mut BTreeMap<u32, HashSet<u64>>,
+    ) -> Option<Arc<Process>> {
         let key = PortKey {
             port: seen.local.port,
             netns: seen.sock.netns,
@@ -246,8 +298,9 @@ impl Live {
             .get(&key)?
             .last_bind
             .as_ref()?;
-        owners::open_sockets(process.pid)
-            .any(|open| open == inode)
+        open.entry(process.pid)
+            .or_insert_with(|| owners::open_sockets(process.pid).collect())
+            .contains(&inode)
             .then(|| Arc::new(process.tracked()))
     }
 

@@ -131,7 +131,7 @@ impl Tally {
 /// Compares until nothing differs. Timers go on while the churn stands still, so
 /// what counts is how long one difference lasts.
 #[track_caller]
-fn settle(mirror: &mut Mirror, kernel: &mut Kernel) -> (u64, Comparison) {
+pub(super) fn settle(mirror: &mut Mirror, kernel: &mut Kernel) -> (u64, Comparison) {
     let began_ns = clock::monotonic_ns();
     let mut lasting: BTreeMap<Key, u64> = BTreeMap::new();
     let mut is_first_try = true;
@@ -162,11 +162,12 @@ fn settle(mirror: &mut Mirror, kernel: &mut Kernel) -> (u64, Comparison) {
             .collect();
         assert!(
             stubborn.is_empty(),
-            "{} differences among {} sockets, after {} ms at {} ms:\n{}",
+            "{} differences among {} sockets, after {} ms at {} ms, losses {:?}:\n{}",
             stubborn.len(),
             comparison.sockets,
             (now_ns - began_ns) / 1_000_000,
             now_ns / 1_000_000,
+            mirror.losses,
             stubborn[..stubborn.len().min(20)].join("\n")
         );
         std::thread::sleep(Duration::from_millis(50));

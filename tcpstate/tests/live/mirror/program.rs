@@ -59,6 +59,10 @@ impl Mirror {
         mirror
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Reads until an event fits, and takes it in.
     #[track_caller]
     pub(crate) fn read_until(&mut self, what: &str, fits: impl Fn(&Body) -> bool) -> Event {

@@ -26,5 +26,6 @@ mod replay;
 mod resets;
 mod terminal;
 mod time_wait;
+mod traces;
 mod transitions;
 mod watching;

@@ -1,0 +1,136 @@
+//! Each way that a connection ends, on this kernel: it takes the path that the
+//! recordings in `tests/traces` have. `TCPSTATE_BLESS=1` makes them anew.
+
+#[path = "../support/paths.rs"]
+mod paths;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
+use serde_json::Value;
+
+use crate::churn::tcp_option;
+use crate::harness::{Watch, at, connection, drain, has, listener, on_stage, socket};
+
+const SERVER: &str = "127.0.0.1:8080";
+
+fn act(name: &str) {
+    let refused = || {
+        rustix::net::connect(socket(at(SERVER)), &at(SERVER)).expect_err("nobody listens");
+    };
+    if name == "refused" {
+        return refused();
+    }
+    let listening = listener(SERVER, true);
+    if name == "listener_closed_with_child" {
+        let client = socket(at(SERVER));
+        rustix::net::connect(&client, &at(SERVER)).expect("somebody listens");
+        drop(listening);
+        return drop(client);
+    }
+    let (server, client) = connection(&listening, SERVER);
+    match name {
+        "server_closes_first" | "destroyed_time_wait" => {
+            drop(server);
+            drain(&client);
+        }
+        "client_closes_first" => {
+            drop(client);
+            drain(&server);
+            return;
+        }
+        "half_close" => {
+            shutdown(&server, Shutdown::Write).expect("open");
+            shutdown(&client, Shutdown::Write).expect("open");
+            drain(&server);
+        }
+        "orphan_without_fin" => {
+            drop(server);
+            // Outlives the recording.
+            std::mem::forget(client);
+            return;
+        }
+        "reset_by_linger_0" => {
+            sockopt::set_socket_linger(&server, Some(Duration::ZERO)).expect("open");
+            drop(server);
+        }
+        "reset_by_unread_data" => {
+            send(&client, b"never read", SendFlags::NOSIGNAL).expect("open");
+            drop(server);
+        }
+        "no_linger2" => {
+            shutdown(&server, Shutdown::Write).expect("open");
+            tcp_option(&server, libc::TCP_LINGER2, -1);
+            std::thread::sleep(Duration::from_millis(50));
+            drop(server);
+        }
+        _ => panic!("nothing is known of {name}"),
+    }
+    drop(client);
+    if name == "destroyed_time_wait" {
+        std::thread::sleep(Duration::from_millis(50));
+        std::process::Command::new("ss")
+            .args(["-Ktn", "state", "time-wait", "sport = :8080"])
+            .output()
+            .expect("ss runs");
+    }
+}
+
+#[test]
+fn connections_end_the_ways_that_are_recorded() {
+    for path in paths::PATHS {
+        // A namespace of its own: no TIME_WAIT of the one before.
+        if !on_stage() || !has("ss", "iproute2") {
+            return;
+        }
+        let folder = tempfile::tempdir().expect("there is room");
+        let file = folder.path().join(format!("{}.jsonl", path.name));
+        let name = file.to_str().expect("text");
+        let mut watch = Watch::start(&["--port", "8080", "--record", name]);
+
+        act(path.name);
+        // What is only found by looking is found within two seconds.
+        let is_swept = path.name.starts_with("destroyed");
+        if is_swept {
+            watch.wait_for("the end of the TIME_WAIT", |event| {
+                event["event"] == "tcp.time_wait.exit"
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let events = watch.finish();
+
+        assert_eq!(paths::shown(&events), path.as_shown(), "{}", path.name);
+        if std::env::var_os("TCPSTATE_BLESS").is_some() {
+            bless(path.name, &file, &events);
+        }
+    }
+}
+
+/// Keeps the recording, without what it says about this machine.
+fn bless(name: &str, file: &Path, events: &[Value]) {
+    let own = std::env::current_exe().expect("Linux");
+    let folder = file.parent().expect("it has one");
+    let header = &events[0];
+    let text = |path: &Path| path.to_str().expect("text").to_owned();
+    let recorded = std::fs::read_to_string(file)
+        .expect("it was recorded")
+        .replace(&(text(folder) + "/"), "")
+        .replace(crate::harness::TCPSTATE, "tcpstate")
+        .replace(&text(&own), "/usr/bin/peer")
+        .replace(
+            own.file_name()
+                .and_then(|name| name.to_str())
+                .expect("text"),
+            "peer",
+        )
+        .replace(header["host"].as_str().expect("text"), "host")
+        .replace(
+            header["boot_id"].as_str().expect("text"),
+            "00000000-0000-4000-8000-000000000000",
+        );
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/traces")
+        .join(format!("{name}.jsonl"));
+    std::fs::write(kept, recorded).expect("the folder is there");
+}

@@ -217,7 +217,7 @@ impl Engine {
                     downtime_ms: listener.since_ns.saturating_sub(*since_ns) / NS_PER_MS,
                     failed_binds: story.failed_since_down,
                     old_process: old_process.clone(),
-                    new_process: listener.process.clone(),
+                    new_process: story.shared(listener.process),
                 };
                 story.phase = listening;
                 story.failed_since_down = 0;

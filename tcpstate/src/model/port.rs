@@ -104,6 +104,17 @@ pub struct Ports {
 }
 
 impl PortStory {
+    /// The same process in an earlier restart, so that it is kept once: one that
+    /// listens again and again is decoded anew each time.
+    pub(crate) fn shared(&self, process: Option<Arc<Process>>) -> Option<Arc<Process>> {
+        self.restarts
+            .iter()
+            .flat_map(|(_, restart)| [&restart.old_process, &restart.new_process])
+            .find(|known| **known == process)
+            .cloned()
+            .unwrap_or(process)
+    }
+
     /// Notes a listener in the place of what was known of it; the oldest makes
     /// room if there are too many.
     pub(crate) fn add_listener(&mut self, listener: Listener) {

@@ -5,6 +5,7 @@
 //! dashboard, a replay and every other reader come to their table.
 
 mod churning;
+mod cost;
 mod kernel;
 mod namespaces;
 mod program;

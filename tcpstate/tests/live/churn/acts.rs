@@ -304,6 +304,6 @@ fn own_pair(worker: &mut Worker) -> Option<(std::os::fd::OwnedFd, std::os::fd::O
 impl Worker {
     /// A port of this thread's own that was not used for a while.
     fn next_own(&mut self) -> u16 {
-        500 * u16::from(self.number) + self.next_fresh() % 500
+        500 * u16::from(self.number) + self.next_fresh() % 50
     }
 }

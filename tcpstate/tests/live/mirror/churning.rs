@@ -15,7 +15,7 @@ use crate::harness::{has, on_stage};
 const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 const SECOND_NS: u64 = 1_000_000_000;
 
-fn number_from_environment(name: &str) -> Option<u64> {
+pub(super) fn number_from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().expect("a number"))
 }

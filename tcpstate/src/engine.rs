@@ -5,6 +5,7 @@
 
 mod calls;
 mod failures;
+mod hints;
 mod identity;
 mod listeners;
 mod snapshots;
@@ -130,6 +131,7 @@ impl Engine {
                         .get_or_closed(&id)
                         .and_then(|socket| socket.owner.clone());
                 }
+                self.hint_from_reset(mono_ns, &reset);
                 self.push(mono_ns, Body::Reset(reset));
             }
             Body::Bind(call) => self.on_call(mono_ns, CallKind::Bind, call),

@@ -161,6 +161,30 @@ fn an_orphan_in_fin_wait_2_is_not_time_wait_until_the_kernel_says_so() {
 }
 
 #[test]
+fn an_orphan_is_looked_at_once_its_peer_has_closed() {
+    for mapped in [false, true] {
+        let mut engine = engine();
+        let closing = change(CHILD, SERVER, CLIENT, State::FinWait2, State::Closed);
+        engine.observe(5 * MS, into_mini(closing, State::FinWait2, 60_000, false));
+        let (local, peer) = if mapped {
+            ("[::ffff:10.0.0.2]:40000", "[::ffff:10.0.0.1]:8080")
+        } else {
+            (CLIENT, SERVER)
+        };
+
+        engine.observe(
+            9 * MS,
+            Body::State(change(77, local, peer, State::LastAck, State::Closed)),
+        );
+
+        assert_eq!(
+            engine.take_due_checks(9 * MS, 10),
+            [SocketId::Cookie(CHILD)]
+        );
+    }
+}
+
+#[test]
 fn a_close_that_makes_no_time_wait_frees_the_socket() {
     let mut engine = engine();
     serving(&mut engine);

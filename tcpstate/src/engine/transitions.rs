@@ -49,6 +49,7 @@ impl Engine {
             change.process.clone_from(&owner);
         }
         self.end_time_wait_that_is_reused(mono_ns, &change, id);
+        self.hint_from_transition(mono_ns, &change);
 
         let seq = self.next_seq;
         let facts = change.clone();

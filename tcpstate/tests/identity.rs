@@ -206,6 +206,23 @@ fn a_transition_that_comes_late_changes_nothing() {
     assert_eq!(table(&engine), []);
 }
 
+#[test]
+fn a_snapshot_does_not_bring_back_what_has_closed_since() {
+    for (read_ms, is_back) in [(4, false), (6, true)] {
+        let mut engine = engine();
+        let step = |old, new| Body::State(change(7, ANY, NOBODY, old, new));
+        engine.observe(MS, step(State::Closed, State::Listen));
+        engine.observe(5 * MS, step(State::Listen, State::Closed));
+
+        engine.observe(
+            read_ms * MS,
+            Body::Socket(seen(7, ANY, NOBODY, State::Listen, None)),
+        );
+
+        assert_eq!(engine.table().len(), usize::from(is_back));
+    }
+}
+
 /// Up to Linux 6.17 a connection's birth carries the listener's identity.
 #[test]
 fn the_birth_of_a_connection_leaves_the_listener_alone() {

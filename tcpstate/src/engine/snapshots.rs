@@ -26,6 +26,8 @@ impl Engine {
         let id = self.id_of_seen(mono_ns, &facts);
         match (self.table.get(&id), facts.state) {
             (None, State::Closed) => {}
+            // It was read, then it closed, and a hook told of that first.
+            (None, _) if self.has_closed_since(mono_ns, &id, &facts) => {}
             (None, _) => self.discover(mono_ns, seq, id, &facts),
             (Some(known), State::Closed) => {
                 if known.is_mini {
@@ -58,6 +60,14 @@ impl Engine {
                 }
             }
         }
+    }
+
+    fn has_closed_since(&self, mono_ns: u64, id: &SocketId, seen: &SocketSeen) -> bool {
+        !seen.is_mini()
+            && self
+                .table
+                .get_or_closed(id)
+                .is_some_and(|closed| closed.changed_ns > mono_ns)
     }
 
     fn discover(&mut self, mono_ns: u64, seq: u64, id: SocketId, seen: &SocketSeen) {

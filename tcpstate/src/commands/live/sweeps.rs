@@ -52,6 +52,8 @@ pub(in crate::commands) struct Sweeps {
     began_ns: u64,
     cost_ns: u64,
     next_ns: u64,
+    /// Listeners that the last sweep of a namespace did not come across.
+    missed_listeners: BTreeMap<u32, BTreeSet<SocketId>>,
     /// Namespaces that the last round did not find.
     missed: BTreeSet<u32>,
 }
@@ -235,11 +237,10 @@ impl Live {
     }
 
     fn differs(&self, item: &SocketItem) -> bool {
+        let seen = item.to_seen(None);
         match self.known(item) {
-            Some(known) => {
-                difference(known, Some(item.to_seen(None)), clock::monotonic_ns()).is_some()
-            }
-            None => true,
+            None => !self.is_narrowed() && self.wants(&seen),
+            Some(known) => difference(known, Some(seen), clock::monotonic_ns()).is_some(),
         }
     }
 
@@ -265,7 +266,6 @@ impl Live {
                     }
                 }
                 None if self.has_just_closed(&item, asked_ns) => {}
-                None if self.is_narrowed() || !self.wants(&seen) => {}
                 None => new.push((item.inode, seen)),
             }
         }
@@ -331,28 +331,46 @@ impl Live {
                 socket.sock.netns == sweep.netns
                     && socket.sock.cookie != 0
                     && (self.sweeps.with_bound || socket.state != State::Bound)
-                    && !sweep.found.contains(&key(socket.is_mini, &socket.sock, socket.local, socket.peer))
+                    && !sweep.found.contains(&key(
+                        socket.is_mini,
+                        &socket.sock,
+                        socket.local,
+                        socket.peer,
+                    ))
                     && !socket.has_changed_since(sweep.began_ns.saturating_sub(RECENT_NS))
-                    // Listeners are told of by hooks, and cannot be looked up.
-                    && socket.state != State::Listen
             })
             .take(MAX_DIFFERENCES)
             .cloned()
             .collect();
         if missing.is_empty() {
+            self.sweeps.missed_listeners.remove(&sweep.netns);
             return Ok(());
         }
         // A list that changes while it is read can lack a socket. One that is
-        // only bound cannot be looked up by itself.
+        // only bound, or listens, cannot be looked up by itself; a listener is
+        // believed to be gone once a second sweep lacks it.
         let (bound, others): (Vec<_>, Vec<_>) = missing
             .into_iter()
-            .partition(|socket| socket.state == State::Bound);
+            .partition(|socket| matches!(socket.state, State::Bound | State::Listen));
+        let listeners = bound
+            .iter()
+            .filter(|socket| socket.state == State::Listen)
+            .map(Socket::id)
+            .collect();
+        let missed_before = self
+            .sweeps
+            .missed_listeners
+            .insert(sweep.netns, listeners)
+            .unwrap_or_default();
+        let bound = bound
+            .into_iter()
+            .filter(|socket| socket.state != State::Listen || missed_before.contains(&socket.id()));
         let Ok(found) = self.look_up(sweep.netns, &others) else {
             return Ok(());
         };
         let there: BTreeSet<(bool, Tuple)> = found.into_keys().collect();
         while self.drain()? {}
-        for socket in bound.into_iter().chain(others) {
+        for socket in bound.chain(others) {
             let is_unchanged = self
                 .pipeline
                 .engine()

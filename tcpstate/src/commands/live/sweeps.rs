@@ -75,9 +75,12 @@ struct Sweep {
     netns: u32,
     dump: Dump,
     began_ns: u64,
+    /// When the kernel prepared what is read next: it does so while it answers
+    /// the call before.
+    filled_ns: u64,
     is_read: bool,
     found: HashSet<Key>,
-    /// What differed when it was read, with the time at which it was asked for.
+    /// What differed when it was read, with the time at which it was prepared.
     /// Events of that time may still be on their way.
     doubtful: Vec<(u64, SocketItem)>,
 }
@@ -150,6 +153,7 @@ impl Live {
                 netns,
                 dump,
                 began_ns: now_ns,
+                filled_ns: now_ns,
                 is_read: false,
                 found: HashSet::new(),
                 doubtful: Vec::new(),
@@ -213,25 +217,24 @@ impl Live {
             return Ok(false);
         }
         let slice_ns = clock::monotonic_ns();
-        let mut asked_ns = slice_ns;
         let mut items = Vec::new();
         while clock::monotonic_ns().saturating_sub(slice_ns) < SLICE_NS {
+            let filled_ns = std::mem::replace(&mut sweep.filled_ns, clock::monotonic_ns());
             let Ok(is_more) = sweep.dump.read(&mut items) else {
                 return Ok(false);
             };
-            if !is_more {
-                sweep.is_read = true;
-                break;
-            }
             for item in items.drain(..) {
                 sweep
                     .found
                     .insert(key(item.is_mini, &item.sock, item.local, item.peer));
                 if sweep.doubtful.len() < MAX_DIFFERENCES && self.differs(&item) {
-                    sweep.doubtful.push((asked_ns, item));
+                    sweep.doubtful.push((filled_ns, item));
                 }
             }
-            asked_ns = clock::monotonic_ns();
+            if !is_more {
+                sweep.is_read = true;
+                break;
+            }
         }
         Ok(true)
     }

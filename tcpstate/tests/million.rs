@@ -28,6 +28,10 @@ fn resident_kb() -> u64 {
         .expect("a process has memory")
 }
 
+fn seen() -> SocketSeen {
+    facts::seen(0, "10.0.0.1:1", "10.0.0.2:1", State::Closed, None)
+}
+
 fn endpoints(number: u32) -> (Endpoint, Endpoint) {
     let local = Endpoint {
         addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
@@ -61,9 +65,7 @@ fn a_million_sockets_fit_into_less_than_a_gigabyte() {
                     peer,
                     state: State::Established,
                     process: Some(server.clone()),
-                    reuse: None,
-                    expires_ms: None,
-                    source: Source::Snapshot,
+                    ..seen()
                 }),
             );
             continue;
@@ -126,10 +128,8 @@ fn a_million_sockets_fit_into_less_than_a_gigabyte() {
                 local: socket.local,
                 peer: socket.peer,
                 state: State::Closed,
-                process: None,
-                reuse: None,
                 expires_ms: Some(0),
-                source: Source::Snapshot,
+                ..seen()
             }),
         );
     }

@@ -1,6 +1,6 @@
 //! The mirror of the kernel's TCP sockets.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 
@@ -17,7 +17,6 @@ pub const MAX_CLOSED: usize = 512;
 #[derive(Clone, Debug)]
 pub struct SocketTable {
     sockets: Map<SocketId, Box<Socket>>,
-    namespaces: BTreeMap<u32, usize>,
     minis: Map<Tuple, SocketId>,
     closed: VecDeque<Socket>,
     counts: [u32; State::ALL.len()],
@@ -31,7 +30,6 @@ impl SocketTable {
     pub fn new(limit: usize) -> Self {
         Self {
             sockets: Map::default(),
-            namespaces: BTreeMap::new(),
             minis: Map::default(),
             closed: VecDeque::new(),
             counts: [0; State::ALL.len()],
@@ -80,12 +78,6 @@ impl SocketTable {
     #[must_use]
     pub fn counts(&self) -> [u32; State::ALL.len()] {
         self.counts
-    }
-
-    /// Network namespaces that have sockets, and how many each.
-    #[must_use]
-    pub fn namespaces(&self) -> &BTreeMap<u32, usize> {
-        &self.namespaces
     }
 
     /// Number of sockets in this state.
@@ -139,7 +131,6 @@ impl SocketTable {
             return false;
         }
         self.counts[index(socket.state)] += 1;
-        *self.namespaces.entry(socket.sock.netns).or_default() += 1;
         if socket.is_mini {
             self.minis.insert(socket.tuple(), id);
         }
@@ -151,12 +142,6 @@ impl SocketTable {
     pub(crate) fn remove(&mut self, id: &SocketId) -> Option<Socket> {
         let socket = self.sockets.remove(id)?;
         self.counts[index(socket.state)] -= 1;
-        if let Some(count) = self.namespaces.get_mut(&socket.sock.netns) {
-            *count -= 1;
-            if *count == 0 {
-                self.namespaces.remove(&socket.sock.netns);
-            }
-        }
         if socket.is_mini && self.minis.get(&socket.tuple()) == Some(id) {
             self.minis.remove(&socket.tuple());
         }

@@ -7,6 +7,5 @@
 mod churning;
 mod cost;
 mod kernel;
-mod namespaces;
 mod program;
 mod starved;

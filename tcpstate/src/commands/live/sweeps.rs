@@ -54,8 +54,6 @@ pub(in crate::commands) struct Sweeps {
     next_ns: u64,
     /// Listeners that the last sweep of a namespace did not come across.
     missed_listeners: BTreeMap<u32, BTreeSet<SocketId>>,
-    /// Namespaces that the last round did not find.
-    missed: BTreeSet<u32>,
 }
 
 /// What a socket is told by in one sweep: two TIME_WAITs may have one cookie.
@@ -95,7 +93,7 @@ impl Live {
         while self.drain()? {}
         let began_cpu_ns = clock::processor_ns();
         if self.sweeps.current.is_none() {
-            self.begin_sweep(now_ns)?;
+            self.begin_sweep(now_ns);
         }
         if let Some(mut sweep) = self.sweeps.current.take() {
             // An error of sock_diag ends this sweep; the next one tries again.
@@ -120,7 +118,7 @@ impl Live {
         Ok(())
     }
 
-    fn begin_sweep(&mut self, now_ns: u64) -> Result<()> {
+    fn begin_sweep(&mut self, now_ns: u64) {
         if self.sweeps.waiting.is_empty() {
             let sweeps = &mut self.sweeps;
             sweeps.began_ns = now_ns;
@@ -130,18 +128,13 @@ impl Live {
             sweeps.with_bound = std::mem::take(&mut sweeps.is_bind_seen)
                 || bound > 0
                 || sweeps.rounds % BOUND_EVERY == 1;
-            let there: BTreeSet<u32> = match self.filters.netns {
-                Some(netns) => {
-                    let is_there = self.looks.namespaces.inside(netns, || ()).is_ok();
-                    is_there.then_some(netns).into_iter().collect()
-                }
+            self.sweeps.waiting = match self.filters.netns {
+                Some(netns) => VecDeque::from([netns]),
                 None => netns::list().into_keys().collect(),
             };
-            self.forget_namespaces_except(&there)?;
-            self.sweeps.waiting = there.into_iter().collect();
         }
         let Some(netns) = self.sweeps.waiting.pop_front() else {
-            return Ok(());
+            return;
         };
         let with_bound = self.sweeps.with_bound;
         let dump = self
@@ -159,44 +152,6 @@ impl Live {
                 doubtful: Vec::new(),
             });
         }
-        Ok(())
-    }
-
-    /// A namespace that no process is in and no name refers to lives on only
-    /// for the sockets that programs have open in it; what else it had ended
-    /// with it.
-    fn forget_namespaces_except(&mut self, there: &BTreeSet<u32>) -> Result<()> {
-        let table = self.pipeline.engine().table();
-        let missing: BTreeSet<u32> = table
-            .namespaces()
-            .keys()
-            .copied()
-            .filter(|netns| !there.contains(netns))
-            .collect();
-        let missed = std::mem::replace(&mut self.sweeps.missed, missing);
-        for netns in self
-            .sweeps
-            .missed
-            .intersection(&missed)
-            .copied()
-            .collect::<Vec<_>>()
-        {
-            let table = self.pipeline.engine().table();
-            let sockets: Vec<Socket> = table
-                .iter()
-                .filter(|socket| socket.sock.netns == netns)
-                .cloned()
-                .collect();
-            let ends_with_it =
-                |socket: &Socket| socket.is_mini || socket.state == State::SynReceived;
-            if sockets.iter().all(ends_with_it) {
-                for socket in sockets {
-                    self.pipeline
-                        .feed(clock::monotonic_ns(), Body::Socket(closed(&socket)))?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What was just bound is to be found soon.

@@ -10,8 +10,9 @@ use super::churning::number_from_environment;
 use super::program::Mirror;
 use crate::harness::{at, listener, on_stage, socket};
 
-/// Of a processor's second; the goal is a few.
-const MOST_MS_PER_SECOND: u64 = 20;
+/// Of a processor's second. On a quiet machine it is less than ten with a hundred
+/// thousand of them; tests share the machine.
+const MOST_MS_PER_SECOND: u64 = 50;
 /// So many that hardly a client comes from a port that is in TIME_WAIT there.
 const HOSTS: u64 = 64;
 
@@ -41,7 +42,7 @@ fn idle_time_waits_cost_next_to_nothing() {
         }
     }
     // The first looks at orphans in FIN_WAIT_2 are over.
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(8));
     mirror.catch_up();
     let there = u64::from(mirror.engine.table().count(State::TimeWait));
 

@@ -7,6 +7,7 @@ mod calls;
 mod failures;
 mod hints;
 mod identity;
+mod fallbacks;
 mod listeners;
 mod snapshots;
 mod transitions;
@@ -72,6 +73,7 @@ pub struct Engine {
     losses: BTreeMap<&'static str, u64>,
     unresynced: u64,
     unconfirmed: Vec<listeners::Unconfirmed>,
+    fallbacks: fallbacks::Fallbacks,
 }
 
 impl Engine {
@@ -94,6 +96,7 @@ impl Engine {
             losses: BTreeMap::new(),
             unresynced: 0,
             unconfirmed: Vec::new(),
+            fallbacks: fallbacks::Fallbacks::default(),
         }
     }
 
@@ -114,6 +117,7 @@ impl Engine {
         self.now_ns = self.now_ns.max(mono_ns);
         self.chart.advance(self.now_ns, self.table.counts());
         self.confirm_listeners_by_age(mono_ns);
+        self.settle_fallbacks(mono_ns);
         match body {
             Body::Header(header) => {
                 self.header = Some(header.clone());
@@ -154,7 +158,8 @@ impl Engine {
             Body::TimeWaitEnter(_)
             | Body::TimeWaitExit(_)
             | Body::Diagnosis(_)
-            | Body::Restart(_) => {}
+            | Body::Restart(_)
+            | Body::Fallback(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@
 pub mod call;
 pub mod diagnosis;
 pub mod explanation;
+pub mod fallback;
 pub mod lifecycle;
 pub mod reset;
 pub mod restart;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use call::{Call, Requested, Seen, SeenHolder, SeenSource, Sharing, Via};
 pub use diagnosis::{Applies, Cause, Certainty, Diagnosis, Fix, Holder, Overlap, WouldWork, YesNo};
 pub use explanation::{Explanation, Tried};
+pub use fallback::{FailedTry, Fallback};
 pub use lifecycle::{Mini, NetnsEnd, SocketSeen, StateChange};
 pub use reset::{Direction, Reset};
 pub use restart::Restart;
@@ -88,6 +90,9 @@ pub enum Body {
     /// A port was listened on again. Derived.
     #[serde(rename = "restart")]
     Restart(Box<Restart>),
+    /// A process that could not have a port took another one. Derived.
+    #[serde(rename = "fallback")]
+    Fallback(Box<Fallback>),
     /// Events or sockets that could not be seen.
     #[serde(rename = "loss")]
     Loss(Loss),
@@ -116,6 +121,7 @@ impl Body {
             Self::Accept(_) => "accept",
             Self::Diagnosis(_) => "diagnosis",
             Self::Restart(_) => "restart",
+            Self::Fallback(_) => "fallback",
             Self::Loss(_) => "loss",
             Self::Tick(_) => "tick",
             Self::Footer(_) => "footer",
@@ -129,7 +135,8 @@ impl Body {
             Self::TimeWaitEnter(_)
             | Self::TimeWaitExit(_)
             | Self::Diagnosis(_)
-            | Self::Restart(_) => true,
+            | Self::Restart(_)
+            | Self::Fallback(_) => true,
             Self::Header(_)
             | Self::Socket(_)
             | Self::State(_)

@@ -93,6 +93,7 @@ fn every_event_is_described() {
         "accept",
         "diagnosis",
         "restart",
+        "fallback",
         "loss",
         "tick",
         "footer",

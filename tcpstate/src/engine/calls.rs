@@ -33,6 +33,9 @@ impl Engine {
             }
             return;
         }
+        if let Some(key) = key {
+            self.find_elsewhere(mono_ns, seq, kind, key, &facts);
+        }
         match (kind, key) {
             (CallKind::Bind, Some(key)) => {
                 let story = self.ports.story(key);

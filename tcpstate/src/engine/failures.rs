@@ -25,6 +25,7 @@ impl Engine {
             if matches!(story.phase, Phase::Down { .. }) {
                 story.failed_since_down += 1;
             }
+            self.seek_elsewhere(mono_ns, seq, key, &call);
         }
         let known: Vec<KnownHolder> = call
             .seen

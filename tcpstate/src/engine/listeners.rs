@@ -72,6 +72,7 @@ impl Engine {
                 since_ns: mono_ns,
             });
         } else if change.old == State::Listen {
+            self.lose_elsewhere(key, change.sock.cookie);
             self.end_listener(mono_ns, seq, key, id);
         } else if change.old == State::SynReceived
             && let Some(cookie) = change.listener

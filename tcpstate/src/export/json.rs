@@ -31,6 +31,7 @@ pub fn write_line(event: &Event, clock: ClockAnchor, line: &mut Vec<u8>) -> serd
         }
         Body::Diagnosis(body) => write(head, body, line),
         Body::Restart(body) => write(head, body, line),
+        Body::Fallback(body) => write(head, body, line),
         Body::Loss(body) => write(head, body, line),
         Body::Tick(body) => write(head, body, line),
         Body::Footer(body) => write(head, body, line),
@@ -110,6 +111,7 @@ pub fn read_line(line: &[u8]) -> serde_json::Result<(u64, Option<Event>)> {
         "accept" => Body::Accept(body(line)?),
         "diagnosis" => Body::Diagnosis(body(line)?),
         "restart" => Body::Restart(body(line)?),
+        "fallback" => Body::Fallback(body(line)?),
         "loss" => Body::Loss(body(line)?),
         "tick" => Body::Tick(body(line)?),
         "footer" => Body::Footer(body(line)?),

@@ -145,6 +145,12 @@ pub fn describe(event: &Event) -> Option<String> {
             }
             text
         }
+        Body::Fallback(fallback) => format!(
+            "FALLBACK     {} failed, {} took :{} instead",
+            fallback.failed_ports(),
+            name(&fallback.process),
+            fallback.took
+        ),
         Body::Loss(loss) if loss.resynced => {
             "RESYNCED     the table was put right from a snapshot".to_owned()
         }
@@ -172,6 +178,7 @@ fn netns_of(body: &Body) -> Option<u32> {
         Body::TimeWaitExit(exited) => Some(exited.sock.netns),
         Body::Reset(reset) => reset.sock.map(|sock| sock.netns),
         Body::Restart(restart) => Some(restart.netns),
+        Body::Fallback(fallback) => Some(fallback.netns),
         body => body.call()?.sock.map(|sock| sock.netns),
     }
 }

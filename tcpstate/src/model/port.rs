@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::socket::SocketId;
-use crate::event::{Endpoint, Process, Restart};
+use crate::event::{Endpoint, Fallback, Process, Restart};
 
 /// Ports that are followed; the ones without a listener and without a failure
 /// are dropped first.
 pub const MAX_PORTS: usize = 4096;
 /// Restarts that one port remembers.
 pub const MAX_RESTARTS: usize = 64;
+/// Fallbacks that one port remembers.
+pub const MAX_FALLBACKS: usize = 16;
 
 /// Listening sockets that one port remembers; with `SO_REUSEPORT` a server has
 /// one per worker.
@@ -94,6 +96,9 @@ pub struct PortStory {
     pub was_last_bind_to_this_port: bool,
     /// Restarts, oldest first, with the time of each, at most [`MAX_RESTARTS`].
     pub restarts: VecDeque<(u64, Restart)>,
+    /// Processes that wanted this port and took another one, or the other way
+    /// round; oldest first, with the time of each, at most [`MAX_FALLBACKS`].
+    pub fallbacks: VecDeque<(u64, Arc<Fallback>)>,
 }
 
 /// All ports that have a story.

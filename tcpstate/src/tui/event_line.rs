@@ -143,6 +143,16 @@ pub(crate) fn describe(event: &Event, is_wide: bool) -> Line {
                 ),
             )
         }
+        Body::Fallback(fallback) => loud(
+            "fallback",
+            Role::Warn,
+            format!(
+                "{} failed, {} took :{} instead",
+                fallback.failed_ports(),
+                fallback.process,
+                fallback.took
+            ),
+        ),
         // After a loss, the table was read from the kernel again.
         Body::Loss(loss) if loss.count == 0 && loss.resynced => loud(
             "resync",

@@ -266,6 +266,15 @@ fn subject_of(event: &Event) -> Subject<'_> {
                 restart.new_process.as_deref(),
             ];
         }
+        Body::Fallback(fallback) => {
+            let first = fallback.failed.first().map(|tried| tried.port);
+            let at = |port| Endpoint {
+                addr: std::net::Ipv4Addr::UNSPECIFIED.into(),
+                port,
+            };
+            subject.endpoints = [first.map(at), Some(at(fallback.took)), None];
+            subject.processes[0] = Some(&fallback.process);
+        }
         Body::Header(_) | Body::Loss(_) | Body::Tick(_) | Body::Footer(_) => {}
     }
     subject

@@ -411,6 +411,12 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
         story.wait_ms(4_400);
         story
     };
+    let fallback = || {
+        let mut story = story::down();
+        story.listen(PORT + 1, &process("nginx", 4802));
+        story.wait_ms(3_000);
+        story
+    };
     let freed = || {
         let mut story = story::down();
         story.wait_ms(70_000);
@@ -429,6 +435,8 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
         ("many", many(), "G"),
         ("lossy", lossy(), ""),
         ("ports", ports(), ""),
+        ("fallback", fallback(), ""),
+        ("fallback-detail", fallback(), "⇥⏎"),
         ("paused", story::down(), "⎵"),
         ("filtered", story::serving().0, "/state:est⏎"),
         ("typing", story::serving().0, "/port:x⏎"),

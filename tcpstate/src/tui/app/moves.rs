@@ -143,6 +143,13 @@ fn subject_of_event(view: &View<'_>, seq: u64) -> Subject {
                 port: restart.port,
                 netns: restart.netns,
             }),
+            Some(Body::Fallback(fallback)) => Subject::Port(PortKey {
+                port: fallback
+                    .failed
+                    .first()
+                    .map_or(fallback.took, |tried| tried.port),
+                netns: fallback.netns,
+            }),
             _ => Subject::Event(seq),
         },
     }

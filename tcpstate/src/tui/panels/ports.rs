@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{Screen, Span, mark_row};
-use crate::event::Process;
+use crate::event::{Fallback, Process};
 use crate::model::{Phase, PortKey, PortStory};
 use crate::tui::app::Panel;
 use crate::tui::theme::Role;
@@ -160,6 +160,9 @@ impl Told<'_> {
         {
             texts.push(format!("was {}", name(old_process.as_deref())));
         }
+        if let Some((_, fallback)) = self.story.fallbacks.back() {
+            texts.push(told_fallback(fallback, self.key.port));
+        }
         if let Some((_, last)) = self.story.restarts.back() {
             let count = self.story.restarts.len();
             let downtime = units::exact(last.downtime_ms.saturating_mul(units::NS_PER_MS));
@@ -211,6 +214,15 @@ impl Told<'_> {
         let held = self.screen.app.rows.held(*self.key)?;
         let left = units::left(held.until_ns.saturating_sub(now_ns));
         Some((format!("last timer ends in {left}"), Role::Warn))
+    }
+}
+
+/// The other half of the story, as told on the line of `port`.
+pub(super) fn told_fallback(fallback: &Fallback, port: u16) -> String {
+    if fallback.took == port {
+        format!("{} wanted {}", fallback.process, fallback.failed_ports())
+    } else {
+        format!("{} took :{} instead", fallback.process, fallback.took)
     }
 }
 

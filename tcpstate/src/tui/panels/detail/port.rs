@@ -76,6 +76,20 @@ pub(super) fn text(view: &View<'_>, key: PortKey, width: usize) -> Text {
         );
         text.pair(14, &time, &told, Role::Dim);
     }
+    if !story.fallbacks.is_empty() {
+        text.heading("fallbacks");
+        for (at_ns, fallback) in story.fallbacks.iter().rev() {
+            let time = units::time_of_day(view.anchor(), *at_ns);
+            let told = format!(
+                "{} failed, {} took :{} instead, event #{}",
+                fallback.failed_ports(),
+                fallback.process,
+                fallback.took,
+                fallback.took_seq
+            );
+            text.pair(14, &time, &told, Role::Dim);
+        }
+    }
     text.heading(&format!("failed calls: {}", story.failed_total));
     let failures = view.failures.iter().rev();
     for failure in failures

@@ -2,6 +2,7 @@
 //! sockets, network namespaces and their settings. Reads, never changes.
 
 pub mod cgroup;
+pub mod executable;
 pub mod iter_tcp;
 pub mod netns;
 pub mod owners;

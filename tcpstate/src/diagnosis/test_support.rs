@@ -221,6 +221,8 @@ pub(super) fn process(pid: u32, comm: &str) -> Process {
         exe: None,
         argv: None,
         cgroup: None,
+        parent: None,
+        language: None,
         container: None,
         runtime: None,
         via: KnownBy::Syscall,

@@ -202,6 +202,9 @@ pub struct Process {
     /// Parent's process id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ppid: Option<u32>,
+    /// The name that the parent gave itself, where `/proc` was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Arc<str>>,
     /// Effective user id.
     pub uid: u32,
     /// The name that the process gave itself (at most 15 bytes).
@@ -209,6 +212,9 @@ pub struct Process {
     /// Path of the executable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exe: Option<Arc<str>>,
+    /// Language that the executable shows it was written in: `go`, `rust`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Arc<str>>,
     /// Command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argv: Option<Arc<[String]>>,
@@ -239,6 +245,8 @@ impl Process {
             exe: None,
             argv: None,
             cgroup: None,
+            parent: None,
+            language: None,
             container: None,
             runtime: None,
             via: KnownBy::Unknown,

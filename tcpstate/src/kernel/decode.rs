@@ -430,6 +430,8 @@ impl Decoder {
             comm: Arc::from(String::from_utf8_lossy(&comm[..len])),
             exe: None,
             argv,
+            parent: None,
+            language: None,
             runtime: container
                 .as_ref()
                 .and_then(|container| container.runtime)

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
-use super::{cgroup, proc};
+use super::{cgroup, executable, proc};
 use crate::event::{KnownBy, Process};
 
 /// Longest command line that is kept, in bytes.
@@ -28,7 +28,9 @@ pub fn holders(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Vec<Arc<Process>>> {
         if held.is_empty() {
             continue;
         }
-        if let Some(process) = process(pid).map(Arc::new) {
+        if let Some(mut process) = process(pid) {
+            process.language = executable::language(pid);
+            let process = Arc::new(process);
             for inode in held {
                 found.entry(inode).or_default().push(Arc::clone(&process));
             }
@@ -73,16 +75,17 @@ pub fn process(pid: u32) -> Option<Process> {
     let ppid = field("PPid:")
         .and_then(|text| text.parse().ok())
         .filter(|ppid| *ppid != 0);
-    let comm = fs::read(proc::of(pid).join("comm")).ok()?;
     let groups = fs::read(proc::of(pid).join("cgroup")).unwrap_or_default();
     let (group, container) = cgroup::membership(&String::from_utf8_lossy(&groups));
     Some(Process {
         pid,
         tid: None,
         ppid,
+        parent: ppid.and_then(comm),
         uid,
-        comm: String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into(),
+        comm: comm(pid)?,
         exe: exe(pid),
+        language: None,
         argv: argv(pid),
         cgroup: group,
         runtime: container
@@ -92,6 +95,12 @@ pub fn process(pid: u32) -> Option<Process> {
         container: container.map(|container| container.id),
         via: KnownBy::Proc,
     })
+}
+
+/// The name that a process gave itself.
+fn comm(pid: u32) -> Option<Arc<str>> {
+    let name = fs::read(proc::of(pid).join("comm")).ok()?;
+    Some(String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into())
 }
 
 /// Path of a process's executable.

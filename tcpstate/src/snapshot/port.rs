@@ -71,11 +71,15 @@ pub fn merge(walked: &Seen, read: &[SeenHolder]) -> Seen {
     let visited = u32::try_from(holders.len()).unwrap_or(u32::MAX);
     Seen {
         source: SeenSource::Snapshot,
-        is_complete: walked.visited < WALKED || lists_bound_sockets(),
+        is_complete: has_walked_all_bound(walked) || lists_bound_sockets(),
         visited,
         holders: without_repetition(holders),
         sharing: walked.sharing,
     }
+}
+
+fn has_walked_all_bound(walked: &Seen) -> bool {
+    walked.source == SeenSource::BindBucket && walked.visited < WALKED
 }
 
 /// Whether `sock_diag` lists sockets that are only bound: since Linux 6.8, and

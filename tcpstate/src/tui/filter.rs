@@ -314,6 +314,8 @@ mod tests {
             exe: None,
             argv: None,
             cgroup: None,
+            parent: None,
+            language: None,
             container: None,
             runtime: None,
             via: crate::event::KnownBy::Proc,

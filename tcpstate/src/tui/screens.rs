@@ -457,6 +457,8 @@ fn rulers(name: &str) -> Vec<(u16, u16, String)> {
         exe: Some(name.into()),
         argv: Some([name.to_owned()].into()),
         cgroup: Some(name.into()),
+        parent: None,
+        language: None,
         container: None,
         runtime: None,
         ..(*process("x", 1)).clone()

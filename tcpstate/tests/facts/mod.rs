@@ -39,6 +39,8 @@ pub(crate) fn process(pid: u32, comm: &str) -> Arc<Process> {
         exe: None,
         argv: None,
         cgroup: None,
+        parent: None,
+        language: None,
         container: None,
         runtime: None,
         via: KnownBy::Syscall,

@@ -325,6 +325,8 @@ pub fn process(comm: &str, pid: u32) -> Arc<Process> {
             .into(),
         ),
         cgroup: Some("/system.slice/nginx.service".into()),
+        parent: None,
+        language: None,
         container: None,
         runtime: None,
         via: KnownBy::Syscall,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::Live;
 use crate::clock;
-use crate::event::{Body, Call, SeenHolder};
-use crate::snapshot::{owners, port, proc, sysctl};
+use crate::event::{Body, Call, Seen, SeenHolder, SeenSource};
+use crate::snapshot::{executable, owners, port, proc, sysctl};
 
 /// Threads that the kernel makes for a process's `io_uring` requests are called
 /// like this; the process is the one that asked.
@@ -30,9 +30,13 @@ pub(super) struct PortReading {
 impl Live {
     /// Completes the body if it is a failed call.
     pub(super) fn complete(&mut self, body: &mut Body) {
+        let is_bind = matches!(body, Body::Bind(_));
         match body {
             Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => {
                 self.read_settings(call);
+                if is_bind && is_low_port_refused(call) {
+                    call.seen = Some(not_walked());
+                }
                 self.list_all_holders(call);
                 // Where processes have other numbers, nobody is named rather
                 // than the wrong one.
@@ -61,10 +65,12 @@ impl Live {
         let (Some(sock), Some(seen)) = (call.sock, &call.seen) else {
             return;
         };
+        // A failed bind has no port, and connect asks for the peer's.
         let port = call
             .local
-            .map_or(call.requested.port, |local| local.port)
-            .max(call.requested.port);
+            .map(|local| local.port)
+            .filter(|port| *port != 0)
+            .unwrap_or(call.requested.port);
         if seen.is_complete || port == 0 {
             return;
         }
@@ -106,6 +112,26 @@ impl Live {
     }
 }
 
+/// `bind` asks for the capability first and does not look at the port then:
+/// whether it is taken as well is for us to see.
+fn is_low_port_refused(call: &Call) -> bool {
+    call.errno_name.as_deref() == Some("EACCES")
+        && call
+            .unprivileged_port_start
+            .is_none_or(|start| u32::from(call.requested.port) < start)
+}
+
+/// What is known where the kernel program had no reason to walk the bucket.
+fn not_walked() -> Seen {
+    Seen {
+        source: SeenSource::Snapshot,
+        is_complete: false,
+        visited: 0,
+        holders: Vec::new(),
+        sharing: None,
+    }
+}
+
 /// The kernel program captured name, user and arguments; executable and cgroup
 /// are read from `/proc` if the process is still the same.
 fn complete_caller(call: &mut Call) {
@@ -120,6 +146,8 @@ fn complete_caller(call: &mut Call) {
         process.comm = now.comm;
     }
     process.exe = process.exe.take().or(now.exe);
+    process.parent = process.parent.take().or(now.parent);
+    process.language = executable::language(process.pid);
     process.argv = process.argv.take().or(now.argv);
     process.cgroup = process.cgroup.take().or(now.cgroup);
     process.container = process.container.take().or(now.container);

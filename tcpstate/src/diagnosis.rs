@@ -14,13 +14,14 @@ mod explain;
 mod facts;
 mod fixes;
 mod language;
+mod principals;
 mod roles;
 mod stop;
 mod text;
 mod would_work;
 
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 
 use std::sync::Arc;
 
@@ -126,7 +127,9 @@ pub struct Failure<'a> {
 #[must_use]
 pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
     let facts = Facts::new(failure);
-    let finding = causes::judge(&facts);
+    let mut finding = causes::judge(&facts);
+    // What would help now comes first; each rule gives its own by usefulness.
+    finding.fixes.sort_by_key(|fix| fix.applies);
 
     let certainty = if finding.cause == Cause::Unknown {
         Certainty::Unknown
@@ -146,7 +149,12 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
         of: failure.seq,
         cause: finding.cause,
         summary: finding.summary,
-        holders: facts.blockers.iter().map(roles::Blocker::holder).collect(),
+        holders: facts
+            .blockers
+            .iter()
+            .chain(&facts.behind)
+            .map(roles::Blocker::holder)
+            .collect(),
         clears_ms: facts.clears_ms(),
         would_work: would_work::evaluate(&facts),
         fixes: finding.fixes,

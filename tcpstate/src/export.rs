@@ -4,3 +4,6 @@ pub mod explain;
 pub mod json;
 pub mod schema;
 pub mod text;
+
+#[cfg(test)]
+mod texts;

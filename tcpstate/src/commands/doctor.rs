@@ -22,7 +22,16 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     hooks: Vec<Finding>,
+    /// Calls that no hook sees, whatever is allowed.
+    not_seen: [&'static str; 2],
 }
+
+/// What the system call tracepoints leave out.
+const NOT_SEEN: [&str; 2] = [
+    "bind and listen that succeed through io_uring, and every connect through it (the states of \
+     their sockets are shown)",
+    "bind, listen and connect of 32-bit programs on a 64-bit kernel",
+];
 
 #[derive(Serialize)]
 struct Finding {
@@ -64,6 +73,7 @@ fn examine() -> Report {
         can_watch: why.is_none(),
         why: why.map(|why| why.to_string()),
         hooks,
+        not_seen: NOT_SEEN,
     }
 }
 
@@ -153,6 +163,10 @@ fn describe(report: &Report) -> String {
                 let _ = writeln!(text, "           {label}: {}", printable(detail));
             }
         }
+    }
+    let _ = writeln!(text, "\nNot seen in tracepoint mode:");
+    for calls in report.not_seen {
+        let _ = writeln!(text, "  {calls}");
     }
     let verdict = if report.can_watch {
         "`tcpstate watch` works here, in tracepoint mode."

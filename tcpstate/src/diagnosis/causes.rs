@@ -121,9 +121,14 @@ fn reuseaddr_clause(facts: &Facts<'_>) -> String {
             facts.would_have(),
             facts.verb()
         ),
-        YesNo::No => ", and SO_REUSEADDR on the new socket alone cannot help, because not all \
-                      sockets that hold the port have it"
-            .to_owned(),
+        YesNo::No => {
+            let lacking = if facts.blocker_count() == 1 {
+                "what holds the port does not have it"
+            } else {
+                "some of what holds the port does not have it"
+            };
+            format!(", and SO_REUSEADDR on the new socket cannot help, because {lacking}")
+        }
         YesNo::Unknown => String::new(),
     }
 }

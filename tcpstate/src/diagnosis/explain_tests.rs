@@ -75,7 +75,7 @@ fn a_time_wait_is_in_the_way_until_the_new_socket_sets_so_reuseaddr() {
     );
     assert_eq!(
         refused.summary,
-        "Port 8080 is still held by 1 connection in TIME_WAIT; it goes away in 41 s, and SO_REUSEADDR on the new socket would let it bind at once."
+        "Port 8080 is still held by 1 connection in TIME_WAIT; the kernel keeps such a connection for 60 s, so it goes away in 41 s, and SO_REUSEADDR on the new socket would let it bind at once."
     );
     assert_eq!(refused.clears_ms, Some(41_000));
     assert_eq!(refused.would_work.reuseaddr, YesNo::Yes);

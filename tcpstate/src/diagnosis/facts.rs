@@ -39,6 +39,9 @@ pub(super) struct Facts<'a> {
     pub(super) candidates: Vec<Candidate<'a>>,
     /// Those that stand in the way.
     pub(super) blockers: Vec<Blocker<'a>>,
+    /// Those that would, had the call not been refused before the port was
+    /// looked at.
+    pub(super) behind: Vec<Blocker<'a>>,
     /// Those that may, beside `blockers`.
     pub(super) possible: Vec<Blocker<'a>>,
     /// What weakens every conclusion from `blockers`.
@@ -55,6 +58,7 @@ impl<'a> Facts<'a> {
             binder: None,
             candidates: Vec::new(),
             blockers: Vec::new(),
+            behind: Vec::new(),
             possible: Vec::new(),
             doubts: Vec::new(),
         };
@@ -256,6 +260,9 @@ impl<'a> Facts<'a> {
             device: call.bound_dev_if.filter(|&index| index != 0),
         };
         self.binder = Some(binder);
+        if self.errno == Errno::Acces {
+            self.behind = self.conflicts(&binder, Verdict::Conflict);
+        }
         if !self.is_port_in_use() {
             return;
         }
@@ -264,16 +271,8 @@ impl<'a> Facts<'a> {
                 "the requested address could not be read: every address was assumed".to_owned(),
             );
         }
-        let hints = self.hints();
-        for candidate in &self.candidates {
-            let overlap = conflict::overlap(&binder, &candidate.bound);
-            let blocker = Blocker::new(candidate.seen, candidate.known, overlap, hints);
-            match conflict::verdict(&binder, &candidate.bound) {
-                Verdict::Conflict => self.blockers.push(blocker),
-                Verdict::Unknown => self.possible.push(blocker),
-                Verdict::Free => {}
-            }
-        }
+        self.blockers = self.conflicts(&binder, Verdict::Conflict);
+        self.possible = self.conflicts(&binder, Verdict::Unknown);
         if self.possible.is_empty() {
             return;
         }
@@ -291,6 +290,19 @@ impl<'a> Facts<'a> {
                 self.possible.len()
             ));
         }
+    }
+
+    /// The sockets that have this verdict.
+    fn conflicts(&self, binder: &Binder, verdict: Verdict) -> Vec<Blocker<'a>> {
+        let hints = self.hints();
+        self.candidates
+            .iter()
+            .filter(|candidate| conflict::verdict(binder, &candidate.bound) == verdict)
+            .map(|candidate| {
+                let overlap = conflict::overlap(binder, &candidate.bound);
+                Blocker::new(candidate.seen, candidate.known, overlap, hints)
+            })
+            .collect()
     }
 
     /// For `connect` from a fixed port: connections between the same ends.

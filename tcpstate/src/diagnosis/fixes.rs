@@ -1,7 +1,10 @@
 //! Things to do that more than one cause advises.
 
-use crate::event::{Applies, Fix, State, YesNo};
+use std::fmt::Write as _;
 
+use crate::event::{Applies, Family, Fix, Reuse, State, YesNo};
+
+use super::CallKind;
 use super::facts::Facts;
 use super::language::{Language, SocketOption};
 use super::roles::{Role, TIME_WAIT_MS};
@@ -12,6 +15,7 @@ pub(super) fn fix(id: &str, applies: Applies, text: impl Into<String>) -> Fix {
         id: id.into(),
         text: text.into(),
         command: None,
+        language: None,
         applies,
         why: None,
     }
@@ -22,6 +26,15 @@ impl Fix {
     pub(super) fn command(self, command: impl Into<String>) -> Self {
         Self {
             command: Some(command.into()),
+            ..self
+        }
+    }
+
+    /// The line of code that sets the option.
+    pub(super) fn line(self, language: Language, option: SocketOption) -> Self {
+        Self {
+            command: Some(language.line(option).to_owned()),
+            language: Some(language.name().into()),
             ..self
         }
     }
@@ -37,11 +50,11 @@ impl Fix {
 /// `SO_REUSEADDR`, with what it would have done this time.
 pub(super) fn set_reuseaddr(facts: &Facts<'_>) -> Fix {
     let language = Language::of(&facts.call().process);
-    let line = language.line(SocketOption::ReuseAddr);
+    let option = SocketOption::ReuseAddr;
     let set = "set SO_REUSEADDR on the server's socket before bind";
     match would_work::evaluate(facts).reuseaddr {
         YesNo::Yes => fix("set_reuseaddr", Applies::Now, text::capitalized(set))
-            .command(line)
+            .line(language, option)
             .why(language.sets_reuseaddr_by_itself()),
         YesNo::No if facts.lead().is_some_and(|lead| lead.role == Role::Listener) => {
             reuseaddr_does_not_help(
@@ -58,10 +71,10 @@ pub(super) fn set_reuseaddr(facts: &Facts<'_>) -> Fix {
         )
         .why("this socket sets it, but what holds the port was left without it, and both need it"),
         YesNo::No => fix("set_reuseaddr", Applies::NextTime, text::capitalized(set))
-            .command(line)
+            .line(language, option)
             .why("what holds the port was left without it, and both need it; accepted connections take it over from the server's socket"),
         YesNo::Unknown => fix("set_reuseaddr", Applies::NextTime, text::capitalized(set))
-            .command(line)
+            .line(language, option)
             .why("whether it would have helped this time could not be shown"),
     }
 }
@@ -83,8 +96,53 @@ pub(super) fn wait(facts: &Facts<'_>) -> Fix {
     } else {
         "the kernel's timer may be up to about 2 s late, and starts again if the peer repeats its last segments"
     };
-    fix("wait", Applies::Now, text).why(why)
+    let wait = fix("wait", Applies::Now, text).why(why);
+    match wait_command(facts) {
+        Some(command) => wait.command(command),
+        None => wait,
+    }
 }
+
+/// `tcpstate wait` for a socket like the one that failed.
+fn wait_command(facts: &Facts<'_>) -> Option<String> {
+    // An interface is known by its number only, and has to be named.
+    let binder = facts.binder.as_ref().filter(|b| b.device.is_none())?;
+    let mut command = format!("tcpstate wait {}", facts.port);
+    if facts.failure.environment.enter.is_some() {
+        command = in_netns(facts, command);
+    } else if let Some(theirs) = other_netns(facts) {
+        let _ = write!(command, " --netns {theirs}");
+    }
+    if !binder.addr.is_unspecified() {
+        let _ = write!(command, " --addr {}", binder.addr);
+    }
+    let Reuse {
+        reuseaddr,
+        reuseport,
+        v6only,
+    } = binder.reuse;
+    let is_ipv6 = binder.family == Family::Ipv6;
+    for (is_set, option) in [
+        (is_ipv6, "--ipv6"),
+        (is_ipv6 && v6only, "--v6only"),
+        (reuseaddr, "--reuseaddr"),
+        (reuseport, "--reuseport"),
+    ] {
+        if is_set {
+            let _ = write!(command, " {option}");
+        }
+    }
+    if reuseport && let Some(uid) = binder.uid {
+        let _ = write!(command, " --uid {uid}");
+    }
+    if let Some(ms) = facts.clears_ms() {
+        let _ = write!(command, " --timeout {}s", ms.div_ceil(1000) + LATE_S);
+    }
+    Some(command)
+}
+
+/// What the kernel may be late by, and as much again.
+const LATE_S: u64 = 5;
 
 /// `ss -K` for the states that the blockers are in.
 pub(super) fn destroy(facts: &Facts<'_>, why: &str) -> Fix {
@@ -95,17 +153,19 @@ pub(super) fn destroy(facts: &Facts<'_>, why: &str) -> Fix {
         .into_iter()
         .map(|state| format!("state {}", ss_name(state)))
         .collect();
-    let command = format!("ss -Kt {} sport = :{}", states.join(" "), facts.port);
-    fix(
-        "destroy_sockets",
-        Applies::Now,
+    let mut command = format!("ss -Kt {} sport = :{}", states.join(" "), facts.port);
+    let text = if facts.failure.kind == CallKind::Connect {
+        let _ = write!(command, " dport = :{}", facts.call().requested.port);
+        "Have the kernel destroy that connection (as root)".to_owned()
+    } else {
         format!(
             "Have the kernel destroy the sockets that hold port {} (as root)",
             facts.port
-        ),
-    )
-    .command(in_netns(facts, command))
-    .why(why)
+        )
+    };
+    fix("destroy_sockets", Applies::Now, text)
+        .command(in_netns(facts, command))
+        .why(why)
 }
 
 /// What destroying `TIME_WAIT` needs and costs.
@@ -144,13 +204,17 @@ pub(super) fn in_netns(facts: &Facts<'_>, command: String) -> String {
     if let Some(enter) = &facts.failure.environment.enter {
         return format!("{enter} {command}");
     }
-    let theirs = facts.call().sock.map(|sock| sock.netns);
-    match (theirs, facts.failure.environment.own_netns) {
-        (Some(theirs), Some(ours)) if theirs != ours && theirs != 0 && ours != 0 => {
-            format!("nsenter -t {} -n {command}", facts.call().process.pid)
-        }
-        _ => command,
+    match other_netns(facts) {
+        Some(_) => format!("nsenter -t {} -n {command}", facts.call().process.pid),
+        None => command,
     }
+}
+
+/// The namespace of the failed call, where that is not ours.
+fn other_netns(facts: &Facts<'_>) -> Option<u32> {
+    let theirs = facts.call().sock?.netns;
+    let ours = facts.failure.environment.own_netns?;
+    (theirs != ours && theirs != 0 && ours != 0).then_some(theirs)
 }
 
 /// Longest that an orphan's `FIN_WAIT_2` is followed by, in seconds.

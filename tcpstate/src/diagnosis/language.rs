@@ -43,7 +43,27 @@ impl Language {
         [exe, argv0, &*process.comm]
             .into_iter()
             .find_map(Self::of_program)
+            .or(match process.language.as_deref() {
+                Some("go") => Some(Self::Go),
+                Some("rust") => Some(Self::Rust),
+                _ => None,
+            })
             .unwrap_or(Self::C)
+    }
+
+    /// As in the JSON.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::C => "c",
+            Self::Go => "go",
+            Self::Java => "java",
+            Self::Node => "node",
+            Self::Perl => "perl",
+            Self::Php => "php",
+            Self::Python => "python",
+            Self::Ruby => "ruby",
+            Self::Rust => "rust",
+        }
     }
 
     /// Whether programs run inside an interpreter or virtual machine, which a
@@ -80,7 +100,9 @@ impl Language {
                 "ServerSocketChannel.open(StandardProtocolFamily.INET) // for the IPv4 one; Java has no IPV6_V6ONLY"
             }
             (Self::Node, ReuseAddr) => "server.listen(port) // sets SO_REUSEADDR by itself",
-            (Self::Node, ReusePort) => "server.listen({ port, reusePort: true })",
+            (Self::Node, ReusePort) => {
+                "server.listen({ port, reusePort: true }) // from Node.js 22.12 on"
+            }
             (Self::Node, V6Only) => "server.listen({ port, host: '::', ipv6Only: true })",
             (Self::Perl, ReuseAddr) => "setsockopt($sock, SOL_SOCKET, SO_REUSEADDR, pack('l', 1));",
             (Self::Perl, ReusePort) => "setsockopt($sock, SOL_SOCKET, SO_REUSEPORT, pack('l', 1));",
@@ -163,10 +185,14 @@ mod tests {
             ("/src/app/target/debug/app", "app", Language::Rust),
             ("/usr/sbin/php-fpm8.2", "php-fpm", Language::Php),
             ("/usr/sbin/nginx", "nginx", Language::C),
+            ("/usr/bin/caddy", "caddy", Language::C),
         ] {
             let mut process = process(1, comm);
             process.exe = (!exe.is_empty()).then(|| exe.into());
             assert_eq!(Language::of(&process), expected, "{exe} {comm}");
         }
+        let mut caddy = process(1, "caddy");
+        caddy.language = Some("go".into());
+        assert_eq!(Language::of(&caddy), Language::Go);
     }
 }

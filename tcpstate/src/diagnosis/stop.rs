@@ -5,18 +5,18 @@ use crate::event::{Applies, Fix, Process};
 
 use super::facts::Facts;
 use super::fixes::{fix, in_netns};
-use super::roles::Blocker;
-use super::text;
+use super::roles::{Blocker, Role};
+use super::{principals, text};
 
 /// Stopping whoever has the blockers open.
 pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Fix {
     let people: Vec<&Process> = blockers.iter().flat_map(|b| b.people()).collect();
+    let stop = |text: String| fix("stop_holder", Applies::Now, text);
     let Some(first) = people.first() else {
-        return fix(
-            "stop_holder",
-            Applies::Now,
-            format!("Find out which process holds port {} and stop it", facts.port),
-        )
+        return stop(format!(
+            "Find out which process holds port {} and stop it",
+            facts.port
+        ))
         .command(in_netns(facts, format!("ss -tanp sport = :{}", facts.port)))
         .why("its process could not be seen: it may be in another container or belong to another user");
     };
@@ -32,83 +32,79 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Fix {
     let caller = &facts.call().process;
     let names = text::processes(people.iter().copied()).unwrap_or_default();
     if people.iter().all(|process| process.pid == caller.pid) {
-        return fix(
-            "stop_holder",
-            Applies::Now,
-            format!(
-                "Close the other socket in {names} before the {}",
-                facts.verb()
-            ),
-        );
+        return stop(format!(
+            "Close the other socket in {names} before the {}",
+            facts.verb()
+        ));
     }
-    if let Some(fix) = stop_principal(facts, first) {
+    if let Some(fix) = principals::stop_principal(facts, &people) {
         return fix;
     }
-    let own_unit = Unit::of(caller);
-    match Unit::of(first).filter(|_| people.iter().all(|p| Unit::of(p) == Unit::of(first))) {
+    let is_leak = blockers.iter().all(|b| b.role == Role::CloseWait);
+    let unless = unless(blockers, &people);
+    let unit = Unit::of(first).filter(|_| people.iter().all(|p| Unit::of(p) == Unit::of(first)));
+    match unit {
         // A stopped unit takes all of its processes with it.
-        Some(unit) if own_unit.as_ref() == Some(&unit) => fix(
-            "stop_holder",
-            Applies::Now,
-            format!("Restart the whole service, so that {names} ends with it"),
-        )
+        Some(unit) if Unit::of(caller).as_ref() == Some(&unit) => stop(format!(
+            "Restart the whole service, so that {names} ends with it"
+        ))
         .command(unit.systemctl("restart"))
         .why("it is the same service, with a process left over"),
-        Some(unit) => fix(
-            "stop_holder",
-            Applies::Now,
-            format!("Stop {names} if it should not have the port"),
-        )
-        .command(unit.systemctl("stop")),
-        None => {
-            let mut pids: Vec<u32> = people.iter().map(|process| process.pid).collect();
-            pids.sort_unstable();
-            pids.dedup();
-            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-            let container = first.container.as_deref().map(text::safe);
-            let runtime = first
-                .runtime
-                .as_deref()
-                .map_or(String::new(), |runtime| format!("{} ", text::safe(runtime)));
-            let place =
-                container.map_or(String::new(), |id| format!(" (in {runtime}container {id})"));
-            let stop = if pids.len() == 1 {
-                "if it should not have the port, stop it the way it was started"
-            } else {
-                "if they should not have the port, stop them the way they were started"
-            };
-            fix(
-                "stop_holder",
-                Applies::Now,
-                format!("Look at {names}{place} and, {stop}"),
-            )
-            .command(format!("ps -o pid,ppid,lstart,args -p {}", pids.join(",")))
-        }
+        Some(unit) if is_leak => stop(format!("Restart {names}, which closes the connections"))
+            .command(unit.systemctl("restart")),
+        Some(unit) => stop(format!("Stop {names} {unless}")).command(unit.systemctl("stop")),
+        None if is_leak => stop(format!(
+            "Restart {names}{}, which closes the connections",
+            started_by(&people)
+        ))
+        .command(look(&people)),
+        None => stop(format!(
+            "Stop {names}{} {unless}; look first",
+            started_by(&people)
+        ))
+        .command(look(&people)),
     }
 }
 
-/// For processes that hold a port on behalf of another.
-fn stop_principal(facts: &Facts<'_>, holder: &Process) -> Option<Fix> {
-    let name = text::process(holder);
-    match &*holder.comm {
-        "systemd" => Some(
-            fix(
-                "stop_holder",
-                Applies::Now,
-                format!("Find the socket unit that {name} listens for, and stop that one"),
-            )
-            .command("systemctl list-sockets --all")
-            .why("systemd opens the sockets of .socket units itself and keeps them while services restart"),
-        ),
-        "docker-proxy" => Some(
-            fix(
-                "stop_holder",
-                Applies::Now,
-                format!("Find the container that {name} publishes the port for, and stop that one"),
-            )
-            .command(format!("docker ps --filter publish={}", facts.port)),
-        ),
-        _ => None,
+/// When it may be stopped.
+fn unless(blockers: &[&Blocker<'_>], people: &[&Process]) -> &'static str {
+    let wants_the_port = blockers
+        .iter()
+        .any(|b| matches!(b.role, Role::Listener | Role::Bound));
+    match (wants_the_port, pids(people).as_slice()) {
+        (true, [_]) => "if it should not have the port",
+        (true, _) => "if they should not have the port",
+        (false, [_]) => "if it can be spared",
+        (false, _) => "if they can be spared",
+    }
+}
+
+/// Shows what the processes are.
+fn look(people: &[&Process]) -> String {
+    let pids: Vec<String> = pids(people).iter().map(u32::to_string).collect();
+    format!("ps -o pid,ppid,lstart,args -p {}", pids.join(","))
+}
+
+fn pids(people: &[&Process]) -> Vec<u32> {
+    let mut pids: Vec<u32> = people.iter().map(|process| process.pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
+/// ` (started by sh[4711])`, where all were started by one.
+fn started_by(people: &[&Process]) -> String {
+    let Some(process) = people.first() else {
+        return String::new();
+    };
+    if people.iter().any(|other| other.ppid != process.ppid) {
+        return String::new();
+    }
+    match (process.parent.as_deref(), process.ppid) {
+        // Whoever started it has ended.
+        (_, None | Some(1)) => String::new(),
+        (Some(parent), Some(ppid)) => format!(" (started by {}[{ppid}])", text::safe(parent)),
+        (None, Some(ppid)) => format!(" (started by process {ppid})"),
     }
 }
 
@@ -131,6 +127,11 @@ impl Unit {
             word: text::shell_word(name)?,
             is_user: cgroup.contains("/user@"),
         })
+    }
+
+    /// The name without `.service`.
+    pub(super) fn stem(&self) -> &str {
+        self.word.trim_end_matches(".service")
     }
 
     pub(super) fn systemctl(&self, verb: &str) -> String {
@@ -170,23 +171,6 @@ mod tests {
         assert_eq!(command("/user.slice/user@1000.service/init.scope"), None);
         assert_eq!(command("/user.slice/session-3.scope"), None);
         assert_eq!(command("/system.slice/a\nb.service"), None);
-    }
-
-    #[test]
-    fn whoever_holds_a_port_for_another_is_not_to_be_stopped() {
-        for (pid, comm, command) in [
-            (1, "systemd", "systemctl list-sockets --all"),
-            (77, "docker-proxy", "docker ps --filter publish=8080"),
-        ] {
-            let diagnosis = Scene::bind("0.0.0.0", 8080)
-                .with(
-                    holder(State::Listen, "0.0.0.0", 8080, PLAIN),
-                    owned(pid, comm, Origin::Listener),
-                )
-                .diagnose();
-
-            assert_eq!(diagnosis.fixes[0].command.as_deref(), Some(command));
-        }
     }
 
     #[test]

@@ -11,12 +11,12 @@ use crate::event::{
 
 use super::{CallKind, Environment, Failure, KnownHolder, Origin, PastListener, diagnose};
 
-pub(super) const REUSE: Reuse = Reuse {
+pub(crate) const REUSE: Reuse = Reuse {
     reuseaddr: true,
     reuseport: false,
     v6only: false,
 };
-pub(super) const PLAIN: Reuse = Reuse {
+pub(crate) const PLAIN: Reuse = Reuse {
     reuseaddr: false,
     reuseport: false,
     v6only: false,
@@ -24,19 +24,19 @@ pub(super) const PLAIN: Reuse = Reuse {
 
 /// A failed call under construction.
 #[derive(Clone, Debug)]
-pub(super) struct Scene {
-    pub(super) kind: CallKind,
-    pub(super) call: Call,
-    pub(super) known: Vec<KnownHolder>,
-    pub(super) environment: Environment,
-    pub(super) has_net_bind_service: Option<bool>,
-    pub(super) last_listener: Option<PastListener>,
-    pub(super) missing: Vec<String>,
+pub(crate) struct Scene {
+    pub(crate) kind: CallKind,
+    pub(crate) call: Call,
+    pub(crate) known: Vec<KnownHolder>,
+    pub(crate) environment: Environment,
+    pub(crate) has_net_bind_service: Option<bool>,
+    pub(crate) last_listener: Option<PastListener>,
+    pub(crate) missing: Vec<String>,
 }
 
 impl Scene {
     /// `bind` of `server[900]` that fails with EADDRINUSE on an empty port.
-    pub(super) fn bind(addr: &str, port: u16) -> Self {
+    pub(crate) fn bind(addr: &str, port: u16) -> Self {
         let addr: IpAddr = addr.parse().expect("an address");
         Self {
             kind: CallKind::Bind,
@@ -77,7 +77,7 @@ impl Scene {
         }
     }
 
-    pub(super) fn listen(addr: &str, port: u16) -> Self {
+    pub(crate) fn listen(addr: &str, port: u16) -> Self {
         let mut scene = Self::bind(addr, port);
         scene.kind = CallKind::Listen;
         scene.call.local = Some(endpoint(addr, port));
@@ -85,37 +85,37 @@ impl Scene {
     }
 
     /// `connect` that fails with EADDRNOTAVAIL; port 0: not bound before.
-    pub(super) fn connect(local: (&str, u16), peer: (&str, u16)) -> Self {
+    pub(crate) fn connect(local: (&str, u16), peer: (&str, u16)) -> Self {
         let mut scene = Self::bind(peer.0, peer.1).fails(99, "EADDRNOTAVAIL");
         scene.kind = CallKind::Connect;
         scene.call.local = (local.1 != 0).then(|| endpoint(local.0, local.1));
         scene
     }
 
-    pub(super) fn fails(mut self, errno: u32, name: &str) -> Self {
+    pub(crate) fn fails(mut self, errno: u32, name: &str) -> Self {
         self.call.errno = Some(errno);
         self.call.errno_name = Some(name.into());
         self
     }
 
-    pub(super) fn no_errno_name(mut self) -> Self {
+    pub(crate) fn no_errno_name(mut self) -> Self {
         self.call.errno_name = None;
         self
     }
 
-    pub(super) fn reuse(mut self, reuse: Reuse) -> Self {
+    pub(crate) fn reuse(mut self, reuse: Reuse) -> Self {
         self.call.reuse = reuse;
         self
     }
 
-    pub(super) fn seen(&mut self) -> &mut Seen {
+    pub(crate) fn seen(&mut self) -> &mut Seen {
         self.call
             .seen
             .as_mut()
             .expect("no test takes it away first")
     }
 
-    pub(super) fn with(mut self, holder: SeenHolder, known: KnownHolder) -> Self {
+    pub(crate) fn with(mut self, holder: SeenHolder, known: KnownHolder) -> Self {
         let seen = self.seen();
         seen.visited += 1;
         seen.holders.push(holder);
@@ -123,12 +123,12 @@ impl Scene {
         self
     }
 
-    pub(super) fn incomplete(mut self) -> Self {
+    pub(crate) fn incomplete(mut self) -> Self {
         self.seen().is_complete = false;
         self
     }
 
-    pub(super) fn with_failure<T>(&self, use_it: impl FnOnce(&Failure<'_>) -> T) -> T {
+    pub(crate) fn with_failure<T>(&self, use_it: impl FnOnce(&Failure<'_>) -> T) -> T {
         use_it(&Failure {
             seq: 7,
             kind: self.kind,
@@ -142,13 +142,19 @@ impl Scene {
         })
     }
 
-    pub(super) fn diagnose(&self) -> Diagnosis {
+    pub(crate) fn diagnose(&self) -> Diagnosis {
         self.with_failure(diagnose)
     }
 }
 
+/// The command of the fix with this name.
+pub(crate) fn command<'a>(diagnosis: &'a Diagnosis, id: &str) -> Option<&'a str> {
+    let fix = diagnosis.fixes.iter().find(|fix| &*fix.id == id)?;
+    fix.command.as_deref()
+}
+
 /// A socket of the port, owned by user 0 with a descriptor.
-pub(super) fn holder(state: State, local: &str, port: u16, reuse: Reuse) -> SeenHolder {
+pub(crate) fn holder(state: State, local: &str, port: u16, reuse: Reuse) -> SeenHolder {
     let addr: IpAddr = local.parse().expect("an address");
     let has_peer = !matches!(state, State::Listen | State::Bound | State::Closed);
     SeenHolder {
@@ -175,7 +181,7 @@ pub(super) fn holder(state: State, local: &str, port: u16, reuse: Reuse) -> Seen
 }
 
 /// A mini-socket with `expires_ms` left.
-pub(super) fn mini(state: State, port: u16, reuse: Reuse, expires_ms: u64) -> SeenHolder {
+pub(crate) fn mini(state: State, port: u16, reuse: Reuse, expires_ms: u64) -> SeenHolder {
     SeenHolder {
         is_mini: true,
         uid: None,
@@ -185,7 +191,7 @@ pub(super) fn mini(state: State, port: u16, reuse: Reuse, expires_ms: u64) -> Se
     }
 }
 
-pub(super) fn held_by(mut holder: SeenHolder, processes: &[(u32, &str)]) -> SeenHolder {
+pub(crate) fn held_by(mut holder: SeenHolder, processes: &[(u32, &str)]) -> SeenHolder {
     let processes = processes
         .iter()
         .map(|&(pid, comm)| Arc::new(process(pid, comm)));
@@ -193,7 +199,7 @@ pub(super) fn held_by(mut holder: SeenHolder, processes: &[(u32, &str)]) -> Seen
     holder
 }
 
-pub(super) fn owned(pid: u32, comm: &str, origin: Origin) -> KnownHolder {
+pub(crate) fn owned(pid: u32, comm: &str, origin: Origin) -> KnownHolder {
     KnownHolder {
         owner: Some(process(pid, comm).into()),
         origin,
@@ -202,7 +208,7 @@ pub(super) fn owned(pid: u32, comm: &str, origin: Origin) -> KnownHolder {
     }
 }
 
-pub(super) fn left_by(pid: u32, comm: &str, origin: Origin) -> KnownHolder {
+pub(crate) fn left_by(pid: u32, comm: &str, origin: Origin) -> KnownHolder {
     KnownHolder {
         left_by: Some(process(pid, comm).into()),
         origin,
@@ -211,7 +217,7 @@ pub(super) fn left_by(pid: u32, comm: &str, origin: Origin) -> KnownHolder {
     }
 }
 
-pub(super) fn process(pid: u32, comm: &str) -> Process {
+pub(crate) fn process(pid: u32, comm: &str) -> Process {
     Process {
         pid,
         tid: None,
@@ -229,7 +235,7 @@ pub(super) fn process(pid: u32, comm: &str) -> Process {
     }
 }
 
-pub(super) fn endpoint(addr: &str, port: u16) -> Endpoint {
+pub(crate) fn endpoint(addr: &str, port: u16) -> Endpoint {
     Endpoint {
         addr: addr.parse().expect("an address"),
         port,
@@ -250,7 +256,7 @@ fn sock(cookie: u64, addr: IpAddr) -> Sock {
 
 /// Calls, errors, holders, options and knowledge in many combinations, odd
 /// ones included.
-pub(super) fn every_scene() -> Vec<Scene> {
+pub(crate) fn every_scene() -> Vec<Scene> {
     let mut scenes = Vec::new();
     for base in [
         Scene::bind("0.0.0.0", 8080),

@@ -37,6 +37,26 @@ pub(super) fn process(process: &Process) -> String {
     format!("{}[{}]", safe(&process.comm), process.pid)
 }
 
+/// The container's name, or the first digits of its id as container tools show
+/// it.
+pub(super) fn container(process: &Process) -> Option<String> {
+    let id = process.container.as_deref()?;
+    let is_long = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some(if is_long {
+        id.chars().take(12).collect()
+    } else {
+        safe(id)
+    })
+}
+
+/// `nginx[4711]`, with the container that it runs in.
+fn located(known: &Process) -> String {
+    match container(known) {
+        Some(id) => format!("{} (container {id})", process(known)),
+        None => process(known),
+    }
+}
+
 /// `a[1], b[2] and c[3]`; more than three are counted.
 pub(super) fn processes<'a>(all: impl IntoIterator<Item = &'a Process>) -> Option<String> {
     let mut seen: Vec<&Process> = Vec::new();
@@ -48,7 +68,7 @@ pub(super) fn processes<'a>(all: impl IntoIterator<Item = &'a Process>) -> Optio
     let mut names: Vec<String> = seen
         .iter()
         .take(MAX_NAMED)
-        .map(|known| process(known))
+        .map(|known| located(known))
         .collect();
     if seen.len() > MAX_NAMED {
         names.push(format!("{} more", seen.len() - MAX_NAMED));

@@ -177,7 +177,9 @@ pub struct WouldWork {
 }
 
 /// Whether a fix applies to this failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Applies {
     /// It would have made this call work.
@@ -195,9 +197,12 @@ pub struct Fix {
     pub id: Arc<str>,
     /// What to do, in one sentence.
     pub text: String,
-    /// A command or a line of code.
+    /// A command of the shell, or a line of code where `language` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// Programming language of `command`, such as `python`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Arc<str>>,
     /// Whether it applies.
     pub applies: Applies,
     /// Why, or why not.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::text::{connection, name, seconds};
-use crate::event::{Applies, Cause, Explanation, Holder, Reuse, YesNo};
+use super::text::{connection, fix_lines, name, seconds};
+use crate::event::{Cause, Explanation, Holder, Reuse, YesNo};
 use crate::printable::printable;
 
 /// The answer with the name that tells it from the events of a stream.
@@ -67,22 +67,8 @@ pub fn text(answer: &Explanation) -> String {
             word(would.v6only)
         );
     }
-    for fix in &answer.fixes {
-        let when = match fix.applies {
-            Applies::Now => "fix",
-            Applies::NextTime => "next time",
-            Applies::No => "no use",
-        };
-        let _ = write!(text, "  {when:10} {}", printable(&fix.text));
-        match (&fix.why, fix.applies) {
-            (Some(why), Applies::No) => {
-                let _ = writeln!(text, ": {}", printable(why));
-            }
-            _ => text.push('\n'),
-        }
-        if let Some(command) = &fix.command {
-            let _ = writeln!(text, "             $ {}", printable(command));
-        }
+    for (label, told) in answer.fixes.iter().flat_map(fix_lines) {
+        let _ = writeln!(text, "  {label:10} {told}");
     }
     for missing in &answer.missing {
         let _ = writeln!(text, "  not seen   {}", printable(missing));

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::event::{
-    Applies, Body, Call, ClockAnchor, Diagnosis, Direction, Endpoint, Event, ExitReason, KnownBy,
-    ProbeStatus, Process, State, StateChange, rfc3339,
+    Applies, Body, Call, Certainty, ClockAnchor, Diagnosis, Direction, Endpoint, Event, ExitReason,
+    Fix, Holder, KnownBy, ProbeStatus, Process, State, StateChange, rfc3339,
 };
 use crate::printable::printable;
 
@@ -223,67 +223,118 @@ fn call_text(call_name: &str, call: &Call) -> String {
     text
 }
 
+/// One sentence first, then the evidence, then what to do.
 fn diagnosis_text(diagnosis: &Diagnosis) -> String {
+    let doubt = match diagnosis.certainty {
+        Certainty::Likely => ", likely",
+        Certainty::Proven | Certainty::Unknown => "",
+    };
     let mut text = format!(
-        "WHY          {}  [{}]",
+        "WHY          {}  [{}{doubt}]",
         printable(&diagnosis.summary),
         diagnosis.cause.name()
     );
-    for holder in diagnosis.holders.iter().take(SHOWN_HOLDERS) {
-        let _ = write!(
-            text,
-            "\n  held by    {}  {}",
-            connection(holder.local, holder.peer),
-            holder.state
-        );
-        if let Some(process) = holder
-            .process
-            .as_ref()
-            .or(holder.processes.as_ref().and_then(|all| all.first()))
-        {
-            let _ = write!(text, "  {}", name(process));
-        }
-        if let Some(process) = &holder.left_by {
-            let _ = write!(text, "  closed first by {}", name(process));
-        }
-        if let Some(ms) = holder.expires_ms {
-            let _ = write!(text, "  {} left", seconds(ms));
-        }
+    let mut line = |label: &str, told: &str| {
+        let _ = write!(text, "\n  {label:10} {told}");
+    };
+    for missing in &diagnosis.missing {
+        line("not seen", &printable(missing));
     }
-    if diagnosis.holders.len() > SHOWN_HOLDERS {
-        let _ = write!(
-            text,
-            "\n  and        {} more",
-            diagnosis.holders.len() - SHOWN_HOLDERS
-        );
+    for holder in diagnosis.holders.iter().take(SHOWN_HOLDERS) {
+        line("held by", &holder_text(holder));
+    }
+    let left_out: usize = diagnosis
+        .holders
+        .iter()
+        .enumerate()
+        .map(|(index, holder)| {
+            usize::from(index >= SHOWN_HOLDERS) + usize::try_from(holder.alike).unwrap_or(0)
+        })
+        .sum();
+    if left_out > 0 {
+        line("and", &format!("{left_out} more"));
     }
     if let Some(ms) = diagnosis.clears_ms {
-        let _ = write!(text, "\n  free in    about {}", seconds(ms));
+        let is_latest = diagnosis
+            .holders
+            .iter()
+            .any(|holder| holder.state == State::FinWait2);
+        let about = if is_latest { "at most" } else { "about" };
+        line(
+            "free in",
+            &format!("{about} {} if nobody acts", seconds(ms)),
+        );
     }
-    for fix in diagnosis
-        .fixes
-        .iter()
-        .filter(|fix| fix.applies != Applies::No)
-        .take(SHOWN_FIXES)
-    {
-        let when = if fix.applies == Applies::NextTime {
-            "next time"
-        } else {
-            "fix"
-        };
-        let _ = write!(text, "\n  {when:10} {}", printable(&fix.text));
-        if let Some(command) = &fix.command {
-            let _ = write!(text, "\n             $ {}", printable(command));
+    for fix in diagnosis.fixes.iter().take(SHOWN_FIXES) {
+        for (label, told) in fix_lines(fix) {
+            line(label, &told);
         }
     }
-    for missing in &diagnosis.missing {
-        let _ = write!(text, "\n  not seen   {}", printable(missing));
+    text
+}
+
+/// What to do, and below it the command or the line of code.
+pub(super) fn fix_lines(fix: &Fix) -> Vec<(&'static str, String)> {
+    let label = match fix.applies {
+        Applies::Now => "fix",
+        Applies::NextTime => "next time",
+        Applies::No => "no use",
+    };
+    let text = printable(&fix.text);
+    let mut lines = vec![match (fix.applies, &fix.why) {
+        (Applies::No, Some(why)) => (label, format!("{text}: {}", printable(why))),
+        _ => (label, text.into_owned()),
+    }];
+    match (&fix.command, &fix.language) {
+        (Some(code), Some(language)) => {
+            lines.push(("", format!("{}: {}", printable(language), printable(code))));
+        }
+        (Some(command), None) => lines.push(("", format!("$ {}", printable(command)))),
+        (None, _) => {}
+    }
+    lines
+}
+
+/// `0.0.0.0:8080  listen  nginx[4711]`.
+fn holder_text(holder: &Holder) -> String {
+    let mut text = format!(
+        "{}  {}",
+        connection(holder.local, holder.peer),
+        holder.state
+    );
+    let open_in = holder.processes.as_deref().unwrap_or_default();
+    let mut names: Vec<String> = open_in
+        .iter()
+        .take(SHOWN_PROCESSES)
+        .map(|process| name(process))
+        .collect();
+    if open_in.len() > SHOWN_PROCESSES {
+        names.push(format!("{} more", open_in.len() - SHOWN_PROCESSES));
+    }
+    if !names.is_empty() {
+        let _ = write!(text, "  {}", names.join(", "));
+    }
+    let opener = holder
+        .process
+        .as_ref()
+        .filter(|process| open_in.iter().all(|other| other.pid != process.pid));
+    if let Some(process) = opener {
+        let opened_by = if names.is_empty() { "" } else { "opened by " };
+        let _ = write!(text, "  {opened_by}{}", name(process));
+    }
+    if let Some(process) = &holder.left_by {
+        let _ = write!(text, "  closed first by {}", name(process));
+    }
+    if let Some(ms) = holder.expires_ms {
+        let _ = write!(text, "  {} left", seconds(ms));
     }
     text
 }
 
 const SHOWN_HOLDERS: usize = 5;
-const SHOWN_FIXES: usize = 3;
+/// Processes of one holder that are named.
+const SHOWN_PROCESSES: usize = 3;
+const SHOWN_FIXES: usize = 7;
 
 fn push_process(text: &mut String, process: Option<&Arc<Process>>) {
     if let Some(process) = process {

@@ -376,6 +376,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
                 id: "wait".into(),
                 text: "Wait until the last TIME_WAIT is gone, then start again.".into(),
                 command: Some(format!("tcpstate wait {PORT} && systemctl start nginx")),
+                language: None,
                 applies: Applies::Now,
                 why: None,
             },
@@ -387,6 +388,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
                 command: Some(
                     "setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int))".into(),
                 ),
+                language: None,
                 applies: Applies::NextTime,
                 why: Some("The kernel asks the old socket and the new one.".into()),
             },
@@ -394,6 +396,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
                 id: "tcp_tw_reuse".into(),
                 text: "net.ipv4.tcp_tw_reuse".into(),
                 command: None,
+                language: None,
                 applies: Applies::No,
                 why: Some("It concerns outgoing connections only, never bind.".into()),
             },

@@ -25,7 +25,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let name = addr.map_or("the requested address".to_owned(), |addr| addr.to_string());
     let version = if is_ipv6 { "ipv6" } else { "ipv4" };
     let tentative = if is_ipv6 {
-        ", or is still being checked for duplicates (tentative)"
+        ", or it is still being checked for duplicates (tentative)"
     } else {
         ""
     };
@@ -37,7 +37,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         fix(
             "check_address",
             Applies::Now,
-            format!("Correct the address, or add it to an interface; it may come up later than the server, or be known in another container only ({name})"),
+            "Correct the address, or add it to an interface; it may come up later than the server, or belong to another container",
         )
         .command(fixes::in_netns(facts, "ip -brief address".to_owned())),
         fix(
@@ -73,8 +73,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     Explanation {
         summary: text::capitalized(&format!(
-            "{name} is on no interface of this network namespace{tentative}, so {} could not bind it; \
-             the port plays no part in this.",
+            "{name} is not an address of this machine or container: no interface in the network \
+             namespace of {} has it{tentative}; the port plays no part in this.",
             text::process(&facts.call().process),
         )),
         fixes,
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::AddressNotLocal);
         assert_eq!(
             diagnosis.summary,
-            "192.0.2.1 is on no interface of this network namespace, so server[900] could not bind it; the port plays no part in this."
+            "192.0.2.1 is not an address of this machine or container: no interface in the network namespace of server[900] has it; the port plays no part in this."
         );
         assert_eq!(diagnosis.certainty, Certainty::Proven);
         assert_eq!(

@@ -22,8 +22,10 @@ fn applies(facts: &Facts<'_>) -> Answer {
     if facts.call().local.is_some_and(|local| local.port != 0) {
         return Answer::Yes;
     }
-    if let Some(reason) = bad_address(facts) {
-        return Answer::CannotJudge(reason.to_owned());
+    if bad_address(facts).is_some() {
+        return Answer::CannotJudge(
+            "whether the socket was bound before as well was not read".to_owned(),
+        );
     }
     if facts.call().requested.addr.is_none() {
         return Answer::CannotJudge(
@@ -35,20 +37,16 @@ fn applies(facts: &Facts<'_>) -> Answer {
 }
 
 /// What else the kernel answers EINVAL to.
-fn bad_address(facts: &Facts<'_>) -> Option<&'static str> {
+pub(super) fn bad_address(facts: &Facts<'_>) -> Option<&'static str> {
     let Some(IpAddr::V6(addr)) = facts.call().requested.addr else {
         return None;
     };
     if addr.to_ipv4_mapped().is_some() && facts.call().reuse.v6only {
-        Some(
-            "an IPv4-mapped address was asked for on a socket with IPV6_V6ONLY, which bind refuses with EINVAL",
-        )
+        Some("an IPv4 address (::ffff:…) was asked for on a socket that IPV6_V6ONLY keeps to IPv6")
     } else if addr.is_multicast() {
-        Some("a multicast address was asked for, which bind refuses with EINVAL")
+        Some("a multicast address was asked for, which no TCP socket may have")
     } else if addr.is_unicast_link_local() {
-        Some(
-            "a link-local address was asked for, which bind refuses with EINVAL where no interface is named (%eth0)",
-        )
+        Some("a link-local address (fe80::…) was asked for without its interface, such as %eth0")
     } else {
         None
     }

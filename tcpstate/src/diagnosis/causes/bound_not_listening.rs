@@ -30,7 +30,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     } else {
         roles::names(&leaders).unwrap_or_else(|| "a process that could not be seen".to_owned())
     };
-    let why = if leaders.iter().all(|b| b.seen.state == State::Closed) {
+    // The kernel keeps the peer of a connection that was reset.
+    let has_been_connected =
+        |b: &&roles::Blocker<'_>| b.seen.state == State::Closed || b.seen.peer.port != 0;
+    let why = if leaders.iter().all(has_been_connected) {
         "its connection has ended, but the socket was bound to the port and is still open"
     } else {
         "it is bound there and neither listens nor is connected"
@@ -72,7 +75,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::BoundNotListening);
         assert_eq!(
             diagnosis.summary,
-            "Port 8080 is taken by a socket of python3[5] on 0.0.0.0:8080: it is bound there and neither listens nor is connected, which does not end by itself, and SO_REUSEADDR on the new socket alone cannot help, because not all sockets that hold the port have it."
+            "Port 8080 is taken by a socket of python3[5] on 0.0.0.0:8080: it is bound there and neither listens nor is connected, which does not end by itself, and SO_REUSEADDR on the new socket cannot help, because what holds the port does not have it."
         );
         assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
     }

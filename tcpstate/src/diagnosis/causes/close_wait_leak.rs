@@ -34,7 +34,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ("their peers have", "they stay")
     };
 
-    let mut fixes = vec![
+    let fixes = vec![
         stop::stop_holder(facts, &leaders),
         fixes::set_reuseaddr(facts),
         fix(
@@ -45,7 +45,6 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         .why("CLOSE_WAIT has no timer: it waits for the program, not for the network"),
         fixes::destroy(facts, fixes::DESTROY_LIVE),
     ];
-    fixes.sort_by_key(|fix| fix.applies != Applies::Now);
 
     Explanation {
         summary: format!(

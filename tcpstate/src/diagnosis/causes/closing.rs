@@ -24,7 +24,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let mut states: Vec<State> = leaders.iter().map(|b| b.seen.state).collect();
     states.sort_unstable();
     states.dedup();
-    let states = text::join(states.into_iter().map(text::state).collect()).unwrap_or_default();
+    let meanings: Vec<&str> = states.iter().filter_map(|state| meaning(*state)).collect();
+    let meaning = meanings.join(", ");
+    // The side that closes second has no TIME_WAIT.
+    let may_end_in_time_wait = states.iter().any(|state| *state != State::LastAck);
     let of = roles::names(&leaders).map_or(String::new(), |names| format!(" of {names}"));
     let (they_go, have) = if roles::count(&leaders) == 1 {
         ("it goes", "has")
@@ -41,9 +44,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 text::in_seconds(ms),
             )
         }
-        None => format!(
-            "how long that takes is up to the peer, with up to {time_wait} s of TIME_WAIT after it"
+        None if may_end_in_time_wait => format!(
+            "how long that takes is up to the peer, and {time_wait} s of TIME_WAIT may follow"
         ),
+        None => "how long that takes is up to the peer".to_owned(),
     };
 
     let mut fixes = vec![
@@ -64,11 +68,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             .why("it limits how long a closed socket stays in FIN_WAIT_2; it changes nothing for TIME_WAIT, which follows once the peer closes too"),
         );
     }
-    fixes.sort_by_key(|fix| fix.applies != Applies::Now);
 
     Explanation {
         summary: format!(
-            "Port {} is still held by {}{of} that {have} not finished closing ({states}); {until}{}.",
+            "Port {} is still held by {}{of} that {have} not finished closing ({meaning}); {until}{}.",
             facts.port,
             text::count(roles::count(&leaders), "connection"),
             reuseaddr_clause(facts),
@@ -76,6 +79,17 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         fixes,
         doubts: facts.all_doubts(),
     }
+}
+
+/// What each state waits for, with its name.
+fn meaning(state: State) -> Option<&'static str> {
+    Some(match state {
+        State::FinWait1 => "FIN_WAIT_1: the peer has not confirmed our end",
+        State::FinWait2 => "FIN_WAIT_2: the peer has not closed its side",
+        State::Closing => "CLOSING: both sides closed at once",
+        State::LastAck => "LAST_ACK: the peer closed first and has not confirmed our end",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -97,7 +111,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::Closing);
         assert_eq!(
             diagnosis.summary,
-            "Port 8080 is still held by 1 connection of python3[4711] that has not finished closing (FIN_WAIT_2); it goes away in 40 s if the peer stays silent, in 100 s at the latest, and SO_REUSEADDR on the new socket would have let it bind at once."
+            "Port 8080 is still held by 1 connection of python3[4711] that has not finished closing (FIN_WAIT_2: the peer has not closed its side); it goes away in 40 s if the peer stays silent, in 100 s at the latest, and SO_REUSEADDR on the new socket would have let it bind at once."
         );
         assert_eq!(diagnosis.clears_ms, Some(100_000));
         assert_eq!(diagnosis.would_work.reuseaddr, YesNo::Yes);
@@ -120,7 +134,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::Closing);
         assert_eq!(
             diagnosis.summary,
-            "Port 8080 is still held by 2 connections of python3[4711] that have not finished closing (FIN_WAIT_1 and LAST_ACK); how long that takes is up to the peer, with up to 60 s of TIME_WAIT after it, and SO_REUSEADDR on the new socket alone cannot help, because not all sockets that hold the port have it."
+            "Port 8080 is still held by 2 connections of python3[4711] that have not finished closing (FIN_WAIT_1: the peer has not confirmed our end, LAST_ACK: the peer closed first and has not confirmed our end); how long that takes is up to the peer, and 60 s of TIME_WAIT may follow, and SO_REUSEADDR on the new socket cannot help, because some of what holds the port does not have it."
         );
         assert_eq!(diagnosis.clears_ms, None);
     }

@@ -1,6 +1,6 @@
 //! `denied_by_policy`: EPERM or EACCES that no port rule explains.
 
-use crate::event::{Applies, Cause};
+use crate::event::{Applies, Cause, Endpoint};
 
 use super::privileged_port::{doubt_start, is_port_rule};
 use super::{Answer, Explanation, Rule};
@@ -31,9 +31,15 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         _ => ("EACCES", ""),
     };
     let what = match (facts.failure.kind, facts.port) {
-        (CallKind::Connect, _) => "this connect".to_owned(),
-        (_, 0) => format!("this {}", facts.verb()),
-        (_, port) => format!("this {} on port {port}", facts.verb()),
+        (CallKind::Connect, _) => match facts.call().requested.addr {
+            Some(addr) => {
+                let port = facts.call().requested.port;
+                format!("the connect to {}", Endpoint { addr, port })
+            }
+            None => "the connect".to_owned(),
+        },
+        (_, 0) => format!("the {}", facts.verb()),
+        (_, port) => format!("the {} on port {port}", facts.verb()),
     };
 
     let mut fixes = vec![
@@ -47,7 +53,13 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         fix(
             "check_cgroup_programs",
             Applies::Now,
-            "Look for BPF programs on the cgroup of the process",
+            match facts.call().process.cgroup.as_deref() {
+                Some(path) => format!(
+                    "Look for BPF programs on the control group of the process, {}, and on those above it",
+                    text::safe(path)
+                ),
+                None => "Look for BPF programs on the control group of the process".to_owned(),
+            },
         )
         .command("bpftool cgroup tree")
         .why("systemd's SocketBindDeny=, IPAddressDeny= and container managers put them there; they leave no log"),
@@ -65,8 +77,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     Explanation {
         summary: format!(
-            "A policy refused {} {what} ({errno}): no rule about ports explains it, so it was a \
-             security module (SELinux, AppArmor, Landlock) or a BPF program on its cgroup{firewall}.",
+            "A policy refused {} {what} ({errno}), not a rule about ports: a security module \
+             (SELinux, AppArmor, Landlock) or a BPF program on its control group{firewall}.",
             text::process(&facts.call().process),
         ),
         fixes,
@@ -87,7 +99,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::DeniedByPolicy);
         assert_eq!(
             diagnosis.summary,
-            "A policy refused server[900] this bind on port 8080 (EPERM): no rule about ports explains it, so it was a security module (SELinux, AppArmor, Landlock) or a BPF program on its cgroup."
+            "A policy refused server[900] the bind on port 8080 (EPERM), not a rule about ports: a security module (SELinux, AppArmor, Landlock) or a BPF program on its control group."
         );
         assert_eq!(diagnosis.certainty, Certainty::Proven);
         assert_eq!(diagnosis.would_work.reuseport, YesNo::No);

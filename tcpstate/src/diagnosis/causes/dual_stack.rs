@@ -79,7 +79,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 applies,
                 "Set IPV6_V6ONLY on the new socket before bind, so that it takes IPv6 only",
             )
-            .command(language.line(SocketOption::V6Only)),
+            .line(language, SocketOption::V6Only),
         )
     } else {
         (
@@ -92,7 +92,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 Applies::NextTime,
                 "Set IPV6_V6ONLY on the IPv6 socket before its bind",
             )
-            .command(language.line(SocketOption::V6Only))
+            .line(language, SocketOption::V6Only)
             .why("the socket that holds the port has to set it, not the new one"),
         )
     };

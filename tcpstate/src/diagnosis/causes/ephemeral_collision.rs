@@ -38,7 +38,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     };
     let of = roles::names(&leaders).map_or(String::new(), |names| format!(" of {names}"));
     let state = text::state(lead.seen.state);
-    let held = match leaders.len() {
+    let held = match roles::count(&leaders) {
         1 => format!("an outgoing connection{of} to {} ({state})", lead.seen.peer),
         n => format!(
             "{n} outgoing connections{of}, one of them to {} ({state})",
@@ -147,7 +147,7 @@ fn reserve_port(facts: &Facts<'_>) -> Fix {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::{PLAIN, Scene, holder, left_by, mini, owned};
+    use crate::diagnosis::test_support::{PLAIN, Scene, command, holder, left_by, mini, owned};
     use crate::diagnosis::{KnownHolder, Origin};
     use crate::event::{Certainty, State, YesNo};
 
@@ -163,11 +163,11 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::EphemeralCollision);
         assert_eq!(
             diagnosis.summary,
-            "Port 40000 is in use as the local port of an outgoing connection of curl[7] to 10.0.0.9:443 (ESTABLISHED), for which connect chose this port from 32768 to 60999; it is free once that connection has ended, and SO_REUSEADDR on the new socket alone cannot help, because not all sockets that hold the port have it."
+            "Port 40000 is in use as the local port of an outgoing connection of curl[7] to 10.0.0.9:443 (ESTABLISHED), for which connect chose this port from 32768 to 60999; it is free once that connection has ended, and SO_REUSEADDR on the new socket cannot help, because what holds the port does not have it."
         );
         assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
         assert_eq!(
-            diagnosis.fixes[0].command.as_deref(),
+            command(&diagnosis, "reserve_port"),
             Some("sysctl -w net.ipv4.ip_local_reserved_ports=40000")
         );
     }
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::EphemeralCollision);
         assert_eq!(diagnosis.certainty, Certainty::Proven);
         assert_eq!(
-            diagnosis.fixes[0].command.as_deref(),
+            command(&diagnosis, "reserve_port"),
             Some("sysctl -w net.ipv4.ip_local_reserved_ports=35000-35010,40000")
         );
     }

@@ -54,16 +54,18 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         format!("No free port was left for {who}{on}: every port of {range} is in use.")
     };
 
-    let widen = fix(
-        "widen_range",
-        Applies::Now,
-        "Widen the range that free ports are chosen from",
-    )
-    .command(fixes::in_netns(
-        facts,
-        "sysctl -w net.ipv4.ip_local_port_range='10240 65535'".to_owned(),
-    ))
-    .why("reserve the ports of servers within it (net.ipv4.ip_local_reserved_ports)");
+    let widen = wider(facts.failure.environment.local_port_range).map(|[first, last]| {
+        fix(
+            "widen_range",
+            Applies::Now,
+            "Widen the range that free ports are chosen from",
+        )
+        .command(fixes::in_netns(
+            facts,
+            format!("sysctl -w net.ipv4.ip_local_port_range='{first} {last}'"),
+        ))
+        .why("reserve the ports of servers within it (net.ipv4.ip_local_reserved_ports)")
+    });
     let find = fix("find_user", Applies::Now, "Find out who uses them up")
         .command(fixes::in_netns(facts, "ss -tan".to_owned()))
         .why(
@@ -88,9 +90,20 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     Explanation {
         summary,
-        fixes: vec![find, widen, other_address, reuse],
+        fixes: [Some(find), widen, Some(other_address), Some(reuse)]
+            .into_iter()
+            .flatten()
+            .collect(),
         doubts,
     }
+}
+
+/// What the range may be widened to; absent: it is that wide.
+fn wider(range: Option<[u16; 2]>) -> Option<[u16; 2]> {
+    const WIDE: [u16; 2] = [10_240, u16::MAX];
+    let [first, last] = range.unwrap_or(WIDE);
+    let wide = [first.min(WIDE[0]), last.max(WIDE[1])];
+    (range != Some(wide)).then_some(wide)
 }
 
 #[cfg(test)]

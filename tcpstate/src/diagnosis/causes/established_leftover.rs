@@ -30,7 +30,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         "they last"
     };
 
-    let mut fixes = vec![
+    let fixes = vec![
         fixes::set_reuseaddr(facts),
         stop::stop_holder(facts, &leaders),
         fixes::destroy(facts, fixes::DESTROY_LIVE),
@@ -40,7 +40,6 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             "Have the old server close its connections before the new one starts",
         ),
     ];
-    fixes.sort_by_key(|fix| fix.applies != Applies::Now);
 
     Explanation {
         summary: format!(

@@ -40,15 +40,23 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                  error and the fixed local port"
                     .to_owned(),
             );
-            "is still there".to_owned()
+            " is still there".to_owned()
         }
         [first, ..] => {
-            let of = roles::names(&blockers).map_or(String::new(), |names| format!(" of {names}"));
+            let names = roles::names(&blockers);
+            let state = text::state(first.seen.state);
             let until = match facts.clears_ms() {
                 Some(ms) => format!(" and goes away {}", text::in_seconds(ms)),
                 None => String::new(),
             };
-            format!("is in {}{of}{until}", text::state(first.seen.state))
+            match (names, first.role) {
+                (Some(names), Role::TimeWait) => {
+                    format!(", which {names} closed first, is kept in {state}{until}")
+                }
+                (None, Role::TimeWait) => format!(" is kept in {state}{until}"),
+                (Some(names), _) => format!(" of {names} is there ({state}){until}"),
+                (None, _) => format!(" is there ({state}){until}"),
+            }
         }
     };
 
@@ -82,7 +90,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     Explanation {
         summary: format!(
             "The connection{from}{to} could not be opened, because one between the same addresses \
-             and ports {same}."
+             and ports{same}."
         ),
         fixes,
         doubts,
@@ -115,7 +123,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::FourTupleInUse);
         assert_eq!(
             diagnosis.summary,
-            "The connection from 127.0.0.1:5000 to 10.0.0.9:443 could not be opened, because one between the same addresses and ports is in TIME_WAIT of server[900] and goes away in 30 s."
+            "The connection from 127.0.0.1:5000 to 10.0.0.9:443 could not be opened, because one between the same addresses and ports, which server[900] closed first, is kept in TIME_WAIT and goes away in 30 s."
         );
         assert_eq!(diagnosis.clears_ms, Some(30_000));
         assert_eq!(diagnosis.holders.len(), 1);

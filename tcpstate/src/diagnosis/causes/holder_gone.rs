@@ -53,14 +53,16 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         .and_then(|listener| listener.process.as_deref())
         .map_or("a process that was not seen".to_owned(), text::process);
     let ago = match listener.map_or(0, |listener| listener.closed_ms_ago) {
+        0 => "less than 1 ms".to_owned(),
         ms if ms < 1000 => format!("{ms} ms"),
         ms => format!("{} s", ms / 1000),
     };
     Explanation {
         summary: format!(
-            "What held port {} was gone when it was looked at; the last to listen on it was {who}, \
-             which stopped {ago} before.",
-            facts.port
+            "Port {} was taken when {} tried, and free again when it was looked at; the last to \
+             listen on it was {who}, which stopped {ago} before.",
+            facts.port,
+            text::process(&facts.call().process),
         ),
         fixes: vec![
             fix(
@@ -106,7 +108,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::HolderGone);
         assert_eq!(
             diagnosis.summary,
-            "What held port 8080 was gone when it was looked at; the last to listen on it was nginx[12], which stopped 12 ms before."
+            "Port 8080 was taken when server[900] tried, and free again when it was looked at; the last to listen on it was nginx[12], which stopped 12 ms before."
         );
         assert_eq!(diagnosis.certainty, Certainty::Likely);
     }

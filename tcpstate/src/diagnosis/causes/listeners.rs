@@ -40,11 +40,16 @@ pub(super) fn place(blockers: &[&Blocker<'_>]) -> String {
     let Some(first) = blockers.first() else {
         return String::new();
     };
-    match blockers.len() - 1 {
-        0 => format!("on {}", first.seen.local),
-        1 => format!("on {} and one more socket", first.seen.local),
-        more => format!("on {} and {more} more sockets", first.seen.local),
-    }
+    let device = match first.seen.bound_dev_if {
+        Some(index) if index != 0 => format!(" (interface {index} only)"),
+        _ => String::new(),
+    };
+    let more = match blockers.len() - 1 {
+        0 => String::new(),
+        1 => " and one more socket".to_owned(),
+        more => format!(" and {more} more sockets"),
+    };
+    format!("on {}{device}{more}", first.seen.local)
 }
 
 fn classify(facts: &Facts<'_>, blocker: &Blocker<'_>) -> Listener {

@@ -2,11 +2,13 @@
 
 use crate::event::{Applies, Cause};
 
+use super::listeners::place;
 use super::{Answer, Explanation, Rule};
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::language::Language;
-use crate::diagnosis::stop::Unit;
+use crate::diagnosis::roles::{self, Blocker, Role};
+use crate::diagnosis::stop::{self, Unit};
 use crate::diagnosis::{CallKind, text};
 
 pub(super) const RULE: Rule = Rule {
@@ -98,6 +100,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ))
         .why("it concerns every process in this network namespace"),
     );
+    let behind: Vec<&Blocker<'_>> = facts.behind.iter().collect();
+    if !behind.is_empty() {
+        fixes.push(stop::stop_holder(facts, &behind));
+    }
     fixes.push(fix(
         "other_port",
         Applies::Now,
@@ -110,21 +116,54 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     Explanation {
         summary: format!(
             "Ports below {} need CAP_NET_BIND_SERVICE, so {} (user {}) was not allowed to bind \
-             port {port}; this is checked first, so the port may be taken besides.",
+             port {port}{}.",
             start(facts).unwrap_or(DEFAULT_START),
             text::process(process),
             process.uid,
+            besides(facts, &behind),
         ),
         fixes,
         doubts,
     }
 }
 
+/// The capability is asked for before the port is looked at, so a conflict
+/// hides behind it.
+fn besides(facts: &Facts<'_>, behind: &[&Blocker<'_>]) -> String {
+    let Some(first) = behind.first() else {
+        return match facts.seen() {
+            Some(seen) if seen.is_complete => "; the port itself is free".to_owned(),
+            _ => "; this is checked first, so the port may be taken besides".to_owned(),
+        };
+    };
+    let lead = behind.iter().max_by_key(|b| b.role).unwrap_or(first);
+    let same: Vec<&Blocker<'_>> = behind
+        .iter()
+        .filter(|blocker| blocker.role == lead.role)
+        .copied()
+        .collect();
+    let who = roles::names(&same).unwrap_or_else(|| "a process that could not be seen".to_owned());
+    let holds = match (lead.role, roles::are_several(&same)) {
+        (Role::Listener, false) => format!("{who} listens {}", place(&same)),
+        (Role::Listener, true) => format!("{who} listen {}", place(&same)),
+        (Role::TimeWait | Role::Closing, _) => format!(
+            "{} in {} hold{} it",
+            text::count(roles::count(&same), "connection"),
+            text::state(lead.seen.state),
+            if roles::count(&same) == 1 { "s" } else { "" },
+        ),
+        (_, false) => format!("{who} has a socket {}", place(&same)),
+        (_, true) => format!("{who} have sockets {}", place(&same)),
+    };
+    format!("; and the port is taken besides: {holds}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::Scene;
-    use crate::event::{Certainty, YesNo};
+    use crate::diagnosis::Origin;
+    use crate::diagnosis::test_support::{PLAIN, Scene, holder, owned};
+    use crate::event::{Certainty, State, YesNo};
 
     fn scene() -> Scene {
         let mut scene = Scene::bind("0.0.0.0", 80).fails(13, "EACCES");
@@ -139,6 +178,7 @@ mod tests {
     fn a_low_port_needs_the_capability() {
         let mut scene = scene();
         scene.has_net_bind_service = Some(false);
+        scene.call.seen = None;
 
         let diagnosis = scene.diagnose();
 
@@ -153,6 +193,34 @@ mod tests {
             diagnosis.fixes[0].command.as_deref(),
             Some("setcap cap_net_bind_service=+ep '/opt/my app/caddy'")
         );
+    }
+
+    #[test]
+    fn a_port_that_is_taken_besides_is_told_with_its_holder() {
+        let free = scene().diagnose();
+        let taken = scene()
+            .with(
+                holder(State::Listen, "0.0.0.0", 80, PLAIN),
+                owned(12, "nginx", Origin::Listener),
+            )
+            .diagnose();
+
+        assert!(
+            free.summary.ends_with("; the port itself is free."),
+            "{}",
+            free.summary
+        );
+        assert_eq!(taken.cause, Cause::PrivilegedPort);
+        assert!(
+            taken
+                .summary
+                .ends_with("; and the port is taken besides: nginx[12] listens on 0.0.0.0:80."),
+            "{}",
+            taken.summary
+        );
+        assert_eq!(taken.holders.len(), 1);
+        assert_eq!(taken.would_work.reuseaddr, YesNo::No);
+        assert!(taken.fixes.iter().any(|fix| &*fix.id == "stop_holder"));
     }
 
     #[test]

@@ -64,9 +64,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             applies,
             "Set SO_REUSEPORT on the new socket before bind, if the two are meant to share",
         );
-        let line = Language::of(&call.process).line(SocketOption::ReusePort);
+        let language = Language::of(&call.process);
         fixes.push(
-            set.command(line)
+            set.line(language, SocketOption::ReusePort)
                 .why("the kernel then spreads new connections over all of them"),
         );
     }

@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::TimeWaitLeftWithoutReuse);
         assert_eq!(
             diagnosis.summary,
-            "Port 8080 is still held by 2 connections in TIME_WAIT that python3[4711] closed first, 1 of them without SO_REUSEADDR; they go away in 41 s, and SO_REUSEADDR on the new socket cannot help before that, because both sides need it."
+            "Port 8080 is still held by 2 connections in TIME_WAIT that python3[4711] closed first, 1 of them without SO_REUSEADDR; the kernel keeps such a connection for 60 s, so they go away in 41 s, and SO_REUSEADDR on the new socket cannot help before that, because both sides need it."
         );
         assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
     }
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(diagnosis.clears_ms, Some(20_000));
         assert_eq!(
             diagnosis.summary,
-            "Port 8080 is still held by 1 connection in TIME_WAIT that python3[4711] closed first, without SO_REUSEADDR; it goes away in 20 s, and SO_REUSEADDR on the new socket cannot help before that, because both sides need it."
+            "Port 8080 is still held by 1 connection in TIME_WAIT that python3[4711] closed first, without SO_REUSEADDR; the kernel keeps such a connection for 60 s, so it goes away in 20 s, and SO_REUSEADDR on the new socket cannot help before that, because both sides need it."
         );
         let set = diagnosis
             .fixes

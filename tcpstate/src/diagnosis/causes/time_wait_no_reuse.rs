@@ -3,11 +3,11 @@
 
 use std::fmt::Write as _;
 
-use crate::event::{Cause, State};
+use crate::event::{Cause, Family, Overlap, State};
 
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
 use crate::diagnosis::facts::Facts;
-use crate::diagnosis::fixes;
+use crate::diagnosis::fixes::{self, TIME_WAIT_S};
 use crate::diagnosis::roles::{self, Blocker, Role};
 use crate::diagnosis::text;
 
@@ -66,9 +66,14 @@ pub(super) fn held_by(facts: &Facts<'_>) -> String {
         .iter()
         .filter(|b| b.role == Role::TimeWait && b.is_outgoing)
         .count();
+    let connection = if are_of_ipv6(facts) {
+        "IPv6 connection"
+    } else {
+        "connection"
+    };
     let mut held = format!(
         "{} in {}",
-        text::count(roles::count(&leaders), "connection"),
+        text::count(roles::count(&leaders), connection),
         text::state(State::TimeWait)
     );
     if let Some(names) = roles::names(&leaders) {
@@ -83,16 +88,36 @@ pub(super) fn held_by(facts: &Facts<'_>) -> String {
     held
 }
 
-/// `they go away in 57 s`.
+/// Whether IPv6 connections stand in the way of an IPv4 socket, where nobody
+/// looks for them: `ss -4` does not show them.
+fn are_of_ipv6(facts: &Facts<'_>) -> bool {
+    facts
+        .binder
+        .is_some_and(|binder| binder.family == Family::Ipv4)
+        && facts
+            .leaders()
+            .iter()
+            .all(|blocker| blocker.overlap == Overlap::DualStack)
+}
+
+/// `the kernel keeps such a connection for 60 s, so they go away in 57 s`.
 pub(super) fn until(facts: &Facts<'_>) -> String {
-    let (they_go, they_last) = if facts.blocker_count() == 1 {
-        ("it goes", "it lasts")
+    let (it_was, they_go) = if facts.blocker_count() == 1 {
+        ("it was", "it goes")
     } else {
-        ("they go", "they last")
+        ("they were", "they go")
     };
+    let why_ipv6 = if are_of_ipv6(facts) {
+        format!(
+            "{it_was} made through a socket that took IPv4 too, so 0.0.0.0 is not free either; "
+        )
+    } else {
+        String::new()
+    };
+    let keeps = format!("{why_ipv6}the kernel keeps such a connection for {TIME_WAIT_S} s");
     match facts.clears_ms() {
-        Some(ms) => format!("{they_go} away {}", text::in_seconds(ms)),
-        None => format!("{they_last} up to 60 s after closing"),
+        Some(ms) => format!("{keeps}, so {they_go} away {}", text::in_seconds(ms)),
+        None => keeps,
     }
 }
 
@@ -119,7 +144,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::TimeWaitNoReuse);
         assert_eq!(
             diagnosis.summary,
-            "Port 8080 is still held by 3 connections in TIME_WAIT that python3[4711] closed first; they go away in 57 s, and SO_REUSEADDR on the new socket would have let it bind at once."
+            "Port 8080 is still held by 3 connections in TIME_WAIT that python3[4711] closed first; the kernel keeps such a connection for 60 s, so they go away in 57 s, and SO_REUSEADDR on the new socket would have let it bind at once."
         );
         assert_eq!(diagnosis.clears_ms, Some(56_300));
         assert_eq!(diagnosis.would_work.reuseaddr, YesNo::Yes);
@@ -197,7 +222,7 @@ mod tests {
         assert_eq!(diagnosis.cause, Cause::TimeWaitNoReuse);
         assert_eq!(
             diagnosis.summary,
-            "Port 8080 is still held by 1 connection in TIME_WAIT; it goes away in 1 s."
+            "Port 8080 is still held by 1 connection in TIME_WAIT; the kernel keeps such a connection for 60 s, so it goes away in 1 s."
         );
         assert_eq!(diagnosis.would_work.reuseaddr, YesNo::Unknown);
         assert_eq!(diagnosis.certainty, Certainty::Likely);

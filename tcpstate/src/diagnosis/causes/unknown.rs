@@ -3,6 +3,7 @@
 use crate::event::Applies;
 
 use super::Explanation;
+use super::already_bound::bad_address;
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::{CallKind, text};
@@ -42,11 +43,11 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
             ("what stood in its way could not be shown", look)
         }
         Errno::Inval if facts.failure.kind == CallKind::Listen => (
-            "a socket that is connected, or no stream socket, cannot listen",
+            "a socket that is or was connected cannot listen",
             fix("new_socket", Applies::Now, "Open a new socket to listen on"),
         ),
         Errno::Inval => (
-            "the address or the state of the socket does not fit",
+            bad_address(facts).unwrap_or("the address or the state of the socket does not fit"),
             fix(
                 "check_address",
                 Applies::NextTime,

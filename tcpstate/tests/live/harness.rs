@@ -140,6 +140,21 @@ impl Watch {
         }
     }
 
+    /// Reads on for a while, and gives what came.
+    pub(crate) fn read_for(&mut self, time: Duration) -> Vec<Value> {
+        let before = self.seen.len();
+        let deadline_ns = clock::monotonic_ns() + u64::try_from(time.as_nanos()).expect("short");
+        loop {
+            let left = Duration::from_nanos(deadline_ns.saturating_sub(clock::monotonic_ns()));
+            match self.lines.recv_timeout(left) {
+                Ok(event) => self.seen.push(event),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => panic!("tcpstate ended"),
+            }
+        }
+        self.seen[before..].to_vec()
+    }
+
     /// The diagnosis of the first failed call of this kind on this port.
     #[track_caller]
     pub(crate) fn diagnosis(&mut self, call: &str, port: u16) -> Value {

@@ -1,0 +1,139 @@
+//! Ports that the kernel chooses, and connections from a fixed one.
+
+use std::fs;
+
+use rustix::io::Errno;
+use tcpstate::demo::namespace;
+
+use super::{SERVER, summary};
+use crate::harness::{Watch, at, connection, drain, listener, on_stage, socket, try_bind};
+
+#[test]
+fn ephemeral_exhausted() {
+    if !on_stage() {
+        return;
+    }
+    namespace::set_local_port_range(40_000, 40_001).expect("the namespace is ours");
+    let mut watch = Watch::start(&[]);
+    let _taken: Vec<_> = (0..2)
+        .map(|_| try_bind("127.0.0.1:0", false).expect("two ports are free"))
+        .collect();
+
+    assert_eq!(
+        try_bind("127.0.0.1:0", false).expect_err("none is left"),
+        Errno::ADDRINUSE
+    );
+    let diagnosis = watch.diagnosis("bind", 0);
+
+    assert_eq!(diagnosis["cause"], "ephemeral_exhausted");
+    watch.finish();
+}
+
+#[test]
+fn four_tuple_in_use() {
+    if !on_stage() {
+        return;
+    }
+    let listening = listener(SERVER, true);
+    let mut watch = Watch::start(&[]);
+    let fixed = "127.0.0.1:45000";
+    let first = try_bind(fixed, true).expect("free");
+    let second = try_bind(fixed, true).expect("both set SO_REUSEADDR");
+    rustix::net::connect(&first, &at(SERVER)).expect("somebody listens");
+
+    assert_eq!(
+        rustix::net::connect(&second, &at(SERVER)).expect_err("the pair is taken"),
+        Errno::ADDRNOTAVAIL
+    );
+    let diagnosis = watch.diagnosis("connect", 8080);
+
+    assert_eq!(diagnosis["cause"], "four_tuple_in_use");
+    drop(listening);
+    watch.finish();
+}
+
+#[test]
+fn a_connect_that_finds_no_free_port() {
+    if !on_stage() {
+        return;
+    }
+    let listening = listener(SERVER, true);
+    namespace::set_local_port_range(40_000, 40_001).expect("the namespace is ours");
+    let mut watch = Watch::start(&[]);
+    let _connections: Vec<_> = (0..2).map(|_| connection(&listening, SERVER)).collect();
+
+    let client = socket(at(SERVER));
+    assert_eq!(
+        rustix::net::connect(&client, &at(SERVER)).expect_err("none is left"),
+        Errno::ADDRNOTAVAIL
+    );
+
+    let diagnosis = watch.diagnosis("connect", 8080);
+    assert_eq!(diagnosis["cause"], "ephemeral_exhausted", "{diagnosis}");
+    assert!(
+        summary(&diagnosis).contains("40000 to 40001"),
+        "{diagnosis}"
+    );
+    watch.finish();
+}
+
+#[test]
+fn a_listen_without_bind_that_finds_no_free_port() {
+    if !on_stage() {
+        return;
+    }
+    namespace::set_local_port_range(40_000, 40_000).expect("the namespace is ours");
+    let mut watch = Watch::start(&[]);
+    let _taken = try_bind("0.0.0.0:0", false).expect("one port is free");
+
+    let unbound = socket(at(SERVER));
+    assert_eq!(
+        rustix::net::listen(&unbound, 1).expect_err("none is left"),
+        Errno::ADDRINUSE
+    );
+
+    let diagnosis = watch.diagnosis("listen", 0);
+    assert_eq!(diagnosis["cause"], "ephemeral_exhausted", "{diagnosis}");
+    watch.finish();
+}
+
+#[test]
+fn a_connect_from_a_fixed_port_that_is_in_time_wait() {
+    if !on_stage() {
+        return;
+    }
+    // With timestamps the kernel takes such a TIME_WAIT over.
+    fs::write("/proc/sys/net/ipv4/tcp_timestamps", "0").expect("the namespace is ours");
+    let fixed = "127.0.0.1:45000";
+    let listening = listener(SERVER, true);
+    let mut watch = Watch::start(&[]);
+    let first = try_bind(fixed, true).expect("free");
+    rustix::net::connect(&first, &at(SERVER)).expect("somebody listens");
+    let server = rustix::net::accept_with(&listening, rustix::net::SocketFlags::CLOEXEC)
+        .expect("a connection waits");
+    drop(first);
+    drain(&server);
+    drop(server);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+
+    let second = try_bind(fixed, true).expect("both set SO_REUSEADDR");
+    assert_eq!(
+        rustix::net::connect(&second, &at(SERVER)).expect_err("the pair is in TIME_WAIT"),
+        Errno::ADDRNOTAVAIL
+    );
+
+    let diagnosis = watch.diagnosis("connect", 8080);
+    assert_eq!(diagnosis["cause"], "four_tuple_in_use", "{diagnosis}");
+    assert_eq!(diagnosis["holders"][0]["state"], "time_wait", "{diagnosis}");
+    assert_eq!(
+        diagnosis["holders"][0]["left_by"]["pid"],
+        std::process::id()
+    );
+    assert!(
+        diagnosis["clears_ms"]
+            .as_u64()
+            .is_some_and(|ms| (50_000..=63_000).contains(&ms)),
+        "{diagnosis}"
+    );
+    watch.finish();
+}

@@ -5,9 +5,9 @@
 
 mod calls;
 mod failures;
+mod fallbacks;
 mod hints;
 mod identity;
-mod fallbacks;
 mod listeners;
 mod snapshots;
 mod transitions;

@@ -92,6 +92,7 @@ fn a_million_sockets_fit_into_less_than_a_gigabyte() {
                     process: (new == State::FinWait1).then(|| server.clone()),
                     reuse: Reuse::default(),
                     error: None,
+                    netns_cookie: None,
                     listener: None,
                     mini: (new == State::Closed).then_some(Mini {
                         state: State::TimeWait,

@@ -14,6 +14,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("socat", "socat"),
     ("nginx", "nginx-light"),
     ("tmux", "tmux"),
+    ("jq", "jq"),
+    ("sysctl", "procps"),
+    ("setcap", "libcap2-bin"),
     ("setpriv", "util-linux"),
 ];
 
@@ -35,11 +38,18 @@ pub(crate) fn run(root: &Path, filter: &[String]) -> Result<()> {
             .with_context(|| format!("cannot remove {}", skipped_list.display()))?;
     }
 
+    let told_list = root.join("target").join("told-by-tests.txt");
+    if told_list.exists() {
+        fs::remove_file(&told_list)
+            .with_context(|| format!("cannot remove {}", told_list.display()))?;
+    }
+
     let mut child = Command::new(env!("CARGO"))
         .current_dir(root)
         .args(["test", "--workspace", "--no-fail-fast"])
         .args(filter)
         .env("TCPSTATE_SKIPPED", &skipped_list)
+        .env("TCPSTATE_TOLD", &told_list)
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start cargo test")?;
@@ -52,6 +62,7 @@ pub(crate) fn run(root: &Path, filter: &[String]) -> Result<()> {
     }
     let status = child.wait().context("cargo test went away")?;
 
+    print!("{}", fs::read_to_string(&told_list).unwrap_or_default());
     let skipped: Vec<String> = fs::read_to_string(&skipped_list)
         .unwrap_or_default()
         .lines()

@@ -5,7 +5,7 @@
 //! [`inet_rcv_saddr_equal`]. The fast path in front of it, `sk_reuseport_match`
 //! ([`admits`]), can only let a call through, so a call that failed always went
 //! this way. `tests/bind_matrix.rs` holds it against 752 measured outcomes on
-//! each of ten kernels, 5.10 to 7.2, `tests/live/matrix.rs` against the running
+//! each of ten kernels, 5.10 to 7.2, `tests/matrix` against the running
 //! one.
 //!
 //! What differs between kernels, and what is answered then:

@@ -14,7 +14,6 @@ mod explain;
 mod harness;
 mod io_uring;
 mod load;
-mod matrix;
 mod mirror;
 mod namespaces;
 mod other_tools;

@@ -9,7 +9,7 @@ use tcpstate::demo::namespace;
 use super::kernel::{Comparison, Kernel, Key};
 use super::program::Mirror;
 use crate::churn::{Churn, Random};
-use crate::harness::{has, on_stage};
+use crate::harness::{has, on_stage, tell};
 
 /// How long the table may differ in one socket.
 const SETTLES_WITHIN: Duration = Duration::from_secs(3);
@@ -95,10 +95,10 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
     all.add(settled_ms, comparison.sockets);
 
     println!("acts: {acts:?}");
-    println!(
-        "sockets compared {} in {} comparisons, differences 0, equal after {} ms at the latest",
+    tell(&format!(
+        "mirror: sockets compared {} in {} comparisons, differences 0, equal after {} ms at the latest",
         all.sockets, all.comparisons, all.worst_ms
-    );
+    ));
     assert!(
         mirror.losses.last().is_none_or(|loss| loss.resynced),
         "what was lost is made up for: {:?}",

@@ -12,7 +12,7 @@ use tcpstate::event::{Body, ExitReason, State};
 use super::churning::settle;
 use super::kernel::Kernel;
 use super::program::Mirror;
-use crate::harness::{at, connection, drain, has, listener, on_stage, socket};
+use crate::harness::{at, connection, drain, has, listener, on_stage, socket, tell};
 
 const CONNECTIONS: usize = 24_000;
 /// What is opened and closed while nobody reads has at least so many transitions.
@@ -76,11 +76,11 @@ fn a_starved_reader_says_what_it_missed_and_is_right_again() {
 
     let lost: u64 = mirror.losses.iter().map(|loss| loss.count).sum();
     let seen = mirror.engine.counts().get("tcp.state").copied();
-    println!(
-        "lost {lost}, told after {told_after:?}, right after {:?}; {} sockets compared, differences 0, equal after {settled_ms} ms",
+    tell(&format!(
+        "starved reader: lost {lost}, told after {told_after:?}, right after {:?}; {} sockets compared, differences 0, equal after {settled_ms} ms",
         Duration::from_nanos(resynced.mono_ns - continued_ns),
         comparison.sockets,
-    );
+    ));
     assert!(told_after < Duration::from_secs(1), "{told_after:?}");
     let seen = seen.unwrap_or(0) - seen_before.unwrap_or(0);
     assert!(

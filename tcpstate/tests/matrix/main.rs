@@ -6,6 +6,13 @@
 //! is asked again with each option more. A call that succeeds has no diagnosis.
 //!
 //! `TCPSTATE_CASE=substring` runs the cases whose name has it.
+//!
+//! A program of its own, one test after the other: a test that starts a program
+//! has it hold everybody's sockets between fork and exec.
+
+#[path = "../live/harness.rs"]
+#[expect(dead_code, reason = "other live tests need more of it")]
+mod harness;
 
 mod address;
 mod ask;
@@ -24,7 +31,11 @@ mod stage;
 
 use crate::harness::{has, on_stage};
 use run::{Case, Runner};
+use std::sync::{Mutex, PoisonError};
 use tcpstate::demo::namespace;
+
+/// Held by the test that runs.
+static STAGE: Mutex<()> = Mutex::new(());
 
 const CASES_AT_LEAST: usize = 2_000;
 /// All ports that a stage or a client uses.
@@ -35,6 +46,7 @@ fn every_refused_call_is_explained_rightly() {
     if !on_stage() || !has("ip", "iproute2") {
         return;
     }
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     namespace::set_local_port_range(LOCAL_PORTS.0, LOCAL_PORTS.1).expect("the namespace is ours");
     let has_other_device = add_other_device();
     let cases = cases(has_other_device);
@@ -50,7 +62,7 @@ fn every_refused_call_is_explained_rightly() {
     }
 
     let report = runner.finish();
-    println!("{report}");
+    harness::tell(&format!("{report}"));
     report.verdict();
 }
 
@@ -68,12 +80,13 @@ fn explain_foresees_every_bind() {
     if !on_stage() || !has("ip", "iproute2") {
         return;
     }
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     namespace::set_local_port_range(LOCAL_PORTS.0, LOCAL_PORTS.1).expect("the namespace is ours");
     let cases = cases(add_other_device());
 
     let report = explain::ask_all(wanted(&cases));
 
-    println!("explain: {report}");
+    harness::tell(&format!("explain: {report}"));
     report.verdict();
 }
 

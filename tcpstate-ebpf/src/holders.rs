@@ -42,8 +42,11 @@ const FAILED: u64 = 2;
 pub(crate) struct Scratch {
     pub(crate) record: FailedCallRecord,
     walk: Walk,
-    /// The holder that is being copied. On the stack it would not fit beside
-    /// the caller's: 512 bytes for both.
+    /// The socket of the call. Neither this copy nor the next is on the stack,
+    /// where the kernel allows 512 bytes for a program and all that it calls,
+    /// with each function's share rounded up to 32 until Linux 6.7.
+    pub(crate) caller: Common,
+    /// The holder that is being copied.
     common: Common,
 }
 

@@ -223,8 +223,13 @@ fn target(mut sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Tar
 
 #[inline(always)]
 fn report_success(in_flight: &InFlight, call: u8) -> Result<(), Stop> {
-    let mut common = Common::empty();
-    let target = target(task::sock_of(in_flight.fd)?, in_flight, &mut common)?;
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return Err(Stop::Full);
+    };
+    // SAFETY: this CPU's scratch: a tracepoint's program is not moved and not
+    // nested.
+    let common = unsafe { &mut (*scratch).caller };
+    let target = target(task::sock_of(in_flight.fd)?, in_flight, common)?;
     if call == call::LISTEN {
         let key = ListenerKey {
             tgid: task::tgid(),
@@ -250,7 +255,7 @@ fn report_success(in_flight: &InFlight, call: u8) -> Result<(), Stop> {
                 sk: target.sk,
             },
             &target,
-            &common,
+            common,
         );
     }
     entry.submit(output::QUIETLY);
@@ -266,25 +271,19 @@ pub(super) fn report_failure<C: EbpfContext>(
     returned: &Returned,
 ) -> Result<(), Stop> {
     let Returned { call, errno, .. } = *returned;
-    let mut common = Common::empty();
-    let target = target(returned.sk, in_flight, &mut common)?;
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return Err(Stop::Full);
     };
     // SAFETY: this CPU's scratch: a tracepoint's program is not moved and not
-    // nested. Every field is written but the holders from `recorded` on and the
+    // nested.
+    let common = unsafe { &mut (*scratch).caller };
+    let target = target(returned.sk, in_flight, common)?;
+    // SAFETY: as above. Every field is written but the holders from `recorded` on and the
     // arguments from `argv_len` on, which nobody reads.
     let walk = unsafe {
         let record = &raw mut (*scratch).record;
         let head = &raw mut (*record).call;
-        write_call(
-            head,
-            Kind::FailedCall,
-            in_flight,
-            returned,
-            &target,
-            &common,
-        );
+        write_call(head, Kind::FailedCall, in_flight, returned, &target, common);
         task::write_lineage(&raw mut (*head).task);
         (*record).walk = 0;
         (*record).reserved = 0;
@@ -299,7 +298,7 @@ pub(super) fn report_failure<C: EbpfContext>(
             (&raw mut (*record).argv).cast(),
             &raw mut (*record).argv_len,
         );
-        let port = contested_port(in_flight, call, errno, &common);
+        let port = contested_port(in_flight, call, errno, common);
         let status = if port == 0 {
             WalkStatus::NotRun
         } else {

@@ -4,6 +4,7 @@ mod ebpf;
 mod lint;
 mod soak;
 mod suite;
+mod vm;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,8 @@ enum Task {
     },
     /// Hold the table against the kernel for minutes of random churn; as root.
     Soak(soak::Args),
+    /// Run the live tests on other kernels, each in a virtual machine.
+    Vm(vm::Args),
     /// Run what CI runs: lint, `ebpf verify`, test.
     Ci,
 }
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         Task::Lint => lint::run(&root()?),
         Task::Test { arguments } => suite::run(&root()?, &arguments),
         Task::Soak(args) => soak::run(&root()?, &args),
+        Task::Vm(args) => vm::run(&root()?, &args),
         Task::Ci => {
             lint::run(&root()?)?;
             ebpf::run(&ebpf::Args::verify())?;

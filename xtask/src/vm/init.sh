@@ -1,0 +1,41 @@
+#!/bin/sh
+# Process 1 of the guest. The kernel's messages and what tests write to stderr
+# go to the first serial port, the outcome to the second.
+export PATH=/bin:/sbin:/usr/bin HOME=/root TERM=linux
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts pts /dev/pts
+mount -t tmpfs shm /dev/shm
+mount -t tmpfs run /run
+mount -t tracefs tracing /sys/kernel/tracing
+mount -t debugfs debug /sys/kernel/debug
+mount -t securityfs security /sys/kernel/security
+mount -t bpf bpf /sys/fs/bpf
+mount -t cgroup2 cgroup /sys/fs/cgroup
+while read -r module; do
+    insmod "/modules/$module" || echo "cannot load $module"
+done </modules/list
+/bin/ip link set lo up
+
+if [ -e /shell ]; then
+    echo "tcpstate and the tests (live --list) are here; exit ends the machine"
+    setsid cttyhack sh
+    poweroff -f
+fi
+
+stty raw -F /dev/ttyS1
+{
+    echo "BEGIN $(cat /nonce) $(uname -r)"
+    tcpstate doctor
+    cd /tmp
+    export TCPSTATE_SKIPPED=/run/skipped
+    # shellcheck disable=SC2046 # one argument a line, none has a space
+    live --color never --test-threads 2 $(cat /arguments)
+    echo "STATUS $?"
+    [ ! -e /run/skipped ] || sed 's/^/SKIPPED /' /run/skipped
+    echo "END $(cat /nonce)"
+} >/dev/ttyS1 2>/dev/ttyS0 </dev/null
+sync
+poweroff -f

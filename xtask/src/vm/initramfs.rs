@@ -1,0 +1,244 @@
+//! The guest's root filesystem: busybox, the modules of its kernel, the program
+//! and its live tests, and what those run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::cpio::Archive;
+use super::kernels::Kernel;
+
+/// What [`INIT`] and the tests take from busybox.
+const APPLETS: &[&str] = &[
+    "sh", "mount", "umount", "mkdir", "insmod", "cat", "sed", "stty", "uname", "sync", "poweroff",
+    "setsid", "cttyhack", "ls", "ps", "kill", "sleep", "grep", "id", "true", "false", "echo",
+    "env", "head", "tail", "dmesg", "cut", "wc", "rm", "cp", "ln", "timeout", "find",
+];
+/// Programs of the host that tests run; those that it lacks the tests miss.
+const PROGRAMS: &[&str] = &["ip", "ss", "setpriv", "unshare", "socat"];
+/// Modules that tests need; a kernel that has one built in, or not at all, is
+/// as good, since the tests say what is missing.
+const MODULES: &[&str] = &[
+    "veth",
+    "inet_diag",
+    "tcp_diag",
+    "udp_diag",
+    "unix_diag",
+    "mptcp_diag",
+    "dummy",
+    "vrf",
+    "sch_netem",
+];
+const PYTHON: &str = "python3.11";
+const INIT: &str = include_str!("init.sh");
+
+/// What the guest is for.
+pub(super) enum Purpose<'a> {
+    /// Run the live tests with these arguments.
+    Tests {
+        /// Marks this run's lines.
+        nonce: &'a str,
+        /// Of the test program.
+        arguments: &'a [String],
+    },
+    /// A shell.
+    Shell,
+}
+
+/// What was built for the guest.
+pub(super) struct Programs {
+    /// Where the tests look for the program.
+    pub(super) built_at: PathBuf,
+    pub(super) tcpstate: PathBuf,
+    pub(super) live: PathBuf,
+}
+
+/// Writes the root of `kernel`'s guest to `path`. `tree` is the kernel's
+/// packages, `tools` those of what runs in the guest.
+pub(super) fn write(
+    path: &Path,
+    kernel: &Kernel,
+    tree: &Path,
+    tools: &Path,
+    programs: &Programs,
+    purpose: &Purpose<'_>,
+) -> Result<()> {
+    let mut root = Archive::default();
+    for folder in ["proc", "sys", "dev", "run", "tmp", "root", "etc"] {
+        root.directory(folder);
+    }
+    // `ip netns` keeps its files below it.
+    root.link("var/run", "/run");
+    root.text("init", INIT, 0o755);
+    root.text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644);
+    match purpose {
+        Purpose::Tests { nonce, arguments } => {
+            root.text("nonce", *nonce, 0o644);
+            root.text("arguments", arguments.join("\n"), 0o644);
+        }
+        Purpose::Shell => root.text("shell", "", 0o644),
+    }
+    root.copy("bin/busybox", &tools.join("bin/busybox"));
+    for applet in APPLETS {
+        root.link(&format!("bin/{applet}"), "busybox");
+    }
+    for name in PROGRAMS {
+        if let Some(program) = find(name) {
+            add_program(&mut root, &format!("bin/{name}"), &program)?;
+        }
+    }
+    root.copy_tree("usr", &tools.join("usr"))?;
+    add_libraries(&mut root, &tools.join("usr/bin").join(PYTHON))?;
+    root.link("usr/bin/python3", PYTHON);
+    add_program(&mut root, "bin/live", &programs.live)?;
+    add_program(&mut root, "bin/tcpstate", &programs.tcpstate)?;
+    // The tests start it by the path at which it was built.
+    let built = programs.built_at.to_string_lossy();
+    root.link(built.trim_start_matches('/'), "/bin/tcpstate");
+    add_modules(&mut root, kernel, tree)?;
+    root.write(path)
+}
+
+/// A program of the host, if it is there.
+pub(super) fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|program| program.exists())
+}
+
+fn add_program(root: &mut Archive, path: &str, program: &Path) -> Result<()> {
+    root.copy(path, program);
+    add_libraries(root, program)
+}
+
+/// The shared libraries of a program, at the paths that they have here.
+fn add_libraries(root: &mut Archive, program: &Path) -> Result<()> {
+    let output = Command::new("ldd")
+        .arg(program)
+        .output()
+        .context("cannot start ldd")?;
+    for word in String::from_utf8_lossy(&output.stdout).split_whitespace() {
+        if let Some(path) = word.strip_prefix('/') {
+            root.copy(path, Path::new(word));
+        }
+    }
+    Ok(())
+}
+
+/// The modules and those that they need, and the order in which to load them.
+fn add_modules(root: &mut Archive, kernel: &Kernel, tree: &Path) -> Result<()> {
+    let mut files = Vec::new();
+    for lib in ["lib", "usr/lib"] {
+        let folder = tree
+            .join(lib)
+            .join("modules")
+            .join(kernel.release)
+            .join("kernel");
+        if folder.is_dir() {
+            collect(&folder, &mut files)?;
+        }
+    }
+    ensure!(
+        !files.is_empty(),
+        "{} holds no modules of {}",
+        tree.display(),
+        kernel.release
+    );
+    let mut order = Vec::new();
+    for name in MODULES {
+        add_module(root, name, &files, &mut order)?;
+    }
+    root.text("modules/list", order.join("\n") + "\n", 0o644);
+    Ok(())
+}
+
+fn add_module(
+    root: &mut Archive,
+    name: &str,
+    files: &[PathBuf],
+    order: &mut Vec<String>,
+) -> Result<()> {
+    let file_name = format!("{name}.ko");
+    let Some(file) = files.iter().find(|file| module_name(file) == name) else {
+        return Ok(());
+    };
+    if order.contains(&file_name) {
+        return Ok(());
+    }
+    let bytes = if file.extension().is_some_and(|extension| extension == "xz") {
+        let output = Command::new("xz")
+            .arg("-dc")
+            .arg(file)
+            .output()
+            .context("cannot start xz; install it with: apt-get install xz-utils")?;
+        ensure!(output.status.success(), "xz cannot read {}", file.display());
+        output.stdout
+    } else {
+        fs::read(file).with_context(|| format!("reading {}", file.display()))?
+    };
+    for needed in needs(&bytes) {
+        add_module(root, &needed, files, order)?;
+    }
+    root.text(&format!("modules/{file_name}"), bytes, 0o644);
+    order.push(file_name);
+    Ok(())
+}
+
+/// `depends=` of a module's `.modinfo`.
+fn needs(module: &[u8]) -> Vec<String> {
+    module
+        .split(|byte| *byte == 0)
+        .find_map(|text| text.strip_prefix(b"depends="))
+        .map(|names| {
+            String::from_utf8_lossy(names)
+                .split(',')
+                .filter(|name| !name.is_empty())
+                .map(|name| name.replace('-', "_"))
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
+/// A module's name by its file, which may have dashes for underscores.
+fn module_name(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.split('.').next().unwrap_or_default().replace('-', "_")
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    for entry in entries {
+        let path = entry.context("reading the modules")?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_says_which_others_it_needs() {
+        let module = b"\0license=GPL\0depends=inet_diag,nf-tables\0retpoline=Y\0";
+
+        assert_eq!(needs(module), ["inet_diag", "nf_tables"]);
+        assert!(needs(b"\0license=GPL\0depends=\0").is_empty());
+    }
+
+    #[test]
+    fn a_modules_name_has_no_dashes_and_no_compression() {
+        assert_eq!(
+            module_name(Path::new("/a/crc32c-intel.ko.xz")),
+            "crc32c_intel"
+        );
+    }
+}

@@ -89,7 +89,7 @@ fn stop_socket_unit(facts: &Facts<'_>, manager: &Process, all: &[&Process]) -> F
         "stop_holder",
         Applies::Now,
         format!(
-            "Find the socket unit that {} listens for, and stop it: {systemctl} stop {service}.socket",
+            "Find the socket unit that {} listens for, {service}.socket as a rule, and stop it: {systemctl} stop {service}.socket",
             text::process(manager)
         ),
     )

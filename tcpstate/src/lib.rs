@@ -9,6 +9,7 @@
 //! | [`diagnosis`] | bind rules of the kernel, causes, fixes | `model` |
 //! | [`engine`] | facts and time in, events and a view out | `diagnosis` |
 //! | [`printable`] | strings of strangers made harmless for a terminal | – |
+//! | [`report`] | the postmortem of a recording: HTML, Markdown, JSON | `engine`, `printable` |
 //! | [`kernel`] | the kernel program: load, attach, take records out | `event`, `snapshot` |
 //! | [`snapshot`] | looks into the kernel's tables | `event` |
 //! | [`recording`] | the JSON lines in a file | `event`, `export` |
@@ -18,7 +19,7 @@
 //! | [`demo`] | a private stage with servers that do not restart | – |
 //! | [`commands`] | one file per command: the only place that wires parts together | everything |
 //!
-//! [`event`] to [`printable`] are pure: no IO, no clock. [`clock`] is the only
+//! [`event`] to [`report`] are pure: no IO, no clock. [`clock`] is the only
 //! reader of OS time.
 
 // Test helpers are written as a user of the library would write them.
@@ -38,5 +39,6 @@ pub mod model;
 pub mod pipeline;
 pub mod printable;
 pub mod recording;
+pub mod report;
 pub mod snapshot;
 pub mod tui;

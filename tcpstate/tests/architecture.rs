@@ -11,6 +11,17 @@ const PURE: &[(&str, &[&str])] = &[
     ("diagnosis", &["event", "model", "diagnosis", "printable"]),
     ("engine", &["event", "model", "diagnosis", "engine"]),
     ("printable", &[]),
+    (
+        "report",
+        &[
+            "event",
+            "model",
+            "diagnosis",
+            "engine",
+            "printable",
+            "report",
+        ],
+    ),
 ];
 
 /// What no pure module may name.

@@ -7,6 +7,7 @@ use clap::Parser as _;
 use tcpstate::cli::Cli;
 use tcpstate::event::Cause;
 use tcpstate::export::schema;
+use tcpstate::report;
 
 fn document(name: &str) -> (PathBuf, String) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -17,18 +18,23 @@ fn document(name: &str) -> (PathBuf, String) {
 }
 
 #[test]
-fn the_schema_in_docs_is_the_one_that_the_types_give() {
-    let (path, kept) = document("docs/schema.json");
-    let made = serde_json::to_string_pretty(&schema::schema()).expect("the schema is JSON") + "\n";
+fn the_schemas_in_docs_are_the_ones_that_the_types_give() {
+    for (name, schema) in [
+        ("docs/schema.json", schema::schema()),
+        ("docs/report.schema.json", report::schema()),
+    ] {
+        let (path, kept) = document(name);
+        let made = serde_json::to_string_pretty(&schema).expect("the schema is JSON") + "\n";
 
-    if std::env::var_os("TCPSTATE_BLESS").is_some() {
-        fs::write(&path, &made).expect("docs can be written");
-        return;
+        if std::env::var_os("TCPSTATE_BLESS").is_some() {
+            fs::write(&path, &made).expect("docs can be written");
+            continue;
+        }
+        assert!(
+            kept == made,
+            "{name} is out of date: TCPSTATE_BLESS=1 cargo test -p tcpstate --test docs"
+        );
     }
-    assert!(
-        kept == made,
-        "docs/schema.json is out of date: TCPSTATE_BLESS=1 cargo test -p tcpstate --test docs"
-    );
 }
 
 #[test]

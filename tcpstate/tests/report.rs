@@ -1,0 +1,478 @@
+//! The postmortem of a recording: what it says, and that nothing a stranger
+//! wrote can become markup.
+
+#[path = "support/story.rs"]
+mod story;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pulldown_cmark::{Event, Tag};
+use story::{PORT, Story, process};
+use tcpstate::event::{Body, Cause, Footer, State};
+use tcpstate::recording::reader::Reader;
+use tcpstate::report::{Builder, Reading, Report, Service, html, markdown};
+
+fn report_of(story: &Story) -> Report {
+    let mut builder = Builder::new();
+    for event in story.engine.log().iter() {
+        builder.observe(event.mono_ns, event.body.clone());
+    }
+    builder
+        .finish(Reading::default())
+        .expect("the story has a header")
+}
+
+#[test]
+fn a_restart_that_failed_three_times_is_told_with_its_downtime() {
+    let report = report_of(&story::restarted());
+
+    let [restart] = report.restarts.as_slice() else {
+        panic!("{:?}", report.restarts);
+    };
+    let down_ns = restart.again.as_ref().expect("it came back").after_ns - restart.closed.after_ns;
+    assert_eq!(restart.downtime_ms, down_ns / 1_000_000);
+    assert_eq!(restart.failed_binds, 3);
+    let seqs: Vec<u64> = report.failures.iter().map(|failure| failure.seq).collect();
+    assert_eq!(restart.failures, seqs);
+    assert_eq!(seqs.len(), 3);
+    assert_eq!(
+        report.failures[0].diagnosis.cause,
+        Cause::TimeWaitLeftWithoutReuse
+    );
+    assert_eq!(
+        report.summary,
+        [
+            "On web1, bind to 0.0.0.0:8080 by nginx[4802] failed with EADDRINUSE 3 times from \
+             11:07:11 to 11:07:14 UTC.",
+            &report.failures[2].diagnosis.summary,
+            "Port 8080 was down for 39.0 s, until nginx[4815] listened on it at 11:07:48 UTC.",
+        ]
+    );
+}
+
+#[test]
+fn the_ports_spans_have_no_gaps_and_carry_its_marks() {
+    let report = report_of(&story::restarted());
+
+    let [port] = report.ports.as_slice() else {
+        panic!("{:?}", report.ports);
+    };
+    let services: Vec<Service> = port.spans.iter().map(|span| span.service).collect();
+    assert_eq!(
+        services,
+        [
+            Service::NotSeen,
+            Service::Listening,
+            Service::Down,
+            Service::Listening
+        ]
+    );
+    assert_eq!(port.spans[0].from.after_ns, 0);
+    for pair in port.spans.windows(2) {
+        assert_eq!(pair[0].to, pair[1].from);
+    }
+    assert_eq!(port.spans[3].to, report.recording.ends);
+    assert_eq!(port.failed_calls.len(), 3);
+    let most = port.time_wait.iter().map(|held| held.most).max();
+    assert_eq!(most, Some(12), "{:?}", port.time_wait);
+}
+
+#[test]
+fn the_holders_are_the_sockets_that_are_shown() {
+    let report = report_of(&story::restarted());
+
+    for holder in &report.failures[0].diagnosis.holders {
+        let socket = report
+            .sockets
+            .iter()
+            .find(|socket| socket.sock == holder.sock)
+            .expect("every holder is followed");
+        let states: Vec<State> = socket.states.iter().map(|span| span.state).collect();
+        assert_eq!(
+            states,
+            [
+                State::SynReceived,
+                State::Established,
+                State::FinWait1,
+                State::FinWait2,
+                State::TimeWait
+            ]
+        );
+        for pair in socket.states.windows(2) {
+            assert_eq!(pair[0].to, pair[1].from);
+        }
+    }
+}
+
+#[test]
+fn a_port_that_stays_down_is_told_without_an_end() {
+    let report = report_of(&story::down());
+
+    let [restart] = report.restarts.as_slice() else {
+        panic!("{:?}", report.restarts);
+    };
+    assert!(restart.again.is_none());
+    assert_eq!(restart.failed_binds, 3);
+    assert!(
+        report.summary[2].starts_with("Nobody listened on port 8080 any more"),
+        "{}",
+        report.summary[2]
+    );
+}
+
+#[test]
+fn a_recording_without_a_footer_says_that_it_was_cut() {
+    let mut story = story::down();
+    assert!(report_of(&story).caveats[0].contains("no footer"));
+
+    story.tell(Body::Footer(Box::new(Footer {
+        ended: "sigint".to_owned(),
+        ..Footer::default()
+    })));
+    let report = report_of(&story);
+
+    assert_eq!(report.recording.ended.as_deref(), Some("sigint"));
+    assert!(report.recording.is_complete);
+    assert!(report.caveats.is_empty(), "{:?}", report.caveats);
+}
+
+#[test]
+fn a_loss_names_the_calls_that_it_makes_uncertain() {
+    let mut story = Story::begun();
+    let server = process("nginx", 7);
+    let listener = story.listen(PORT, &server);
+    story.stop_listening(listener, PORT, &server);
+    story.bind_fails(PORT, &server, Vec::new());
+    story.wait_ms(10);
+    story.lose(5, false);
+    story.bind_fails(PORT, &server, Vec::new());
+    story.wait_ms(10);
+    story.lose(0, true);
+    story.wait_ms(10);
+    story.bind_fails(PORT, &server, Vec::new());
+    let report = report_of(&story);
+
+    let [window] = report.losses.windows.as_slice() else {
+        panic!("{:?}", report.losses);
+    };
+    assert_eq!(window.count, 5);
+    assert!(window.to.is_some());
+    assert_eq!(window.failures, [report.failures[1].seq]);
+    assert!(
+        report
+            .caveats
+            .iter()
+            .any(|text| text.contains("5 events were lost"))
+    );
+}
+
+#[test]
+fn resets_are_counted_by_reason() {
+    let mut story = Story::begun();
+    let server = process("nginx", 7);
+    let listener = story.listen(PORT, &server);
+    for peer_port in 0..5 {
+        let sock = story.accept(listener, PORT, 50_000 + peer_port);
+        story.reset(sock, PORT, 50_000 + peer_port, &server);
+    }
+    let report = report_of(&story);
+
+    let [kind] = report.resets.as_slice() else {
+        panic!("{:?}", report.resets);
+    };
+    assert_eq!(kind.count, 5);
+    assert_eq!(kind.reason.as_deref(), Some("tcp_abort_on_close"));
+}
+
+#[test]
+fn what_finds_no_room_is_counted() {
+    let mut story = Story::begun();
+    let mut builder = Builder::new();
+    let server = process("nginx", 7);
+    let mut fed = 0;
+    for port in 0..2_000_u16 {
+        let listener = story.listen(10_000 + port, &server);
+        story.stop_listening(listener, 10_000 + port, &server);
+        story.wait_ms(5);
+        story.bind_fails(
+            10_000 + port,
+            &server,
+            story.held_by_time_wait(10_000 + port),
+        );
+        story.listen(10_000 + port, &server);
+        for event in story.engine.log().since(fed) {
+            builder.observe(event.mono_ns, event.body.clone());
+        }
+        fed = story.engine.next_seq();
+    }
+    let report = builder
+        .finish(Reading::default())
+        .expect("the story has a header");
+
+    let left_out = |what: &str| {
+        report
+            .left_out
+            .iter()
+            .find(|left_out| left_out.what == what)
+            .map(|left_out| left_out.count)
+    };
+    assert_eq!(report.failures.len(), 256);
+    assert_eq!(left_out("failed calls"), Some(2_000 - 256));
+    assert_eq!(report.restarts.len(), 256);
+    assert_eq!(left_out("restarts"), Some(2_000 - 256));
+    assert_eq!(report.ports.len(), 64);
+    assert_eq!(report.sockets.len(), 48);
+    assert!(html::render(&report).len() < 3_000_000);
+}
+
+const HOSTILE: [&str; 7] = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "' onmouseover='x",
+    "\u{202e}\u{200b}\u{2066}evil",
+    "\x1b[2J\r\n\x07|`*_[a](javascript:x)",
+    "]]></style><svg/onload=x>",
+    "</title><b>",
+];
+
+fn hostile_report() -> Report {
+    let mut story = Story::empty();
+    let mut header = story::header(vec![[PORT, PORT]]);
+    HOSTILE[0].clone_into(&mut header.host);
+    HOSTILE[1].clone_into(&mut header.kernel);
+    header.argv = HOSTILE.map(str::to_owned).to_vec();
+    header.filters.comms = HOSTILE.map(str::to_owned).to_vec();
+    header.probes[0].status = tcpstate::event::ProbeStatus::Unavailable;
+    header.probes[0].why = Some(HOSTILE[5].to_owned());
+    HOSTILE[6].clone_into(&mut header.probes[0].name);
+    story.tell(Body::Header(Box::new(header)));
+    for (at, text) in HOSTILE.iter().copied().enumerate() {
+        let pid = 100 + u32::try_from(at).expect("few");
+        let mut server = (*process(text, pid)).clone();
+        server.exe = Some(text.into());
+        server.argv = Some([text.to_owned(), "x".repeat(100_000)].into());
+        let server = Arc::new(server);
+        let port = 9_000 + u16::try_from(at).expect("few");
+        let listener = story.listen(port, &server);
+        let sock = story.accept(listener, port, 50_000);
+        story.stop_listening(listener, port, &server);
+        story.reset(sock, port, 50_000, &server);
+        let sock = story.accept(listener, port, 50_001);
+        story.close_first(sock, port, 50_001, &server);
+        story.wait_ms(100);
+        let held = story.held_by_time_wait(port);
+        story.bind_fails(port, &server, held);
+        story.listen(port, &server);
+    }
+    story.tell(Body::Footer(Box::new(Footer {
+        ended: HOSTILE[2].to_owned(),
+        ..Footer::default()
+    })));
+    report_of(&story)
+}
+
+#[test]
+fn strings_of_strangers_do_not_become_elements() {
+    let page = html::render(&hostile_report());
+
+    let seen = page::check(&page);
+    assert!(
+        seen.text.contains("<script>alert(1)</script>"),
+        "shown as text"
+    );
+    assert!(!page.contains(['\u{202e}', '\u{200b}', '\u{2066}', '\x1b', '\x07']));
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+}
+
+#[test]
+fn strings_of_strangers_do_not_become_markdown() {
+    let text = markdown::render(&hostile_report());
+
+    assert!(!text.contains(['\u{202e}', '\u{200b}', '\u{2066}', '\x1b', '\x07', '\r']));
+    let options = pulldown_cmark::Options::ENABLE_TABLES;
+    for event in pulldown_cmark::Parser::new_ext(&text, options) {
+        assert!(
+            !matches!(
+                event,
+                Event::Html(_)
+                    | Event::InlineHtml(_)
+                    | Event::Start(Tag::Link { .. } | Tag::Image { .. } | Tag::HtmlBlock)
+            ),
+            "{event:?}"
+        );
+    }
+}
+
+#[test]
+fn every_page_is_well_formed_and_loads_nothing() {
+    for story in [
+        story::serving().0,
+        story::down(),
+        story::restarted(),
+        Story::begun(),
+    ] {
+        page::check(&html::render(&report_of(&story)));
+    }
+}
+
+#[test]
+fn the_same_recording_gives_the_same_bytes() {
+    let story = story::restarted();
+
+    assert_eq!(
+        html::render(&report_of(&story)),
+        html::render(&report_of(&story))
+    );
+    assert_eq!(
+        markdown::render(&report_of(&story)),
+        markdown::render(&report_of(&story))
+    );
+}
+
+#[test]
+fn the_json_has_the_shape_that_its_schema_says() {
+    let schema = serde_json::to_value(tcpstate::report::schema()).expect("a schema is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("the schema is valid");
+
+    for report in [hostile_report(), report_of(&story::restarted())] {
+        let json = serde_json::to_value(&report).expect("a report is JSON");
+        let errors: Vec<String> = validator
+            .iter_errors(&json)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+}
+
+#[test]
+fn the_reports_of_two_real_runs_read_as_kept() {
+    for name in ["restart", "with-reuse"] {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/report");
+        let recording =
+            fs::read(folder.join(format!("{name}.jsonl"))).expect("the recording is kept");
+        let mut builder = Builder::new();
+        for event in Reader::new(recording.as_slice()) {
+            let event = event.expect("every line can be read");
+            builder.observe(event.mono_ns, event.body);
+        }
+        let report = builder.finish(Reading::default()).expect("it has a header");
+        let made = markdown::render(&report);
+        let path = folder.join(format!("{name}.md"));
+        if std::env::var_os("TCPSTATE_BLESS").is_some() {
+            fs::write(&path, &made).expect("the data can be written");
+        }
+        let kept = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            made == kept,
+            "{} differs: TCPSTATE_BLESS=1 cargo test -p tcpstate --test report; made:\n{made}",
+            path.display()
+        );
+        page::check(&html::render(&report));
+    }
+}
+
+/// Reads a page as a browser does.
+mod page {
+    use std::cell::RefCell;
+
+    use html5ever::tendril::StrTendril;
+    use html5ever::tokenizer::{
+        BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts,
+    };
+
+    const VOID: [&str; 2] = ["meta", "br"];
+    const ELEMENTS: &[&str] = &[
+        "a", "article", "b", "body", "circle", "code", "dd", "defs", "desc", "details", "div",
+        "dl", "dt", "footer", "g", "h1", "h2", "h3", "h4", "head", "header", "html", "li", "line",
+        "main", "p", "path", "pattern", "pre", "rect", "section", "span", "strong", "style",
+        "summary", "svg", "table", "tbody", "td", "text", "th", "thead", "time", "title", "tr",
+        "ul",
+    ];
+
+    #[derive(Default)]
+    pub(crate) struct Seen {
+        open: Vec<String>,
+        ids: Vec<String>,
+        links: Vec<String>,
+        pub(crate) text: String,
+    }
+
+    struct Sink(RefCell<Seen>);
+
+    impl TokenSink for Sink {
+        type Handle = ();
+
+        fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
+            let mut seen = self.0.borrow_mut();
+            match token {
+                Token::ParseError(error) => panic!("not well-formed: {error}"),
+                Token::TagToken(tag) => seen.tag(&tag),
+                Token::CharacterTokens(text) => seen.text.push_str(&text),
+                Token::CommentToken(_) => panic!("a comment"),
+                Token::DoctypeToken(_) | Token::NullCharacterToken | Token::EOFToken => {}
+            }
+            TokenSinkResult::Continue
+        }
+    }
+
+    impl Seen {
+        fn tag(&mut self, tag: &Tag) {
+            let name = tag.name.to_string();
+            if VOID.contains(&name.as_str()) {
+                return;
+            }
+            assert!(ELEMENTS.contains(&name.as_str()), "an element <{name}>");
+            for attribute in &tag.attrs {
+                let key = attribute.name.local.to_string();
+                assert!(
+                    !key.starts_with("on") && key != "src" && key != "style",
+                    "<{name} {key}>"
+                );
+                match key.as_str() {
+                    "href" => self.links.push(attribute.value.to_string()),
+                    "id" => self.ids.push(attribute.value.to_string()),
+                    _ => {}
+                }
+            }
+            match tag.kind {
+                TagKind::StartTag if !tag.self_closing => self.open.push(name),
+                TagKind::StartTag => {}
+                TagKind::EndTag => assert_eq!(self.open.pop().as_deref(), Some(name.as_str())),
+            }
+        }
+    }
+
+    /// Everything is closed, known, and within the page.
+    #[track_caller]
+    pub(crate) fn check(page: &str) -> Seen {
+        let sink = Sink(RefCell::default());
+        let tokenizer = Tokenizer::new(
+            sink,
+            TokenizerOpts {
+                exact_errors: true,
+                ..TokenizerOpts::default()
+            },
+        );
+        let input = BufferQueue::default();
+        input.push_back(StrTendril::from(page));
+        let _ = tokenizer.feed(&input);
+        tokenizer.end();
+        let seen = tokenizer.sink.0.into_inner();
+        assert!(seen.open.is_empty(), "never closed: {:?}", seen.open);
+        for link in &seen.links {
+            let target = link.strip_prefix('#').expect("links stay on the page");
+            assert!(
+                seen.ids.iter().any(|id| id == target),
+                "{link} leads nowhere"
+            );
+        }
+        let mut ids = seen.ids.clone();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), seen.ids.len(), "an id twice");
+        assert!(!page.contains("http://") && !page.contains("https://"));
+        seen
+    }
+}

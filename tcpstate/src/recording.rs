@@ -3,6 +3,7 @@
 pub mod index;
 pub mod input;
 pub mod parts;
+pub mod private;
 pub mod reader;
 mod sink;
 pub mod writer;

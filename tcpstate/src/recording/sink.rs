@@ -1,12 +1,14 @@
 //! One file of a recording: plain or compressed, private, never left with half
 //! a line in the middle.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use zstd::stream::write::Encoder;
+
+use super::private;
 
 /// Where lines go.
 pub(super) enum Sink {
@@ -22,24 +24,10 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// Creates the file, or empties it. It is readable for its owner alone, and
-    /// the owner is who called `sudo`, since command lines may hold secrets.
+    /// Creates the file, or empties it.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = private::create(path)?;
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-        if is_file {
-            // One that was there before keeps no readers.
-            file.set_permissions(PermissionsExt::from_mode(0o600))?;
-            if let Some((uid, gid)) = invoking_user() {
-                // Not being able to hand the file over loses nothing.
-                let _ = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
-            }
-        }
         if is_zstd(path) {
             // 0: the library's own choice of level.
             return Ok(Self::Zstd(Box::new(Encoder::new(file, 0)?)));
@@ -112,9 +100,4 @@ impl Sink {
 pub(super) fn is_zstd(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("zst"))
-}
-
-fn invoking_user() -> Option<(u32, u32)> {
-    let id = |name| std::env::var(name).ok()?.parse().ok();
-    Some((id("SUDO_UID")?, id("SUDO_GID")?))
 }

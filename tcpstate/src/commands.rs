@@ -5,6 +5,7 @@ mod doctor;
 mod explain;
 mod live;
 mod replay;
+mod report;
 mod wait;
 mod watch;
 
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Watch(args) => watch::run(&args, cli.verbose),
         Command::Demo(args) => demo::run(&args, cli.verbose),
         Command::Replay(args) => replay::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Schema => {
             let text = serde_json::to_string_pretty(&schema::schema())

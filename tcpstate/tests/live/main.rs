@@ -22,6 +22,7 @@ mod peers;
 mod protocols;
 mod recording;
 mod replay;
+mod report;
 mod resets;
 mod terminal;
 mod time_wait;

@@ -1,0 +1,131 @@
+//! `tcpstate report`: the postmortem of a recording.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cli::{ReportArgs, ReportFormat};
+use crate::event::{Body, Event};
+use crate::recording::reader::{ReadError, Reader};
+use crate::recording::{input, private};
+use crate::report::{Builder, Reading, Report, html, markdown};
+
+/// Bad lines that are named one by one; the rest are counted.
+const SHOWN_ERRORS: usize = 10;
+
+/// Reads the recording and writes its report.
+pub(super) fn run(args: &ReportArgs) -> Result<()> {
+    let format = args.format(io::stdout().is_terminal());
+    if let Some(path) = &args.output
+        && args.files.iter().any(|file| is_same_file(path, file))
+    {
+        bail!(
+            "{} is the recording itself; choose another file with -o",
+            path.display()
+        );
+    }
+    let report = read(&args.files)?;
+    let text = match format {
+        ReportFormat::Html => html::render(&report),
+        ReportFormat::Md => markdown::render(&report),
+        ReportFormat::Json => {
+            serde_json::to_string_pretty(&report).context("cannot write the report as JSON")? + "\n"
+        }
+    };
+    match &args.output {
+        None => super::print(text.as_bytes(), b""),
+        Some(path) => write(path, &text),
+    }
+}
+
+fn read(files: &[PathBuf]) -> Result<Report> {
+    let mut builder = Builder::new();
+    let mut reading = Reading::default();
+    for file in files {
+        part(file, &mut builder, &mut reading)?;
+    }
+    builder
+        .finish(reading)
+        .context("there is nothing in the recording")
+}
+
+/// One file: the whole recording, or a part of it.
+fn part(file: &Path, builder: &mut Builder, reading: &mut Reading) -> Result<()> {
+    let name = file.display().to_string();
+    let input = input::open(file).with_context(|| format!("cannot open the recording {name}"))?;
+    let mut has_header = false;
+    for event in Reader::new(input) {
+        match event {
+            Ok(event) if !has_header && matches!(event.body, Body::Header(_)) => {
+                has_header = true;
+                header(&name, event, builder, reading)?;
+            }
+            Ok(event) => builder.observe(event.mono_ns, event.body),
+            Err(ReadError::Cut { line }) => reading.cut_in_line = Some(line),
+            Err(error @ (ReadError::Io { .. } | ReadError::LaterSchema { .. })) => {
+                return Err(error).with_context(|| format!("cannot read the recording {name}"));
+            }
+            Err(error) => {
+                reading.unreadable_lines += 1;
+                if reading.unreadable.len() < SHOWN_ERRORS {
+                    super::complain(&format!("{name}: {error}"));
+                    reading.unreadable.push(error.to_string());
+                }
+            }
+        }
+    }
+    if !has_header {
+        bail!(
+            "{name} has no header line: it is not a recording of tcpstate, or its beginning is missing"
+        );
+    }
+    Ok(())
+}
+
+/// A header begins the recording, or says where a later part goes on.
+fn header(name: &str, event: Event, builder: &mut Builder, reading: &mut Reading) -> Result<()> {
+    let Body::Header(header) = &event.body else {
+        return Ok(());
+    };
+    let next_seq = builder.next_seq();
+    match header.part {
+        None if next_seq == 0 => {}
+        None => bail!("{name} begins a recording of its own: report it by itself"),
+        Some(part) if next_seq == 0 => {
+            reading.first_part = Some(part);
+            builder.begin_at(event.seq);
+        }
+        Some(part) => {
+            if event.seq.saturating_add(1) != next_seq {
+                bail!(
+                    "{name} is part {part} and does not follow on the file before it: name all \
+                     parts in order"
+                );
+            }
+            return Ok(());
+        }
+    }
+    builder.observe(event.mono_ns, event.body);
+    Ok(())
+}
+
+/// Writes the file anew. Like the recording it is for its owner alone: it names
+/// command lines.
+fn write(path: &Path, text: &str) -> Result<()> {
+    private::create(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| {
+            format!(
+                "cannot write the report to {}; choose another file with -o",
+                path.display()
+            )
+        })
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-pub(crate) use ends::tcp_option;
+pub(crate) use ends::{die_of_silence, fill, take_in, tcp_option};
 pub(crate) use random::Random;
 
 /// Threads: more than this machine class has processors, so that what the

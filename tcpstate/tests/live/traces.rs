@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
 use serde_json::Value;
 
-use crate::churn::tcp_option;
+use crate::churn::{die_of_silence, fill, take_in, tcp_option};
 use crate::harness::{Watch, at, connection, drain, has, listener, on_stage, socket};
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -58,6 +58,39 @@ fn act(name: &str) {
         "reset_by_unread_data" => {
             send(&client, b"never read", SendFlags::NOSIGNAL).expect("open");
             drop(server);
+        }
+        "simultaneous_close" => {
+            for end in [&server, &client] {
+                rustix::io::ioctl_fionbio(end, true).expect("a socket can be non-blocking");
+                fill(end);
+                shutdown(end, Shutdown::Write).expect("open");
+            }
+            for end in [&server, &client] {
+                for _ in 0..100 {
+                    take_in(end);
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
+            drop(server);
+        }
+        "keepalive_death" => {
+            die_of_silence(&server);
+            let is_silent = std::process::Command::new("ip")
+                .args([
+                    "route",
+                    "replace",
+                    "blackhole",
+                    "127.0.0.1",
+                    "table",
+                    "local",
+                ])
+                .status()
+                .is_ok_and(|status| status.success());
+            assert!(is_silent, "ip takes the route away");
+            std::thread::sleep(Duration::from_millis(3_500));
+            // Outlives the recording.
+            std::mem::forget(client);
+            return;
         }
         "no_linger2" => {
             shutdown(&server, Shutdown::Write).expect("open");

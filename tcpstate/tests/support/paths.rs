@@ -88,6 +88,23 @@ pub(crate) const PATHS: &[Path] = &[
         besides: RESET,
     },
     Path {
+        // Both FINs wait behind data; the server reads first, and gets the
+        // client's before its own has left.
+        name: "simultaneous_close",
+        server: &["established", "fin_wait_1", "closing", "closed"],
+        client: ACTIVE,
+        besides: &[
+            "client enters time_wait from fin_wait_2",
+            "server enters time_wait from closing",
+        ],
+    },
+    Path {
+        name: "keepalive_death",
+        server: CUT,
+        client: &["established"],
+        besides: &["reset sent by server"],
+    },
+    Path {
         name: "destroyed_time_wait",
         server: ACTIVE,
         client: PASSIVE,

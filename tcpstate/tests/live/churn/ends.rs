@@ -54,13 +54,13 @@ pub(super) fn pair(address: &str) -> Option<(OwnedFd, OwnedFd)> {
 }
 
 /// Fills the way to the peer until nothing fits any more.
-pub(super) fn fill(end: &OwnedFd) {
+pub(crate) fn fill(end: &OwnedFd) {
     let data = [0; 1 << 14];
     while rustix::net::send(end, &data, rustix::net::SendFlags::NOSIGNAL).is_ok() {}
 }
 
 /// Reads what is there.
-pub(super) fn take_in(end: &OwnedFd) {
+pub(crate) fn take_in(end: &OwnedFd) {
     let mut data = [0; 1 << 14];
     while rustix::io::read(end, &mut data).is_ok_and(|length| length > 0) {}
 }
@@ -70,7 +70,7 @@ pub(super) fn linger(end: &OwnedFd, seconds: u64) {
 }
 
 /// A probe after a second of silence, and after one more the end.
-pub(super) fn die_of_silence(end: &OwnedFd) {
+pub(crate) fn die_of_silence(end: &OwnedFd) {
     sockopt::set_socket_keepalive(end, true).expect("open");
     sockopt::set_tcp_keepidle(end, Duration::from_secs(1)).expect("open");
     sockopt::set_tcp_keepintvl(end, Duration::from_secs(1)).expect("open");

@@ -271,6 +271,7 @@ fn image(tree: &Path, kernel: &Kernel) -> Result<PathBuf> {
     [
         format!("boot/vmlinuz-{}", kernel.release),
         format!("usr/lib/modules/{}/vmlinuz", kernel.release),
+        format!("usr/lib/modules/{}/vmlinuz.unsigned", kernel.release),
     ]
     .iter()
     .map(|path| tree.join(path))

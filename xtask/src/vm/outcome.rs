@@ -33,10 +33,25 @@ const NOT_HERE: &[NotHere] = &[
         why: "its fix destroys a TIME_WAIT, which Linux 6.0 brought",
     },
     NotHere {
-        test: "causes::a_busy_servers_time_waits_are_counted_and_the_odd_one_is_found",
+        test: "causes::time_wait::a_busy_servers_time_waits_are_counted_and_the_odd_one_is_found",
         before: Some((6, 8)),
         why: "Linux 6.8 began to list sockets that are bound only; before, \
               nothing says when a port with more sockets than the walk takes is free",
+    },
+    NotHere {
+        test: "causes::fixes::a_connection_in_the_way_of_another_is_destroyed_alone",
+        before: Some((6, 0)),
+        why: "destroys a TIME_WAIT, which Linux 6.0 brought",
+    },
+    NotHere {
+        test: "causes::fixes::destroying_frees_the_port_whatever_state_holds_it",
+        before: Some((6, 0)),
+        why: "destroys a TIME_WAIT, which Linux 6.0 brought",
+    },
+    NotHere {
+        test: "causes::time_wait::so_reuseaddr_that_the_holder_cleared_after_its_bind",
+        before: Some((6, 12)),
+        why: "5.10 and 6.1 let that bind in: they go by the bucket's memory of the option",
     },
     NotHere {
         test: "explain::without_privilege_",

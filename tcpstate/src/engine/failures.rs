@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Failure};
 use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
-use crate::event::{Body, Call, SeenHolder, State};
+use crate::event::{Body, Call, SeenHolder, Sock, State};
 use crate::model::{NS_PER_MS, Phase, PortKey, SocketId};
 
 impl Engine {
@@ -81,7 +81,17 @@ impl Engine {
 
     fn known_holder(&self, holder: &SeenHolder) -> KnownHolder {
         let id = SocketId::of(&holder.sock, holder.local, holder.peer);
-        let Some(socket) = self.table.get_or_closed(&id) else {
+        // Before 5.15 it may have got its cookie only after it was last seen.
+        let nameless = Sock {
+            cookie: 0,
+            ..holder.sock
+        };
+        let nameless = SocketId::of(&nameless, holder.local, holder.peer);
+        let socket = self
+            .table
+            .get_or_closed(&id)
+            .or_else(|| self.table.get_or_closed(&nameless));
+        let Some(socket) = socket else {
             return KnownHolder::default();
         };
         KnownHolder {

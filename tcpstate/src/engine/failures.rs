@@ -87,10 +87,13 @@ impl Engine {
             ..holder.sock
         };
         let nameless = SocketId::of(&nameless, holder.local, holder.peer);
-        let socket = self
-            .table
-            .get_or_closed(&id)
-            .or_else(|| self.table.get_or_closed(&nameless));
+        let by_addresses = || {
+            // Of a connection there is one at a time; listeners may be several.
+            self.table
+                .get(&nameless)
+                .filter(|known| known.is_mini == holder.is_mini && holder.peer.port != 0)
+        };
+        let socket = self.table.get_or_closed(&id).or_else(by_addresses);
         let Some(socket) = socket else {
             return KnownHolder::default();
         };

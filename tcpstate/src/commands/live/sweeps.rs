@@ -22,12 +22,16 @@ use crate::snapshot::{SocketItem, netns, owners};
 
 /// One sweep follows another after a second at the earliest.
 const EVERY_NS: u64 = 1_000 * NS_PER_MS;
-/// Up to this cost a sweep is small: the pass through the kernel's hash tables
-/// takes 3 to 9 ms also where they are empty.
-const SMALL_NS: u64 = 25 * NS_PER_MS;
-/// A small sweep is followed by this many times its cost without one.
+/// Up to so many sockets a sweep is small. The number decides, not the cost: on a
+/// busy machine everything costs more, and a difference is to be found as soon.
+const SMALL: usize = 10_000;
+/// A small sweep is followed by this many times its cost without one; the pass
+/// through the kernel's hash tables takes 3 to 9 ms also where they are empty.
 const REST_FACTOR_SMALL: u64 = 80;
-/// The same for all others: 5 ms of a processor per second.
+/// No longer than this, unless that is less than so many times its cost.
+const REST_SMALL_NS: u64 = 2_000 * NS_PER_MS;
+const REST_FACTOR_LEAST: u64 = 40;
+/// For all others: 5 ms of a processor per second.
 const REST_FACTOR: u64 = 200;
 /// Longest time that a slice keeps events and keys waiting.
 const SLICE_NS: u64 = 4 * NS_PER_MS;
@@ -51,6 +55,8 @@ pub(in crate::commands) struct Sweeps {
     is_bind_seen: bool,
     began_ns: u64,
     cost_ns: u64,
+    /// Sockets that this round has come across.
+    sockets: usize,
     next_ns: u64,
     /// Listeners that the last sweep of a namespace did not come across.
     missed_listeners: BTreeMap<u32, BTreeSet<SocketId>>,
@@ -99,18 +105,21 @@ impl Live {
             // An error of sock_diag ends this sweep; the next one tries again.
             if self.go_on(&mut sweep)? {
                 self.sweeps.current = Some(sweep);
+            } else {
+                self.sweeps.sockets += sweep.found.len();
             }
         }
         let ended_ns = clock::monotonic_ns();
         self.sweeps.cost_ns += clock::processor_ns().saturating_sub(began_cpu_ns);
         let is_round_over = self.sweeps.current.is_none() && self.sweeps.waiting.is_empty();
         self.sweeps.next_ns = if is_round_over {
-            let factor = if self.sweeps.cost_ns < SMALL_NS {
-                REST_FACTOR_SMALL
+            let cost_ns = self.sweeps.cost_ns;
+            let rest_ns = if self.sweeps.sockets <= SMALL {
+                let at_most_ns = REST_SMALL_NS.max(cost_ns * REST_FACTOR_LEAST);
+                (cost_ns * REST_FACTOR_SMALL).min(at_most_ns)
             } else {
-                REST_FACTOR
+                cost_ns * REST_FACTOR
             };
-            let rest_ns = self.sweeps.cost_ns * factor;
             (ended_ns + rest_ns).max(self.sweeps.began_ns + EVERY_NS)
         } else {
             ended_ns + BETWEEN_NS
@@ -123,6 +132,7 @@ impl Live {
             let sweeps = &mut self.sweeps;
             sweeps.began_ns = now_ns;
             sweeps.cost_ns = 0;
+            sweeps.sockets = 0;
             sweeps.rounds += 1;
             let bound = self.pipeline.engine().table().count(State::Bound);
             sweeps.with_bound = std::mem::take(&mut sweeps.is_bind_seen)

@@ -176,6 +176,21 @@ pub struct Reuse {
     pub v6only: bool,
 }
 
+impl Reuse {
+    /// The options that are set, by their names.
+    #[must_use]
+    pub fn names(self) -> Vec<&'static str> {
+        [
+            (self.reuseaddr, "SO_REUSEADDR"),
+            (self.reuseport, "SO_REUSEPORT"),
+            (self.v6only, "IPV6_V6ONLY"),
+        ]
+        .into_iter()
+        .filter_map(|(is_set, name)| is_set.then_some(name))
+        .collect()
+    }
+}
+
 /// How a process is known to be the one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -129,14 +129,7 @@ fn list(text: &mut String, label: &str, holders: &[Holder]) {
 }
 
 fn options(reuse: Reuse) -> String {
-    let set: Vec<&str> = [
-        (reuse.reuseaddr, "SO_REUSEADDR"),
-        (reuse.reuseport, "SO_REUSEPORT"),
-        (reuse.v6only, "IPV6_V6ONLY"),
-    ]
-    .into_iter()
-    .filter_map(|(is_set, name)| is_set.then_some(name))
-    .collect();
+    let set = reuse.names();
     if set.is_empty() {
         "no SO_REUSEADDR".to_owned()
     } else {

@@ -105,14 +105,7 @@ pub(super) fn sentence(text: &str) -> String {
 
 /// `SO_REUSEADDR, IPV6_V6ONLY` or `none`.
 pub(super) fn options(reuse: Reuse) -> String {
-    let set: Vec<&str> = [
-        (reuse.reuseaddr, "SO_REUSEADDR"),
-        (reuse.reuseport, "SO_REUSEPORT"),
-        (reuse.v6only, "IPV6_V6ONLY"),
-    ]
-    .into_iter()
-    .filter_map(|(is_set, name)| is_set.then_some(name))
-    .collect();
+    let set = reuse.names();
     if set.is_empty() {
         "none".to_owned()
     } else {

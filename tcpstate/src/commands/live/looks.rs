@@ -205,14 +205,12 @@ impl Live {
             there.insert((seen.is_mini(), seen.sock.cookie, seen.local, seen.peer));
             self.feed_seen(mono_ns, seen)?;
         }
-        let gone: Vec<Socket> = self
+        let missing: Vec<Socket> = self
             .pipeline
             .engine()
             .table()
             .iter()
-            .filter(|socket| {
-                covered.contains(&socket.sock.netns) && socket.since_ns + RECENT_NS < began_ns
-            })
+            .filter(|socket| covered.contains(&socket.sock.netns) && socket.since_ns < began_ns)
             // The iterator does not list sockets that are only bound.
             .filter(|socket| socket.state != State::Bound)
             .filter(|socket| {
@@ -221,12 +219,45 @@ impl Live {
             })
             .cloned()
             .collect();
-        for socket in gone {
+        let (recent, gone): (Vec<_>, Vec<_>) = missing
+            .into_iter()
+            .partition(|socket| socket.since_ns + RECENT_NS >= began_ns);
+        let recent = self.gone_of_recent(recent)?;
+        for socket in gone.into_iter().chain(recent) {
             let seen = closed(&socket);
             self.pipeline
                 .feed(clock::monotonic_ns(), Body::Socket(seen))?;
         }
         Ok(is_complete)
+    }
+
+    /// Of sockets whose hook fired just before a snapshot that lacks them, those
+    /// that are gone: each is asked for by itself.
+    fn gone_of_recent(&mut self, recent: Vec<Socket>) -> Result<Vec<Socket>> {
+        let mut by_netns: BTreeMap<u32, Vec<Socket>> = BTreeMap::new();
+        for socket in recent {
+            by_netns.entry(socket.sock.netns).or_default().push(socket);
+        }
+        let mut gone = Vec::new();
+        for (netns, sockets) in by_netns {
+            let Ok(found) = self.look_up(netns, &sockets) else {
+                continue;
+            };
+            gone.extend(
+                sockets
+                    .into_iter()
+                    .filter(|socket| !found.contains_key(&(socket.is_mini, socket.tuple()))),
+            );
+        }
+        // What the hooks saw meanwhile comes first.
+        while self.drain()? {}
+        let table = self.pipeline.engine().table();
+        gone.retain(|socket| {
+            table
+                .get(&socket.id())
+                .is_some_and(|known| known.steps == socket.steps)
+        });
+        Ok(gone)
     }
 
     /// Feeds a socket from a snapshot, unless that is what is known already.

@@ -22,6 +22,7 @@ pub(crate) const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 /// has said why; the test is skipped.
 #[must_use]
 pub(crate) fn on_stage() -> bool {
+    own_descriptors();
     match namespace::enter_private() {
         Ok(_) => true,
         Err(error) => {
@@ -29,6 +30,16 @@ pub(crate) fn on_stage() -> bool {
             false
         }
     }
+}
+
+/// Gives the thread, and those that it starts, a table of descriptors of their
+/// own. Otherwise a program that another test starts holds this one's sockets
+/// from its fork to its exec, which on a busy machine is long enough to see.
+#[expect(unsafe_code, reason = "unshare(2) has no safe wrapper")]
+fn own_descriptors() {
+    // SAFETY: the thread has just begun; it uses no descriptor of another one.
+    let result = unsafe { libc::unshare(libc::CLONE_FILES) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Says what was counted, also where the test's output is not shown.
@@ -167,6 +178,19 @@ impl Watch {
             }
         }
         self.seen[before..].to_vec()
+    }
+
+    /// Reads on until the events fit, or patience is at its end.
+    pub(crate) fn read_until(&mut self, fits: impl Fn(&[Value]) -> bool) {
+        let deadline_ns =
+            clock::monotonic_ns() + u64::try_from(PATIENCE.as_nanos()).expect("seconds");
+        while !fits(&self.seen) {
+            let left = Duration::from_nanos(deadline_ns.saturating_sub(clock::monotonic_ns()));
+            match self.lines.recv_timeout(left) {
+                Ok(event) => self.seen.push(event),
+                Err(_) => break,
+            }
+        }
     }
 
     /// The diagnosis of the first failed call of this kind on this port.

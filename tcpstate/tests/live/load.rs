@@ -4,8 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
+use tcpstate::clock;
 
 use crate::harness::{TCPSTATE, at, listener, on_stage, socket, ss};
 
@@ -36,6 +40,9 @@ fn half_a_million_state_changes_are_seen_or_counted_as_lost() {
         .expect("tcpstate starts");
     let stdout = child.stdout.take().expect("stdout is piped");
     let (ready, is_ready) = std::sync::mpsc::channel();
+    // TIME_WAITs that were told of and have not ended.
+    let open = Arc::new(AtomicI64::new(0));
+    let told = Arc::clone(&open);
     let reader = std::thread::spawn(move || {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         let mut losses = (0_u64, None);
@@ -49,6 +56,12 @@ fn half_a_million_state_changes_are_seen_or_counted_as_lost() {
                 .expect("each line has its event")
                 .to_owned();
             match name.as_str() {
+                "tcp.time_wait.enter" => {
+                    told.fetch_add(1, Ordering::Relaxed);
+                }
+                "tcp.time_wait.exit" => {
+                    told.fetch_sub(1, Ordering::Relaxed);
+                }
                 "header" => ready.send(()).expect("the test waits"),
                 "loss" => {
                     let loss: Value = serde_json::from_str(&line).expect("JSON");
@@ -76,9 +89,17 @@ fn half_a_million_state_changes_are_seen_or_counted_as_lost() {
         drop(client);
     }
     let ended = std::fs::read_to_string("/proc/uptime").expect("Linux");
-    // One more second for exits of orphans to be looked up.
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-    let time_waits = ss(&["state", "time-wait"]).len() as u64;
+    // Orphans become TIME_WAITs unannounced: they are looked up, in turn. After
+    // a loss the table is put right first.
+    let deadline_ns = clock::monotonic_ns() + 20_000_000_000;
+    let time_waits = loop {
+        let time_waits = ss(&["state", "time-wait"]).len() as u64;
+        let is_told = open.load(Ordering::Relaxed) == i64::try_from(time_waits).expect("few");
+        if is_told || clock::monotonic_ns() > deadline_ns {
+            break time_waits;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    };
     rustix::process::kill_process(
         rustix::process::Pid::from_child(&child),
         rustix::process::Signal::INT,

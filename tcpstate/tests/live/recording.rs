@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tcpstate::clock;
+
 use crate::harness::{TCPSTATE, connection, drain, listener, on_stage, run};
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -230,21 +232,24 @@ fn a_program_that_is_killed_leaves_all_that_it_had_told() {
         let mut recorder = Recorder::start(dir.path(), &["--record", name]);
         churn(100);
         recorder.wait_until("time_wait", |text| text.contains("tcp.time_wait.enter"));
+        let file = dir.path().join(name);
+        let replayed = || {
+            let output = run(&["replay", "--json", file.to_str().expect("a path")]);
+            String::from_utf8(output.stdout).expect("text")
+        };
+        let told = fs::read_to_string(&recorder.stdout).expect("it was written");
         if is_compressed {
             // A compressed file is made readable once a second.
-            std::thread::sleep(Duration::from_millis(1500));
+            let deadline_ns = clock::monotonic_ns() + 10_000_000_000;
+            while replayed().lines().count() < told.lines().count() {
+                assert!(clock::monotonic_ns() < deadline_ns, "it stays unreadable");
+                std::thread::sleep(Duration::from_millis(100));
+            }
         }
-        let told = fs::read_to_string(&recorder.stdout).expect("it was written");
         recorder.child.kill().expect("it is there");
         recorder.child.wait().expect("it ends");
 
-        let output = run(&[
-            "replay",
-            "--json",
-            dir.path().join(name).to_str().expect("a path"),
-        ]);
-        let recorded = String::from_utf8(output.stdout).expect("text");
-
+        let recorded = replayed();
         let told: Vec<&str> = told.lines().collect();
         let recorded: Vec<&str> = recorded.lines().collect();
         assert!(

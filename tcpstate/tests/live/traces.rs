@@ -4,6 +4,7 @@
 #[path = "../support/paths.rs"]
 mod paths;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,23 +12,25 @@ use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
 use serde_json::Value;
 
 use crate::churn::{die_of_silence, fill, take_in, tcp_option};
-use crate::harness::{Watch, at, connection, drain, has, listener, on_stage, socket};
+use crate::harness::{Watch, at, connection, drain, has, listener, listing, on_stage, socket};
 
 const SERVER: &str = "127.0.0.1:8080";
 
-fn act(name: &str) {
+/// Goes the way, and gives back what stays open until its end was seen.
+fn act(name: &str) -> Vec<OwnedFd> {
     let refused = || {
         rustix::net::connect(socket(at(SERVER)), &at(SERVER)).expect_err("nobody listens");
     };
     if name == "refused" {
-        return refused();
+        refused();
+        return Vec::new();
     }
     let listening = listener(SERVER, true);
     if name == "listener_closed_with_child" {
         let client = socket(at(SERVER));
         rustix::net::connect(&client, &at(SERVER)).expect("somebody listens");
         drop(listening);
-        return drop(client);
+        return vec![client];
     }
     let (server, client) = connection(&listening, SERVER);
     match name {
@@ -38,7 +41,7 @@ fn act(name: &str) {
         "client_closes_first" => {
             drop(client);
             drain(&server);
-            return;
+            return Vec::new();
         }
         "half_close" => {
             shutdown(&server, Shutdown::Write).expect("open");
@@ -47,9 +50,7 @@ fn act(name: &str) {
         }
         "orphan_without_fin" => {
             drop(server);
-            // Outlives the recording.
-            std::mem::forget(client);
-            return;
+            return vec![client];
         }
         "reset_by_linger_0" => {
             sockopt::set_socket_linger(&server, Some(Duration::ZERO)).expect("open");
@@ -87,10 +88,7 @@ fn act(name: &str) {
                 .status()
                 .is_ok_and(|status| status.success());
             assert!(is_silent, "ip takes the route away");
-            std::thread::sleep(Duration::from_millis(3_500));
-            // Outlives the recording.
-            std::mem::forget(client);
-            return;
+            return vec![server, client];
         }
         "no_linger2" => {
             shutdown(&server, Shutdown::Write).expect("open");
@@ -108,6 +106,7 @@ fn act(name: &str) {
             .output()
             .expect("ss runs");
     }
+    Vec::new()
 }
 
 #[test]
@@ -122,18 +121,22 @@ fn connections_end_the_ways_that_are_recorded() {
         let name = file.to_str().expect("text");
         let mut watch = Watch::start(&["--port", "8080", "--record", name]);
 
-        act(path.name);
-        // What is only found by looking is found within two seconds.
-        let is_swept = path.name.starts_with("destroyed");
-        if is_swept {
-            watch.wait_for("the end of the TIME_WAIT", |event| {
-                event["event"] == "tcp.time_wait.exit"
-            });
-        }
-        std::thread::sleep(Duration::from_millis(500));
+        let open = act(path.name);
+        // Some ends come by a timer, or are found by looking.
+        let expected = path.as_shown();
+        watch.read_until(|events| paths::shown(events) == expected);
+        // Nothing follows them.
+        watch.read_for(Duration::from_millis(300));
         let events = watch.finish();
+        drop(open);
 
-        assert_eq!(paths::shown(&events), path.as_shown(), "{}", path.name);
+        assert_eq!(
+            paths::shown(&events),
+            expected,
+            "{}: {}",
+            path.name,
+            listing(&events)
+        );
         if std::env::var_os("TCPSTATE_BLESS").is_some() {
             bless(path.name, &file, &events);
         }

@@ -335,6 +335,7 @@ fn the_dashboard_shows_the_reason_and_gives_the_terminal_back() {
     terminal.wait_for("PAUSED");
     terminal.keys(&["Space"]);
     terminal.keys(&["q"]);
+    terminal.wait_until("time_wait_left", false);
     terminal.keys(&["echo", "Space", "still-$((40+2))", "Enter"]);
     let screen = terminal.wait_for("still-42");
     assert!(
@@ -353,6 +354,8 @@ fn a_tiny_terminal_says_what_it_needs() {
     terminal.wait_for("tcpstate needs");
 
     terminal.keys(&["q"]);
+    // Until then the keys are the program's.
+    terminal.wait_until("tcpstate needs", false);
     terminal.keys(&["echo", "Space", "ok-$((40+2))", "Enter"]);
     terminal.wait_for("ok-42");
 }

@@ -108,6 +108,72 @@ fn the_time_wait_of_a_past_life_is_still_looked_after() {
     assert_eq!((exit.reason, exit.local), (ExitReason::Expired, at(CLIENT)));
 }
 
+/// Its beginning was lost; what came of it is enough to know.
+#[test]
+fn a_connection_whose_beginning_was_lost_ends_the_time_wait_before_it() {
+    let time_wait = |cookie| {
+        into_mini(
+            change(cookie, SERVER, CLIENT, State::FinWait2, State::Closed),
+            State::TimeWait,
+            60_000,
+            false,
+        )
+    };
+    let later = [
+        time_wait(8),
+        Body::State(change(
+            8,
+            SERVER,
+            CLIENT,
+            State::Established,
+            State::FinWait1,
+        )),
+    ];
+    for (later, is_there) in later
+        .into_iter()
+        .zip([(State::TimeWait, true, 8), (State::FinWait1, false, 8)])
+    {
+        let mut engine = engine();
+        engine.observe(MS, time_wait(7));
+
+        engine.observe(SECOND, later);
+
+        assert_eq!(table(&engine), [is_there]);
+        assert!(engine.log().iter().any(|event| matches!(
+            &event.body,
+            Body::TimeWaitExit(exit) if exit.reason == ExitReason::Reused && exit.sock.cookie == 7
+        )));
+    }
+}
+
+/// Records of different processors need not come in order.
+#[test]
+fn a_late_record_of_the_life_before_leaves_the_time_wait_alone() {
+    let mut engine = engine();
+    engine.observe(
+        SECOND,
+        into_mini(
+            change(8, SERVER, CLIENT, State::FinWait2, State::Closed),
+            State::TimeWait,
+            60_000,
+            false,
+        ),
+    );
+
+    engine.observe(
+        MS,
+        Body::State(change(
+            7,
+            SERVER,
+            CLIENT,
+            State::Established,
+            State::FinWait1,
+        )),
+    );
+
+    assert!(table(&engine).contains(&(State::TimeWait, true, 8)));
+}
+
 /// The kernel announces SYN_SENT before it looks whether the pair of addresses
 /// is free.
 #[test]

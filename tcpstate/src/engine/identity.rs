@@ -38,7 +38,11 @@ impl Engine {
                 return there;
             }
             if seen.state == State::Closed {
-                return SocketId::PastLife(tuple);
+                let is_it = |known: &Socket| known.is_mini && known.tuple() == tuple;
+                return match self.table.get(&plain) {
+                    Some(known) if is_it(known) => plain,
+                    _ => SocketId::PastLife(tuple),
+                };
             }
             // Another one has its place: there was a connection in between.
             self.end_mini(mono_ns, there, ExitReason::Reused, Source::Inferred);

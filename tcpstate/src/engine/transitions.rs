@@ -131,13 +131,10 @@ impl Engine {
 
     /// A connection in the place of a TIME_WAIT: the kernel let it take over. It
     /// announces SYN_SENT before it looks whether it may, so that this only is a
-    /// reason to look as well.
+    /// reason to look as well. Any other state, and a mini-socket of its own, is
+    /// proof: where a transition was lost, it is a later one that tells.
     fn end_time_wait_that_is_reused(&mut self, mono_ns: u64, change: &StateChange, id: SocketId) {
-        if !matches!(
-            change.new,
-            State::Established | State::SynReceived | State::SynSent
-        ) || change.local.port == 0
-        {
+        if change.local.port == 0 || (change.new == State::Closed && change.mini.is_none()) {
             return;
         }
         let tuple = Tuple {
@@ -152,7 +149,14 @@ impl Engine {
             self.table
                 .update(&mini_id, |mini| mini.challenged_ns = mono_ns);
             self.look_at(mini_id, mono_ns.saturating_add(CONNECT_TAKES_NS));
-        } else {
+            return;
+        }
+        // A record of the life before may come late.
+        let is_older = self
+            .table
+            .get(&mini_id)
+            .is_some_and(|mini| mini.since_ns <= mono_ns);
+        if is_older {
             self.end_mini(mono_ns, mini_id, ExitReason::Reused, Source::Inferred);
         }
     }

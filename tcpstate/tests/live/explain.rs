@@ -11,7 +11,7 @@ use serde_json::Value;
 use tcpstate::clock;
 
 use crate::harness::{
-    TCPSTATE, at, connection, drain, has, listener, on_stage, run, socket, try_bind,
+    TCPSTATE, at, connection, drain, has, listener, on_stage, on_stage_alone, run, socket, try_bind,
 };
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -100,7 +100,7 @@ fn a_listener_is_named_with_its_process_and_others_are_told_apart() {
 
 #[test]
 fn so_reuseaddr_of_a_time_wait_is_read_and_decides() {
-    if !on_stage() {
+    if !on_stage_alone() {
         return;
     }
     for left_with in [true, false] {
@@ -323,7 +323,7 @@ fn run_as_nobody(arguments: &[&str]) -> Output {
 
 #[test]
 fn without_privilege_what_can_be_known_is_said_and_what_cannot_is_said_too() {
-    if !on_stage() || !has("setpriv", "util-linux") {
+    if !on_stage_alone() || !has("setpriv", "util-linux") {
         return;
     }
     let ask = |arguments: &[&str]| {
@@ -389,7 +389,7 @@ fn without_privilege_an_ipv6_listener_that_leaves_ipv4_alone_is_recognised() {
 
 #[test]
 fn a_namespace_is_named_by_path_and_the_fix_runs_in_it() {
-    if !on_stage() {
+    if !on_stage_alone() {
         return;
     }
     leave_time_wait(true);

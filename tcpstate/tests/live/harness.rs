@@ -22,7 +22,6 @@ pub(crate) const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
 /// has said why; the test is skipped.
 #[must_use]
 pub(crate) fn on_stage() -> bool {
-    own_descriptors();
     match namespace::enter_private() {
         Ok(_) => true,
         Err(error) => {
@@ -32,14 +31,18 @@ pub(crate) fn on_stage() -> bool {
     }
 }
 
-/// Gives the thread, and those that it starts, a table of descriptors of their
-/// own. Otherwise a program that another test starts holds this one's sockets
-/// from its fork to its exec, which on a busy machine is long enough to see.
+/// The same, and gives the thread a table of descriptors of its own: for tests in
+/// which a socket must be closed when it is closed. A program that another test
+/// starts holds every socket of this process from its fork to its exec, which on
+/// a busy machine is long enough to be refused by. `/proc` lists the descriptors
+/// of the first thread only, so such a test has no holders that are still alive.
+#[must_use]
 #[expect(unsafe_code, reason = "unshare(2) has no safe wrapper")]
-fn own_descriptors() {
+pub(crate) fn on_stage_alone() -> bool {
     // SAFETY: the thread has just begun; it uses no descriptor of another one.
     let result = unsafe { libc::unshare(libc::CLONE_FILES) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    on_stage()
 }
 
 /// Says what was counted, also where the test's output is not shown.

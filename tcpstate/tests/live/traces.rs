@@ -12,7 +12,9 @@ use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
 use serde_json::Value;
 
 use crate::churn::{die_of_silence, fill, take_in, tcp_option};
-use crate::harness::{Watch, at, connection, drain, has, listener, listing, on_stage, socket};
+use crate::harness::{
+    Watch, at, connection, drain, has, listener, listing, on_stage_alone, socket,
+};
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -113,7 +115,7 @@ fn act(name: &str) -> Vec<OwnedFd> {
 fn connections_end_the_ways_that_are_recorded() {
     for path in paths::PATHS {
         // A namespace of its own: no TIME_WAIT of the one before.
-        if !on_stage() || !has("ss", "iproute2") {
+        if !on_stage_alone() || !has("ss", "iproute2") {
             return;
         }
         let folder = tempfile::tempdir().expect("there is room");

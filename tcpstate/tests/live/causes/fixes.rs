@@ -14,7 +14,8 @@ use tcpstate::demo::namespace;
 use super::stage::Actor;
 use super::{SERVER, command, leave_time_wait, refused_bind, refused_bind_at};
 use crate::harness::{
-    TCPSTATE, Watch, at, connection, drain, has, listener, on_stage, port_of, socket, try_bind,
+    TCPSTATE, Watch, at, connection, drain, has, listener, on_stage, on_stage_alone, port_of,
+    socket, try_bind,
 };
 
 /// Runs the command of a fix.
@@ -36,7 +37,7 @@ type Hold = fn(&mut Watch) -> Vec<std::os::fd::OwnedFd>;
 
 #[test]
 fn destroying_frees_the_port_whatever_state_holds_it() {
-    if !on_stage() || !has("ss", "iproute2") {
+    if !on_stage_alone() || !has("ss", "iproute2") {
         return;
     }
     let holds: [(&str, Hold); 4] = [

@@ -7,11 +7,11 @@ use rustix::net::sockopt;
 use serde_json::Value;
 
 use super::{SERVER, leave_time_wait, leave_time_wait_at, refused_bind, refused_bind_at};
-use crate::harness::{Watch, connection, listener, on_stage, try_bind};
+use crate::harness::{Watch, connection, listener, on_stage_alone, try_bind};
 
 #[test]
 fn time_wait_no_reuse() {
-    if !on_stage() {
+    if !on_stage_alone() {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -34,7 +34,7 @@ fn time_wait_no_reuse() {
 
 #[test]
 fn time_wait_left_without_reuse() {
-    if !on_stage() {
+    if !on_stage_alone() {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -48,7 +48,7 @@ fn time_wait_left_without_reuse() {
 
 #[test]
 fn closing() {
-    if !on_stage() {
+    if !on_stage_alone() {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -70,7 +70,7 @@ fn closing() {
 
 #[test]
 fn a_busy_servers_time_waits_are_counted_and_the_odd_one_is_found() {
-    if !on_stage() {
+    if !on_stage_alone() {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -135,7 +135,7 @@ fn a_busy_servers_time_waits_are_counted_and_the_odd_one_is_found() {
 
 #[test]
 fn an_ipv6_peers_time_wait_stands_in_the_way_of_all_ipv4_addresses() {
-    if !on_stage() {
+    if !on_stage_alone() {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -165,7 +165,7 @@ fn an_ipv6_peers_time_wait_stands_in_the_way_of_all_ipv4_addresses() {
 
 #[test]
 fn so_reuseaddr_that_is_cleared_before_listen() {
-    if !on_stage() {
+    if !on_stage_alone() {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -189,7 +189,7 @@ fn so_reuseaddr_that_is_cleared_before_listen() {
 
 #[test]
 fn so_reuseaddr_that_the_holder_cleared_after_its_bind() {
-    if !on_stage() {
+    if !on_stage_alone() {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);

@@ -37,10 +37,18 @@ pub(crate) fn on_stage() -> bool {
 /// a busy machine is long enough to be refused by. `/proc` lists the descriptors
 /// of the first thread only, so such a test has no holders that are still alive.
 #[must_use]
-#[expect(unsafe_code, reason = "unshare(2) has no safe wrapper")]
+#[expect(unsafe_code, reason = "close_range(2) has no safe wrapper")]
 pub(crate) fn on_stage_alone() -> bool {
-    // SAFETY: the thread has just begun; it uses no descriptor of another one.
-    let result = unsafe { libc::unshare(libc::CLONE_FILES) };
+    // SAFETY: the table is the thread's own from here on; the thread has just
+    // begun, and uses none of the others' descriptors that are closed in it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_UNSHARE,
+        )
+    };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     on_stage()
 }

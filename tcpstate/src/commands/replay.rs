@@ -14,7 +14,7 @@ use crate::event::{Body, Event};
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{OutputError, Outputs, Pipeline, Selector};
 use crate::recording::input;
-use crate::recording::reader::Reader;
+use crate::recording::reader::{ReadError, Reader};
 
 /// Replays the recording: on the dashboard, as text or JSON.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
@@ -31,6 +31,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
             Outputs::new(stdout, None),
         ),
         complaints: 0,
+        is_cut: false,
     };
     match replay.all(&args.files) {
         Err(error) if matches!(error.downcast_ref(), Some(OutputError::BrokenPipe)) => Ok(()),
@@ -44,6 +45,8 @@ const SHOWN_ERRORS: u64 = 10;
 struct Replay {
     pipeline: Pipeline,
     complaints: u64,
+    /// It was said that the recording breaks off.
+    is_cut: bool,
 }
 
 impl Replay {
@@ -52,6 +55,13 @@ impl Replay {
             self.part(file.as_ref())?;
         }
         self.pipeline.write_out()?;
+        // That it breaks off is said, and no failure: all that is there was read.
+        if !self.is_cut && self.pipeline.engine().footer().is_none() {
+            super::complain(
+                "the recording has no footer: it was cut, goes on in another part, or is still \
+                 being written; what came after its last line is not known",
+            );
+        }
         if self.complaints > 0 {
             let of = match files {
                 [only] => only.as_ref().display().to_string(),
@@ -71,13 +81,21 @@ impl Replay {
         let input =
             input::open(file).with_context(|| format!("cannot open the recording {name}"))?;
         let mut has_header = false;
-        for event in Reader::new(input) {
+        let mut reader = Reader::new(input);
+        while let Some(event) = reader.next() {
             match event {
-                Ok(event) if !has_header && matches!(event.body, Body::Header(_)) => {
+                Ok(event) if matches!(event.body, Body::Header(_)) => {
+                    if let Err(error) = self.header(&name, reader.line(), event) {
+                        self.pipeline.write_out()?;
+                        return Err(error);
+                    }
                     has_header = true;
-                    self.header(&name, event)?;
                 }
                 Ok(event) => self.pipeline.feed(event.mono_ns, event.body)?,
+                Err(error @ ReadError::Cut { .. }) => {
+                    self.is_cut = true;
+                    super::complain(&format!("{name}: {error}"));
+                }
                 Err(error) => {
                     self.complaints += 1;
                     if self.complaints <= SHOWN_ERRORS {
@@ -96,14 +114,17 @@ impl Replay {
     }
 
     /// A header begins the recording, or says where a later part goes on.
-    fn header(&mut self, name: &str, event: Event) -> Result<()> {
+    fn header(&mut self, name: &str, line: u64, event: Event) -> Result<()> {
         let Body::Header(header) = &event.body else {
             return Ok(());
         };
         let next_seq = self.pipeline.engine().next_seq();
         match header.part {
             None if next_seq == 0 => {}
-            None => bail!("{name} begins a recording of its own: replay it by itself"),
+            None => bail!(
+                "line {line} of {name} begins a recording of its own: replay it by itself \
+                 (tail -n +{line})"
+            ),
             Some(part) if next_seq == 0 => {
                 super::complain(&format!(
                     "{name} is part {part} of a recording: what was before it is not known; \
@@ -114,8 +135,8 @@ impl Replay {
             Some(part) => {
                 if event.seq.saturating_add(1) != next_seq {
                     bail!(
-                        "{name} is part {part} and does not follow on the file before it: name \
-                         all parts in order"
+                        "line {line} of {name} begins part {part}, which does not follow on what is \
+                         before it: name all parts in order"
                     );
                 }
                 return Ok(());

@@ -25,7 +25,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
             path.display()
         );
     }
-    let report = read(&args.files)?;
+    let (report, unreadable_lines) = read(&args.files)?;
     let text = match format {
         ReportFormat::Html => html::render(&report),
         ReportFormat::Md => markdown::render(&report),
@@ -34,20 +34,30 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         }
     };
     match &args.output {
-        None => super::print(text.as_bytes(), b""),
-        Some(path) => write(path, &text),
+        None => super::print(text.as_bytes(), b"")?,
+        Some(path) => write(path, &text)?,
     }
+    if unreadable_lines > 0 {
+        bail!(
+            "{unreadable_lines} of the lines of the recording could not be read; the report is of \
+             the others, and says so"
+        );
+    }
+    Ok(())
 }
 
-fn read(files: &[PathBuf]) -> Result<Report> {
+/// The report, and how many lines are missing from it.
+fn read(files: &[PathBuf]) -> Result<(Report, u64)> {
     let mut builder = Builder::new();
     let mut reading = Reading::default();
     for file in files {
         part(file, &mut builder, &mut reading)?;
     }
-    builder
+    let unreadable_lines = reading.unreadable_lines;
+    let report = builder
         .finish(reading)
-        .context("there is nothing in the recording")
+        .context("there is nothing in the recording")?;
+    Ok((report, unreadable_lines))
 }
 
 /// One file: the whole recording, or a part of it.
@@ -55,15 +65,16 @@ fn part(file: &Path, builder: &mut Builder, reading: &mut Reading) -> Result<()>
     let name = file.display().to_string();
     let input = input::open(file).with_context(|| format!("cannot open the recording {name}"))?;
     let mut has_header = false;
-    for event in Reader::new(input) {
+    let mut reader = Reader::new(input);
+    while let Some(event) = reader.next() {
         match event {
-            Ok(event) if !has_header && matches!(event.body, Body::Header(_)) => {
+            Ok(event) if matches!(event.body, Body::Header(_)) => {
                 has_header = true;
-                header(&name, event, builder, reading)?;
+                header(&name, reader.line(), event, builder, reading)?;
             }
             Ok(event) => builder.observe(event.mono_ns, event.body),
             Err(ReadError::Cut { line }) => reading.cut_in_line = Some(line),
-            Err(error @ (ReadError::Io { .. } | ReadError::LaterSchema { .. })) => {
+            Err(error @ (ReadError::Io { .. } | ReadError::LaterSchema { .. })) if !has_header => {
                 return Err(error).with_context(|| format!("cannot read the recording {name}"));
             }
             Err(error) => {
@@ -84,14 +95,23 @@ fn part(file: &Path, builder: &mut Builder, reading: &mut Reading) -> Result<()>
 }
 
 /// A header begins the recording, or says where a later part goes on.
-fn header(name: &str, event: Event, builder: &mut Builder, reading: &mut Reading) -> Result<()> {
+fn header(
+    name: &str,
+    line: u64,
+    event: Event,
+    builder: &mut Builder,
+    reading: &mut Reading,
+) -> Result<()> {
     let Body::Header(header) = &event.body else {
         return Ok(());
     };
     let next_seq = builder.next_seq();
     match header.part {
         None if next_seq == 0 => {}
-        None => bail!("{name} begins a recording of its own: report it by itself"),
+        None => bail!(
+            "line {line} of {name} begins a recording of its own: report it by itself \
+             (tail -n +{line})"
+        ),
         Some(part) if next_seq == 0 => {
             reading.first_part = Some(part);
             builder.begin_at(event.seq);
@@ -99,8 +119,8 @@ fn header(name: &str, event: Event, builder: &mut Builder, reading: &mut Reading
         Some(part) => {
             if event.seq.saturating_add(1) != next_seq {
                 bail!(
-                    "{name} is part {part} and does not follow on the file before it: name all \
-                     parts in order"
+                    "line {line} of {name} begins part {part}, which does not follow on what is \
+                     before it: name all parts in order"
                 );
             }
             return Ok(());

@@ -6,12 +6,13 @@ use std::io::{self, BufRead, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use memchr::memchr;
 use serde::Deserialize;
 use thiserror::Error;
 
 use super::input;
 use super::reader::MAX_LINE;
-use crate::event::Event;
+use crate::event::{Body, Event};
 use crate::export::json;
 
 /// Events that an index takes: 16 bytes each.
@@ -34,6 +35,20 @@ pub enum IndexError {
     /// It unpacks to more than is kept.
     #[error("it unpacks to more than {MAX_UNPACKED} bytes; read it with --format text")]
     TooLarge,
+    /// A header of another recording in the middle.
+    #[error("another recording begins in line {line}: replay it by itself")]
+    Another {
+        /// Number of the line, from 1.
+        line: u64,
+    },
+    /// A part does not go on where the lines before it ended.
+    #[error(
+        "the part that begins in line {line} does not follow on what is before it: name all parts in order"
+    )]
+    OutOfOrder {
+        /// Number of the line, from 1.
+        line: u64,
+    },
 }
 
 /// One event's place.
@@ -62,6 +77,7 @@ pub struct Index {
     lines: Vec<Line>,
     landmarks: Vec<Landmark>,
     bad_lines: u64,
+    has_footer: bool,
     block: Block,
 }
 
@@ -82,19 +98,21 @@ impl Index {
 
     fn scan(&mut self, mut input: impl BufRead, mut place: u64) -> Result<(), IndexError> {
         let mut line = Vec::new();
-        loop {
+        for number in 1.. {
             line.clear();
             let read = read_line(&mut input, &mut line)?;
             if read == 0 {
-                return Ok(());
+                break;
             }
             match head(&line) {
                 Some((name, mono_ns)) => {
                     // Of later parts the header says nothing new.
                     if name == "header" && !self.lines.is_empty() {
+                        self.check_part(&line, number)?;
                         place += read;
                         continue;
                     }
+                    self.has_footer = name == "footer";
                     match name {
                         "diagnosis" => self.landmarks.push(Landmark::Failure(self.lines.len())),
                         "restart" => self.landmarks.push(Landmark::Restart(self.lines.len())),
@@ -110,6 +128,28 @@ impl Index {
             }
             place += read;
         }
+        Ok(())
+    }
+
+    /// Whether a header in the middle is that of the part that comes next.
+    fn check_part(&mut self, line: &[u8], number: u64) -> Result<(), IndexError> {
+        let Some(Event {
+            seq,
+            body: Body::Header(header),
+            ..
+        }) = parse(line)
+        else {
+            self.bad_lines += 1;
+            return Ok(());
+        };
+        if header.part.is_none() {
+            return Err(IndexError::Another { line: number });
+        }
+        let last = self.read(self.lines.len() - 1)?;
+        if last.is_some_and(|last| last.seq != seq) {
+            return Err(IndexError::OutOfOrder { line: number });
+        }
+        Ok(())
     }
 
     /// Events.
@@ -128,6 +168,12 @@ impl Index {
     #[must_use]
     pub fn bad_lines(&self) -> u64 {
         self.bad_lines
+    }
+
+    /// Whether the recording ends as one does that nobody cut.
+    #[must_use]
+    pub fn has_footer(&self) -> bool {
+        self.has_footer
     }
 
     /// What is worth a jump, in order.
@@ -204,7 +250,7 @@ impl Block {
     fn line_at(&self, place: u64) -> Option<&[u8]> {
         let from = usize::try_from(place.checked_sub(self.place)?).ok()?;
         let rest = self.bytes.get(from..)?;
-        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let end = memchr(b'\n', rest)?;
         rest.get(..end)
     }
 }
@@ -227,7 +273,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
         if chunk.is_empty() {
             return Ok(read);
         }
-        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let end = memchr(b'\n', chunk);
         let taken = end.map_or(chunk.len(), |at| at + 1);
         if line.len() + taken <= MAX_LINE {
             line.extend_from_slice(&chunk[..taken]);
@@ -269,18 +315,22 @@ fn as_written(line: &[u8]) -> Option<(&str, u64)> {
         .iter()
         .take_while(|byte| byte.is_ascii_digit())
         .count();
+    if !matches!(digits.get(length), Some(b',') | None) {
+        return None;
+    }
     let mono_ns = std::str::from_utf8(&digits[..length]).ok()?.parse().ok()?;
     Some((name, mono_ns))
 }
 
 /// Unpacks into a file without a name; `None`: it is more than `limit`.
 pub(super) fn unpack(mut packed: impl BufRead, limit: u64) -> io::Result<Option<File>> {
-    let mut file = tempfile::tempfile()?;
+    let mut file = roomy_file()?;
     let mut size = 0_u64;
     loop {
         let chunk = match packed.fill_buf() {
             Ok(chunk) => chunk,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            // Cut, or damaged further on: what is there is shown.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || size > 0 => break,
             Err(error) => return Err(error),
         };
         if chunk.is_empty() {
@@ -295,6 +345,17 @@ pub(super) fn unpack(mut packed: impl BufRead, limit: u64) -> io::Result<Option<
         packed.consume(length);
     }
     Ok(Some(file))
+}
+
+/// A file without a name where there is most room: `/tmp` is memory on many
+/// machines, `/var/tmp` never.
+fn roomy_file() -> io::Result<File> {
+    if std::env::var_os("TMPDIR").is_none()
+        && let Ok(file) = tempfile::tempfile_in("/var/tmp")
+    {
+        return Ok(file);
+    }
+    tempfile::tempfile()
 }
 
 #[cfg(test)]

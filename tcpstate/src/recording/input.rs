@@ -1,7 +1,7 @@
 //! Opens a recording, compressed or not: its first bytes decide.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _, Seek as _};
+use std::io::{self, BufRead, BufReader, Read, Seek as _};
 use std::path::Path;
 
 use zstd::stream::read::Decoder;
@@ -14,13 +14,19 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// at most. A frame that asks for more is refused, not served.
 const MAX_WINDOW_LOG: u32 = 23;
 
-/// Opens the recording.
+/// Opens the recording: a file, or a pipe.
 pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    let (file, is_zstd) = open_file(path)?;
+    of(File::open(path)?)
+}
+
+/// The lines of a recording, wherever it comes from.
+pub fn of(mut input: impl Read + 'static) -> io::Result<Box<dyn BufRead>> {
+    let (begin, is_zstd) = look_into(&mut input)?;
+    let whole = io::Cursor::new(begin).chain(input);
     Ok(if is_zstd {
-        Box::new(unpacked(file)?)
+        Box::new(unpacked(whole)?)
     } else {
-        Box::new(BufReader::with_capacity(BUFFER, file))
+        Box::new(BufReader::with_capacity(BUFFER, whole))
     })
 }
 
@@ -30,37 +36,37 @@ pub(super) fn open_seekable(
     path: &Path,
     limit: u64,
 ) -> io::Result<Option<(File, BufReader<File>)>> {
-    let (file, is_zstd) = open_file(path)?;
-    let mut file = if is_zstd {
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(
+            "one cannot go about in what is not a file; read it with --format text",
+        ));
+    }
+    let (_, is_zstd) = look_into(&mut file)?;
+    file.rewind()?;
+    if is_zstd {
         match super::index::unpack(unpacked(file)?, limit)? {
-            Some(file) => file,
+            Some(unpacked) => file = unpacked,
             None => return Ok(None),
         }
-    } else {
-        file
-    };
+    }
     file.rewind()?;
     let text = BufReader::with_capacity(BUFFER, file.try_clone()?);
     Ok(Some((file, text)))
 }
 
-/// The file at its beginning, and whether it is compressed. A pipe cannot be
-/// looked into, and is not.
-fn open_file(path: &Path) -> io::Result<(File, bool)> {
-    let mut file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Ok((file, false));
-    }
+/// The first bytes, and whether they begin a compressed recording.
+fn look_into(input: &mut impl Read) -> io::Result<(Vec<u8>, bool)> {
     let mut begin = Vec::with_capacity(ZSTD_MAGIC.len());
-    file.by_ref()
+    input
         .take(ZSTD_MAGIC.len() as u64)
         .read_to_end(&mut begin)?;
-    file.rewind()?;
-    Ok((file, begin == ZSTD_MAGIC))
+    let is_zstd = begin == ZSTD_MAGIC;
+    Ok((begin, is_zstd))
 }
 
-fn unpacked(file: File) -> io::Result<impl BufRead> {
-    let mut decoder = Decoder::new(file)?;
+fn unpacked(packed: impl Read) -> io::Result<impl BufRead> {
+    let mut decoder = Decoder::new(packed)?;
     decoder.window_log_max(MAX_WINDOW_LOG)?;
     Ok(BufReader::with_capacity(BUFFER, decoder))
 }

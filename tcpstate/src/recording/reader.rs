@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead};
 
+use memchr::memchr;
 use thiserror::Error;
 
 use crate::event::{Body, Event, SCHEMA_VERSION};
@@ -97,6 +98,12 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
+    /// Number of the line that was read last, from 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
     /// Fills the buffer with one line without its end. `false`: the file is over.
     fn next_line(&mut self) -> Result<bool, ReadError> {
         self.buffer.clear();
@@ -115,13 +122,13 @@ impl<R: BufRead> Reader<R> {
             };
             if chunk.is_empty() {
                 self.is_done = true;
-                return if self.buffer.is_empty() {
+                return if self.buffer.is_empty() && !is_too_long {
                     Ok(false)
                 } else {
                     Err(ReadError::Cut { line })
                 };
             }
-            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let end = memchr(b'\n', chunk);
             let taken = end.map_or(chunk.len(), |at| at + 1);
             if self.buffer.len() + taken > MAX_LINE {
                 is_too_long = true;
@@ -146,7 +153,16 @@ impl<R> Reader<R> {
     /// What to hand out for a line that was read; `None`: nothing.
     fn check(&mut self, seq: u64, event: Option<Event>) -> Option<Result<Event, ReadError>> {
         let line = self.line;
-        let expected = self.expected_seq.replace(seq.saturating_add(1));
+        let next = seq.saturating_add(1);
+        // Parts in one file: a later header has the position before its first event.
+        if self.expected_seq == Some(next)
+            && let Some(Body::Header(header)) = event.as_ref().map(|event| &event.body)
+            && header.part.is_some()
+            && header.schema == SCHEMA_VERSION
+        {
+            return event.map(Ok);
+        }
+        let expected = self.expected_seq.replace(next);
         if let Some(Body::Header(header)) = event.as_ref().map(|event| &event.body)
             && header.schema != SCHEMA_VERSION
         {

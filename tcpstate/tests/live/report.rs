@@ -231,7 +231,7 @@ fn what_is_no_recording_is_refused_with_a_sentence() {
     let folder_path = folder.path().to_str().expect("the path is text").to_owned();
     for (path, sentence) in [
         ("/nonexistent".to_owned(), "cannot open the recording"),
-        (folder_path, "cannot read the recording"),
+        (folder_path, "Is a directory"),
         (file("empty", ""), "has no header line"),
         (file("prose", "not a recording\n"), "has no header line"),
         (

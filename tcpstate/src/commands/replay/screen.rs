@@ -30,12 +30,19 @@ pub(super) async fn run(files: &[impl AsRef<Path>]) -> Result<()> {
         bail!("the recording holds no event: it is not a recording of tcpstate, or it is empty");
     }
     let bad_lines = index.bad_lines();
+    let has_footer = index.has_footer();
     let mut player = Player::new(index);
     let mut ui = Ui::start().context("cannot take the terminal")?;
     if bad_lines > 0 {
         ui.notice(format!(
             "{bad_lines} of the recording's lines are no events; what follows from them is not known"
         ));
+    } else if !has_footer {
+        ui.notice(
+            "the recording has no footer: it was cut, or goes on in another part; what came after \
+             its last line is not known"
+                .to_owned(),
+        );
     }
     let mut frames = interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Skip);

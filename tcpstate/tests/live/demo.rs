@@ -4,14 +4,27 @@ use serde_json::Value;
 use tcpstate::demo::{Expectation, SCENARIOS};
 
 use crate::harness::{on_stage, run};
+use crate::lines::Lines;
 
-fn events_of(scenario: &str) -> Vec<Value> {
-    let output = run(&["demo", scenario, "--json"]);
+/// The story's events. They are also what its recording replays to, byte for
+/// byte, and of the schema.
+fn events_of(scenario: &str, lines: &mut Lines) -> Vec<Value> {
+    let folder = tempfile::tempdir().expect("a directory");
+    let recording = folder.path().join("r.jsonl");
+    let recording = recording.to_str().expect("a path");
+    let output = run(&["demo", scenario, "--json", "--record", recording]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{scenario}: {stderr}");
-    String::from_utf8(output.stdout)
-        .expect("the output is text")
-        .lines()
+    let replayed = run(&["replay", "--json", recording]);
+    let told = String::from_utf8(output.stdout).expect("the output is text");
+    assert!(
+        replayed.stdout == told.as_bytes() && replayed.stderr.is_empty(),
+        "{scenario} replays to {}{}, and was told as {told}",
+        String::from_utf8_lossy(&replayed.stdout),
+        String::from_utf8_lossy(&replayed.stderr),
+    );
+    told.lines().for_each(|line| lines.check(line));
+    told.lines()
         .map(|line| serde_json::from_str(line).expect("each line is JSON"))
         .collect()
 }
@@ -21,8 +34,9 @@ fn every_story_comes_out_as_it_must() {
     if !on_stage() {
         return;
     }
+    let mut lines = Lines::new();
     for scenario in SCENARIOS {
-        let events = events_of(scenario.name);
+        let events = events_of(scenario.name, &mut lines);
         let causes: Vec<&str> = events
             .iter()
             .filter(|event| event["event"] == "diagnosis")

@@ -13,6 +13,8 @@ mod demo;
 mod explain;
 mod harness;
 mod io_uring;
+#[path = "../support/lines.rs"]
+mod lines;
 mod load;
 mod mirror;
 mod namespaces;

@@ -1,6 +1,10 @@
 //! Thousands of connections at random, compared at random instants.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tcpstate::clock;
@@ -9,7 +13,8 @@ use tcpstate::demo::namespace;
 use super::kernel::{Comparison, Kernel, Key};
 use super::program::Mirror;
 use crate::churn::{Churn, Random};
-use crate::harness::{has, on_stage, tell};
+use crate::harness::{TCPSTATE, has, on_stage, tell};
+use crate::lines::Lines;
 
 /// How long the table may differ in one socket.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
@@ -49,7 +54,17 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
     std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "3").expect("the namespace is ours");
     namespace::set_local_port_range(40_000, 43_999).expect("the namespace is ours");
     let netns = namespace::current_inode().expect("Linux");
-    let mut mirror = Mirror::start(&["--netns", "self"]);
+    let folder = tempfile::tempdir().expect("a directory");
+    let [recording, printed] = ["r.jsonl.zst", "printed.zst"].map(|name| folder.path().join(name));
+    let mut mirror = Mirror::start_kept(
+        &[
+            "--netns",
+            "self",
+            "--record",
+            recording.to_str().expect("text"),
+        ],
+        &printed,
+    );
     let mut kernel = Kernel::new(netns);
     let mut random = Random::new(seed);
 
@@ -112,6 +127,43 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
             "memory grows"
         );
     }
+    mirror.finish();
+    let (count, bytes) = replays_to_the_same(&recording, &printed);
+    tell(&format!(
+        "recording: {count} lines replay to the same {bytes} bytes, all of the schema"
+    ));
+}
+
+/// Holds what the program printed, all of it, against the replay of what it
+/// recorded, and against the schema; lines and bytes.
+fn replays_to_the_same(recording: &Path, printed: &Path) -> (u64, u64) {
+    let mut replay = Command::new(TCPSTATE)
+        .args(["replay", "--json"])
+        .arg(recording)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tcpstate starts");
+    let mut replayed = BufReader::new(replay.stdout.take().expect("stdout is piped"));
+    let printed = File::open(printed).expect("it was kept");
+    let mut printed = BufReader::new(zstd::Decoder::new(printed).expect("zstd is there"));
+    let mut lines = Lines::new();
+    let mut bytes = 0;
+    let (mut live, mut again) = (String::new(), String::new());
+    loop {
+        live.clear();
+        again.clear();
+        let read = printed.read_line(&mut live).expect("it is text");
+        replayed.read_line(&mut again).expect("it is text");
+        assert_eq!(live, again, "line {}", lines.total() + 1);
+        if read == 0 {
+            break;
+        }
+        bytes += read as u64;
+        lines.check(live.trim_end());
+    }
+    assert!(replay.wait().expect("it ends").success());
+    assert_eq!(lines.counts.get("footer"), Some(&1), "{:?}", lines.counts);
+    (lines.total(), bytes)
 }
 
 impl Tally {

@@ -1,9 +1,12 @@
 //! The program under test, and the table that follows from what it says.
 
-use std::io::BufReader;
+use std::fs::File;
+use std::io::{BufReader, Read, Write as _};
 use std::net::Ipv4Addr;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 
 use tcpstate::clock;
 use tcpstate::engine::{Engine, Limits};
@@ -19,6 +22,7 @@ const MARKS: u16 = 400;
 /// The program watching, and its table.
 pub(crate) struct Mirror {
     child: Child,
+    reading: Option<JoinHandle<()>>,
     events: Receiver<Event>,
     pub(crate) engine: Engine,
     marks: u16,
@@ -29,6 +33,17 @@ pub(crate) struct Mirror {
 impl Mirror {
     /// Starts it, and returns once its hooks are on.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, None)
+    }
+
+    /// The same, with all that it prints kept in a compressed file.
+    pub(crate) fn start_kept(arguments: &[&str], kept: &Path) -> Self {
+        let file = File::create(kept).expect("there is room");
+        let kept = zstd::Encoder::new(file, 0).expect("zstd is there");
+        Self::start_with(arguments, Some(kept))
+    }
+
+    fn start_with(arguments: &[&str], kept: Option<zstd::Encoder<'static, File>>) -> Self {
         let mut child = Command::new(TCPSTATE)
             .args(["watch", "--json"])
             .args(arguments)
@@ -37,7 +52,8 @@ impl Mirror {
             .expect("tcpstate starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let (sender, events) = channel();
-        std::thread::spawn(move || {
+        let stdout = Tee { stdout, kept };
+        let reading = std::thread::spawn(move || {
             for event in Reader::new(BufReader::with_capacity(1 << 20, stdout)) {
                 let Ok(event) = event else {
                     // The last line of a program that was ended is cut.
@@ -50,6 +66,7 @@ impl Mirror {
         });
         let mut mirror = Self {
             child,
+            reading: Some(reading),
             events,
             engine: Engine::new(Limits::default()),
             marks: 0,
@@ -57,6 +74,16 @@ impl Mirror {
         };
         mirror.read_until("the header", |body| matches!(body, Body::Header(_)));
         mirror
+    }
+
+    /// Ends it, and waits until all that it printed is kept.
+    pub(crate) fn finish(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is there");
+        let reading = self.reading.take().expect("it was started");
+        reading.join().expect("all of it is read");
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "{status}");
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -139,6 +166,25 @@ impl Mirror {
             .sum();
         // USER_HZ is 100 everywhere.
         ticks * 10
+    }
+}
+
+/// What the program prints, on the way into a file as well.
+struct Tee {
+    stdout: ChildStdout,
+    kept: Option<zstd::Encoder<'static, File>>,
+}
+
+impl Read for Tee {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.stdout.read(bytes)?;
+        if let Some(kept) = &mut self.kept {
+            kept.write_all(&bytes[..read])?;
+            if read == 0 {
+                kept.do_finish()?;
+            }
+        }
+        Ok(read)
     }
 }
 

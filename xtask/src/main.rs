@@ -1,6 +1,7 @@
 //! Tasks around the repository. `cargo xtask` alone lists them.
 
 mod ebpf;
+mod fuzz;
 mod lint;
 mod soak;
 mod suite;
@@ -34,6 +35,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Let fuzzers look for bytes that break what reads recordings and records.
+    Fuzz(fuzz::Args),
     /// Hold the table against the kernel for minutes of random churn; as root.
     Soak(soak::Args),
     /// Run the live tests on other kernels, each in a virtual machine.
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ebpf(args) => ebpf::run(&args),
         Task::Lint => lint::run(&root()?),
         Task::Test { arguments } => suite::run(&root()?, &arguments),
+        Task::Fuzz(args) => fuzz::run(&root()?, &args),
         Task::Soak(args) => soak::run(&root()?, &args),
         Task::Vm(args) => vm::run(&root()?, &args),
         Task::Ci => {

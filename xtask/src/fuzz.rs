@@ -27,7 +27,7 @@ const TARGETS: &[(&str, &[&str])] = &[
 /// Longest input: a few events, or a few records.
 const MAX_LEN: u32 = 12_000;
 /// Longest input that is kept: the corpus is part of the repository.
-const MAX_KEPT_LEN: u32 = 2_048;
+const MAX_KEPT_LEN: u32 = 900;
 
 /// Which, and how long.
 #[derive(clap::Args)]

@@ -476,3 +476,20 @@ mod page {
         seen
     }
 }
+
+#[test]
+fn a_restarts_picture_counts_what_is_in_it() {
+    let mut report = report_of(&story::restarted());
+    let begins = report.recording.begins.clone();
+    let port = &mut report.ports[0];
+    let mut before = port.failed_calls[0].clone();
+    before.at = begins;
+    port.failed_calls.insert(0, before);
+    port.failed_total += 1;
+
+    let page = html::render(&report);
+
+    let (restarts, ports) = page.split_once("Ports over time").expect("both are there");
+    assert!(restarts.contains("3 failed calls") && !restarts.contains("4 failed calls"));
+    assert!(ports.contains("4 failed calls"));
+}

@@ -143,7 +143,7 @@ fn holders(failure: &FailedCall) -> Markup {
                             @if owner.is_empty() { "not known" } @else { (owner) }
                         }
                         td data-label="Its options" { (holder.reuse.map_or("not known".to_owned(), options)) }
-                        td data-label="Left" { (holder.expires_ms.map_or("no timer".to_owned(), duration_ms)) }
+                        td.state data-label="Left" { (holder.expires_ms.map_or("no timer".to_owned(), duration_ms)) }
                         td data-label="Evidence" { (seqs(&holder.evidence)) }
                     }
                 }

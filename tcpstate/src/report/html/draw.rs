@@ -22,6 +22,8 @@ const PADDING: u64 = 12;
 pub(super) struct Frame {
     pub(super) from_ns: u64,
     pub(super) to_ns: u64,
+    /// Of the recording.
+    pub(super) is_whole: bool,
 }
 
 impl Frame {
@@ -30,6 +32,7 @@ impl Frame {
         Self {
             from_ns: 0,
             to_ns: report.recording.ends.after_ns.max(1),
+            is_whole: true,
         }
     }
 
@@ -41,7 +44,13 @@ impl Frame {
         Self {
             from_ns,
             to_ns: to_ns.max(from_ns.saturating_add(1)),
+            is_whole: false,
         }
+    }
+
+    /// Whether all of this stretch is within.
+    pub(super) fn contains(&self, from: &Moment, to: &Moment) -> bool {
+        from.after_ns >= self.from_ns && to.after_ns <= self.to_ns
     }
 
     fn shows(&self, from_ns: u64, to_ns: u64) -> bool {

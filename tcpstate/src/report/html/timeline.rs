@@ -78,7 +78,12 @@ pub(super) fn port_row(port: &PortTimeline, frame: &Frame) -> Markup {
                 from: &held.from,
                 to: &held.to,
                 class: "s-time_wait".to_owned(),
-                label: format!("TIME_WAIT: {sockets}"),
+                // The most of the whole stretch says nothing of a part of it.
+                label: if frame.contains(&held.from, &held.to) {
+                    format!("TIME_WAIT: {sockets}")
+                } else {
+                    "TIME_WAIT".to_owned()
+                },
                 title: format!(
                     "held by at most {sockets} in TIME_WAIT: {}",
                     stretch(&held.from, &held.to)
@@ -89,6 +94,7 @@ pub(super) fn port_row(port: &PortTimeline, frame: &Frame) -> Markup {
     let failed: Vec<(u64, String)> = port
         .failed_calls
         .iter()
+        .filter(|mark| frame.contains(&mark.at, &mark.at))
         .map(|mark| {
             (
                 mark.at.after_ns,
@@ -96,6 +102,13 @@ pub(super) fn port_row(port: &PortTimeline, frame: &Frame) -> Markup {
             )
         })
         .collect();
+    // Not every failed call of a recording has a mark; where all of it is shown,
+    // they are counted nevertheless.
+    let failed_total = if frame.is_whole {
+        port.failed_total
+    } else {
+        failed.len() as u64
+    };
     let described = services
         .iter()
         .chain(&held)
@@ -107,14 +120,14 @@ pub(super) fn port_row(port: &PortTimeline, frame: &Frame) -> Markup {
         div.row {
             p.name {
                 b { "Port " (port.port) }
-                @if port.failed_total > 0 {
-                    " " span.quiet { (count(port.failed_total, "failed call", "failed calls")) }
+                @if failed_total > 0 {
+                    " " span.quiet { (count(failed_total, "failed call", "failed calls")) }
                 }
                 @if port.is_shortened { span.quiet { " (the middle is left out)" } }
             }
             svg width="100%" height=(PORT_HEIGHT) role="img" {
                 title { "Port " (port.port) " over time" }
-                desc { (described) "; " (count(port.failed_total, "failed call", "failed calls")) }
+                desc { (described) "; " (count(failed_total, "failed call", "failed calls")) }
                 (grid(PORT_HEIGHT))
                 (bars(&services, frame, 14, 18))
                 (bars(&held, frame, 34, 18))

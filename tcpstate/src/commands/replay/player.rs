@@ -18,6 +18,8 @@ const COPY_EVERY: usize = 1 << 14;
 /// Copies at most. When there are more, every other one goes and the distance
 /// between them doubles.
 const MAX_COPIES: usize = 64;
+/// Sockets in all copies together: about 500 bytes each.
+const MAX_COPIED_SOCKETS: usize = 1 << 20;
 /// How many times the table's sockets must have gone by as events before it is
 /// copied again: copies of large tables are rarer.
 const EVENTS_PER_SOCKET: usize = 4;
@@ -276,6 +278,11 @@ impl Player {
         self.engine.observe(event.mono_ns, event.body);
     }
 
+    fn copied_sockets(&self) -> usize {
+        let copies = self.copies.values();
+        copies.map(|engine| engine.table().len()).sum()
+    }
+
     fn put_copy_aside(&mut self) {
         let last = self.copies.range(..=self.next).next_back();
         let distance = self.next - last.map_or(0, |(at, _)| *at);
@@ -286,7 +293,9 @@ impl Player {
             return;
         }
         self.copies.insert(self.next, self.engine.clone());
-        if self.copies.len() > MAX_COPIES {
+        while self.copies.len() > MAX_COPIES
+            || (self.copies.len() > 1 && self.copied_sockets() > MAX_COPIED_SOCKETS)
+        {
             self.copy_every *= 2;
             let mut is_kept = false;
             self.copies.retain(|_, _| {

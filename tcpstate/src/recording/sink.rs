@@ -20,7 +20,11 @@ pub(super) enum Sink {
         whole: Option<u64>,
     },
     /// In zstd frames.
-    Zstd(Box<Encoder<'static, File>>),
+    Zstd {
+        encoder: Box<Encoder<'static, File>>,
+        /// The compressor may have taken half a line before the disk was full.
+        is_torn: bool,
+    },
 }
 
 impl Sink {
@@ -30,7 +34,10 @@ impl Sink {
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
         if is_zstd(path) {
             // 0: the library's own choice of level.
-            return Ok(Self::Zstd(Box::new(Encoder::new(file, 0)?)));
+            return Ok(Self::Zstd {
+                encoder: Box::new(Encoder::new(file, 0)?),
+                is_torn: false,
+            });
         }
         Ok(Self::Plain {
             file,
@@ -55,7 +62,16 @@ impl Sink {
                 }
                 result
             }
-            Self::Zstd(encoder) => encoder.write_all(lines),
+            Self::Zstd { encoder, is_torn } => {
+                if *is_torn {
+                    // What was torn ends here; an empty line is none.
+                    encoder.write_all(b"\n")?;
+                    *is_torn = false;
+                }
+                let result = encoder.write_all(lines);
+                *is_torn = result.is_err();
+                result
+            }
         }
     }
 
@@ -63,7 +79,7 @@ impl Sink {
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain { .. } => Ok(()),
-            Self::Zstd(encoder) => encoder.flush(),
+            Self::Zstd { encoder, .. } => encoder.flush(),
         }
     }
 
@@ -71,7 +87,7 @@ impl Sink {
     pub(super) fn finish(self) -> io::Result<()> {
         match self {
             Self::Plain { .. } => Ok(()),
-            Self::Zstd(encoder) => encoder.finish().map(drop),
+            Self::Zstd { encoder, .. } => encoder.finish().map(drop),
         }
     }
 
@@ -91,7 +107,7 @@ impl Sink {
     fn file(&self) -> &File {
         match self {
             Self::Plain { file, .. } => file,
-            Self::Zstd(encoder) => encoder.get_ref(),
+            Self::Zstd { encoder, .. } => encoder.get_ref(),
         }
     }
 }

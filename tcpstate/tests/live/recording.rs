@@ -137,6 +137,8 @@ fn parts_one_after_the_other_are_the_recording() {
             .lines()
             .map(|line| serde_json::from_str(line).expect("JSON"))
             .collect();
+        let metadata = fs::metadata(part).expect("it is there");
+        assert_eq!((metadata.mode() & 0o777, metadata.uid()), (0o600, 65534));
         assert_eq!(lines[0]["event"], "header");
         assert_eq!(lines[0]["part"].as_u64(), (at > 0).then_some(at as u64 + 1));
         let first = lines[0]["seq"].as_u64().expect("a position");
@@ -344,4 +346,43 @@ fn a_full_disk_is_said_at_once_and_what_is_written_later_is_whole() {
             .last()
             .is_some_and(|line| line.contains("\"footer\""))
     );
+}
+
+#[test]
+fn a_full_disk_costs_a_compressed_recording_what_was_told_meanwhile_and_no_more() {
+    if !on_stage() {
+        return;
+    }
+    let disk = SmallDisk::mount();
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = disk.0.path().join("r.jsonl.zst");
+    let ballast = disk.0.path().join("ballast");
+    let recorder = Recorder::start(dir.path(), &["--record", file.to_str().expect("a path")]);
+    fs::write(&ballast, vec![0; 240 << 10]).expect("there is room");
+    for _ in 0..4 {
+        churn(100);
+        std::thread::sleep(Duration::from_millis(1200));
+    }
+    fs::remove_file(ballast).expect("it is there");
+    churn(20);
+    std::thread::sleep(Duration::from_millis(1200));
+    let (stdout, said) = recorder.finish();
+
+    assert!(said.contains("cannot write the recording"), "{said}");
+    assert!(said.contains("the recording lacks"), "{said}");
+    let replayed = run(&["replay", "--json", file.to_str().expect("a path")]);
+    let stderr = String::from_utf8_lossy(&replayed.stderr);
+    assert!(stderr.contains("not all there"), "{stderr}");
+    assert!(
+        !stderr.contains("cannot read"),
+        "the frame is whole: {stderr}"
+    );
+    // Half a line at each place where the disk was full, at most.
+    assert!(stderr.matches("is not an event").count() < 5, "{stderr}");
+    let packed = fs::File::open(&file).expect("it is there");
+    let text = zstd::decode_all(packed).expect("the frame is whole");
+    let text = String::from_utf8(text).expect("text");
+    let kept = text.lines().filter(|line| !line.is_empty());
+    assert_eq!(kept.last(), stdout.lines().last(), "the footer");
+    assert!(text.lines().count() < stdout.lines().count());
 }

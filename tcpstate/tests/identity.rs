@@ -146,6 +146,35 @@ fn a_connection_whose_beginning_was_lost_ends_the_time_wait_before_it() {
     }
 }
 
+/// A list of the kernel's sockets can be faster than the records of the hooks.
+#[test]
+fn a_time_wait_that_was_listed_before_its_own_life_was_told_is_one() {
+    let mut engine = engine();
+    engine.observe(
+        SECOND,
+        Body::Socket(seen(8, SERVER, CLIENT, State::TimeWait, Some(60_000))),
+    );
+
+    for (mono_ns, old, new) in [
+        (MS, State::SynReceived, State::Established),
+        (2 * MS, State::Established, State::FinWait1),
+        (3 * MS, State::FinWait1, State::FinWait2),
+    ] {
+        engine.observe(mono_ns, Body::State(change(8, SERVER, CLIENT, old, new)));
+    }
+    engine.observe(
+        4 * MS,
+        into_mini(
+            change(8, SERVER, CLIENT, State::FinWait2, State::Closed),
+            State::TimeWait,
+            60_000,
+            false,
+        ),
+    );
+
+    assert_eq!(table(&engine), [(State::TimeWait, true, 8)]);
+}
+
 /// Records of different processors need not come in order.
 #[test]
 fn a_late_record_of_the_life_before_leaves_the_time_wait_alone() {

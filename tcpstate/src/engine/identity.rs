@@ -98,10 +98,17 @@ impl Engine {
         if self.came_late(mono_ns, &id, change) {
             return None;
         }
-        if self.table.get(&id).is_some_and(|known| known.is_mini) {
-            self.set_mini_aside(id);
+        match self.table.get(&id) {
+            Some(known) if known.is_mini && is_before(mono_ns, change, known) => {
+                // The last transition tells more of the mini-socket than the list.
+                change.mini.map(|_| id)
+            }
+            Some(known) if known.is_mini => {
+                self.set_mini_aside(id);
+                Some(id)
+            }
+            _ => Some(id),
         }
-        Some(id)
     }
 
     fn has_listeners_identity(&self, change: &StateChange) -> bool {
@@ -111,18 +118,18 @@ impl Engine {
     }
 
     fn came_late(&self, mono_ns: u64, id: &SocketId, change: &StateChange) -> bool {
-        if matches!(
+        if !matches!(
             change.old,
             State::Closed | State::Listen | State::SynReceived
         ) {
             return self
                 .table
-                .get(id)
-                .is_some_and(|known| !known.is_mini && mono_ns < known.changed_ns);
+                .get_or_closed(id)
+                .is_some_and(|known| mono_ns < known.changed_ns);
         }
         self.table
-            .get_or_closed(id)
-            .is_some_and(|known| mono_ns < known.changed_ns)
+            .get(id)
+            .is_some_and(|known| !known.is_mini && mono_ns < known.changed_ns)
     }
 
     /// A socket that had no cookie when it was seen first has one now.
@@ -157,6 +164,14 @@ impl Engine {
             self.look_at(set_aside, at_ns);
         }
     }
+}
+
+/// Whether a transition belongs to the life that a mini-socket is left of: a list
+/// of the kernel's sockets can be faster than the records of the hooks.
+fn is_before(mono_ns: u64, change: &StateChange, mini: &Socket) -> bool {
+    mono_ns < mini.since_ns
+        && mini.peer == change.peer
+        && (change.local.port == 0 || mini.local == change.local)
 }
 
 fn tuple(sock: &Sock, local: Endpoint, peer: Endpoint) -> Tuple {

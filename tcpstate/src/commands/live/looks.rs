@@ -71,7 +71,16 @@ impl Live {
                 self.find_all(netns)
             };
             let asked_ns = clock::monotonic_ns();
+            // What the hooks saw meanwhile comes first.
+            while self.drain()? {}
             for socket in sockets {
+                let table = self.pipeline.engine().table();
+                let is_unchanged = table
+                    .get(&socket.id())
+                    .is_some_and(|known| known.steps == socket.steps);
+                if !is_unchanged {
+                    continue;
+                }
                 let now_there = match &found {
                     Ok(found) => found.get(&(true, socket.tuple())).cloned(),
                     Err(())

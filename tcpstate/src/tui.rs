@@ -11,6 +11,7 @@
 //! | [`keys`] | the key table; the help is printed from it |
 //! | [`app`] | what the keys have chosen |
 //! | [`filter`], [`rows`] | which sockets and events, in which order |
+//! | `when` | what is typed to go somewhere |
 //! | `notes` | what was said to the person |
 //! | `view`, `outlook` | the engine, or the frozen copy of it; what becomes of a port |
 //! | `layout`, `panels` | where, and what |
@@ -39,6 +40,7 @@ pub mod theme;
 pub mod ui;
 mod units;
 mod view;
+mod when;
 mod words;
 
 use ratatui::Frame;

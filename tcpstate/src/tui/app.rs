@@ -4,6 +4,9 @@
 //! copied here, except while the screen is frozen.
 
 mod moves;
+mod prompt;
+
+use std::ops::Range;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 
@@ -77,9 +80,6 @@ pub enum Subject {
     Failure(u64),
 }
 
-/// Length of a filter; longer ones are not taken.
-const MAX_FILTER: usize = 200;
-
 /// State of the dashboard.
 #[derive(Debug)]
 pub struct App {
@@ -89,6 +89,8 @@ pub struct App {
     pub(super) scroll: usize,
     pub(super) filter: Filter,
     pub(super) draft: Option<String>,
+    /// Which part of it cannot be meant, in bytes.
+    pub(super) wrong: Option<Range<usize>>,
     /// What is typed is a time to go to, not a filter.
     pub(super) is_time: bool,
     /// Where in a recording the screen is; live there is none.
@@ -107,7 +109,7 @@ pub struct App {
     problem: Option<PortKey>,
     put_away: Vec<(PortKey, Cause)>,
     page: usize,
-    keys: Keys,
+    pub(super) keys: Keys,
     now_ns: u64,
 }
 
@@ -122,6 +124,7 @@ impl App {
             scroll: 0,
             filter: Filter::default(),
             draft: None,
+            wrong: None,
             is_time: false,
             position: None,
             sort: Sort::default(),
@@ -176,36 +179,16 @@ impl App {
             Action::Open => self.open_chosen(engine),
             Action::Close => self.close(),
             Action::Pause => self.pause(engine),
-            Action::Filter => {
-                self.is_time = false;
-                self.draft = Some(self.filter.text().to_owned());
-            }
-            Action::Replay(Replay::AskTime) => {
-                self.is_time = true;
-                self.draft = Some(String::new());
-            }
+            Action::Filter => self.ask_filter(),
+            Action::AskTime => self.ask_time(),
             Action::Replay(wish) => return Control::Replay(wish),
-            Action::Accept if self.is_time => return self.accept_time(engine),
             Action::Sort => self.sort.column = self.sort.column.next(),
             Action::Reverse => self.sort.is_reversed = !self.sort.is_reversed,
             Action::Diagnosis => self.toggle_diagnosis(engine),
             Action::Clear => self.put_away(engine),
-            Action::Accept => self.accept_filter(),
-            Action::Cancel => self.draft = None,
-            Action::Erase => {
-                if let Some(draft) = &mut self.draft {
-                    draft.pop();
-                }
-            }
-            Action::EraseAll => {
-                if let Some(draft) = &mut self.draft {
-                    draft.clear();
-                }
-            }
-            Action::Type(letter) => {
-                if let Some(draft) = self.draft.as_mut().filter(|draft| draft.len() < MAX_FILTER) {
-                    draft.push(letter);
-                }
+            Action::Accept => return self.accept(engine),
+            Action::Cancel | Action::Erase | Action::EraseAll | Action::Type(_) => {
+                self.edit(action);
             }
         }
         Control::Continue
@@ -367,36 +350,6 @@ impl App {
         self.problem = None;
         if self.focus == Panel::Banner {
             self.focus = Panel::default();
-        }
-    }
-
-    fn accept_time(&mut self, engine: &Engine) -> Control {
-        let anchor = engine.header().map(|header| header.clock);
-        let (Some(draft), Some(position)) = (self.draft.take(), &self.position) else {
-            return Control::Continue;
-        };
-        match position.time(&draft, anchor) {
-            Ok(mono_ns) => Control::Replay(Replay::GoTo(mono_ns)),
-            Err(reason) => {
-                self.answer = Some(reason);
-                self.draft = Some(draft);
-                Control::Continue
-            }
-        }
-    }
-
-    fn accept_filter(&mut self) {
-        let Some(draft) = self.draft.take() else {
-            return;
-        };
-        match Filter::parse(&draft) {
-            Ok(filter) => {
-                self.filter = filter;
-            }
-            Err(reason) => {
-                self.answer = Some(reason);
-                self.draft = Some(draft);
-            }
         }
     }
 

@@ -73,6 +73,12 @@ impl<K: Copy + PartialEq> Cursor<K> {
         self.chosen = (len > 0 && !is_at_rest).then(|| key_at(self.index));
     }
 
+    /// Chooses a row, and stays on it even where the list rests.
+    pub(crate) fn choose(&mut self, index: usize, len: usize, key_at: impl Fn(usize) -> K) {
+        self.index = index.min(len.saturating_sub(1));
+        self.chosen = (len > 0).then(|| key_at(self.index));
+    }
+
     /// Rows that a page key moves by: one row stays in sight.
     pub(crate) fn page(&self) -> isize {
         isize::try_from(self.height.saturating_sub(1).max(1)).unwrap_or(isize::MAX)
@@ -128,6 +134,17 @@ mod tests {
         cursor.settle(10, 2, |at| at);
 
         assert_eq!((cursor.index(), cursor.offset()), (9, 8));
+    }
+
+    #[test]
+    fn a_row_that_was_asked_for_is_kept_even_at_the_end() {
+        let mut cursor = Cursor::new(Rest::Last);
+        cursor.settle(3, 2, |at| at);
+
+        cursor.choose(2, 3, |at| at);
+        cursor.settle(10, 2, |at| at);
+
+        assert_eq!(cursor.index(), 2);
     }
 
     #[test]

@@ -1,423 +1,112 @@
-//! The key table: the only place that says which key does what.
-//!
-//! Key events are mapped by it and the help screen is printed from it.
+//! Keys: what they are called, what they do, and which are in force.
+
+mod action;
+mod name;
+mod table;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// What a key asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// End the program.
-    Quit,
-    /// Open or close the help.
-    Help,
-    /// One row up.
-    Up,
-    /// One row down.
-    Down,
-    /// Column to the left; earlier problem.
-    Left,
-    /// Column to the right; later problem.
-    Right,
-    /// First row.
-    Top,
-    /// Last row.
-    Bottom,
-    /// One page up.
-    PageUp,
-    /// One page down.
-    PageDown,
-    /// Focus the next panel.
-    NextPanel,
-    /// Focus the previous panel.
-    PreviousPanel,
-    /// Open the detail of what is chosen.
-    Open,
-    /// Read everything that was said.
-    Notes,
-    /// Close what is open, else put the note away, else clear the filter.
-    Close,
-    /// Freeze the screen, or let it go on.
-    Pause,
-    /// Type a filter.
-    Filter,
-    /// Sort by the next column.
-    Sort,
-    /// Reverse the order.
-    Reverse,
-    /// Jump to the diagnosis of the latest failure, or leave it.
-    Diagnosis,
-    /// Put the failure banner away.
-    Clear,
-    /// Stop the program as ctrl-z does; `fg` brings it back.
-    Suspend,
-    /// In a replay.
-    Replay(Replay),
-    /// While typing: take what was typed.
-    Accept,
-    /// While typing: leave it as it was.
-    Cancel,
-    /// While typing: take the last character back.
-    Erase,
-    /// While typing: take everything back.
-    EraseAll,
-    /// While typing: this character.
-    Type(char),
+pub use action::{Action, Replay};
+pub use name::Key;
+pub use table::{BINDINGS, Binding, Mode};
+
+/// What an action's keys are now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Bound {
+    /// Its place in [`BINDINGS`].
+    at: usize,
+    keys: Vec<Key>,
 }
 
-/// What a key asks of a replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Replay {
-    /// Play, or stop.
-    Play,
-    /// One event on.
-    Step,
-    /// One event back.
-    StepBack,
-    /// To the next failed call or restart.
-    NextMark,
-    /// To the one before.
-    PreviousMark,
-    /// Ten seconds on.
-    Forward,
-    /// Ten seconds back.
-    Back,
-    /// Faster.
-    Faster,
-    /// Slower.
-    Slower,
-    /// To the beginning.
-    Begin,
-    /// To the end.
-    End,
-    /// Type a time to go to.
-    AskTime,
-    /// To this time on the recording's monotonic clock, in nanoseconds.
-    GoTo(u64),
-}
-
-/// What the keys go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// The dashboard.
-    Browse,
-    /// The dashboard over a recording: as the dashboard, but for its own keys.
-    Replay,
-    /// The filter's text.
-    Typing,
-}
-
-/// A key, or a key pressed twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// The key alone.
-    Plain(KeyCode),
-    /// The key with ctrl.
-    Ctrl(char),
-    /// The letter twice in a row.
-    Twice(char),
-}
-
-/// One line of the help: keys, what they do.
-#[derive(Clone, Copy, Debug)]
-pub struct Binding {
-    /// Where it holds.
-    pub mode: Mode,
-    /// The keys, any of them.
-    pub keys: &'static [Key],
-    /// The keys as the help writes them.
-    pub label: &'static str,
-    /// What they do.
-    pub action: Action,
-    /// What they do, in words.
-    pub help: &'static str,
-}
-
-/// All keys.
-pub const BINDINGS: &[Binding] = &[
-    browse(
-        &[Key::Plain(KeyCode::Char('q')), Key::Ctrl('c')],
-        "q  ctrl-c",
-        Action::Quit,
-        "quit",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Char('?'))],
-        "?",
-        Action::Help,
-        "this help",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Up), Key::Plain(KeyCode::Char('k'))],
-        "↑  k",
-        Action::Up,
-        "one row up",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Down), Key::Plain(KeyCode::Char('j'))],
-        "↓  j",
-        Action::Down,
-        "one row down",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Left), Key::Plain(KeyCode::Char('h'))],
-        "←  h",
-        Action::Left,
-        "sort by the column to the left; previous problem",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Right), Key::Plain(KeyCode::Char('l'))],
-        "→  l",
-        Action::Right,
-        "sort by the column to the right; next problem",
-    ),
-    browse(
-        &[Key::Twice('g'), Key::Plain(KeyCode::Home)],
-        "gg  Home",
-        Action::Top,
-        "first row",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Char('G')), Key::Plain(KeyCode::End)],
-        "G  End",
-        Action::Bottom,
-        "last row; in the events: follow the newest",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::PageUp), Key::Ctrl('b')],
-        "PageUp",
-        Action::PageUp,
-        "one page up",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::PageDown), Key::Ctrl('f')],
-        "PageDown",
-        Action::PageDown,
-        "one page down",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Tab)],
-        "Tab",
-        Action::NextPanel,
-        "to the next panel",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::BackTab)],
-        "Shift-Tab",
-        Action::PreviousPanel,
-        "to the previous panel",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Enter)],
-        "Enter",
-        Action::Open,
-        "detail of the chosen port, socket, event or problem",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Esc)],
-        "Esc",
-        Action::Close,
-        "close; then put the message away; then clear the filter",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Char('n'))],
-        "n",
-        Action::Notes,
-        "all messages: the story of a demo, warnings",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Char(' '))],
-        "Space",
-        Action::Pause,
-        "freeze the screen, go on; nothing is lost meanwhile",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Char('/'))],
-        "/",
-        Action::Filter,
-        "filter sockets and events",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Char('s'))],
-        "s",
-        Action::Sort,
-        "sort the sockets by the next column",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Char('r'))],
-        "r",
-        Action::Reverse,
-        "reverse the order of the sockets",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Char('d'))],
-        "d",
-        Action::Diagnosis,
-        "diagnosis of the latest failure in full; again: back",
-    ),
-    browse(
-        &[Key::Plain(KeyCode::Char('c'))],
-        "c",
-        Action::Clear,
-        "put the failure banner away (d brings it back)",
-    ),
-    browse(
-        &[Key::Ctrl('z')],
-        "ctrl-z",
-        Action::Suspend,
-        "to the shell; fg comes back",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char(' '))],
-        "Space",
-        Replay::Play,
-        "play, stop",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char(']'))],
-        "]",
-        Replay::NextMark,
-        "to the next failed call or restart",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char('['))],
-        "[",
-        Replay::PreviousMark,
-        "to the failed call or restart before",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char('.'))],
-        ".",
-        Replay::Step,
-        "one event on",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char(','))],
-        ",",
-        Replay::StepBack,
-        "one event back",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char('}'))],
-        "}",
-        Replay::Forward,
-        "ten seconds on",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char('{'))],
-        "{",
-        Replay::Back,
-        "ten seconds back",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char('+'))],
-        "+",
-        Replay::Faster,
-        "faster",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char('-'))],
-        "-",
-        Replay::Slower,
-        "slower",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char('<'))],
-        "<",
-        Replay::Begin,
-        "to the beginning",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char('>'))],
-        ">",
-        Replay::End,
-        "to the end",
-    ),
-    replay(
-        &[Key::Plain(KeyCode::Char('t'))],
-        "t",
-        Replay::AskTime,
-        "go to a time: 11:06:41, +90s from the beginning, 50%",
-    ),
-    typing(
-        &[Key::Plain(KeyCode::Enter)],
-        "Enter",
-        Action::Accept,
-        "take it",
-    ),
-    typing(
-        &[Key::Plain(KeyCode::Esc)],
-        "Esc",
-        Action::Cancel,
-        "leave it as it was",
-    ),
-    typing(
-        &[Key::Plain(KeyCode::Backspace), Key::Ctrl('h')],
-        "Backspace",
-        Action::Erase,
-        "take a character back",
-    ),
-    typing(
-        &[Key::Ctrl('u'), Key::Ctrl('w')],
-        "ctrl-u",
-        Action::EraseAll,
-        "take everything back",
-    ),
-    typing(&[Key::Ctrl('c')], "ctrl-c", Action::Quit, "quit"),
-];
-
-const fn browse(
-    keys: &'static [Key],
-    label: &'static str,
-    action: Action,
-    help: &'static str,
-) -> Binding {
-    Binding {
-        mode: Mode::Browse,
-        keys,
-        label,
-        action,
-        help,
-    }
-}
-
-const fn replay(
-    keys: &'static [Key],
-    label: &'static str,
-    action: Replay,
-    help: &'static str,
-) -> Binding {
-    Binding {
-        mode: Mode::Replay,
-        keys,
-        label,
-        action: Action::Replay(action),
-        help,
-    }
-}
-
-const fn typing(
-    keys: &'static [Key],
-    label: &'static str,
-    action: Action,
-    help: &'static str,
-) -> Binding {
-    Binding {
-        mode: Mode::Typing,
-        keys,
-        label,
-        action,
-        help,
-    }
-}
-
-/// Maps key events; remembers the first of two.
-#[derive(Clone, Copy, Debug, Default)]
+/// The keys in force. Maps key events; remembers the first of two.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
+    bound: Vec<Bound>,
     first: Option<char>,
 }
 
+impl Default for Keys {
+    fn default() -> Self {
+        let bound = BINDINGS.iter().enumerate().map(|(at, binding)| Bound {
+            at,
+            keys: binding.keys.to_vec(),
+        });
+        Self {
+            bound: bound.collect(),
+            first: None,
+        }
+    }
+}
+
 impl Keys {
+    /// Gives an action other keys than its own. The error says what is wrong.
+    pub fn rebind(&mut self, mode: Mode, name: &str, keys: Vec<Key>) -> Result<(), String> {
+        let known = |binding: &Binding| binding.mode == mode && binding.name == name;
+        let Some(at) = BINDINGS.iter().position(known) else {
+            let names: Vec<&str> = of(mode).map(|binding| binding.name).collect();
+            return Err(format!(
+                "there is no action `{name}` in [{}]; the actions are {}",
+                mode.table(),
+                names.join(", ")
+            ));
+        };
+        if keys.is_empty() && BINDINGS[at].is_needed() {
+            return Err(format!("`{name}` needs a key"));
+        }
+        if let Some(text) = keys
+            .iter()
+            .find(|key| mode == Mode::Typing && key.is_text())
+        {
+            return Err(format!("`{text}` is text while typing; use another key"));
+        }
+        self.bound[at].keys = keys;
+        Ok(())
+    }
+
+    /// Two actions with the same key in the same mode, if there are any. A
+    /// replay's own keys come before the dashboard's and are no conflict.
+    pub fn check(&self) -> Result<(), String> {
+        for (at, one) in self.bound.iter().enumerate() {
+            for other in &self.bound[at..] {
+                let (first, second) = (&BINDINGS[one.at], &BINDINGS[other.at]);
+                if first.mode != second.mode {
+                    continue;
+                }
+                for (place, key) in one.keys.iter().enumerate() {
+                    let skip = if one.at == other.at { place + 1 } else { 0 };
+                    if let Some(same) = other.keys.iter().skip(skip).find(|k| k.collides_with(*key))
+                    {
+                        return Err(format!(
+                            "the key `{same}` of `{}` is taken by `{}` in [{}]",
+                            second.name,
+                            first.name,
+                            first.mode.table()
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The bindings of a mode and their keys, in the order of the help.
+    pub fn of(&self, mode: Mode) -> impl Iterator<Item = (&'static Binding, &[Key])> {
+        self.bound
+            .iter()
+            .map(|bound| (&BINDINGS[bound.at], bound.keys.as_slice()))
+            .filter(move |(binding, _)| binding.mode == mode)
+    }
+
+    /// The first key of an action as the help shows it; `None`: it has none.
+    #[must_use]
+    pub fn label(&self, action: Action) -> Option<String> {
+        let bound = self
+            .bound
+            .iter()
+            .find(|bound| BINDINGS[bound.at].action == action)?;
+        bound.keys.first().map(|key| key.label())
+    }
+
     /// What the key asks for; `None`: nothing, or the first of two.
     pub fn action(&mut self, mode: Mode, event: KeyEvent) -> Option<Action> {
         let first = self.first.take();
@@ -429,17 +118,8 @@ impl Keys {
             KeyCode::Char(letter) if is_ctrl => Key::Ctrl(letter.to_ascii_lowercase()),
             code => Key::Plain(code),
         };
-        // A replay's own keys come first.
-        let falls_back = mode == Mode::Replay;
-        let in_mode = || {
-            let own = BINDINGS.iter().filter(move |binding| binding.mode == mode);
-            let others = BINDINGS
-                .iter()
-                .filter(move |binding| falls_back && binding.mode == Mode::Browse);
-            own.chain(others)
-        };
-        if let Some(binding) = in_mode().find(|binding| binding.keys.contains(&key)) {
-            return Some(binding.action);
+        if let Some(action) = self.find(mode, key) {
+            return Some(action);
         }
         let Key::Plain(KeyCode::Char(letter)) = key else {
             return None;
@@ -447,13 +127,35 @@ impl Keys {
         if mode == Mode::Typing {
             return Some(Action::Type(letter));
         }
-        let twice = in_mode().find(|binding| binding.keys.contains(&Key::Twice(letter)))?;
+        let twice = self.find(mode, Key::Twice(letter))?;
         if first == Some(letter) {
-            return Some(twice.action);
+            return Some(twice);
         }
         self.first = Some(letter);
         None
     }
+
+    /// A replay's own keys come first.
+    fn find(&self, mode: Mode, key: Key) -> Option<Action> {
+        let in_mode = |mode| {
+            self.of(mode)
+                .find(|(_, keys)| keys.contains(&key))
+                .map(|(binding, _)| binding.action)
+        };
+        in_mode(mode).or_else(|| (mode == Mode::Replay).then(|| in_mode(Mode::Browse))?)
+    }
+}
+
+/// The bindings of a mode.
+fn of(mode: Mode) -> impl Iterator<Item = &'static Binding> {
+    BINDINGS.iter().filter(move |binding| binding.mode == mode)
+}
+
+/// Keys as the help writes them.
+#[must_use]
+pub fn label(keys: &[Key]) -> String {
+    let labels: Vec<String> = keys.iter().map(|key| key.label()).collect();
+    labels.join("  ")
 }
 
 #[cfg(test)]
@@ -475,6 +177,10 @@ mod tests {
         }
     }
 
+    fn letter(letter: char) -> Key {
+        Key::Plain(KeyCode::Char(letter))
+    }
+
     #[test]
     fn every_key_of_the_table_gives_its_action() {
         for binding in BINDINGS {
@@ -487,30 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_means_one_thing_in_one_mode() {
-        let mut seen = Vec::new();
-        for binding in BINDINGS {
-            for key in binding.keys {
-                assert!(!seen.contains(&(binding.mode as u8, *key)), "{key:?}");
-                seen.push((binding.mode as u8, *key));
-            }
-        }
-    }
-
-    #[test]
     fn another_key_between_two_breaks_them_up() {
         let mut keys = Keys::default();
 
-        assert_eq!(
-            press(&mut keys, Mode::Browse, Key::Plain(KeyCode::Char('g'))),
-            None
-        );
-        press(&mut keys, Mode::Browse, Key::Plain(KeyCode::Char('j')));
+        assert_eq!(press(&mut keys, Mode::Browse, letter('g')), None);
+        press(&mut keys, Mode::Browse, letter('j'));
 
-        assert_eq!(
-            press(&mut keys, Mode::Browse, Key::Plain(KeyCode::Char('g'))),
-            None
-        );
+        assert_eq!(press(&mut keys, Mode::Browse, letter('g')), None);
     }
 
     #[test]
@@ -518,8 +207,62 @@ mod tests {
         let mut keys = Keys::default();
 
         assert_eq!(
-            press(&mut keys, Mode::Typing, Key::Plain(KeyCode::Char('q'))),
+            press(&mut keys, Mode::Typing, letter('q')),
             Some(Action::Type('q'))
         );
+    }
+
+    #[test]
+    fn an_action_answers_to_its_new_key_only() {
+        let mut keys = Keys::default();
+        keys.rebind(Mode::Browse, "help", vec![Key::Plain(KeyCode::F(1))])
+            .expect("it is an action");
+
+        assert_eq!(keys.check(), Ok(()));
+        assert_eq!(press(&mut keys, Mode::Browse, letter('?')), None);
+        assert_eq!(
+            press(&mut keys, Mode::Replay, Key::Plain(KeyCode::F(1))),
+            Some(Action::Help)
+        );
+        assert_eq!(keys.label(Action::Help).as_deref(), Some("F1"));
+    }
+
+    #[test]
+    fn what_cannot_be_bound_is_refused_by_name() {
+        let mut keys = Keys::default();
+        let mut wrong = |mode, name, key| keys.rebind(mode, name, key).expect_err(name);
+
+        let told = wrong(Mode::Replay, "fly", vec![letter('x')]);
+        assert!(
+            told.starts_with("there is no action `fly` in [keys.replay]; the actions are play,")
+        );
+        assert_eq!(wrong(Mode::Browse, "quit", vec![]), "`quit` needs a key");
+        assert_eq!(
+            wrong(Mode::Typing, "accept", vec![letter('x')]),
+            "`x` is text while typing; use another key"
+        );
+    }
+
+    #[test]
+    fn a_key_of_two_actions_is_named_with_both() {
+        for (new, told) in [
+            (
+                letter('q'),
+                "the key `q` of `help` is taken by `quit` in [keys]",
+            ),
+            (
+                letter('g'),
+                "the key `gg` of `top` is taken by `help` in [keys]",
+            ),
+        ] {
+            let mut keys = Keys::default();
+            keys.rebind(Mode::Browse, "help", vec![new])
+                .expect("it is an action");
+            assert_eq!(keys.check(), Err(told.to_owned()));
+        }
+        let mut keys = Keys::default();
+        keys.rebind(Mode::Browse, "help", vec![letter('x'), letter('x')])
+            .expect("it is an action");
+        assert!(keys.check().is_err());
     }
 }

@@ -61,6 +61,8 @@ pub(super) struct Player {
     copies: BTreeMap<usize, Engine>,
     copy_every: usize,
     marks: Arc<[Mark]>,
+    /// Position of the recording's first event; of a later part it is not 0.
+    first_seq: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -75,7 +77,7 @@ struct Goal {
 impl Player {
     /// A player at the first failed call or restart, or, where there is none,
     /// playing from the beginning.
-    pub(super) fn new(index: Index) -> Self {
+    pub(super) fn new(mut index: Index) -> Self {
         let marks = index
             .landmarks()
             .iter()
@@ -88,7 +90,9 @@ impl Player {
                 kind,
             })
             .collect();
+        let first = index.read(0).ok().flatten();
         let mut player = Self {
+            first_seq: first.map_or(0, |event| event.seq),
             engine: engine(),
             next: 0,
             now_ns: index.time(0),
@@ -162,12 +166,11 @@ impl Player {
             Replay::Forward => self.go_to_time(self.now_ns.saturating_add(JUMP_NS)),
             Replay::Back => self.go_to_time(self.now_ns.saturating_sub(JUMP_NS)),
             Replay::GoTo(mono_ns) => self.go_to_time(mono_ns),
+            Replay::GoToEvent(seq) => self.go_to_event(seq),
             Replay::Faster => self.speed = (self.speed + 1).min(SPEEDS.len() - 1),
             Replay::Slower => self.speed = self.speed.saturating_sub(1),
             Replay::Begin => self.go_to_and_stop(0),
             Replay::End => self.go_to_and_stop(self.index.len()),
-            // The dashboard asks for the text first.
-            Replay::AskTime => {}
         }
     }
 
@@ -195,6 +198,12 @@ impl Player {
         let event = event.min(self.index.len());
         let now_ns = self.index.time(event.saturating_sub(1));
         self.set_out(event, now_ns);
+    }
+
+    /// To right after it. Positions have no gaps, so the first one tells them all.
+    fn go_to_event(&mut self, seq: u64) {
+        let event = usize::try_from(seq.saturating_sub(self.first_seq)).unwrap_or(usize::MAX);
+        self.go_to_and_stop(event.saturating_add(1));
     }
 
     fn go_to_time(&mut self, mono_ns: u64) {

@@ -140,3 +140,19 @@ fn marks_are_found_forth_and_back() {
         assert_eq!(player.next, *place);
     }
 }
+
+#[test]
+fn it_goes_to_an_event_by_its_position() {
+    let (mut player, live, _dir) = played();
+    arrive(&mut player);
+
+    for seq in [live.next_seq() - 1, 7, 0] {
+        player.do_as(Replay::GoToEvent(seq));
+        arrive(&mut player);
+
+        assert_eq!(player.engine().next_seq(), seq + 1);
+    }
+    player.do_as(Replay::GoToEvent(u64::MAX));
+    arrive(&mut player);
+    assert_eq!(player.engine().next_seq(), live.next_seq());
+}

@@ -4,41 +4,46 @@ use super::banner::state_name;
 use super::overlay::Text;
 use crate::event::State;
 use crate::tui::filter::LANGUAGE;
-use crate::tui::keys::{BINDINGS, Binding, Mode};
+use crate::tui::keys::{Binding, Key, Keys, Mode, label};
 use crate::tui::theme::Role;
 use crate::tui::words::{WORDS, meaning};
 
-fn of(mode: Mode) -> impl Iterator<Item = &'static Binding> {
-    BINDINGS.iter().filter(move |binding| binding.mode == mode)
-}
-
-/// Whether a replay has the key for something else.
-fn is_taken(binding: &Binding) -> bool {
-    of(Mode::Replay).any(|own| own.keys.iter().any(|key| binding.keys.contains(key)))
-}
-
 /// Width of the keys.
-const KEYS: usize = 14;
+const KEYS: usize = 18;
+/// Width of the filter's words.
+const WORDS_OF_FILTER: usize = 30;
 
-pub(super) fn text(width: usize, is_replay: bool) -> Text {
+pub(super) fn text(width: usize, keys: &Keys, is_replay: bool) -> Text {
     let mut text = Text::new("help", width);
+    let tell = |text: &mut Text, (binding, keys): (&Binding, &[Key])| {
+        if !keys.is_empty() {
+            text.pair(KEYS, &label(keys), binding.help, Role::Accent);
+        }
+    };
+    // A replay may have the key for something else.
+    let is_taken = |key: &Key| keys.of(Mode::Replay).any(|(_, own)| own.contains(key));
     if is_replay {
         text.heading("in the recording");
-        for binding in of(Mode::Replay) {
-            text.pair(KEYS, binding.label, binding.help, Role::Accent);
+        for bound in keys.of(Mode::Replay) {
+            tell(&mut text, bound);
         }
         text.heading("on the screen");
     }
-    for binding in of(Mode::Browse).filter(|binding| !is_replay || !is_taken(binding)) {
-        text.pair(KEYS, binding.label, binding.help, Role::Accent);
+    for (binding, keys) in keys.of(Mode::Browse) {
+        let left: Vec<Key> = keys
+            .iter()
+            .filter(|key| !is_replay || !is_taken(key))
+            .copied()
+            .collect();
+        tell(&mut text, (binding, &left));
     }
     text.heading("filter: words joined by \"and\"");
     for (word, meaning) in LANGUAGE {
-        text.pair(KEYS * 2, word, meaning, Role::Accent);
+        text.pair(WORDS_OF_FILTER, word, meaning, Role::Accent);
     }
     text.heading("while typing");
-    for binding in of(Mode::Typing) {
-        text.pair(KEYS, binding.label, binding.help, Role::Accent);
+    for bound in keys.of(Mode::Typing) {
+        tell(&mut text, bound);
     }
     text.heading("reading the table");
     for (word, meaning) in [
@@ -53,15 +58,15 @@ pub(super) fn text(width: usize, is_replay: bool) -> Text {
         ),
         ("≥3m12s", "it was in this state before tcpstate began"),
     ] {
-        text.pair(KEYS + 4, word, meaning, Role::Strong);
+        text.pair(KEYS, word, meaning, Role::Strong);
     }
     text.heading("states of a socket");
     for state in State::ALL {
-        text.pair(KEYS + 4, &state_name(state), meaning(state), Role::Strong);
+        text.pair(KEYS, &state_name(state), meaning(state), Role::Strong);
     }
     text.heading("other words");
     for (word, meaning) in WORDS {
-        text.pair(KEYS + 4, word, meaning, Role::Strong);
+        text.pair(KEYS, word, meaning, Role::Strong);
     }
     text
 }

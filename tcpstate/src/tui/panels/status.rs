@@ -8,6 +8,7 @@ use super::Screen;
 use crate::tui::app::{Overlay, Panel, Subject};
 use crate::tui::pen::width_of;
 use crate::tui::theme::Role;
+use crate::tui::when;
 
 pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     let app = screen.app;
@@ -15,13 +16,22 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     pen.skip(1);
     if let Some(draft) = &app.draft {
         let what = if app.is_time { "go to: " } else { "filter: " };
+        let wrong = app.wrong.clone().unwrap_or(draft.len()..draft.len());
+        let part = |range: std::ops::Range<usize>| draft.get(range).unwrap_or_default();
         pen.put(what, Role::Accent)
-            .put(draft, Role::Text)
-            .put(" ", Role::Selected);
+            .put(part(0..wrong.start), Role::Text)
+            .put(part(wrong.clone()), Role::Selected)
+            .put(part(wrong.end..draft.len()), Role::Text);
+        if app.wrong.is_none() {
+            pen.put(" ", Role::Selected);
+        }
         let (hint, role) = match &app.answer {
             Some(wrong) => (wrong.as_str(), Role::Warn),
-            None if app.is_time => ("11:06:41, +90s from the beginning, 50%", Role::Dim),
-            None => ("port: state: pid: comm: addr: cause: word !not", Role::Dim),
+            None if app.is_time => (when::LANGUAGE, Role::Dim),
+            None => (
+                "port: state: pid: comm: addr: cause: netns: word !not",
+                Role::Dim,
+            ),
         };
         pen.skip(2).put(hint, role);
         return;

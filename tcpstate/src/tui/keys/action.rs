@@ -1,0 +1,95 @@
+//! What a key asks for.
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// End the program.
+    Quit,
+    /// Open or close the help.
+    Help,
+    /// One row up.
+    Up,
+    /// One row down.
+    Down,
+    /// Column to the left; earlier problem.
+    Left,
+    /// Column to the right; later problem.
+    Right,
+    /// First row.
+    Top,
+    /// Last row.
+    Bottom,
+    /// One page up.
+    PageUp,
+    /// One page down.
+    PageDown,
+    /// Focus the next panel.
+    NextPanel,
+    /// Focus the previous panel.
+    PreviousPanel,
+    /// Open the detail of what is chosen.
+    Open,
+    /// Read everything that was said.
+    Notes,
+    /// Close what is open, else put the note away, else clear the filter.
+    Close,
+    /// Freeze the screen, or let it go on.
+    Pause,
+    /// Type a filter.
+    Filter,
+    /// Sort by the next column.
+    Sort,
+    /// Reverse the order.
+    Reverse,
+    /// Jump to the diagnosis of the latest failure, or leave it.
+    Diagnosis,
+    /// Put the failure banner away.
+    Clear,
+    /// Stop the program as ctrl-z does; `fg` brings it back.
+    Suspend,
+    /// Type a time to go to.
+    AskTime,
+    /// In a replay.
+    Replay(Replay),
+    /// While typing: take what was typed.
+    Accept,
+    /// While typing: leave it as it was.
+    Cancel,
+    /// While typing: take the last character back.
+    Erase,
+    /// While typing: take everything back.
+    EraseAll,
+    /// While typing: this character.
+    Type(char),
+}
+
+/// What a key asks of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Replay {
+    /// Play, or stop.
+    Play,
+    /// One event on.
+    Step,
+    /// One event back.
+    StepBack,
+    /// To the next failed call or restart.
+    NextMark,
+    /// To the one before.
+    PreviousMark,
+    /// Ten seconds on.
+    Forward,
+    /// Ten seconds back.
+    Back,
+    /// Faster.
+    Faster,
+    /// Slower.
+    Slower,
+    /// To the beginning.
+    Begin,
+    /// To the end.
+    End,
+    /// To this time on the recording's monotonic clock, in nanoseconds.
+    GoTo(u64),
+    /// To right after the event with this position.
+    GoToEvent(u64),
+}

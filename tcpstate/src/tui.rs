@@ -56,5 +56,8 @@ use crate::engine::Engine;
 /// Draws the dashboard as it is at `now_ns` (monotonic clock of the engine).
 pub fn draw(frame: &mut Frame<'_>, engine: &Engine, app: &mut App, now_ns: u64) {
     let area = frame.area();
-    panels::draw(frame.buffer_mut(), area, engine, app, now_ns);
+    let buf = frame.buffer_mut();
+    buf.set_style(area, app.theme.base());
+    panels::draw(buf, area, engine, app, now_ns);
+    app.theme.reduce(app.depth, buf);
 }

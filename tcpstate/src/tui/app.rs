@@ -20,7 +20,7 @@ use super::problems::{Banner, Problem, problems};
 use super::replay::Position;
 use super::rows::{Rows, Sort};
 use super::stream::{Line, Stream};
-use super::theme::Theme;
+use super::theme::{Depth, Theme};
 use super::view::{Frozen, View};
 use crate::engine::Engine;
 use crate::event::Cause;
@@ -84,6 +84,7 @@ pub enum Subject {
 #[derive(Debug)]
 pub struct App {
     pub(super) theme: Theme,
+    pub(super) depth: Depth,
     pub(super) focus: Panel,
     pub(super) overlay: Overlay,
     pub(super) scroll: usize,
@@ -119,6 +120,7 @@ impl App {
     pub fn new(theme: Theme) -> Self {
         Self {
             theme,
+            depth: Depth::default(),
             focus: Panel::default(),
             overlay: Overlay::None,
             scroll: 0,

@@ -3,16 +3,26 @@
 //! Panels name roles, never colours. Every role can also be told apart without
 //! colour: by weight, by reversal, or by the word or symbol that carries it.
 
-use ratatui::style::{Color, Modifier, Style};
+mod palette;
+mod surroundings;
+
+use ratatui::buffer::Buffer;
+use ratatui::style::{Modifier, Style};
 
 use crate::event::State;
+use palette::{DARK, HIGH_CONTRAST, LIGHT, Palette};
+pub use surroundings::{Depth, Surroundings};
 
 /// A set of looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Theme {
-    /// The terminal's own sixteen colours; made for dark backgrounds.
+    /// For dark backgrounds, whichever they are.
     #[default]
     Dark,
+    /// For light backgrounds, whichever they are.
+    Light,
+    /// Its own black background, and every colour far from it.
+    HighContrast,
     /// No colour at all.
     Mono,
 }
@@ -41,83 +51,110 @@ pub(crate) enum Role {
 }
 
 impl Theme {
-    /// The theme that `NO_COLOR` asks for (<https://no-color.org>): set and not
-    /// empty means no colour.
+    /// All themes, in the order in which they are offered.
+    pub const ALL: [Self; 4] = [Self::Dark, Self::Light, Self::HighContrast, Self::Mono];
+
+    /// Its name in options and configuration.
     #[must_use]
-    pub fn from_no_color(value: Option<&std::ffi::OsStr>) -> Self {
-        match value {
-            Some(value) if !value.is_empty() => Self::Mono,
-            _ => Self::Dark,
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dark => "dark",
+            Self::Light => "light",
+            Self::HighContrast => "high-contrast",
+            Self::Mono => "mono",
         }
+    }
+
+    /// The theme with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|theme| theme.name() == name)
     }
 
     pub(crate) fn style(self, role: Role) -> Style {
-        match self {
-            Self::Dark => dark(role),
-            Self::Mono => mono(role),
+        let style = Style::new().add_modifier(self.weight(role));
+        match self.palette() {
+            Some(palette) => palette.paint(role, style),
+            None => style,
         }
     }
-}
 
-fn dark(role: Role) -> Style {
-    let style = Style::new();
-    match role {
-        Role::Text => style,
-        Role::Dim => style.fg(Color::DarkGray),
-        Role::Strong => style.add_modifier(Modifier::BOLD),
-        Role::Good => style.fg(Color::Green),
-        Role::Bad => style.fg(Color::LightRed).add_modifier(Modifier::BOLD),
-        Role::Warn => style.fg(Color::Yellow),
-        Role::Accent => style.fg(Color::Cyan),
-        Role::Selected => style.add_modifier(Modifier::REVERSED),
-        Role::State(state) => style.fg(match state {
-            State::Listen => Color::Green,
-            State::Established => Color::Cyan,
-            State::SynSent | State::SynReceived => Color::Blue,
-            State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => Color::Yellow,
-            State::TimeWait => Color::Magenta,
-            State::CloseWait => Color::LightRed,
-            State::Bound => Color::White,
-            State::Closed => Color::DarkGray,
-        }),
+    /// What lies under everything.
+    pub(crate) fn base(self) -> Style {
+        self.palette().map_or(Style::new(), Palette::base)
     }
-}
 
-fn mono(role: Role) -> Style {
-    let style = Style::new();
-    match role {
-        Role::Text | Role::Good | Role::State(_) => style,
-        Role::Dim => style.add_modifier(Modifier::DIM),
-        Role::Strong | Role::Bad | Role::Warn | Role::Accent => style.add_modifier(Modifier::BOLD),
-        Role::Selected => style.add_modifier(Modifier::REVERSED),
+    /// Puts the terminal's own sixteen colours in place of the others.
+    pub(crate) fn reduce(self, depth: Depth, buf: &mut Buffer) {
+        let Some(palette) = self.palette().filter(|_| depth == Depth::Sixteen) else {
+            return;
+        };
+        for cell in &mut buf.content {
+            cell.fg = palette.reduced(cell.fg);
+            cell.bg = palette.reduced(cell.bg);
+        }
+    }
+
+    fn palette(self) -> Option<&'static Palette> {
+        match self {
+            Self::Dark => Some(&DARK),
+            Self::Light => Some(&LIGHT),
+            Self::HighContrast => Some(&HIGH_CONTRAST),
+            Self::Mono => None,
+        }
+    }
+
+    /// Without colour, what stands out is bold and what does not is dim.
+    fn weight(self, role: Role) -> Modifier {
+        match role {
+            Role::Selected => Modifier::REVERSED,
+            Role::Strong | Role::Bad => Modifier::BOLD,
+            Role::Warn | Role::Accent if self == Self::Mono => Modifier::BOLD,
+            Role::Dim if self == Self::Mono => Modifier::DIM,
+            _ => Modifier::empty(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ratatui::layout::Rect;
+    use ratatui::style::Color;
+
     use super::*;
 
     #[test]
-    fn no_color_counts_only_when_it_is_not_empty() {
-        assert_eq!(Theme::from_no_color(None), Theme::Dark);
-        assert_eq!(Theme::from_no_color(Some("".as_ref())), Theme::Dark);
-        assert_eq!(Theme::from_no_color(Some("1".as_ref())), Theme::Mono);
+    fn the_mono_theme_sets_no_colour() {
+        for role in palette::roles() {
+            let style = Theme::Mono.style(role);
+            assert_eq!((style.fg, style.bg), (None, None), "{role:?}");
+        }
+        assert_eq!(Theme::Mono.base(), Style::new());
     }
 
     #[test]
-    fn the_mono_theme_sets_no_colour() {
-        for role in [
-            Role::Text,
-            Role::Dim,
-            Role::Good,
-            Role::Bad,
-            Role::Warn,
-            Role::Accent,
-            Role::Selected,
-            Role::State(State::TimeWait),
-        ] {
-            let style = Theme::Mono.style(role);
-            assert_eq!((style.fg, style.bg), (None, None), "{role:?}");
+    fn a_theme_is_found_by_its_name() {
+        for theme in Theme::ALL {
+            assert_eq!(Theme::from_name(theme.name()), Some(theme));
+        }
+        assert_eq!(Theme::from_name("pink"), None);
+    }
+
+    #[test]
+    fn sixteen_colours_are_enough() {
+        let mut buf = Buffer::empty(Rect::new(0, 0, 4, 1));
+        for theme in Theme::ALL {
+            for role in palette::roles() {
+                buf.reset();
+                buf.set_style(buf.area, theme.base());
+                buf.set_style(buf.area, theme.style(role));
+                theme.reduce(Depth::Sixteen, &mut buf);
+                let is_basic = |color| !matches!(color, Color::Indexed(_) | Color::Rgb(..));
+                assert!(
+                    is_basic(buf[(0, 0)].fg) && is_basic(buf[(0, 0)].bg),
+                    "{role:?}"
+                );
+            }
         }
     }
 }

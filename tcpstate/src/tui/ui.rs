@@ -16,7 +16,7 @@ use ratatui::backend::CrosstermBackend;
 use super::app::{App, Control};
 use super::replay::Position;
 use super::terminal::Guard;
-use super::theme::Theme;
+use super::theme::Surroundings;
 use super::units::{NS_PER_MS, NS_PER_S};
 use crate::engine::Engine;
 use crate::model::Phase;
@@ -49,11 +49,21 @@ const FRAME_NS: u64 = 33 * NS_PER_MS;
 impl Ui {
     /// Takes the terminal and shows nothing yet. `NO_COLOR` is honoured.
     pub fn start() -> io::Result<Self> {
-        let theme = Theme::from_no_color(std::env::var_os("NO_COLOR").as_deref());
+        let variable = |name| std::env::var_os(name);
+        let (no_color, colorfgbg) = (variable("NO_COLOR"), variable("COLORFGBG"));
+        let (term, colorterm) = (variable("TERM"), variable("COLORTERM"));
+        let surroundings = Surroundings {
+            no_color: no_color.as_deref(),
+            colorfgbg: colorfgbg.as_deref(),
+            term: term.as_deref(),
+            colorterm: colorterm.as_deref(),
+        };
+        let mut app = App::new(surroundings.theme());
+        app.depth = surroundings.depth();
         let guard = Guard::enter()?;
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
         Ok(Self {
-            app: App::new(theme),
+            app,
             terminal,
             input: EventStream::new(),
             drawn: None,

@@ -1,0 +1,115 @@
+//! What the environment says about the terminal's colours.
+
+use std::ffi::OsStr;
+
+use super::Theme;
+
+/// How many colours a terminal has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// The sixteen that it or its user chose.
+    Sixteen,
+    /// 256 or more.
+    #[default]
+    Many,
+}
+
+/// The environment's words about colours; empty ones count as none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// `NO_COLOR`: set and not empty means no colour (<https://no-color.org>).
+    pub no_color: Option<&'a OsStr>,
+    /// `COLORFGBG`: text and background as numbers, `15;0` or `0;default;15`.
+    pub colorfgbg: Option<&'a OsStr>,
+    /// `TERM`.
+    pub term: Option<&'a OsStr>,
+    /// `COLORTERM`.
+    pub colorterm: Option<&'a OsStr>,
+}
+
+impl Surroundings<'_> {
+    /// The theme that fits; where the background is not told, most are dark.
+    #[must_use]
+    pub fn theme(&self) -> Theme {
+        if text(self.no_color).is_some() || text(self.term) == Some("dumb") {
+            return Theme::Mono;
+        }
+        let ground = text(self.colorfgbg).and_then(|words| words.rsplit(';').next());
+        match ground.and_then(|ground| ground.parse::<u8>().ok()) {
+            // White and the bright ones, but for bright black.
+            Some(7 | 9..=15) => Theme::Light,
+            _ => Theme::Dark,
+        }
+    }
+
+    /// How many colours there are.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        let term = text(self.term).unwrap_or_default();
+        let colorterm = text(self.colorterm).unwrap_or_default();
+        let has_many = term.contains("256color")
+            || term.ends_with("-direct")
+            || matches!(colorterm, "truecolor" | "24bit");
+        if has_many {
+            Depth::Many
+        } else {
+            Depth::Sixteen
+        }
+    }
+}
+
+fn text(value: Option<&OsStr>) -> Option<&str> {
+    value
+        .and_then(OsStr::to_str)
+        .filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_chooses_the_theme() {
+        for (no_color, colorfgbg, term, theme) in [
+            ("", "", "xterm-256color", Theme::Dark),
+            ("1", "", "xterm-256color", Theme::Mono),
+            ("", "", "dumb", Theme::Mono),
+            ("", "15;0", "xterm", Theme::Dark),
+            ("", "0;15", "xterm", Theme::Light),
+            ("", "0;default;15", "xterm", Theme::Light),
+            ("", "0;7", "xterm", Theme::Light),
+            ("", "7;8", "xterm", Theme::Dark),
+            ("", "0;default", "xterm", Theme::Dark),
+            ("", "\u{1b}[2J", "xterm", Theme::Dark),
+            ("1", "0;15", "xterm", Theme::Mono),
+        ] {
+            let surroundings = Surroundings {
+                no_color: Some(no_color.as_ref()),
+                colorfgbg: Some(colorfgbg.as_ref()),
+                term: Some(term.as_ref()),
+                colorterm: None,
+            };
+            assert_eq!(surroundings.theme(), theme, "{no_color} {colorfgbg} {term}");
+        }
+        assert_eq!(Surroundings::default().theme(), Theme::Dark);
+    }
+
+    #[test]
+    fn the_terminal_s_name_tells_its_colours() {
+        for (term, colorterm, depth) in [
+            ("xterm-256color", "", Depth::Many),
+            ("screen", "", Depth::Sixteen),
+            ("linux", "", Depth::Sixteen),
+            ("xterm", "truecolor", Depth::Many),
+            ("xterm-direct", "", Depth::Many),
+            ("", "", Depth::Sixteen),
+        ] {
+            let surroundings = Surroundings {
+                term: Some(term.as_ref()),
+                colorterm: Some(colorterm.as_ref()),
+                ..Surroundings::default()
+            };
+            assert_eq!(surroundings.depth(), depth, "{term} {colorterm}");
+        }
+    }
+}

@@ -14,7 +14,7 @@
 //! | [`snapshot`] | looks into the kernel's tables | `event` |
 //! | [`recording`] | the JSON lines in a file | `event`, `export` |
 //! | [`export`] | JSON, its schema, text | `event`, `printable` |
-//! | [`tui`] | the dashboard: an engine and keys in, a screen out | `engine`, `printable` |
+//! | [`tui`] | the dashboard: an engine and keys in, a screen out | `engine`, `export`, `printable` |
 //! | [`pipeline`] | facts through the engine to the outputs | `engine`, `export`, `recording` |
 //! | [`demo`] | a private stage with servers that do not restart | – |
 //! | [`commands`] | one file per command: the only place that wires parts together | everything |

@@ -11,6 +11,8 @@
 //! | [`keys`] | the key table; the help is printed from it |
 //! | [`app`] | what the keys have chosen |
 //! | [`filter`], [`rows`] | which sockets and events, in which order |
+//! | [`columns`] | the columns of the table, and how each sorts |
+//! | `excerpt`, `clipboard`, `save`, [`shot`] | what is taken out: words, events, pictures |
 //! | `when` | what is typed to go somewhere |
 //! | `notes` | what was said to the person |
 //! | `view`, `outlook` | the engine, or the frozen copy of it; what becomes of a port |
@@ -19,8 +21,11 @@
 //! | `pen`, `units`, [`theme`] | how: the only way text reaches the screen |
 
 pub mod app;
+mod clipboard;
+pub mod columns;
 mod cursor;
 mod event_line;
+mod excerpt;
 pub mod filter;
 pub mod keys;
 mod layout;
@@ -32,8 +37,10 @@ mod port_order;
 mod problems;
 pub mod replay;
 pub mod rows;
+mod save;
 #[cfg(test)]
 pub(crate) mod screens;
+pub mod shot;
 mod stream;
 pub mod terminal;
 pub mod theme;
@@ -44,6 +51,7 @@ mod when;
 mod words;
 
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 
 pub use app::{App, Control, Overlay, Panel, Subject};
 pub use keys::{Action, Replay};
@@ -55,8 +63,12 @@ use crate::engine::Engine;
 
 /// Draws the dashboard as it is at `now_ns` (monotonic clock of the engine).
 pub fn draw(frame: &mut Frame<'_>, engine: &Engine, app: &mut App, now_ns: u64) {
-    let area = frame.area();
-    let buf = frame.buffer_mut();
+    paint(frame.buffer_mut(), engine, app, now_ns);
+}
+
+/// The same into any buffer, which it fills.
+pub(crate) fn paint(buf: &mut Buffer, engine: &Engine, app: &mut App, now_ns: u64) {
+    let area = buf.area;
     buf.set_style(area, app.theme.base());
     panels::draw(buf, area, engine, app, now_ns);
     app.theme.reduce(app.depth, buf);

@@ -3,13 +3,17 @@
 //! Depends on nothing but the keys and the engine. What the engine knows is not
 //! copied here, except while the screen is frozen.
 
+mod mouse;
 mod moves;
+mod pick;
 mod prompt;
+mod take;
 
 use std::ops::Range;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 
+use super::clipboard::Copied;
 use super::cursor::{Cursor, Rest};
 use super::filter::Filter;
 use super::keys::{Action, Keys, Mode, Replay};
@@ -18,7 +22,8 @@ use super::notes::Notes;
 use super::port_order::port_order;
 use super::problems::{Banner, Problem, problems};
 use super::replay::Position;
-use super::rows::{Rows, Sort};
+use super::rows::{Column, Rows, Sort};
+use super::save::Save;
 use super::stream::{Line, Stream};
 use super::theme::{Depth, Theme};
 use super::view::{Frozen, View};
@@ -27,7 +32,7 @@ use crate::event::Cause;
 use crate::model::{PortKey, SocketId};
 
 /// What the caller is to do after a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Go on.
     Continue,
@@ -37,7 +42,27 @@ pub enum Control {
     Suspend,
     /// Go elsewhere in the recording.
     Replay(Replay),
+    /// Put it into the terminal's clipboard.
+    Copy(Copied),
+    /// Write it into a new file.
+    Save(Save),
+    /// Write a picture of the screen into a new file.
+    Shot(Shot),
+    /// Ask the terminal for the mouse, or leave it alone.
+    Mouse(bool),
 }
+
+/// How a picture of the screen is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shot {
+    /// As text.
+    Text,
+    /// As a drawing.
+    Svg,
+}
+
+/// What a key says that needs a failure.
+const NO_FAILURE: &str = "no bind, listen or connect has failed so far";
 
 /// A panel that the arrow keys can move in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +88,10 @@ pub enum Overlay {
     Help,
     /// Everything that was said.
     Notes,
+    /// The columns of the socket table.
+    Columns,
+    /// The themes.
+    Themes,
     /// The detail of something.
     Detail(Subject),
 }
@@ -78,6 +107,15 @@ pub enum Subject {
     Event(u64),
     /// A failed call, by its position.
     Failure(u64),
+}
+
+/// How far a frozen screen is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Behind {
+    /// Events that came since.
+    pub(super) events: u64,
+    /// Time that went by.
+    pub(super) ns: u64,
 }
 
 /// State of the dashboard.
@@ -97,6 +135,13 @@ pub struct App {
     /// Where in a recording the screen is; live there is none.
     pub(super) position: Option<Position>,
     pub(super) sort: Sort,
+    /// Columns of the socket table, from left to right; never none.
+    pub(super) columns: Vec<Column>,
+    /// The theme before one was looked for.
+    theme_before: Option<Theme>,
+    /// The chosen line of an open list.
+    pub(super) pick: usize,
+    pub(super) is_mouse: bool,
     /// Answer to the last key; the next one clears it.
     pub(super) answer: Option<String>,
     pub(super) notes: Notes,
@@ -107,6 +152,10 @@ pub struct App {
     pub(super) port: Cursor<PortKey>,
     pub(super) socket: Cursor<SocketId>,
     pub(super) event: Cursor<Line>,
+    /// Where the panels were drawn last.
+    plan: Option<Plan>,
+    /// The fix that was copied last.
+    copied_fix: Option<String>,
     problem: Option<PortKey>,
     put_away: Vec<(PortKey, Cause)>,
     page: usize,
@@ -130,6 +179,10 @@ impl App {
             is_time: false,
             position: None,
             sort: Sort::default(),
+            columns: Column::USUAL.to_vec(),
+            theme_before: None,
+            pick: 0,
+            is_mouse: false,
             answer: None,
             notes: Notes::default(),
             frozen: None,
@@ -139,6 +192,8 @@ impl App {
             port: Cursor::new(Rest::First),
             socket: Cursor::new(Rest::First),
             event: Cursor::new(Rest::Last),
+            plan: None,
+            copied_fix: None,
             problem: None,
             put_away: Vec::new(),
             page: 1,
@@ -184,10 +239,25 @@ impl App {
             Action::Filter => self.ask_filter(),
             Action::AskTime => self.ask_time(),
             Action::Replay(wish) => return Control::Replay(wish),
-            Action::Sort => self.sort.column = self.sort.column.next(),
+            Action::Sort => self.sort_sideways(true),
             Action::Reverse => self.sort.is_reversed = !self.sort.is_reversed,
             Action::Diagnosis => self.toggle_diagnosis(engine),
             Action::Clear => self.put_away(engine),
+            Action::ClearEvents => self.clear_events(engine),
+            Action::Copy => return self.copy_chosen(engine),
+            Action::CopyDiagnosis => return self.copy_diagnosis(engine),
+            Action::CopyFix => return self.copy_fix(engine),
+            Action::Export => return self.export(engine),
+            Action::ShotText => return Control::Shot(Shot::Text),
+            Action::ShotSvg => return Control::Shot(Shot::Svg),
+            Action::Columns => self.open_columns(),
+            Action::Themes => self.open_themes(),
+            Action::Mouse => {
+                self.is_mouse = !self.is_mouse;
+                let word = if self.is_mouse { "on" } else { "off" };
+                self.answer = Some(format!("mouse {word}"));
+                return Control::Mouse(self.is_mouse);
+            }
             Action::Accept => return self.accept(engine),
             Action::Cancel | Action::Erase | Action::EraseAll | Action::Type(_) => {
                 self.edit(action);
@@ -200,6 +270,11 @@ impl App {
     /// followed by another, and can be read again later.
     pub fn notice(&mut self, text: String) {
         self.notes.say(text);
+    }
+
+    /// What became of what the last key asked for; the next key clears it.
+    pub(super) fn answer(&mut self, text: String) {
+        self.answer = Some(text);
     }
 
     /// Whether the screen is frozen.
@@ -244,10 +319,13 @@ impl App {
         }
     }
 
-    /// Events that came since the screen was frozen.
-    pub(super) fn behind(&self, engine: &Engine) -> Option<u64> {
+    /// What came since the screen was frozen.
+    pub(super) fn behind(&self, engine: &Engine) -> Option<Behind> {
         let frozen = self.frozen.as_ref()?;
-        Some(engine.next_seq().saturating_sub(frozen.next_seq()))
+        Some(Behind {
+            events: engine.next_seq().saturating_sub(frozen.next_seq()),
+            ns: self.now_ns.saturating_sub(frozen.now_ns()),
+        })
     }
 
     /// Brings lists and choices up to date with the view.
@@ -264,6 +342,7 @@ impl App {
 
     /// Scrolls what is chosen into sight.
     pub(super) fn settle(&mut self, plan: &Plan) {
+        self.plan = Some(*plan);
         let height =
             |area: ratatui::layout::Rect, head: u16| usize::from(area.height.saturating_sub(head));
         let ports = &self.ports;
@@ -312,6 +391,11 @@ impl App {
     }
 
     fn close(&mut self) {
+        if self.overlay == Overlay::Themes
+            && let Some(theme) = self.theme_before.take()
+        {
+            self.theme = theme;
+        }
         if self.overlay != Overlay::None {
             self.open(Overlay::None);
         } else if !self.notes.put_away() {
@@ -325,6 +409,18 @@ impl App {
             let frozen = Frozen::of(&view, self.rows.ids());
             self.frozen = Some(Box::new(frozen));
         }
+    }
+
+    /// Puts the events so far out of sight, or brings them back.
+    fn clear_events(&mut self, engine: &Engine) {
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let is_cleared = self.stream.toggle_cleared(view.next_seq, &self.notes);
+        let words = if is_cleared {
+            "the events so far are put away; again: they come back"
+        } else {
+            "all events are shown"
+        };
+        self.answer = Some(words.to_owned());
     }
 
     fn toggle_diagnosis(&mut self, engine: &Engine) {
@@ -342,7 +438,7 @@ impl App {
             .or_else(|| view.failures.last().map(|failure| failure.seq));
         match seq {
             Some(seq) => self.open(Overlay::Detail(Subject::Failure(seq))),
-            None => self.answer = Some("no bind, listen or connect has failed so far".to_owned()),
+            None => self.answer = Some(NO_FAILURE.to_owned()),
         }
     }
 

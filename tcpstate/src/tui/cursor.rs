@@ -79,6 +79,17 @@ impl<K: Copy + PartialEq> Cursor<K> {
         self.chosen = (len > 0).then(|| key_at(self.index));
     }
 
+    /// Chooses the row that is shown so far below the first. `true`: it was
+    /// chosen already.
+    pub(crate) fn click(&mut self, row: usize, len: usize, key_at: impl Fn(usize) -> K) -> bool {
+        let index = self.offset + row;
+        let was_chosen = index == self.index;
+        if index < len {
+            self.choose(index, len, key_at);
+        }
+        was_chosen && index < len
+    }
+
     /// Rows that a page key moves by: one row stays in sight.
     pub(crate) fn page(&self) -> isize {
         isize::try_from(self.height.saturating_sub(1).max(1)).unwrap_or(isize::MAX)

@@ -7,6 +7,7 @@ mod header;
 mod help;
 mod notes;
 mod overlay;
+mod pickers;
 mod ports;
 mod position;
 mod sockets;
@@ -17,21 +18,22 @@ mod too_small;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::app::{App, Overlay, Panel};
+use super::app::{App, Behind, Overlay, Panel};
 use super::layout::Plan;
 use super::pen::Pen;
 use super::theme::{Role, Theme};
 use super::units;
 use super::view::View;
 use crate::engine::Engine;
+pub(super) use sockets::column_at;
 
 /// What every panel reads.
 struct Screen<'a> {
     view: &'a View<'a>,
     app: &'a App,
     theme: Theme,
-    /// Events that came since the screen was frozen.
-    behind: Option<u64>,
+    /// What came since the screen was frozen.
+    behind: Option<Behind>,
 }
 
 /// A piece of text and what it means.
@@ -56,7 +58,7 @@ pub(super) fn draw_view(
     area: Rect,
     view: &View<'_>,
     app: &mut App,
-    behind: Option<u64>,
+    behind: Option<Behind>,
 ) {
     app.refresh(view);
     let theme = app.theme;

@@ -4,79 +4,20 @@
 //! changed, and the more sockets there are the more seldom; never per frame.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
 
+pub use super::columns::{Column, Sort};
+use super::columns::{Key, sort_key};
 use super::filter::Filter;
 use super::units::{NS_PER_MS, NS_PER_S};
 use super::view::View;
-use crate::event::{Endpoint, State};
+use crate::event::State;
 use crate::model::{PortKey, Socket, SocketId};
 
 /// Rows that can be scrolled to. Nobody reads further; a filter or the reversed
 /// order brings the rest within reach.
 pub(crate) const MAX_ROWS: usize = 10_000;
-
-/// A column of the socket table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Column {
-    /// TCP state, who has the port first.
-    #[default]
-    State,
-    /// Local port, then address.
-    Local,
-    /// Peer port, then address.
-    Peer,
-    /// Name of the owner.
-    Owner,
-    /// Youngest first.
-    Age,
-    /// Least time left first, without a timer last.
-    Left,
-}
-
-impl Column {
-    /// All columns, from left to right.
-    pub const ALL: [Self; 6] = [
-        Self::State,
-        Self::Local,
-        Self::Peer,
-        Self::Owner,
-        Self::Age,
-        Self::Left,
-    ];
-
-    /// The heading.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::State => "STATE",
-            Self::Local => "LOCAL",
-            Self::Peer => "PEER",
-            Self::Owner => "OWNER",
-            Self::Age => "AGE",
-            Self::Left => "LEFT",
-        }
-    }
-
-    pub(crate) fn next(self) -> Self {
-        Self::ALL[(self as usize + 1) % Self::ALL.len()]
-    }
-
-    pub(crate) fn previous(self) -> Self {
-        Self::ALL[(self as usize + Self::ALL.len() - 1) % Self::ALL.len()]
-    }
-}
-
-/// Order of the socket table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sort {
-    /// By which column.
-    pub column: Column,
-    /// The other way round.
-    pub is_reversed: bool,
-}
 
 /// Timers that hold a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -228,25 +169,6 @@ fn min_interval_ns(total: usize) -> u64 {
     }
 }
 
-/// Primary and secondary key.
-type Key = (u128, u64);
-
-fn sort_key(column: Column, socket: &Socket) -> Key {
-    match column {
-        Column::State => (
-            u128::from(state_rank(socket.state)) << 64
-                | u128::from(socket.local.port) << 48
-                | latest_first(socket),
-            u64::from(socket.peer.port),
-        ),
-        Column::Local => by_endpoint(socket.local, socket.peer.port),
-        Column::Peer => by_endpoint(socket.peer, socket.local.port),
-        Column::Owner => by_owner(socket),
-        Column::Age => (u128::from(u64::MAX - socket.since_ns), 0),
-        Column::Left => (u128::from(socket.expires_at_ns.unwrap_or(u64::MAX)), 0),
-    }
-}
-
 /// Who has the port comes first, then what lingers on it, then what is alive.
 pub(crate) fn state_rank(state: State) -> u8 {
     match state {
@@ -263,42 +185,6 @@ pub(crate) fn state_rank(state: State) -> u8 {
         State::Established => 10,
         State::Closed => 11,
     }
-}
-
-/// Within a state: the timer that ends last, for it decides when the port is
-/// free; without a timer the youngest.
-fn latest_first(socket: &Socket) -> u128 {
-    let at_ns = socket.expires_at_ns.unwrap_or(socket.since_ns);
-    u128::from((1 << 48) - 1 - low_bits(at_ns))
-}
-
-/// Microseconds in 48 bits: nine years of uptime.
-fn low_bits(ns: u64) -> u64 {
-    (ns / 1_000).min((1 << 48) - 1)
-}
-
-fn by_endpoint(endpoint: Endpoint, other_port: u16) -> Key {
-    let bits = match endpoint.addr {
-        IpAddr::V4(addr) => u128::from(addr.to_bits()),
-        IpAddr::V6(addr) => addr.to_bits(),
-    };
-    (
-        u128::from(endpoint.port) << 112 | bits >> 16,
-        // The sixteen bits that were shifted out, then the other end.
-        u64::try_from(bits & 0xffff).unwrap_or(0) << 16 | u64::from(other_port),
-    )
-}
-
-/// Names of processes have at most fifteen bytes; they fit the key. Unknown last.
-fn by_owner(socket: &Socket) -> Key {
-    let Some(process) = socket.left_by.as_ref().or(socket.owner.as_ref()) else {
-        return (u128::MAX, 0);
-    };
-    let mut bytes = [0; 16];
-    for (place, byte) in bytes.iter_mut().zip(process.comm.bytes()) {
-        *place = byte;
-    }
-    (u128::from_be_bytes(bytes), u64::from(process.pid))
 }
 
 #[cfg(test)]

@@ -27,16 +27,19 @@ pub(crate) struct Stream {
     scanned_to: u64,
     next_note: u64,
     filter: Filter,
+    /// Events and notes before these were put out of sight.
+    cleared: Option<(u64, u64)>,
 }
 
 impl Stream {
     /// Takes in the events and notes that came since, or all if the filter has
     /// changed. Notes pass every filter.
     pub(crate) fn refresh(&mut self, view: &View<'_>, filter: &Filter, notes: &Notes) {
+        // A replay that went back has nothing that could be out of sight.
+        self.cleared = self.cleared.filter(|(seq, _)| *seq <= view.next_seq);
         if self.filter != *filter || view.next_seq < self.scanned_to {
             self.lines.clear();
-            self.scanned_to = 0;
-            self.next_note = 0;
+            (self.scanned_to, self.next_note) = self.cleared.unwrap_or_default();
             self.filter = filter.clone();
         }
         let kept_from = view.log.iter().next().map_or(0, |event| event.seq);
@@ -68,6 +71,25 @@ impl Stream {
         }) {
             self.lines.pop_front();
         }
+    }
+
+    /// Puts the lines so far out of sight, or brings them back. `true`: they
+    /// are out of sight.
+    pub(crate) fn toggle_cleared(&mut self, next_seq: u64, notes: &Notes) -> bool {
+        self.cleared = if self.cleared.is_some() {
+            None
+        } else {
+            let next_note = notes.iter().last().map_or(0, |note| note.number + 1);
+            Some((next_seq, next_note))
+        };
+        self.lines.clear();
+        (self.scanned_to, self.next_note) = self.cleared.unwrap_or_default();
+        self.is_cleared()
+    }
+
+    /// Whether lines are out of sight.
+    pub(crate) fn is_cleared(&self) -> bool {
+        self.cleared.is_some()
     }
 
     fn tell(&mut self, note: &Note) {

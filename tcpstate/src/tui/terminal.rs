@@ -8,6 +8,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::cursor::{Hide, Show};
+use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use crossterm::execute;
 use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
@@ -16,6 +17,8 @@ use crossterm::terminal::{
 /// Whether the terminal is ours. Global, because a panic hook has no other way
 /// to know.
 static IS_ENTERED: AtomicBool = AtomicBool::new(false);
+/// Whether it sends us the mouse.
+static HAS_MOUSE: AtomicBool = AtomicBool::new(false);
 static PANIC_HOOK: Once = Once::new();
 
 /// The terminal while it is ours: raw, on the alternate screen, no cursor.
@@ -50,10 +53,24 @@ impl Guard {
         self.take()
     }
 
+    /// Asks for the mouse, or leaves it to the terminal, which selects with it.
+    pub(crate) fn use_mouse(&mut self, is_on: bool) -> io::Result<()> {
+        HAS_MOUSE.store(is_on, Ordering::SeqCst);
+        if is_on {
+            execute!(self.out, EnableMouseCapture)
+        } else {
+            execute!(self.out, DisableMouseCapture)
+        }
+    }
+
     fn take(&mut self) -> io::Result<()> {
         IS_ENTERED.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
-        execute!(self.out, EnterAlternateScreen, Hide)
+        execute!(self.out, EnterAlternateScreen, Hide)?;
+        if HAS_MOUSE.load(Ordering::SeqCst) {
+            execute!(self.out, EnableMouseCapture)?;
+        }
+        Ok(())
     }
 }
 
@@ -67,6 +84,9 @@ impl Drop for Guard {
 /// terminal is what we would tell it on.
 fn leave() {
     if IS_ENTERED.swap(false, Ordering::SeqCst) {
+        if HAS_MOUSE.load(Ordering::SeqCst) {
+            let _ = execute!(stdout(), DisableMouseCapture);
+        }
         let _ = execute!(stdout(), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
     }

@@ -3,7 +3,8 @@
 //! The loop owns the engine, the timers and the signals; it asks
 //! [`Ui::next_input`] for keys, and every [`FRAME`] asks [`Ui::needs_redraw`].
 
-use std::io;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crossterm::event::{Event, EventStream};
@@ -12,9 +13,12 @@ use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use futures_util::StreamExt as _;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 
-use super::app::{App, Control};
+use super::app::{App, Control, Shot};
 use super::replay::Position;
+use super::save::{Save, stem};
 use super::terminal::Guard;
 use super::theme::Surroundings;
 use super::units::{NS_PER_MS, NS_PER_S};
@@ -32,6 +36,7 @@ pub struct Ui {
     input: EventStream,
     drawn: Option<Drawn>,
     drawn_ns: u64,
+    is_resized: bool,
     // Last: dropped after everything that writes to the terminal.
     guard: Guard,
 }
@@ -68,6 +73,7 @@ impl Ui {
             input: EventStream::new(),
             drawn: None,
             drawn_ns: 0,
+            is_resized: false,
             guard,
         })
     }
@@ -82,19 +88,77 @@ impl Ui {
         })
     }
 
-    /// Does what the key asks for; the next frame shows it.
+    /// Does what the key, the mouse or the window asks for; the next frame shows
+    /// it. What only the caller can do is given back.
     pub fn handle(&mut self, event: &Event, engine: &Engine) -> io::Result<Control> {
-        self.drawn = None;
-        let Event::Key(key) = event else {
-            return Ok(Control::Continue);
+        let control = match event {
+            Event::Key(key) => self.app.press(*key, engine),
+            Event::Mouse(mouse) => {
+                self.app.point(*mouse, engine);
+                Control::Continue
+            }
+            Event::Resize(..) => {
+                // A window that is being dragged sends hundreds of these.
+                self.is_resized = true;
+                return Ok(Control::Continue);
+            }
+            Event::Paste(_) | Event::FocusGained | Event::FocusLost => {
+                return Ok(Control::Continue);
+            }
         };
-        let control = self.app.press(*key, engine);
-        if control == Control::Suspend {
-            self.guard.suspend()?;
-            self.terminal.clear()?;
-            return Ok(Control::Continue);
+        self.drawn = None;
+        match control {
+            Control::Suspend => {
+                self.guard.suspend()?;
+                self.terminal.clear()?;
+            }
+            Control::Mouse(is_on) => self.guard.use_mouse(is_on)?,
+            Control::Copy(copied) => {
+                let is_in_tmux = std::env::var_os("TMUX").is_some();
+                let mut out = io::stdout().lock();
+                out.write_all(copied.sequence(is_in_tmux).as_bytes())?;
+                out.flush()?;
+            }
+            Control::Save(save) => self.save(&save),
+            Control::Shot(shot) => {
+                let save = self.shot(shot, engine)?;
+                self.save(&save);
+            }
+            Control::Continue | Control::Quit | Control::Replay(_) => return Ok(control),
         }
-        Ok(control)
+        Ok(Control::Continue)
+    }
+
+    /// The screen as it is, without the answer to a key.
+    fn shot(&mut self, shot: Shot, engine: &Engine) -> io::Result<Save> {
+        let size = self.terminal.size()?;
+        let mut buf = Buffer::empty(Rect::new(0, 0, size.width, size.height));
+        let app = &mut self.app;
+        super::paint(&mut buf, engine, app, self.drawn_ns);
+        let (extension, content) = match shot {
+            Shot::Text => ("txt", super::shot::text(&buf)),
+            Shot::Svg => ("svg", super::shot::svg(&buf, app.theme)),
+        };
+        let anchor = engine.header().map(|header| &header.clock);
+        Ok(Save {
+            stem: stem(anchor, self.drawn_ns, "screen"),
+            extension,
+            content: content.into_bytes(),
+        })
+    }
+
+    fn save(&mut self, save: &Save) {
+        let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        let answer = match save.write(&folder) {
+            Ok(path) => format!("written to {}", path.display()),
+            Err(error) => format!(
+                "cannot write {}.{} into {}: {error}",
+                save.stem,
+                save.extension,
+                folder.display()
+            ),
+        };
+        self.app.answer(answer);
     }
 
     /// Whether a frame would show something new: an event, a key, a notice, or
@@ -104,7 +168,8 @@ impl Ui {
         let Some(drawn) = self.drawn else {
             return true;
         };
-        now_ns.saturating_sub(self.drawn_ns) >= FRAME_NS && drawn != self.look(engine, now_ns)
+        now_ns.abs_diff(self.drawn_ns) >= FRAME_NS
+            && (self.is_resized || drawn != self.look(engine, now_ns))
     }
 
     /// Draws a frame.
@@ -117,6 +182,7 @@ impl Ui {
             .map(|_| ());
         execute!(io::stdout(), EndSynchronizedUpdate)?;
         drawn?;
+        self.is_resized = false;
         self.drawn = Some(self.look(engine, now_ns));
         self.drawn_ns = now_ns;
         Ok(())
@@ -138,8 +204,9 @@ impl Ui {
     }
 
     fn look(&self, engine: &Engine, now_ns: u64) -> Drawn {
+        // A frozen screen says how many seconds it is behind.
         let clock = if self.app.is_paused() {
-            0
+            now_ns / NS_PER_S
         } else {
             now_ns / finest_shown_ns(engine)
         };

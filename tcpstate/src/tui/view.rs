@@ -186,6 +186,11 @@ impl Frozen {
         self.next_seq
     }
 
+    /// The time at which it was.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
     fn view(&self) -> View<'_> {
         View {
             now_ns: self.now_ns,

@@ -56,7 +56,7 @@ pub(super) async fn run(files: &[impl AsRef<Path>]) -> Result<()> {
                 match ui.handle(&input, player.engine())? {
                     Control::Quit => return Ok(()),
                     Control::Replay(wish) => player.do_as(wish),
-                    Control::Continue | Control::Suspend => {}
+                    _ => {}
                 }
             }
             () = tokio::time::sleep(STEP), if is_going => {}

@@ -4,7 +4,7 @@ use super::{App, Overlay, Panel, Subject};
 use crate::engine::Engine;
 use crate::event::Body;
 use crate::model::PortKey;
-use crate::tui::stream::Line;
+use crate::tui::columns::Column;
 use crate::tui::view::View;
 
 impl App {
@@ -21,9 +21,13 @@ impl App {
     }
 
     pub(super) fn step(&mut self, by: isize, engine: &Engine) {
-        if self.overlay != Overlay::None {
-            self.scroll = self.scroll.saturating_add_signed(by);
-            return;
+        match self.overlay {
+            Overlay::None => {}
+            Overlay::Columns | Overlay::Themes => return self.step_pick(by),
+            _ => {
+                self.scroll = self.scroll.saturating_add_signed(by);
+                return;
+            }
         }
         match self.focus {
             Panel::Ports => {
@@ -44,12 +48,10 @@ impl App {
 
     pub(super) fn sideways(&mut self, is_right: bool, engine: &Engine) {
         if self.overlay == Overlay::None && self.focus == Panel::Sockets {
-            self.sort.column = if is_right {
-                self.sort.column.next()
-            } else {
-                self.sort.column.previous()
-            };
-            return;
+            return self.sort_sideways(is_right);
+        }
+        if matches!(self.overlay, Overlay::Columns | Overlay::Themes) {
+            return self.move_pick(is_right);
         }
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
         let banner = self.banner(&view);
@@ -65,6 +67,27 @@ impl App {
         self.problem = Some(problem.port);
         if let Overlay::Detail(Subject::Failure(_)) = self.overlay {
             self.open(Overlay::Detail(Subject::Failure(problem.latest.seq)));
+        }
+    }
+
+    /// By the next column that is shown.
+    pub(super) fn sort_sideways(&mut self, is_right: bool) {
+        let count = self.columns.len();
+        let at = self.columns.iter().position(|of| *of == self.sort.column);
+        let next = match at {
+            Some(at) if is_right => (at + 1) % count,
+            Some(at) => (at + count - 1) % count,
+            None => 0,
+        };
+        self.sort.column = self.columns[next];
+    }
+
+    /// By this column; if that is so already, the other way round.
+    pub(super) fn sort_by(&mut self, column: Column) {
+        if self.sort.column == column {
+            self.sort.is_reversed = !self.sort.is_reversed;
+        } else {
+            self.sort.column = column;
         }
     }
 
@@ -91,35 +114,15 @@ impl App {
     }
 
     pub(super) fn open_chosen(&mut self, engine: &Engine) {
-        if self.overlay != Overlay::None {
-            return;
+        match self.overlay {
+            Overlay::None => {}
+            Overlay::Columns | Overlay::Themes => return self.take_pick(),
+            _ => return,
         }
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
-        let subject = match self.focus {
-            Panel::Ports => self
-                .ports
-                .get(self.port.index())
-                .copied()
-                .map(Subject::Port),
-            Panel::Banner => self
-                .banner(&view)
-                .shown()
-                .map(|problem| Subject::Failure(problem.latest.seq)),
-            Panel::Sockets => self
-                .rows
-                .ids()
-                .get(self.socket.index())
-                .copied()
-                .map(Subject::Socket),
-            Panel::Stream => {
-                self.stream
-                    .lines()
-                    .get(self.event.index())
-                    .and_then(|line| match line {
-                        Line::Event(seq) => Some(subject_of_event(&view, *seq)),
-                        Line::Note(_) => None,
-                    })
-            }
+        let subject = match self.chosen(&view) {
+            Some(Subject::Event(seq)) => Some(subject_of_event(&view, seq)),
+            other => other,
         };
         if subject.is_none() && self.focus == Panel::Stream && !self.stream.lines().is_empty() {
             self.open(Overlay::Notes);

@@ -45,6 +45,26 @@ pub enum Action {
     Diagnosis,
     /// Put the failure banner away.
     Clear,
+    /// Put the events so far out of sight, or bring them back.
+    ClearEvents,
+    /// Copy what is chosen.
+    Copy,
+    /// Copy the diagnosis.
+    CopyDiagnosis,
+    /// Copy its fix; again: the next one.
+    CopyFix,
+    /// Write the events of what is chosen into a file.
+    Export,
+    /// Write the screen into a file, as text.
+    ShotText,
+    /// Write the screen into a file, as a drawing.
+    ShotSvg,
+    /// Choose the columns.
+    Columns,
+    /// Choose the theme.
+    Themes,
+    /// Use the mouse, or leave it to the terminal.
+    Mouse,
     /// Stop the program as ctrl-z does; `fg` brings it back.
     Suspend,
     /// Type a time to go to.

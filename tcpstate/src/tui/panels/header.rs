@@ -21,7 +21,11 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         .at_right(&rate, Role::Text)
         .at_right("  ", Role::Dim);
     if let Some(behind) = screen.behind {
-        let behind = format!(" PAUSED, {} events behind ", units::count(behind));
+        let behind = format!(
+            " PAUSED, {} and {} behind ",
+            units::age(behind.ns),
+            units::counted(behind.events, "event", "events")
+        );
         pen.put(&behind, Role::Selected).skip(1);
     } else {
         pen.put("tcpstate", Role::Strong).skip(2);

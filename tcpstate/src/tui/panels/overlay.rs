@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{Screen, Span, detail, help, notes};
+use super::{Screen, Span, detail, help, notes, pickers};
 use crate::tui::app::{App, Overlay};
 use crate::tui::pen::{fit, width_of, wrap};
 use crate::tui::theme::Role;
@@ -19,6 +19,8 @@ pub(super) fn text(view: &View<'_>, app: &App, area: Rect) -> Option<Text> {
         Overlay::None => None,
         Overlay::Help => Some(help::text(width, &app.keys, app.position.is_some())),
         Overlay::Notes => Some(notes::text(view, app, width)),
+        Overlay::Columns => Some(pickers::columns(app, width)),
+        Overlay::Themes => Some(pickers::themes(app, width)),
         Overlay::Detail(subject) => Some(detail::text(view, subject, width)),
     }
 }

@@ -10,9 +10,10 @@ use super::banner::state_name;
 use super::{Screen, mark_row};
 use crate::event::{KnownBy, State};
 use crate::model::Socket;
-use crate::tui::app::Panel;
-use crate::tui::pen::{fit, width_of};
-use crate::tui::rows::{Column, MAX_ROWS};
+use crate::tui::app::{App, Panel};
+use crate::tui::columns::{Column, group_of, process_of};
+use crate::tui::pen::{Pen, fit, width_of};
+use crate::tui::rows::MAX_ROWS;
 use crate::tui::theme::Role;
 use crate::tui::units::{self, NS_PER_S};
 use crate::tui::view::View;
@@ -27,6 +28,8 @@ const BAR: std::ops::RangeInclusive<usize> = 4..=20;
 const TIME: usize = 6;
 /// Least width of the columns that give way.
 const LEAST: usize = 10;
+/// Greatest width of a column that was added.
+const ADDED: usize = 24;
 
 /// A row's text.
 struct Row {
@@ -37,6 +40,8 @@ struct Row {
     owner: String,
     age: String,
     left: Option<Left>,
+    /// What the added columns hold, in the order in which they are shown.
+    added: Vec<String>,
 }
 
 /// What is left of a timer.
@@ -47,23 +52,12 @@ struct Left {
 
 pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     let is_focused = screen.is_focused(Panel::Sockets);
-    screen.title(buf, area, is_focused, "sockets", &summary(screen));
     let app = screen.app;
     let offset = app.socket.offset();
-    let rows: Vec<Option<Row>> = app
-        .rows
-        .ids()
-        .iter()
-        .skip(offset)
-        .take(usize::from(area.height.saturating_sub(2)))
-        .map(|id| {
-            screen
-                .view
-                .socket(id)
-                .map(|socket| row(screen.view, socket))
-        })
-        .collect();
-    let widths = Widths::of(&rows, usize::from(area.width));
+    let rows = rows_in_sight(screen.view, app, area);
+    let widths = Widths::of(&rows, &app.columns, usize::from(area.width));
+    let summary = summary(screen, &widths);
+    screen.title(buf, area, is_focused, "sockets", &summary);
     draw_head(buf, area, screen, &widths);
     if rows.is_empty() {
         let text = if app.filter.is_empty() {
@@ -84,7 +78,28 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     }
 }
 
-fn summary(screen: &Screen<'_>) -> String {
+/// The column at this place of the screen.
+pub(in crate::tui) fn column_at(view: &View<'_>, app: &App, area: Rect, x: u16) -> Option<Column> {
+    let rows = rows_in_sight(view, app, area);
+    let widths = Widths::of(&rows, &app.columns, usize::from(area.width));
+    let mut end = usize::from(area.x) + 1;
+    widths.shown().find(|column| {
+        end += widths.of_column(*column);
+        usize::from(x) < end
+    })
+}
+
+fn rows_in_sight(view: &View<'_>, app: &App, area: Rect) -> Vec<Option<Row>> {
+    app.rows
+        .ids()
+        .iter()
+        .skip(app.socket.offset())
+        .take(usize::from(area.height.saturating_sub(2)))
+        .map(|id| view.socket(id).map(|socket| row(view, app, socket)))
+        .collect()
+}
+
+fn summary(screen: &Screen<'_>, widths: &Widths) -> String {
     let app = screen.app;
     let total = count(screen.view.total);
     let matched = count(app.rows.matched());
@@ -99,6 +114,11 @@ fn summary(screen: &Screen<'_>) -> String {
     if !app.filter.is_empty() {
         let _ = write!(text, " · filter {}", app.filter.text());
     }
+    if widths.hidden > 0 {
+        let hidden = u64::try_from(widths.hidden).unwrap_or(u64::MAX);
+        let hidden = units::counted(hidden, "column has", "columns have");
+        let _ = write!(text, " · {hidden} no room");
+    }
     text
 }
 
@@ -107,21 +127,19 @@ fn draw_head(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, widths: &Widths)
     let arrow = if sort.is_reversed { "▼" } else { "▲" };
     let mut pen = screen.pen(buf, area, 1);
     pen.skip(1);
-    for column in Column::ALL {
+    for column in widths.shown() {
         let (text, role) = if sort.column == column {
             (format!("{}{arrow}", column.title()), Role::Accent)
         } else {
             (column.title().to_owned(), Role::Dim)
         };
+        let width = widths.of_column(column);
         match column {
-            Column::Age => {
-                pen.column_right(AGE - 1, &text, role).skip(1);
-            }
-            Column::Left => {
-                pen.column_right(widths.bar + TIME, &text, role);
+            Column::Age | Column::Left => {
+                pen.column_right(width - 1, &text, role).skip(1);
             }
             _ => {
-                pen.column(widths.of_column(column), &text, role);
+                pen.column(width, &text, role);
             }
         }
     }
@@ -141,35 +159,49 @@ fn draw_row(
         (Role::State(row.state), Role::Text)
     };
     let mut pen = screen.pen(buf, area, line);
-    pen.skip(1)
-        .column(widths.state - 1, &state_name(row.state), state)
-        .skip(1)
-        .column_tail(widths.local - 1, &row.local, text)
-        .skip(1)
-        .column_tail(widths.peer - 1, &row.peer, text)
-        .skip(1)
-        .column(
-            widths.owner - 1,
-            &short_owner(&row.owner, widths.owner - 1),
-            text,
-        )
-        .skip(1)
-        .column_right(AGE - 1, &row.age, text)
-        .skip(1);
-    if let Some(left) = &row.left {
-        let (filled, rest) = bar(left, widths.bar);
-        let time = match left.ns {
-            0 => "due".to_owned(),
-            ns => units::left(ns),
+    pen.skip(1);
+    let mut added = row.added.iter();
+    for column in widths.shown() {
+        let width = widths.of_column(column) - 1;
+        match column {
+            Column::State => pen.column(width, &state_name(row.state), state),
+            Column::Local => pen.column_tail(width, &row.local, text),
+            Column::Peer => pen.column_tail(width, &row.peer, text),
+            Column::Owner => pen.column(width, &short_owner(&row.owner, width), text),
+            Column::Age => pen.column_right(width, &row.age, text),
+            Column::Left => {
+                if let Some(left) = &row.left {
+                    draw_left(&mut pen, left, widths.bar, (state, text));
+                } else {
+                    pen.skip(width);
+                }
+                &mut pen
+            }
+            _ => pen.column(width, added.next().map_or("", String::as_str), text),
         };
-        pen.put(&filled, state)
-            .put(&rest, Role::Dim)
-            .column_right(TIME, &time, text);
+        pen.skip(1);
     }
 }
 
-fn row(view: &View<'_>, socket: &Socket) -> Row {
+fn draw_left(pen: &mut Pen<'_>, left: &Left, cells: usize, (state, text): (Role, Role)) {
+    let (filled, rest) = bar(left, cells);
+    let time = match left.ns {
+        0 => "due".to_owned(),
+        ns => units::left(ns),
+    };
+    pen.put(&filled, state)
+        .put(&rest, Role::Dim)
+        .column_right(TIME, &time, text);
+}
+
+fn row(view: &View<'_>, app: &App, socket: &Socket) -> Row {
     Row {
+        added: app
+            .columns
+            .iter()
+            .filter(|column| is_added(**column))
+            .map(|column| added(*column, socket))
+            .collect(),
         state: socket.state,
         is_gone: socket.state == State::Closed,
         local: socket.local.to_string(),
@@ -188,6 +220,25 @@ fn row(view: &View<'_>, socket: &Socket) -> Row {
                 whole_ns: whole_ns(view, socket).max(ns),
             }),
     }
+}
+
+fn is_added(column: Column) -> bool {
+    !Column::USUAL.contains(&column)
+}
+
+/// What a column holds that is not there from the beginning.
+fn added(column: Column, socket: &Socket) -> String {
+    let process = process_of(socket);
+    let text = match column {
+        Column::User => process.map(|process| process.uid.to_string()),
+        Column::Group => process.map(|process| group_of(process).to_owned()),
+        Column::Options => socket.reuse.map(|reuse| reuse.names().join(" ")),
+        Column::Netns => Some(socket.sock.netns.to_string()),
+        Column::Cookie => Some(socket.sock.cookie.to_string()).filter(|cookie| cookie != "0"),
+        _ => None,
+    };
+    text.filter(|text| !text.is_empty())
+        .unwrap_or_else(|| "–".to_owned())
 }
 
 /// Whose it is, and how that is known. A mini-socket is nobody's: it was left.
@@ -257,67 +308,90 @@ fn bar(left: &Left, cells: usize) -> (String, String) {
     ("━".repeat(filled), "╌".repeat(cells - filled))
 }
 
-/// Widths of the columns that adapt to what is in sight.
+/// Widths of the columns, each with the blank that follows it.
 struct Widths {
-    state: usize,
-    local: usize,
-    peer: usize,
-    owner: usize,
+    columns: Vec<(Column, usize)>,
     bar: usize,
+    /// Columns for which there is no room.
+    hidden: usize,
 }
 
 impl Widths {
-    /// As wide as what they hold; where that is too much, the widest gives way.
-    fn of(rows: &[Option<Row>], width: usize) -> Self {
+    /// As wide as what they hold; where that is too much, the widest gives way,
+    /// and then the last are left out.
+    fn of(rows: &[Option<Row>], columns: &[Column], width: usize) -> Self {
         let rows = rows.iter().flatten();
-        let widest = |text: fn(&Row) -> &str| {
-            let longest = rows.clone().map(|row| width_of(text(row))).max();
-            longest.unwrap_or(0).max(LEAST) + 1
-        };
-        let mut columns = [
-            widest(|row| &row.local),
-            widest(|row| &row.peer),
-            widest(|row| &row.owner),
-        ];
-        let state = rows.clone().map(|row| row.state.name().len()).max();
-        let state = state.unwrap_or(0).max(STATE) + 1;
+        let widest = |text: &dyn Fn(&Row) -> usize| rows.clone().map(text).max().unwrap_or(0);
         let mut bar = *BAR.start();
-        let room = width.saturating_sub(1 + state + AGE + bar + TIME);
-        while columns.iter().sum::<usize>() > room {
-            let Some(widest) = columns.iter_mut().max() else {
-                break;
-            };
-            if *widest <= LEAST {
+        let mut place = 0;
+        let mut widths: Vec<(Column, usize)> = columns
+            .iter()
+            .map(|column| {
+                let width = match column {
+                    Column::State => widest(&|row| row.state.name().len()).max(STATE) + 1,
+                    Column::Local => widest(&|row| width_of(&row.local)).max(LEAST) + 1,
+                    Column::Peer => widest(&|row| width_of(&row.peer)).max(LEAST) + 1,
+                    Column::Owner => widest(&|row| width_of(&row.owner)).max(LEAST) + 1,
+                    Column::Age => AGE,
+                    Column::Left => bar + TIME + 1,
+                    added => {
+                        let at = place;
+                        place += 1;
+                        let text = widest(&|row| row.added.get(at).map_or(0, |of| width_of(of)));
+                        // Room for the arrow of the order.
+                        text.clamp(added.title().len() + 1, ADDED) + 1
+                    }
+                };
+                (*column, width)
+            })
+            .collect();
+        // The blank after the last one may be cut.
+        let room = width;
+        let total = |widths: &[(Column, usize)]| widths.iter().map(|of| of.1).sum::<usize>();
+        while total(&widths) > room {
+            let gives = |of: &&mut (Column, usize)| gives_way(of.0) && of.1 > LEAST;
+            if let Some(widest) = widths.iter_mut().filter(gives).max_by_key(|of| of.1) {
+                widest.1 -= 1;
+            } else if widths.len() > 1 {
+                widths.pop();
+            } else {
                 break;
             }
-            *widest -= 1;
         }
+        let hidden = columns.len() - widths.len();
         // What is spare goes to the bar, then between the columns.
-        let mut spare = room.saturating_sub(columns.iter().sum());
-        let longer = spare.min(BAR.end() - bar);
-        bar += longer;
-        spare -= longer;
+        let mut spare = room.saturating_sub(total(&widths));
+        if let Some(left) = widths.iter_mut().find(|of| of.0 == Column::Left) {
+            let longer = spare.min(BAR.end() - bar);
+            bar += longer;
+            left.1 += longer;
+            spare -= longer;
+        }
         let gap = (spare / 3).min(4);
-        let [local, peer, owner] = columns.map(|column| column + gap);
+        for of in widths.iter_mut().filter(|of| gives_way(of.0)) {
+            of.1 += gap;
+        }
         Self {
-            state,
-            local,
-            peer,
-            owner,
+            columns: widths,
             bar,
+            hidden,
         }
     }
 
-    fn of_column(&self, column: Column) -> usize {
-        match column {
-            Column::State => self.state,
-            Column::Local => self.local,
-            Column::Peer => self.peer,
-            Column::Owner => self.owner,
-            Column::Age => AGE,
-            Column::Left => self.bar + TIME,
-        }
+    /// The columns for which there is room.
+    fn shown(&self) -> impl Iterator<Item = Column> {
+        self.columns.iter().map(|of| of.0)
     }
+
+    fn of_column(&self, column: Column) -> usize {
+        let of = self.columns.iter().find(|of| of.0 == column);
+        of.map_or(1, |of| of.1)
+    }
+}
+
+/// Addresses and names are cut where there is no room.
+fn gives_way(column: Column) -> bool {
+    matches!(column, Column::Local | Column::Peer | Column::Owner)
 }
 
 fn count(number: usize) -> String {

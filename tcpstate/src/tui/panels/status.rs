@@ -63,6 +63,17 @@ fn hints(screen: &Screen<'_>) -> Vec<(&'static str, &'static str)> {
                 ("←→", "other problem"),
             ];
         }
+        Overlay::Columns => {
+            return vec![
+                ("Enter", "show or hide"),
+                ("↑↓", "choose"),
+                ("←→", "move"),
+                ("Esc", "close"),
+            ];
+        }
+        Overlay::Themes => {
+            return vec![("↑↓", "look"), ("Enter", "take"), ("Esc", "close")];
+        }
         Overlay::Help | Overlay::Notes | Overlay::Detail(_) => {
             return vec![("q", "quit"), ("Esc", "close"), ("↑↓", "scroll")];
         }

@@ -23,12 +23,15 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         Some(_) => "UTC",
         None => "seconds",
     };
-    let more = if below > 0 {
+    let mut more = if below > 0 {
         let below = u64::try_from(below).unwrap_or(u64::MAX);
         format!("{clock} · {} newer ↓", units::count(below))
     } else {
         clock.to_owned()
     };
+    if screen.app.stream.is_cleared() {
+        more += " · earlier ones out of sight";
+    }
     screen.title(buf, area, is_focused, "events", &more);
     if lines.is_empty() {
         let text = if screen.app.filter.is_empty() {

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::harness::{press, type_keys};
 use super::{position, story};
-use crate::tui::app::{App, Control, Overlay, Panel, Subject};
+use crate::tui::app::{App, Control, Overlay, Panel, Shot, Subject};
 use crate::tui::keys::{Action, BINDINGS, Mode};
 use crate::tui::panels;
 use crate::tui::rows::Column;
@@ -47,6 +47,52 @@ fn every_key_does_what_the_help_says() {
                 Action::Bottom => assert_eq!(row, 11),
                 Action::PageDown => assert!(row > 3, "{row}"),
                 Action::Left => assert_eq!(app.sort().column, Column::Left),
+                Action::ClearEvents => {
+                    assert!(app.stream.lines().is_empty());
+                    press(&mut app, *key, &story.engine);
+                    draw(&mut app);
+                    assert!(!app.stream.lines().is_empty());
+                }
+                Action::Copy => {
+                    assert!(matches!(control, Control::Copy(_)));
+                    let told = app.answer.expect("it is told");
+                    assert!(
+                        told.starts_with("copied: TIME_WAIT 10.0.0.1:8080"),
+                        "{told}"
+                    );
+                }
+                Action::CopyDiagnosis => {
+                    assert!(matches!(control, Control::Copy(_)));
+                    let told = app.answer.expect("it is told");
+                    assert!(told.contains("more lines"), "{told}");
+                }
+                Action::CopyFix => {
+                    assert!(matches!(control, Control::Copy(_)));
+                    let told = app.answer.clone().expect("it is told");
+                    press(&mut app, *key, &story.engine);
+                    let next = app.answer.expect("it is told");
+                    assert!(told.contains("copied: ") && told != next, "{told} {next}");
+                }
+                Action::Export => {
+                    let Control::Save(save) = control else {
+                        panic!("{control:?}");
+                    };
+                    assert!(save.stem.contains("socket-8080-"), "{}", save.stem);
+                    assert!(save.content.starts_with(b"{\"event\":\"header\""));
+                }
+                Action::ShotText => assert_eq!(control, Control::Shot(Shot::Text)),
+                Action::ShotSvg => assert_eq!(control, Control::Shot(Shot::Svg)),
+                Action::Columns => {
+                    assert_eq!(app.overlay(), Overlay::Columns);
+                    type_keys(&mut app, "jEnterll", &story.engine);
+                    assert!(!app.columns.contains(&Column::Local));
+                }
+                Action::Themes => {
+                    assert_eq!(app.overlay(), Overlay::Themes);
+                    type_keys(&mut app, "jjEnter", &story.engine);
+                    assert_eq!(app.theme, Theme::HighContrast);
+                }
+                Action::Mouse => assert_eq!(control, Control::Mouse(true)),
                 Action::Right | Action::Sort => assert_eq!(app.sort().column, Column::Local),
                 Action::Reverse => assert!(app.sort().is_reversed),
                 Action::NextPanel => assert_eq!(app.focus(), Panel::Stream),

@@ -1,0 +1,133 @@
+//! Keys that take something out: into the clipboard or into a file.
+
+use super::{App, Control, Overlay, Panel, Subject};
+use crate::engine::Engine;
+use crate::tui::clipboard::Copied;
+use crate::tui::excerpt;
+use crate::tui::save::{Save, stem};
+use crate::tui::stream::Line;
+use crate::tui::view::View;
+
+impl App {
+    /// What is open, else the chosen row of the panel.
+    pub(super) fn chosen(&self, view: &View<'_>) -> Option<Subject> {
+        if let Overlay::Detail(subject) = self.overlay {
+            return Some(subject);
+        }
+        match self.focus {
+            Panel::Ports => {
+                let key = self.ports.get(self.port.index());
+                key.copied().map(Subject::Port)
+            }
+            Panel::Banner => {
+                let problem = self.banner(view).shown();
+                problem.map(|problem| Subject::Failure(problem.latest.seq))
+            }
+            Panel::Sockets => {
+                let id = self.rows.ids().get(self.socket.index());
+                id.copied().map(Subject::Socket)
+            }
+            Panel::Stream => match self.stream.lines().get(self.event.index()) {
+                Some(Line::Event(seq)) => Some(Subject::Event(*seq)),
+                Some(Line::Note(_)) | None => None,
+            },
+        }
+    }
+
+    pub(super) fn copy_chosen(&mut self, engine: &Engine) -> Control {
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let words = match self.chosen(&view) {
+            Some(subject) => excerpt::words(&view, subject),
+            None => self.chosen_note(),
+        };
+        self.copy(words, "nothing is chosen that could be copied")
+    }
+
+    pub(super) fn copy_diagnosis(&mut self, engine: &Engine) -> Control {
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let seq = self.failure_in_sight(&view);
+        let words = seq.and_then(|seq| excerpt::words(&view, Subject::Failure(seq)));
+        self.copy(words, super::NO_FAILURE)
+    }
+
+    /// The first fix; each time the key comes again, the next one.
+    pub(super) fn copy_fix(&mut self, engine: &Engine) -> Control {
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let seq = self.failure_in_sight(&view);
+        let Some(failure) = seq.and_then(|seq| view.failure(seq)) else {
+            return self.copy(None, super::NO_FAILURE);
+        };
+        let lines = excerpt::fixes(&failure.diagnosis.fixes);
+        // Retries fail for the same reason and have the same fixes.
+        let at = match &self.copied_fix {
+            Some(last) => lines
+                .iter()
+                .position(|line| line == last)
+                .map_or(0, |at| at + 1),
+            None => 0,
+        };
+        let at = if at < lines.len() { at } else { 0 };
+        self.copied_fix = lines.get(at).cloned();
+        let control = self.copy(lines.get(at).cloned(), "no fix is known for this failure");
+        if let (Some(answer), true) = (&mut self.answer, lines.len() > 1) {
+            *answer = format!("fix {} of {} {answer}", at + 1, lines.len());
+        }
+        control
+    }
+
+    /// The events of what is chosen, into a file.
+    pub(super) fn export(&mut self, engine: &Engine) -> Control {
+        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
+        let Some(subject) = self.chosen(&view) else {
+            self.answer = Some("nothing is chosen that has events".to_owned());
+            return Control::Continue;
+        };
+        let seqs = excerpt::events(&view, subject);
+        let content = match excerpt::json_lines(&view, &seqs) {
+            Ok(content) if !seqs.is_empty() => content,
+            Ok(_) => {
+                self.answer = Some("its events are not kept any more".to_owned());
+                return Control::Continue;
+            }
+            Err(error) => {
+                self.answer = Some(format!("its events cannot be written: {error}"));
+                return Control::Continue;
+            }
+        };
+        let of = excerpt::stem(&view, subject);
+        Control::Save(Save {
+            stem: stem(view.anchor(), view.now_ns, &of),
+            extension: "jsonl",
+            content,
+        })
+    }
+
+    /// The failure that is open, else the banner's, else the last of all.
+    fn failure_in_sight(&self, view: &View<'_>) -> Option<u64> {
+        if let Overlay::Detail(Subject::Failure(seq)) = self.overlay {
+            return Some(seq);
+        }
+        let banner = self.banner(view).shown().map(|problem| problem.latest.seq);
+        banner.or_else(|| view.failures.last().map(|failure| failure.seq))
+    }
+
+    fn chosen_note(&self) -> Option<String> {
+        match self.stream.lines().get(self.event.index()) {
+            Some(Line::Note(number)) if self.focus == Panel::Stream => {
+                let note = self.notes.get(*number)?;
+                Some(crate::printable::printable(&note.text).into_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn copy(&mut self, words: Option<String>, nothing: &str) -> Control {
+        let Some(words) = words else {
+            self.answer = Some(nothing.to_owned());
+            return Control::Continue;
+        };
+        let copied = Copied::new(&words);
+        self.answer = Some(copied.told());
+        Control::Copy(copied)
+    }
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 use story::{PORT, Story, process};
 use tcpstate::clock;
 use tcpstate::event::{Body, State, Tick};
+use tcpstate::tui::config::Config;
 use tcpstate::tui::ui::FRAME;
 use tcpstate::tui::{Control, Ui};
 
@@ -18,7 +19,7 @@ async fn main() -> anyhow::Result<()> {
     let mut story = tell(&wanted);
     let begun_ns = clock::monotonic_ns();
     let start_ns = story.now_ns;
-    let mut ui = Ui::start()?;
+    let mut ui = Ui::start(Config::default())?;
     let mut frames = tokio::time::interval(FRAME);
     let mut seconds = 0;
     loop {

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::event::State;
+use crate::tui::Theme;
 
 /// Why does my server not restart?
 ///
@@ -53,6 +54,9 @@ pub enum Command {
     Report(ReportArgs),
     /// Say what this kernel and these privileges allow, hook by hook.
     Doctor(DoctorArgs),
+    /// Say where the dashboard's configuration is and whether it is right, or
+    /// print a template of it.
+    Config(ConfigArgs),
     /// Print the JSON Schema (2020-12) of the events.
     Schema,
     /// Print a completion script for a shell.
@@ -91,6 +95,64 @@ pub struct OutputArgs {
     /// Short for `--format json`.
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
+    /// What the dashboard is like.
+    #[command(flatten)]
+    pub screen: ScreenArgs,
+}
+
+/// What the dashboard is like.
+#[derive(Clone, Debug, Args)]
+pub struct ScreenArgs {
+    /// Colours of the dashboard; by default those that fit the terminal.
+    #[arg(long, value_enum, value_name = "THEME")]
+    pub theme: Option<ThemeName>,
+    /// Click rows and columns of the dashboard.
+    #[arg(long)]
+    pub mouse: bool,
+    /// The dashboard's configuration; by default `tcpstate/config.toml` in
+    /// `$XDG_CONFIG_HOME` or `~/.config`, or what `TCPSTATE_CONFIG` names.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// A theme of the dashboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ThemeName {
+    /// The one that fits: `NO_COLOR` and `COLORFGBG` are honoured.
+    Auto,
+    /// For dark backgrounds.
+    Dark,
+    /// For light backgrounds.
+    Light,
+    /// Its own black background, bright colours.
+    HighContrast,
+    /// No colour at all.
+    Mono,
+}
+
+impl ThemeName {
+    /// The theme; `None`: the one that fits.
+    #[must_use]
+    pub fn theme(self) -> Option<Theme> {
+        match self {
+            Self::Auto => None,
+            Self::Dark => Some(Theme::Dark),
+            Self::Light => Some(Theme::Light),
+            Self::HighContrast => Some(Theme::HighContrast),
+            Self::Mono => Some(Theme::Mono),
+        }
+    }
+}
+
+/// Arguments of `config`.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// Print a file that says what is the case without one.
+    #[arg(long)]
+    pub template: bool,
+    /// Look at this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "template")]
+    pub config: Option<PathBuf>,
 }
 
 impl OutputArgs {
@@ -363,6 +425,14 @@ mod tests {
             parse_ports("8010-8000").unwrap_err(),
             "the range 8010-8000 is empty; write 8000-8010"
         );
+    }
+
+    #[test]
+    fn every_theme_can_be_asked_for_by_its_name() {
+        for theme in Theme::ALL {
+            let name = ThemeName::from_str(theme.name(), false);
+            assert_eq!(name.map(ThemeName::theme), Ok(Some(theme)));
+        }
     }
 
     #[test]

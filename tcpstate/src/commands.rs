@@ -1,5 +1,6 @@
 //! One file per command: the only place that wires parts together.
 
+mod config;
 mod demo;
 mod doctor;
 mod explain;
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Config(args) => config::run(&args),
         Command::Schema => {
             let text = serde_json::to_string_pretty(&schema::schema())
                 .context("cannot print the schema")?;

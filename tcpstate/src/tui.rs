@@ -11,6 +11,7 @@
 //! | [`keys`] | the key table; the help is printed from it |
 //! | [`app`] | what the keys have chosen |
 //! | [`filter`], [`rows`] | which sockets and events, in which order |
+//! | [`config`] | what somebody wants it to be like |
 //! | [`columns`] | the columns of the table, and how each sorts |
 //! | `excerpt`, `clipboard`, `save`, [`shot`] | what is taken out: words, events, pictures |
 //! | `when` | what is typed to go somewhere |
@@ -23,6 +24,7 @@
 pub mod app;
 mod clipboard;
 pub mod columns;
+pub mod config;
 mod cursor;
 mod event_line;
 mod excerpt;

@@ -52,6 +52,9 @@ fn play(
     format: Option<Format>,
     verbose: bool,
 ) -> Result<()> {
+    let mut output = args.output.clone();
+    output.format = format.or(output.format);
+    let screen = super::config::of(&output)?;
     let (say, script) = mpsc::unbounded_channel();
     let (ready, is_ready) = thread_channel::channel();
     let (begin, may_begin) = thread_channel::channel::<()>();
@@ -64,10 +67,9 @@ fn play(
         return joined(stage);
     };
 
-    let mut output = args.output.clone();
-    output.format = format.or(output.format);
     let live = runtime()?.block_on(async {
         let live = live::start(Start {
+            screen,
             filters: Filters {
                 netns: Some(netns),
                 ..Filters::default()

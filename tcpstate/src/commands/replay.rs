@@ -20,7 +20,10 @@ use crate::recording::reader::{ReadError, Reader};
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let stdout = BufWriter::new(io::stdout());
     let stdout = match args.output.format(io::stdout().is_terminal()) {
-        Format::Tui => return super::watch::runtime()?.block_on(screen::run(&args.files)),
+        Format::Tui => {
+            let look = super::config::of(&args.output)?;
+            return super::watch::runtime()?.block_on(screen::run(&args.files, look));
+        }
         Format::Text => Stdout::Text(Box::new(stdout)),
         Format::Json => Stdout::Json(Box::new(stdout)),
     };

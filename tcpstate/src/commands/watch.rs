@@ -25,8 +25,10 @@ pub(super) fn run(args: &WatchArgs, verbose: bool) -> Result<()> {
         addrs: args.addrs.clone(),
         netns: netns::resolve(&args.netns)?,
     };
+    let screen = super::config::of(&args.output)?;
     runtime()?.block_on(async {
         let live = live::start(Start {
+            screen,
             filters,
             report_connects: args.connects,
             stdout: stdout(&args.output),

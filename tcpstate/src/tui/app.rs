@@ -14,6 +14,7 @@ use std::ops::Range;
 use crossterm::event::{KeyEvent, KeyEventKind};
 
 use super::clipboard::Copied;
+use super::config::Config;
 use super::cursor::{Cursor, Rest};
 use super::filter::Filter;
 use super::keys::{Action, Keys, Mode, Replay};
@@ -199,6 +200,27 @@ impl App {
             page: 1,
             keys: Keys::default(),
             now_ns: 0,
+        }
+    }
+
+    /// One as it was configured.
+    pub(super) fn with(config: Config, theme: Theme, depth: Depth) -> Self {
+        let Config {
+            theme: _,
+            mouse,
+            columns,
+            sort,
+            filter,
+            keys,
+        } = config;
+        Self {
+            depth,
+            is_mouse: mouse,
+            columns,
+            sort,
+            filter,
+            keys,
+            ..Self::new(theme)
         }
     }
 

@@ -17,6 +17,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::app::{App, Control, Shot};
+use super::config::Config;
 use super::replay::Position;
 use super::save::{Save, stem};
 use super::terminal::Guard;
@@ -52,8 +53,9 @@ struct Drawn {
 const FRAME_NS: u64 = 33 * NS_PER_MS;
 
 impl Ui {
-    /// Takes the terminal and shows nothing yet. `NO_COLOR` is honoured.
-    pub fn start() -> io::Result<Self> {
+    /// Takes the terminal and shows nothing yet. A theme that nobody asked for
+    /// is the one that the environment tells, `NO_COLOR` first.
+    pub fn start(config: Config) -> io::Result<Self> {
         let variable = |name| std::env::var_os(name);
         let (no_color, colorfgbg) = (variable("NO_COLOR"), variable("COLORFGBG"));
         let (term, colorterm) = (variable("TERM"), variable("COLORTERM"));
@@ -63,9 +65,13 @@ impl Ui {
             term: term.as_deref(),
             colorterm: colorterm.as_deref(),
         };
-        let mut app = App::new(surroundings.theme());
-        app.depth = surroundings.depth();
-        let guard = Guard::enter()?;
+        let is_mouse = config.mouse;
+        let theme = config.theme.unwrap_or_else(|| surroundings.theme());
+        let app = App::with(config, theme, surroundings.depth());
+        let mut guard = Guard::enter()?;
+        if is_mouse {
+            guard.use_mouse(true)?;
+        }
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
         Ok(Self {
             app,

@@ -21,6 +21,7 @@ use crate::recording::parts::Rotation;
 use crate::recording::writer::Writer;
 use crate::snapshot::{netns, sysctl};
 use crate::tui::Ui;
+use crate::tui::config::Config;
 
 /// What a live run is to be.
 pub(in crate::commands) struct Start<'a> {
@@ -30,6 +31,8 @@ pub(in crate::commands) struct Start<'a> {
     pub report_connects: bool,
     /// Where stdout's events go; `None`: the dashboard takes the terminal.
     pub stdout: Option<Stdout>,
+    /// What the dashboard is like.
+    pub screen: Config,
     /// File to record to.
     pub record: Option<&'a Path>,
     /// When it goes on in the next file.
@@ -71,7 +74,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         Some(stdout) => (stdout, None),
         None => (
             Stdout::None,
-            Some(Ui::start().context("cannot take the terminal")?),
+            Some(Ui::start(start.screen).context("cannot take the terminal")?),
         ),
     };
     let mut live = Live {

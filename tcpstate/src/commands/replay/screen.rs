@@ -10,6 +10,7 @@ use super::player::Player;
 use crate::clock;
 use crate::commands::live::Signals;
 use crate::recording::index::Index;
+use crate::tui::config::Config;
 use crate::tui::ui::FRAME;
 use crate::tui::{Control, Ui};
 
@@ -17,7 +18,7 @@ use crate::tui::{Control, Ui};
 const STEP: Duration = Duration::from_millis(1);
 
 /// Shows it until the user goes.
-pub(super) async fn run(files: &[impl AsRef<Path>]) -> Result<()> {
+pub(super) async fn run(files: &[impl AsRef<Path>], look: Config) -> Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let mut index = Index::default();
     for file in files {
@@ -32,7 +33,7 @@ pub(super) async fn run(files: &[impl AsRef<Path>]) -> Result<()> {
     let bad_lines = index.bad_lines();
     let has_footer = index.has_footer();
     let mut player = Player::new(index);
-    let mut ui = Ui::start().context("cannot take the terminal")?;
+    let mut ui = Ui::start(look).context("cannot take the terminal")?;
     if bad_lines > 0 {
         ui.notice(format!(
             "{bad_lines} of the recording's lines are no events; what follows from them is not known"

@@ -6,6 +6,7 @@ use ratatui::layout::Rect;
 
 use super::Screen;
 use crate::tui::app::{Overlay, Panel, Subject};
+use crate::tui::keys::{Action, Keys, Replay};
 use crate::tui::pen::width_of;
 use crate::tui::theme::Role;
 use crate::tui::when;
@@ -42,65 +43,110 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     }
     for (key, does) in hints(screen) {
         // A hint that does not fit is left out whole.
-        if pen.room() < width_of(key) + width_of(does) + 1 {
+        if pen.room() < width_of(&key) + width_of(does) + 1 {
             break;
         }
-        pen.put(key, Role::Accent)
+        pen.put(&key, Role::Accent)
             .put(" ", Role::Dim)
             .put(does, Role::Dim)
             .skip(2);
     }
 }
 
-fn hints(screen: &Screen<'_>) -> Vec<(&'static str, &'static str)> {
+/// Keys of the moment as they are bound, the most useful first.
+fn hints(screen: &Screen<'_>) -> Vec<(String, &'static str)> {
     let app = screen.app;
+    let mut hints = Hints {
+        keys: &app.keys,
+        hints: Vec::new(),
+    };
     match app.overlay {
         Overlay::Detail(Subject::Failure(_)) => {
-            return vec![
-                ("q", "quit"),
-                ("Esc", "close"),
-                ("↑↓", "scroll"),
-                ("←→", "other problem"),
-            ];
+            hints.add(&[Action::Quit], "quit");
+            hints.add(&[Action::Close], "close");
+            hints.add(&[Action::CopyFix], "copy fix");
+            hints.add(&[Action::Up, Action::Down], "scroll");
+            hints.add(&[Action::Left, Action::Right], "other problem");
+            hints.add(&[Action::CopyDiagnosis], "copy");
+            hints.add(&[Action::Export], "export");
+            return hints.hints;
+        }
+        Overlay::Detail(_) => {
+            hints.add(&[Action::Quit], "quit");
+            hints.add(&[Action::Close], "close");
+            hints.add(&[Action::Up, Action::Down], "scroll");
+            hints.add(&[Action::Copy], "copy");
+            hints.add(&[Action::Export], "export");
+            return hints.hints;
         }
         Overlay::Columns => {
-            return vec![
-                ("Enter", "show or hide"),
-                ("↑↓", "choose"),
-                ("←→", "move"),
-                ("Esc", "close"),
-            ];
+            hints.add(&[Action::Open], "show or hide");
+            hints.add(&[Action::Up, Action::Down], "choose");
+            hints.add(&[Action::Left, Action::Right], "move");
+            hints.add(&[Action::Close], "close");
+            return hints.hints;
         }
         Overlay::Themes => {
-            return vec![("↑↓", "look"), ("Enter", "take"), ("Esc", "close")];
+            hints.add(&[Action::Up, Action::Down], "look");
+            hints.add(&[Action::Open], "take");
+            hints.add(&[Action::Close], "close");
+            return hints.hints;
         }
-        Overlay::Help | Overlay::Notes | Overlay::Detail(_) => {
-            return vec![("q", "quit"), ("Esc", "close"), ("↑↓", "scroll")];
+        Overlay::Help | Overlay::Notes => {
+            hints.add(&[Action::Quit], "quit");
+            hints.add(&[Action::Close], "close");
+            hints.add(&[Action::Up, Action::Down], "scroll");
+            return hints.hints;
         }
         Overlay::None => {}
     }
-    let mut hints = vec![("q", "quit"), ("?", "help")];
+    hints.add(&[Action::Quit], "quit");
+    hints.add(&[Action::Help], "help");
     if !screen.view.failures.is_empty() {
-        hints.push(("d", "diagnosis"));
+        hints.add(&[Action::Diagnosis], "diagnosis");
     }
     let is_frozen = screen.behind.is_some();
-    match &app.position {
-        Some(position) => hints.extend([
-            ("Space", if position.is_playing { "stop" } else { "play" }),
-            ("[ ]", "failures"),
-            (", .", "events"),
-            ("t", "time"),
-        ]),
-        None => hints.push(("Space", if is_frozen { "go on" } else { "pause" })),
+    if let Some(position) = &app.position {
+        let play = if position.is_playing { "stop" } else { "play" };
+        hints.add(&[Action::Replay(Replay::Play)], play);
+        let marks = [Replay::PreviousMark, Replay::NextMark].map(Action::Replay);
+        hints.add(&marks, "failures");
+        let steps = [Replay::StepBack, Replay::Step].map(Action::Replay);
+        hints.add(&steps, "events");
+        hints.add(&[Action::AskTime], "time");
+    } else {
+        hints.add(&[Action::Pause], if is_frozen { "go on" } else { "pause" });
     }
     if app.notes.latest().is_some() {
-        hints.push(("n", "messages"));
+        hints.add(&[Action::Notes], "messages");
     } else if !app.filter.is_empty() {
-        hints.push(("Esc", "clear filter"));
+        hints.add(&[Action::Close], "clear filter");
     }
-    hints.extend([("/", "filter"), ("Enter", "detail"), ("Tab", "panel")]);
+    hints.add(&[Action::Filter], "filter");
+    hints.add(&[Action::Open], "detail");
+    hints.add(&[Action::NextPanel], "panel");
     if app.focus == Panel::Sockets {
-        hints.push(("s", "sort"));
+        hints.add(&[Action::Sort], "sort");
     }
-    hints
+    hints.hints
+}
+
+struct Hints<'a> {
+    keys: &'a Keys,
+    hints: Vec<(String, &'static str)>,
+}
+
+impl Hints<'_> {
+    /// One hint for actions that belong together; without keys there is none.
+    fn add(&mut self, actions: &[Action], does: &'static str) {
+        let labels: Vec<String> = actions
+            .iter()
+            .filter_map(|action| self.keys.label(*action))
+            .collect();
+        let are_arrows = labels.iter().all(|label| "←→↑↓".contains(label.as_str()));
+        let key = labels.join(if are_arrows { "" } else { " " });
+        if !key.is_empty() {
+            self.hints.push((key, does));
+        }
+    }
 }

@@ -37,7 +37,6 @@ pub struct Ui {
     input: EventStream,
     drawn: Option<Drawn>,
     drawn_ns: u64,
-    is_resized: bool,
     // Last: dropped after everything that writes to the terminal.
     guard: Guard,
 }
@@ -79,7 +78,6 @@ impl Ui {
             input: EventStream::new(),
             drawn: None,
             drawn_ns: 0,
-            is_resized: false,
             guard,
         })
     }
@@ -103,11 +101,7 @@ impl Ui {
                 self.app.point(*mouse, engine);
                 Control::Continue
             }
-            Event::Resize(..) => {
-                // A window that is being dragged sends hundreds of these.
-                self.is_resized = true;
-                return Ok(Control::Continue);
-            }
+            Event::Resize(..) => Control::Continue,
             Event::Paste(_) | Event::FocusGained | Event::FocusLost => {
                 return Ok(Control::Continue);
             }
@@ -174,8 +168,7 @@ impl Ui {
         let Some(drawn) = self.drawn else {
             return true;
         };
-        now_ns.abs_diff(self.drawn_ns) >= FRAME_NS
-            && (self.is_resized || drawn != self.look(engine, now_ns))
+        now_ns.saturating_sub(self.drawn_ns) >= FRAME_NS && drawn != self.look(engine, now_ns)
     }
 
     /// Draws a frame.
@@ -188,7 +181,6 @@ impl Ui {
             .map(|_| ());
         execute!(io::stdout(), EndSynchronizedUpdate)?;
         drawn?;
-        self.is_resized = false;
         self.drawn = Some(self.look(engine, now_ns));
         self.drawn_ns = now_ns;
         Ok(())

@@ -1,5 +1,6 @@
 //! The documents say what the program does.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
@@ -8,6 +9,10 @@ use tcpstate::cli::Cli;
 use tcpstate::event::Cause;
 use tcpstate::export::schema;
 use tcpstate::report;
+use tcpstate::tui::columns::Column;
+use tcpstate::tui::config::Config;
+use tcpstate::tui::keys::{BINDINGS, Mode, label};
+use tcpstate::tui::{Theme, filter};
 
 fn document(name: &str) -> (PathBuf, String) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -38,10 +43,12 @@ fn the_schemas_in_docs_are_the_ones_that_the_types_give() {
 }
 
 #[test]
-fn every_command_of_the_readme_is_one() {
+fn every_command_of_the_documents_is_one() {
     let (_, readme) = document("README.md");
+    let (_, dashboard) = document("docs/dashboard.md");
+    let text = readme + &dashboard;
     let mut checked = 0;
-    for line in readme
+    for line in text
         .split("```sh")
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
@@ -111,4 +118,77 @@ fn every_event_is_described() {
             "{name} is missing in docs/events.md"
         );
     }
+}
+
+const KEYS_BEGIN: &str = "<!-- keys: TCPSTATE_BLESS=1 cargo test -p tcpstate --test docs -->\n";
+const KEYS_END: &str = "<!-- end of keys -->";
+
+#[test]
+fn the_keys_in_the_docs_are_those_of_the_table() {
+    let (path, kept) = document("docs/dashboard.md");
+    let (before, rest) = kept
+        .split_once(KEYS_BEGIN)
+        .expect("the table has its place");
+    let (_, after) = rest.split_once(KEYS_END).expect("the table ends");
+
+    let made = format!("{before}{KEYS_BEGIN}{}{KEYS_END}{after}", key_tables());
+
+    if std::env::var_os("TCPSTATE_BLESS").is_some() {
+        fs::write(&path, &made).expect("docs can be written");
+        return;
+    }
+    assert!(
+        kept == made,
+        "docs/dashboard.md is out of date: TCPSTATE_BLESS=1 cargo test -p tcpstate --test docs"
+    );
+}
+
+fn key_tables() -> String {
+    let mut text = String::new();
+    for mode in Mode::ALL {
+        let heading = match mode {
+            Mode::Browse => "On the dashboard",
+            Mode::Replay => "Over a recording, before the others",
+            Mode::Typing => "While a filter or a time is typed",
+        };
+        let head = "| keys | do | name in the configuration |\n| --- | --- | --- |";
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "\n{heading}:\n\n{head}");
+        for binding in BINDINGS.iter().filter(|binding| binding.mode == mode) {
+            let keys: Vec<String> = binding.keys.iter().map(|key| label(&[*key])).collect();
+            let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+            let keys = keys.join(" ");
+            let _ = writeln!(text, "| {keys} | {} | `{}` |", binding.help, binding.name);
+        }
+    }
+    text + "\n"
+}
+
+#[test]
+fn the_dashboard_s_filter_columns_and_themes_are_described() {
+    let (_, text) = document("docs/dashboard.md");
+
+    for (words, _) in filter::LANGUAGE {
+        for word in words.split("  ") {
+            assert!(text.contains(&format!("`{word}`")), "{word} is missing");
+        }
+    }
+    for column in Column::ALL {
+        let is_usual = Column::USUAL.contains(&column);
+        assert!(is_usual || text.contains(&format!("`{}`", column.name())));
+    }
+    for theme in Theme::ALL {
+        assert!(text.contains(&format!("`{}`", theme.name())), "{theme:?}");
+    }
+}
+
+#[test]
+fn the_configuration_in_the_docs_is_right() {
+    let (_, text) = document("docs/dashboard.md");
+    let (_, rest) = text.split_once("```toml\n").expect("there is an example");
+    let (example, _) = rest.split_once("```").expect("it ends");
+
+    let config = Config::parse(example).expect("it is right");
+
+    assert_eq!(config.theme, Some(Theme::Light));
 }

@@ -15,6 +15,7 @@ mod harness;
 mod io_uring;
 #[path = "../support/lines.rs"]
 mod lines;
+mod keys;
 mod load;
 mod mirror;
 mod namespaces;

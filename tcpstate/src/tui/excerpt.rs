@@ -307,14 +307,13 @@ mod tests {
         let nginx = process("nginx", 4711);
         let listener = story.listen(PORT, &nginx);
         let one = story.accept(listener, PORT, 40_001);
-        let other = story.accept(listener, PORT, 40_002);
+        story.accept(listener, PORT, 40_002);
         story.close_first(one, PORT, 40_001, &nginx);
         let view = View::live(&story.engine, story.now_ns);
         let of = |peer_port| {
             let socket = view.table.iter().find(|of| of.peer.port == peer_port);
             events(&view, Subject::Socket(socket.expect("it is there").id()))
         };
-        let _ = other;
 
         for (peer_port, others) in [(40_001, 40_002), (40_002, 40_001)] {
             let seqs = of(peer_port);
@@ -324,6 +323,25 @@ mod tests {
             assert!(lines.contains(&format!("\"port\":{peer_port}")), "{lines}");
             assert!(!lines.contains(&format!("\"port\":{others}")), "{lines}");
         }
+    }
+
+    #[test]
+    fn a_listener_takes_no_events_of_the_one_before_it_along() {
+        let mut story = Story::begun();
+        let nginx = process("nginx", 4711);
+        let first = story.listen(PORT, &nginx);
+        story.stop_listening(first, PORT, &nginx);
+        story.listen(PORT, &process("nginx", 4900));
+        let view = View::live(&story.engine, story.now_ns);
+        let listener = view.table.iter().find(|of| of.state == State::Listen);
+        let id = listener.expect("somebody listens").id();
+
+        let seqs = events(&view, Subject::Socket(id));
+        let lines = json_lines(&view, &seqs).expect("events are JSON");
+        let lines = String::from_utf8(lines).expect("JSON is text");
+
+        assert!(lines.contains("\"pid\":4900"), "{lines}");
+        assert!(!lines.contains("\"pid\":4711"), "{lines}");
     }
 
     #[test]

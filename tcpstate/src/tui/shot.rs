@@ -244,9 +244,12 @@ mod tests {
 
     #[test]
     fn what_a_process_chose_is_neither_markup_nor_control() {
-        let mut buf = Buffer::empty(Rect::new(0, 0, 30, 1));
-        for (x, symbol) in (0..).zip(["</svg>", "<script>", "\x1b[2J", "\u{202e}", "\u{0}", "]]>"])
-        {
+        let hostile = [
+            "</svg>", "<script>", "\x1b[2J", "\u{202e}", "\u{0}", "]]>", "\u{9b}1m",
+        ];
+        let mut buf = Buffer::empty(Rect::new(0, 0, 200, 1));
+        // Apart, for what is wide covers the cells beside it.
+        for (x, symbol) in (0..).step_by(25).zip(hostile) {
             buf[(x, 0)].set_symbol(symbol);
         }
 

@@ -150,7 +150,11 @@ impl Ui {
     fn save(&mut self, save: &Save) {
         let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         let answer = match save.write(&folder) {
-            Ok(path) => format!("written to {}", path.display()),
+            // The name first: a long folder may have no room.
+            Ok(path) => {
+                let name = path.file_name().unwrap_or_default().display().to_string();
+                format!("written to {name} in {}", folder.display())
+            }
             Err(error) => format!(
                 "cannot write {}.{} into {}: {error}",
                 save.stem,

@@ -8,7 +8,9 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::cursor::{Hide, Show};
-use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
+use crossterm::event::{
+    DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
+};
 use crossterm::execute;
 use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
@@ -66,7 +68,8 @@ impl Guard {
     fn take(&mut self) -> io::Result<()> {
         IS_ENTERED.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
-        execute!(self.out, EnterAlternateScreen, Hide)?;
+        // What is pasted is text, and not a row of keys.
+        execute!(self.out, EnterAlternateScreen, Hide, EnableBracketedPaste)?;
         if HAS_MOUSE.load(Ordering::SeqCst) {
             execute!(self.out, EnableMouseCapture)?;
         }
@@ -87,7 +90,7 @@ fn leave() {
         if HAS_MOUSE.load(Ordering::SeqCst) {
             let _ = execute!(stdout(), DisableMouseCapture);
         }
-        let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+        let _ = execute!(stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
     }
 }

@@ -102,7 +102,11 @@ impl Ui {
                 Control::Continue
             }
             Event::Resize(..) => Control::Continue,
-            Event::Paste(_) | Event::FocusGained | Event::FocusLost => {
+            Event::Paste(text) => {
+                self.app.paste(text);
+                Control::Continue
+            }
+            Event::FocusGained | Event::FocusLost => {
                 return Ok(Control::Continue);
             }
         };

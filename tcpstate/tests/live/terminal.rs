@@ -95,6 +95,12 @@ impl Terminal {
         self.tmux(&["send-keys", "-t", "main", "-l", text]);
     }
 
+    /// Pastes text, as a terminal does from its clipboard.
+    pub(crate) fn paste(&self, text: &str) {
+        self.tmux(&["set-buffer", text]);
+        self.tmux(&["paste-buffer", "-p", "-t", "main"]);
+    }
+
     /// Waits until the screen is as it must be, and gives it.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {

@@ -47,6 +47,19 @@ impl App {
         }
     }
 
+    /// Pasted text is typed where something is being typed; elsewhere its letters
+    /// are no keys.
+    pub(in crate::tui) fn paste(&mut self, text: &str) {
+        if self.draft.is_none() {
+            self.answer =
+                Some("what is pasted is taken while a filter or a time is typed".to_owned());
+            return;
+        }
+        for letter in text.trim().chars() {
+            self.edit(Action::Type(letter));
+        }
+    }
+
     pub(super) fn accept(&mut self, engine: &Engine) -> Control {
         let Some(draft) = self.draft.take() else {
             return Control::Continue;

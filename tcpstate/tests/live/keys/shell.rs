@@ -6,7 +6,7 @@ use rustix::process::{Signal, kill_process};
 use crate::harness::{TCPSTATE, has};
 use crate::terminal::Terminal;
 
-use super::RECORDING;
+use super::{RECORDING, look};
 
 /// The shell says whether it has its terminal as it was: lines and echo.
 #[track_caller]
@@ -55,6 +55,31 @@ fn a_storm_of_resizes_ends_in_a_whole_screen() {
     let screen = terminal.wait_for("lost 0");
 
     assert!(screen.contains("time_wait_left_without_reuse"), "{screen}");
+    terminal.keys(&["q"]);
+    is_given_back(&terminal);
+}
+
+#[test]
+fn what_is_pasted_is_text_and_no_keys() {
+    if !has("tmux", "tmux") {
+        return;
+    }
+    let command = format!("{TCPSTATE} replay {RECORDING}; echo ended $?");
+    let terminal = Terminal::start(100, 30, &command);
+    terminal.wait_for("lost 0");
+
+    // As keys, this would open the help and quit.
+    terminal.paste("?q");
+    let screen = terminal.wait_for("what is pasted is taken while");
+    assert!(look::open(&screen).is_empty(), "{screen}");
+    terminal.keys(&["/"]);
+    terminal.wait_for(" filter: ");
+    terminal.paste("port:8080\n");
+    terminal.until("it is typed, and not taken yet", |screen| {
+        look::typed(screen) == Some("port:8080")
+    });
+    terminal.keys(&["Enter"]);
+    terminal.wait_for("filter port:8080");
     terminal.keys(&["q"]);
     is_given_back(&terminal);
 }

@@ -8,7 +8,7 @@ use facts::{MS, SECOND, by, call, change, process, seen};
 use tcpstate::engine::{Engine, Limits};
 use tcpstate::event::{Body, State, Tick};
 use tcpstate::model::chart::MAX_SAMPLES;
-use tcpstate::model::port::{MAX_LISTENERS, MAX_PORTS, MAX_RESTARTS};
+use tcpstate::model::port::{MAX_FAILED_SECONDS, MAX_LISTENERS, MAX_PORTS, MAX_RESTARTS};
 use tcpstate::model::socket::MAX_STEPS;
 use tcpstate::model::table::MAX_CLOSED;
 use tcpstate::model::{PortKey, SocketId};
@@ -168,6 +168,26 @@ fn listeners_and_restarts_of_a_port_are_followed_up_to_a_number() {
     }
     let story = engine.ports().get(&port(9090)).unwrap();
     assert_eq!(story.restarts.len(), MAX_RESTARTS);
+    assert_eq!(story.first_listened, Some((SECOND, true)));
+}
+
+#[test]
+fn a_port_remembers_in_which_seconds_calls_failed() {
+    let mut engine = engine();
+    let server = process(1, "server");
+
+    for half_second in 0..4 * MAX_FAILED_SECONDS as u64 {
+        let failed = call(0, None, 8080, Some((98, "EADDRINUSE")), &server);
+        engine.observe(half_second * 500 * MS, Body::Bind(failed));
+    }
+
+    let seconds = &engine.ports().get(&port(8080)).unwrap().failed_seconds;
+    let last = 2 * MAX_FAILED_SECONDS as u64 - 1;
+    assert_eq!(seconds.len(), MAX_FAILED_SECONDS);
+    assert_eq!(
+        (seconds[0], seconds[MAX_FAILED_SECONDS - 1]),
+        (MAX_FAILED_SECONDS as u64, last)
+    );
 }
 
 #[test]

@@ -19,12 +19,7 @@ impl Engine {
         if let Some(key) = key
             && kind != CallKind::Connect
         {
-            let story = self.ports.story(key);
-            story.failed_total += 1;
-            story.last_failure = Some((seq, mono_ns));
-            if matches!(story.phase, Phase::Down { .. }) {
-                story.failed_since_down += 1;
-            }
+            self.ports.story(key).add_failure(seq, mono_ns);
             self.seek_elsewhere(mono_ns, seq, key, &call);
         }
         let known: Vec<KnownHolder> = call

@@ -202,6 +202,9 @@ impl Engine {
             is_since_known: listener.is_since_known,
             process: listener.process.clone(),
         };
+        story
+            .first_listened
+            .get_or_insert((listener.since_ns, listener.is_since_known));
         match &story.phase {
             Phase::NeverListened => story.phase = listening,
             Phase::Listening { .. } => {}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::chart::SAMPLE_NS;
 use super::socket::SocketId;
 use crate::event::{Endpoint, Fallback, Process, Restart};
 
@@ -17,6 +18,10 @@ pub const MAX_FALLBACKS: usize = 16;
 /// Listening sockets that one port remembers; with `SO_REUSEPORT` a server has
 /// one per worker.
 pub const MAX_LISTENERS: usize = 1024;
+
+/// Seconds with failed calls that one port remembers: ten minutes of a server
+/// that tries again every second.
+pub const MAX_FAILED_SECONDS: usize = 600;
 
 /// A port in a network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +95,12 @@ pub struct PortStory {
     pub failed_total: u64,
     /// Position and time of the last failed call.
     pub last_failure: Option<(u64, u64)>,
+    /// Seconds of the monotonic clock in which calls failed, oldest first, at
+    /// most [`MAX_FAILED_SECONDS`].
+    pub failed_seconds: VecDeque<u64>,
+    /// When it was first listened on, and whether that is the moment of
+    /// `listen`, not of our first look.
+    pub first_listened: Option<(u64, bool)>,
     /// Position, time and process of the last `bind` that succeeded.
     pub last_bind: Option<(u64, u64, Arc<Process>)>,
     /// Whether that asked for this port; for port 0 the kernel chose it.
@@ -118,6 +129,22 @@ impl PortStory {
             .find(|known| **known == process)
             .cloned()
             .unwrap_or(process)
+    }
+
+    /// Notes that a call failed.
+    pub(crate) fn add_failure(&mut self, seq: u64, mono_ns: u64) {
+        if matches!(self.phase, Phase::Down { .. }) {
+            self.failed_since_down += 1;
+        }
+        self.failed_total += 1;
+        self.last_failure = Some((seq, mono_ns));
+        let second = mono_ns / SAMPLE_NS;
+        if self.failed_seconds.back() != Some(&second) {
+            if self.failed_seconds.len() == MAX_FAILED_SECONDS {
+                self.failed_seconds.pop_front();
+            }
+            self.failed_seconds.push_back(second);
+        }
     }
 
     /// Notes a listener in the place of what was known of it; the oldest makes

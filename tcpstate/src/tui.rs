@@ -17,6 +17,7 @@
 //! | `when` | what is typed to go somewhere |
 //! | `notes` | what was said to the person |
 //! | `view`, `outlook` | the engine, or the frozen copy of it; what becomes of a port |
+//! | `timeline` | the last minutes of a port as cells |
 //! | `layout`, `panels` | where, and what |
 //! | `words` | the words of TCP in plain words |
 //! | `pen`, `units`, [`theme`] | how: the only way text reaches the screen |
@@ -46,6 +47,7 @@ pub mod shot;
 mod stream;
 pub mod terminal;
 pub mod theme;
+mod timeline;
 pub mod ui;
 mod units;
 mod view;

@@ -354,7 +354,7 @@ impl App {
     pub(super) fn refresh(&mut self, view: &View<'_>) {
         self.rows.refresh(view, &self.filter, self.sort);
         self.stream.refresh(view, &self.filter, &self.notes);
-        self.ports = port_order(view);
+        self.ports = port_order(view, &self.rows);
         let marks: Vec<_> = problems(view).iter().map(Problem::mark).collect();
         self.put_away.retain(|mark| marks.contains(mark));
         if self.focus == Panel::Banner && self.banner(view).is_empty() {

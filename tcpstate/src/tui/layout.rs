@@ -8,9 +8,13 @@ pub const MIN_WIDTH: u16 = 72;
 pub const MIN_HEIGHT: u16 = 20;
 /// From here on, the chart stands beside the table.
 const WIDE: u16 = 120;
+/// Height of a terminal that nobody has enlarged.
+const USUAL: u16 = 24;
 /// From here on, there is room for air.
 const TALL: u16 = 30;
 
+/// A table of fewer rows says nothing.
+const LEAST_ROWS: u16 = 3;
 /// Rows for table, chart and events from which there is room for the chart.
 const CHART_FROM: u16 = 12;
 
@@ -19,6 +23,8 @@ const CHART_FROM: u16 = 12;
 pub(crate) struct Plan {
     pub(crate) header: Rect,
     pub(crate) ports: Rect,
+    /// The chosen port's last minutes.
+    pub(crate) lane: Rect,
     pub(crate) banner: Rect,
     pub(crate) sockets: Rect,
     pub(crate) chart: Rect,
@@ -41,7 +47,9 @@ impl Plan {
         if area.height >= TALL {
             take_top(&mut rest, 1);
         }
+        let lane = lane_lines(area.height, ports);
         let ports = take_top(&mut rest, port_lines(area.height, ports));
+        let lane = take_top(&mut rest, lane);
         if area.height >= TALL {
             take_top(&mut rest, 1);
         }
@@ -53,7 +61,7 @@ impl Plan {
             // Events are sentences and get the whole width.
             let stream_height = (rest.height / 3).max(3);
             let stream = take_bottom(&mut rest, stream_height);
-            if area.height >= TALL {
+            if area.height >= TALL && rest.height > LEAST_ROWS {
                 take_bottom(&mut rest, 1);
             }
             let left = (rest.width * 5 / 8).max(86);
@@ -81,6 +89,7 @@ impl Plan {
         Some(Self {
             header,
             ports,
+            lane,
             banner,
             sockets,
             chart,
@@ -108,6 +117,17 @@ fn port_lines(height: u16, ports: usize) -> u16 {
         _ => u16::try_from(ports)
             .unwrap_or(u16::MAX)
             .min((height / 6).max(2)),
+    }
+}
+
+/// The last minutes and the time below them. A low screen with several ports has
+/// no room for the time.
+fn lane_lines(height: u16, ports: usize) -> u16 {
+    match ports {
+        0 => 0,
+        1 => 2,
+        _ if height < USUAL => 1,
+        _ => 2,
     }
 }
 
@@ -144,6 +164,7 @@ mod tests {
                         let panels = [
                             plan.header,
                             plan.ports,
+                            plan.lane,
                             plan.banner,
                             plan.sockets,
                             plan.chart,

@@ -84,7 +84,7 @@ pub(super) fn draw_view(
         behind,
     };
     header::draw(buf, plan.header, &screen);
-    ports::draw(buf, plan.ports, &screen);
+    ports::draw(buf, plan.ports, plan.lane, &screen);
     if let Some(banner) = banner {
         banner.draw(buf, plan.banner, &screen);
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
 use unicode_width::UnicodeWidthChar;
 
 use super::theme::{Role, Theme};
@@ -56,6 +57,17 @@ impl<'b> Pen<'b> {
     pub(crate) fn put(&mut self, text: &str, role: Role) -> &mut Self {
         let room = self.room();
         self.x = self.write(self.x, room, text, role);
+        self
+    }
+
+    /// Writes the text with its colours the other way round: a heavy word.
+    pub(crate) fn put_reversed(&mut self, text: &str, role: Role) -> &mut Self {
+        let from = self.x;
+        self.put(text, role);
+        let written = Rect::new(from, self.y, self.x.saturating_sub(from), 1);
+        let reversed = Style::new().add_modifier(Modifier::REVERSED);
+        self.buf
+            .set_style(written.intersection(self.buf.area), reversed);
         self
     }
 

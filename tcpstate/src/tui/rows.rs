@@ -19,11 +19,13 @@ use crate::model::{PortKey, Socket, SocketId};
 /// order brings the rest within reach.
 pub(crate) const MAX_ROWS: usize = 10_000;
 
-/// Timers that hold a port.
+/// The sockets of a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
-    /// Sockets with a timer.
-    pub(crate) count: u32,
+    /// All of them.
+    pub(crate) sockets: u32,
+    /// Those with a timer.
+    pub(crate) timers: u32,
     /// When the last of them ends.
     pub(crate) until_ns: u64,
 }
@@ -77,7 +79,7 @@ impl Rows {
         let mut first = First::default();
         self.matched = 0;
         for socket in view.table.iter() {
-            self.note_timer(socket);
+            self.note_holder(socket);
             if filter.matches_socket(socket) {
                 self.matched += 1;
                 let (high, low) = sort_key(sort.column, socket);
@@ -89,21 +91,20 @@ impl Rows {
                 first.offer(key, socket);
             }
         }
-        self.held.retain(|_, held| held.count > 0);
         self.ids = first.into_ids();
     }
 
-    fn note_timer(&mut self, socket: &Socket) {
-        let Some(until_ns) = socket.expires_at_ns else {
-            return;
-        };
+    fn note_holder(&mut self, socket: &Socket) {
         let key = PortKey {
             port: socket.local.port,
             netns: socket.sock.netns,
         };
         if let Some(held) = self.held.get_mut(&key) {
-            held.count += 1;
-            held.until_ns = held.until_ns.max(until_ns);
+            held.sockets += 1;
+            if let Some(until_ns) = socket.expires_at_ns {
+                held.timers += 1;
+                held.until_ns = held.until_ns.max(until_ns);
+            }
         }
     }
 
@@ -117,7 +118,7 @@ impl Rows {
         self.matched
     }
 
-    /// Timers that hold the port.
+    /// What is on the port, if it has a story.
     pub(crate) fn held(&self, key: PortKey) -> Option<Held> {
         self.held.get(&key).copied()
     }

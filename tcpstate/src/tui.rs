@@ -19,6 +19,7 @@
 //! | `view`, `outlook` | the engine, or the frozen copy of it; what becomes of a port |
 //! | `timeline` | the last minutes of a port as cells |
 //! | `layout`, `panels` | where, and what |
+//! | `exchange` | which segments passed for a socket to change its state |
 //! | `words` | the words of TCP in plain words |
 //! | `pen`, `units`, [`theme`] | how: the only way text reaches the screen |
 
@@ -29,6 +30,7 @@ pub mod config;
 mod cursor;
 mod event_line;
 mod excerpt;
+mod exchange;
 pub mod filter;
 pub mod keys;
 mod layout;

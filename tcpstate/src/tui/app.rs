@@ -3,6 +3,7 @@
 //! Depends on nothing but the keys and the engine. What the engine knows is not
 //! copied here, except while the screen is frozen.
 
+mod links;
 mod mouse;
 mod moves;
 mod pick;
@@ -13,6 +14,7 @@ use std::ops::Range;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 
+use self::links::Links;
 use super::clipboard::Copied;
 use super::config::Config;
 use super::cursor::{Cursor, Rest};
@@ -127,6 +129,8 @@ pub struct App {
     pub(super) focus: Panel,
     pub(super) overlay: Overlay,
     pub(super) scroll: usize,
+    /// What the open detail leads to.
+    pub(super) links: Links,
     pub(super) filter: Filter,
     pub(super) draft: Option<String>,
     /// Which part of it cannot be meant, in bytes.
@@ -174,6 +178,7 @@ impl App {
             focus: Panel::default(),
             overlay: Overlay::None,
             scroll: 0,
+            links: Links::default(),
             filter: Filter::default(),
             draft: None,
             wrong: None,
@@ -399,6 +404,7 @@ impl App {
 
     fn open(&mut self, overlay: Overlay) {
         self.overlay = overlay;
+        self.links = Links::default();
         // The story is read from its end.
         self.scroll = if overlay == Overlay::Notes {
             usize::MAX
@@ -413,6 +419,9 @@ impl App {
     }
 
     fn close(&mut self) {
+        if self.go_back() {
+            return;
+        }
         if self.overlay == Overlay::Themes
             && let Some(theme) = self.theme_before.take()
         {

@@ -76,6 +76,7 @@ pub(super) fn draw_view(
     let text = overlay::text(view, app, area);
     if let Some(text) = &text {
         app.settle_overlay(text.lines.len(), text.visible(area));
+        app.links.settle(text.links.clone());
     }
     let screen = Screen {
         view,

@@ -208,6 +208,45 @@ fn escape_closes_what_is_open_then_the_note_then_the_filter() {
 }
 
 #[test]
+fn a_diagnosis_leads_to_its_evidence_and_back() {
+    let story = story::down();
+    let mut app = App::new(Theme::Dark);
+    let area = Rect::new(0, 0, 80, 24);
+    let press = |app: &mut App, keys: &str| {
+        render(&story, app, area);
+        type_keys(app, keys, &story.engine);
+        text_of(&render(&story, app, area))
+    };
+
+    let diagnosis = press(&mut app, "d");
+    assert!(!press(&mut app, "⏎").contains("life"), "nothing is chosen");
+    let chosen = press(&mut app, "⇥");
+    assert!(chosen.contains("▸"), "{chosen}");
+    assert!(chosen.contains("Enter go there"), "{chosen}");
+    let holder = press(&mut app, "⏎");
+    assert!(holder.contains("╭─ socket 10.0.0.1:8080"), "{holder}");
+    let event = press(&mut app, "⇤⏎");
+    assert!(event.contains("╭─ event #"), "{event}");
+    assert!(event.contains("Esc back"), "{event}");
+
+    for title in ["╭─ socket", "╭─ bind 0.0.0.0:8080 failed"] {
+        app.act(Action::Close, &story.engine);
+        let text = text_of(&render(&story, &mut app, area));
+        assert!(text.contains(title), "{title}\n{text}");
+    }
+    app.act(Action::Close, &story.engine);
+    assert_eq!(app.overlay(), Overlay::None);
+    assert_eq!(press(&mut app, "d"), diagnosis);
+
+    // The events of the evidence stand in order below the holders.
+    let mut seen = press(&mut app, "G");
+    for _ in 0..60 {
+        seen += &press(&mut app, "⇥");
+    }
+    assert!(seen.contains("EADDRINUSE, nginx[4802]  #"), "{seen}");
+}
+
+#[test]
 fn what_was_said_stands_where_it_was_said_and_can_be_read_again() {
     let mut story = Story::begun();
     let mut app = App::new(Theme::Dark);
@@ -342,6 +381,15 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
         story.wait_ms(3_000);
         story
     };
+    let leaking = || {
+        let mut story = Story::begun();
+        let listener = story.listen(PORT, &process("java", 812));
+        let sock = story.accept(listener, PORT, 40_001);
+        story.wait_ms(4_200);
+        story.peer_closes(sock, PORT, 40_001);
+        story.wait_ms(92_000);
+        story
+    };
     let freed = || {
         let mut story = story::down();
         story.wait_ms(70_000);
@@ -368,6 +416,9 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
         ("help", story::serving().0, "?"),
         ("diagnosis", story::down(), "d"),
         ("socket", story::serving().0, "GkEnter"),
+        ("socket-time-wait", story::down(), "Enter"),
+        ("socket-close-wait", leaking(), "jEnter"),
+        ("listener", story::serving().0, "Enter"),
         ("port", story::restarted(), "⇤Enter"),
         ("event", story::serving().0, "⇥Enter"),
     ]

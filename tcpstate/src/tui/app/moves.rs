@@ -93,6 +93,7 @@ impl App {
 
     pub(super) fn focus_on(&mut self, by: isize, engine: &Engine) {
         if self.overlay != Overlay::None {
+            self.choose_link(by);
             return;
         }
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
@@ -117,7 +118,7 @@ impl App {
         match self.overlay {
             Overlay::None => {}
             Overlay::Columns | Overlay::Themes => return self.take_pick(),
-            _ => return,
+            _ => return self.follow_link(),
         }
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
         let subject = match self.chosen(&view) {

@@ -2,11 +2,13 @@
 
 mod event;
 mod failure;
+mod holders;
+mod life;
 mod port;
 mod socket;
 
 use super::overlay::Text;
-use crate::event::Process;
+use crate::event::{KnownBy, Process};
 use crate::tui::app::Subject;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
@@ -32,13 +34,7 @@ fn gone(what: &str, width: usize) -> Text {
 
 /// A process: who, and what it was started as.
 fn process(text: &mut Text, label: &str, process: &Process) {
-    let how = match process.via {
-        crate::event::KnownBy::Syscall => "seen making the call",
-        crate::event::KnownBy::Tracked => "followed from an earlier call",
-        crate::event::KnownBy::Proc => "has the descriptor open (/proc)",
-        crate::event::KnownBy::Unknown => "not known how",
-    };
-    let who = format!("{process}, uid {} ({how})", process.uid);
+    let who = format!("{process}, uid {} ({})", process.uid, known_by(process));
     text.field(label, &who, Role::Text);
     if let Some(argv) = &process.argv {
         text.field("", &argv.join(" "), Role::Dim);
@@ -51,5 +47,15 @@ fn process(text: &mut Text, label: &str, process: &Process) {
         text.field("", line.trim_start(), Role::Dim);
     } else if let Some(cgroup) = &process.cgroup {
         text.field("", &format!("cgroup {cgroup}"), Role::Dim);
+    }
+}
+
+/// How it is known that it was this one.
+fn known_by(process: &Process) -> &'static str {
+    match process.via {
+        KnownBy::Syscall => "seen making the call",
+        KnownBy::Tracked => "followed from an earlier call",
+        KnownBy::Proc => "has the descriptor open (/proc)",
+        KnownBy::Unknown => "not known how",
     }
 }

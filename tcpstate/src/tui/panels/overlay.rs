@@ -3,8 +3,8 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{Screen, Span, detail, help, notes, pickers};
-use crate::tui::app::{App, Overlay};
+use super::{Screen, Span, detail, help, mark_row, notes, pickers};
+use crate::tui::app::{App, Overlay, Subject};
 use crate::tui::pen::{fit, width_of, wrap};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
@@ -47,6 +47,18 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, text: &Text, screen: &Screen<'_
                 pen.put(text, *role);
             }
         }
+        if screen.app.links.chosen_line() == Some(scroll + usize::from(row)) {
+            let inner = Rect {
+                x: frame.x + 2,
+                width: frame.width.saturating_sub(4),
+                ..frame
+            };
+            screen
+                .pen(buf, frame, row + 1)
+                .skip(1)
+                .put("▸", Role::Accent);
+            mark_row(buf, inner, row + 1, screen.theme);
+        }
     }
     let mut pen = screen.pen(buf, frame, frame.height.saturating_sub(1));
     pen.put("╰", edge).at_right("╯", edge);
@@ -79,6 +91,8 @@ fn frame(area: Rect, height: u16) -> Rect {
 pub(super) struct Text {
     pub(super) title: String,
     pub(super) lines: Vec<Vec<Span>>,
+    /// Lines that lead somewhere, from top to bottom.
+    pub(super) links: Vec<(usize, Subject)>,
     width: usize,
 }
 
@@ -87,6 +101,7 @@ impl Text {
         Self {
             title: title.into(),
             lines: Vec::new(),
+            links: Vec::new(),
             width,
         }
     }
@@ -102,6 +117,11 @@ impl Text {
 
     pub(super) fn line(&mut self, spans: impl Into<Vec<Span>>) {
         self.lines.push(spans.into());
+    }
+
+    /// The next line leads there.
+    pub(super) fn link(&mut self, subject: Subject) {
+        self.links.push((self.lines.len(), subject));
     }
 
     pub(super) fn blank(&mut self) {

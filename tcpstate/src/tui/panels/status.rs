@@ -61,21 +61,31 @@ fn hints(screen: &Screen<'_>) -> Vec<(String, &'static str)> {
         hints: Vec::new(),
     };
     match app.overlay {
-        Overlay::Detail(Subject::Failure(_)) => {
+        Overlay::Detail(subject) => {
+            let links = &app.links;
+            let is_failure = matches!(subject, Subject::Failure(_));
             hints.add(&[Action::Quit], "quit");
-            hints.add(&[Action::Close], "close");
-            hints.add(&[Action::CopyFix], "copy fix");
+            let close = if links.has_trail() { "back" } else { "close" };
+            hints.add(&[Action::Close], close);
+            if is_failure {
+                hints.add(&[Action::CopyFix], "copy fix");
+            }
+            if links.chosen_line().is_some() {
+                hints.add(&[Action::Open], "go there");
+            }
+            if !links.is_empty() {
+                hints.add(&[Action::NextPanel], "next event");
+            }
             hints.add(&[Action::Up, Action::Down], "scroll");
-            hints.add(&[Action::Left, Action::Right], "other problem");
-            hints.add(&[Action::CopyDiagnosis], "copy");
-            hints.add(&[Action::Export], "export");
-            return hints.hints;
-        }
-        Overlay::Detail(_) => {
-            hints.add(&[Action::Quit], "quit");
-            hints.add(&[Action::Close], "close");
-            hints.add(&[Action::Up, Action::Down], "scroll");
-            hints.add(&[Action::Copy], "copy");
+            if is_failure {
+                hints.add(&[Action::Left, Action::Right], "other problem");
+            }
+            let copy = if is_failure {
+                Action::CopyDiagnosis
+            } else {
+                Action::Copy
+            };
+            hints.add(&[copy], "copy");
             hints.add(&[Action::Export], "export");
             return hints.hints;
         }
@@ -104,6 +114,7 @@ fn hints(screen: &Screen<'_>) -> Vec<(String, &'static str)> {
     hints.add(&[Action::Help], "help");
     if !screen.view.failures.is_empty() {
         hints.add(&[Action::Diagnosis], "diagnosis");
+        hints.add(&[Action::CopyFix], "copy fix");
     }
     let is_frozen = screen.behind.is_some();
     if let Some(position) = &app.position {

@@ -1,7 +1,6 @@
 //! One event, and the life of the socket that it is about.
 
 use super::super::overlay::Text;
-use super::socket::timeline;
 use super::{gone, process};
 use crate::event::{Body, Endpoint, Sock};
 use crate::model::SocketId;
@@ -47,7 +46,7 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
     if let Some((sock, local, peer)) = socket_of(&event.body)
         && let Some(socket) = view.socket(&SocketId::of(sock, local, peer))
     {
-        timeline(&mut text, view, socket, Some(seq));
+        super::life::draw(&mut text, view, socket, Some(seq));
     }
     text
 }

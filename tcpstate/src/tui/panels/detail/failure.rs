@@ -1,15 +1,12 @@
 //! A diagnosis in full: holders, evidence, fixes, how certain, what is missing.
 
-use super::super::banner::{certainty, fix_text, free, holder, verb, wanted};
+use super::super::banner::{certainty, fix_text, free, verb, wanted};
 use super::super::overlay::Text;
-use super::{gone, process};
+use super::{gone, holders, process};
 use crate::event::{Applies, Fix, Reuse, WouldWork, YesNo};
 use crate::tui::theme::Role;
 use crate::tui::units;
 use crate::tui::view::View;
-
-/// Holders that are listed; a port may be held by tens of thousands.
-const MAX_HOLDERS: usize = 100;
 
 pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
     let Some(failure) = view.failure(seq) else {
@@ -50,41 +47,8 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
             );
         }
     }
-    if !diagnosis.holders.is_empty() {
-        let count = u64::try_from(diagnosis.holders.len()).unwrap_or(u64::MAX);
-        text.heading(&format!(
-            "held by {}",
-            units::counted(count, "socket", "sockets")
-        ));
-        for held in diagnosis.holders.iter().take(MAX_HOLDERS) {
-            text.line([("• ".to_owned(), Role::State(held.state))]);
-            let at = text.lines.len() - 1;
-            text.indented(2, &holder(held, failure, view.now_ns), Role::Text);
-            join_first(&mut text, at);
-            let mut facts = Vec::new();
-            facts.extend(held.reuse.map(|reuse| {
-                if reuse.reuseaddr {
-                    "with SO_REUSEADDR"
-                } else {
-                    "without SO_REUSEADDR"
-                }
-                .to_owned()
-            }));
-            for other in held.processes.iter().flatten() {
-                facts.push(format!("open in {other}"));
-            }
-            if !held.evidence.is_empty() {
-                let events: Vec<String> =
-                    held.evidence.iter().map(|seq| format!("#{seq}")).collect();
-                facts.push(format!("events {}", events.join(" ")));
-            }
-            text.indented(2, &facts.join(", "), Role::Dim);
-        }
-        if diagnosis.holders.len() > MAX_HOLDERS {
-            let more = diagnosis.holders.len() - MAX_HOLDERS;
-            text.line([(format!("and {more} more"), Role::Dim)]);
-        }
-    }
+    holders::draw(&mut text, failure, view);
+    holders::evidence(&mut text, failure, view);
     text.heading("the call");
     let time = units::time_of_day(view.anchor(), failure.mono_ns);
     let ago = units::age(view.now_ns.saturating_sub(failure.mono_ns));
@@ -116,15 +80,6 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
         }
     }
     text
-}
-
-/// Puts the bullet before the first line of what follows it.
-fn join_first(text: &mut Text, at: usize) {
-    if at + 1 < text.lines.len() {
-        let bullet = text.lines.remove(at);
-        let line = &mut text.lines[at];
-        line.splice(0..1, bullet);
-    }
 }
 
 fn tell_fix(text: &mut Text, fix: &Fix, what: &str) {

@@ -1,8 +1,11 @@
 //! A port: who listens, what failed, every restart.
 
 use super::super::overlay::Text;
+use super::super::ports::lane;
+use super::super::ports::told::Told;
 use super::{gone, process};
 use crate::model::{Phase, PortKey};
+use crate::tui::app::Subject;
 use crate::tui::problems::port_of;
 use crate::tui::theme::Role;
 use crate::tui::units::{self, NS_PER_MS};
@@ -16,6 +19,10 @@ pub(super) fn text(view: &View<'_>, key: PortKey, width: usize) -> Text {
         return gone("port", width);
     };
     let mut text = Text::new(format!("port {}", key.port), width);
+    for line in lane::lines(&Told::plain(view, key, story), width) {
+        text.line(line);
+    }
+    text.blank();
     let ago = |at_ns: u64| units::age(view.now_ns.saturating_sub(at_ns));
     match &story.phase {
         Phase::Listening {
@@ -74,6 +81,7 @@ pub(super) fn text(view: &View<'_>, key: PortKey, width: usize) -> Text {
             name(&restart.old_process),
             name(&restart.new_process)
         );
+        text.link(Subject::Event(restart.listen_again_seq));
         text.pair(14, &time, &told, Role::Dim);
     }
     if !story.fallbacks.is_empty() {
@@ -87,21 +95,27 @@ pub(super) fn text(view: &View<'_>, key: PortKey, width: usize) -> Text {
                 fallback.took,
                 fallback.took_seq
             );
+            text.link(Subject::Event(fallback.took_seq));
             text.pair(14, &time, &told, Role::Dim);
         }
     }
     text.heading(&format!("failed calls: {}", story.failed_total));
     let failures = view.failures.iter().rev();
+    let mut said = "";
     for failure in failures
         .filter(|failure| port_of(failure) == key)
         .take(MAX_FAILURES)
     {
         let time = units::time_of_day(view.anchor(), failure.mono_ns);
-        let told = format!(
-            "{}: {}",
-            failure.diagnosis.cause.name(),
-            failure.diagnosis.summary
-        );
+        // Retries say the same again and again.
+        let cause = failure.diagnosis.cause.name();
+        let told = if said == failure.diagnosis.summary {
+            format!("{cause}, for the same reason")
+        } else {
+            format!("{cause}: {}", failure.diagnosis.summary)
+        };
+        said = &failure.diagnosis.summary;
+        text.link(Subject::Failure(failure.seq));
         text.pair(14, &time, &told, Role::Dim);
     }
     text

@@ -1,9 +1,9 @@
-//! A socket's life, step by step, with the times between.
+//! A socket: whose it is, how that is known, its options, its life.
 
 use super::super::banner::state_name;
 use super::super::overlay::Text;
 use super::super::sockets::age;
-use super::{gone, process};
+use super::{gone, known_by, process};
 use crate::event::{Reuse, State};
 use crate::model::{Origin, Socket, SocketId};
 use crate::tui::theme::Role;
@@ -37,7 +37,7 @@ pub(super) fn text(view: &View<'_>, id: &SocketId, width: usize) -> Text {
     }
     if let Some(owner) = &socket.owner {
         let label = if socket.is_mini {
-            "was owned by"
+            "owner, once"
         } else {
             "owner"
         };
@@ -46,8 +46,15 @@ pub(super) fn text(view: &View<'_>, id: &SocketId, width: usize) -> Text {
         text.field("owner", "not known", Role::Dim);
     }
     if let Some(left_by) = &socket.left_by {
-        process(&mut text, "closed by", left_by);
+        if socket.owner.as_ref().map(|owner| owner.pid) == Some(left_by.pid) {
+            let how = format!("{left_by}, too ({})", known_by(left_by));
+            text.field("closed by", &how, Role::Text);
+        } else {
+            process(&mut text, "closed by", left_by);
+        }
     }
+    super::life::draw(&mut text, view, socket, None);
+    text.heading("what it is");
     text.field("came about", origin(socket), Role::Text);
     text.field("options", &options(socket.reuse), Role::Text);
     text.field(
@@ -55,59 +62,7 @@ pub(super) fn text(view: &View<'_>, id: &SocketId, width: usize) -> Text {
         &format!("cookie {}, netns {}", socket.sock.cookie, socket.sock.netns),
         Role::Dim,
     );
-    timeline(&mut text, view, socket, None);
     text
-}
-
-/// The steps from top to bottom; one of them may be pointed at.
-pub(super) fn timeline(text: &mut Text, view: &View<'_>, socket: &Socket, pointed: Option<u64>) {
-    text.heading("life");
-    let mut before: Option<u64> = None;
-    for step in &socket.steps {
-        if let Some(before_ns) = before {
-            let between = units::between(step.mono_ns.saturating_sub(before_ns));
-            text.line([
-                (" ".repeat(14), Role::Dim),
-                ("│ ".to_owned(), Role::Dim),
-                (between, Role::Dim),
-            ]);
-        }
-        before = Some(step.mono_ns);
-        let time = units::time_of_day(view.anchor(), step.mono_ns);
-        let mark = if pointed == Some(step.seq) {
-            "◉"
-        } else {
-            "●"
-        };
-        let mut line = vec![
-            (format!("{time:<14}"), Role::Dim),
-            (format!("{mark} "), Role::State(step.state)),
-            (
-                format!("{:<13}", state_name(step.state)),
-                Role::State(step.state),
-            ),
-            (format!("#{}", step.seq), Role::Dim),
-        ];
-        if step.state == State::FinWait1
-            && let Some(left_by) = &socket.left_by
-        {
-            line.push((format!("  {left_by} closed first"), Role::Text));
-        }
-        if step.state == State::CloseWait {
-            line.push(("  the peer closed first".to_owned(), Role::Text));
-        }
-        text.line(line);
-    }
-    if socket.state != State::Closed
-        && let Some(before_ns) = before
-    {
-        let so_far = units::age(view.now_ns.saturating_sub(before_ns));
-        text.line([
-            (" ".repeat(14), Role::Dim),
-            ("┊ ".to_owned(), Role::Dim),
-            (format!("{so_far} so far"), Role::Dim),
-        ]);
-    }
 }
 
 fn ends(socket: &Socket) -> String {

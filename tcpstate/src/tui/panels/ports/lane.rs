@@ -16,25 +16,32 @@ const APART: u64 = 12;
 const ROUND_S: [u64; 11] = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600];
 
 /// Draws the port's lane and, where the area has a second row, its times.
-pub(in super::super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, told: &Told<'_>) {
+pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, told: &Told<'_>) {
     if area.height == 0 {
         return;
     }
     let width = usize::from(area.width).saturating_sub(2);
-    let timeline = told.timeline(width);
-    let indent = 1 + width - timeline.cells.len().min(width);
-    let mut pen = screen.pen(buf, area, 0);
-    pen.skip(indent);
-    for (text, role) in row(&timeline, true) {
-        pen.put(&text, role);
+    for (row, line) in (0..area.height).zip(lines(told, width)) {
+        let mut pen = screen.pen(buf, area, row);
+        pen.skip(1);
+        for (text, role) in line {
+            pen.put(&text, role);
+        }
     }
-    let mut pen = screen.pen(buf, area, 1);
-    pen.skip(indent)
-        .put(&axis(&timeline, screen.view.anchor()), Role::Dim);
+}
+
+/// The port's lane and its times.
+pub(in super::super) fn lines(told: &Told<'_>, width: usize) -> [Vec<Span>; 2] {
+    let timeline = told.timeline(width);
+    let indent = " ".repeat(width - timeline.cells.len().min(width));
+    let axis = axis(&timeline, told.view.anchor());
+    let mut lane = vec![(indent.clone(), Role::Dim)];
+    lane.extend(row(&timeline, true));
+    [lane, vec![(indent + &axis, Role::Dim)]]
 }
 
 /// The cells as text; stretches that have room say what they are.
-pub(in super::super) fn row(timeline: &Timeline, is_labelled: bool) -> Vec<Span> {
+pub(super) fn row(timeline: &Timeline, is_labelled: bool) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut rest = timeline.cells.as_slice();
     while let Some(cell) = rest.first() {

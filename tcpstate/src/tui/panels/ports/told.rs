@@ -14,7 +14,7 @@ use crate::tui::view::View;
 
 /// A port's story and what it is told with.
 pub(in super::super) struct Told<'a> {
-    view: &'a View<'a>,
+    pub(super) view: &'a View<'a>,
     key: PortKey,
     story: &'a PortStory,
     held: Option<crate::tui::rows::Held>,
@@ -29,6 +29,16 @@ impl<'a> Told<'a> {
             story: screen.view.ports.get(&key)?,
             held: screen.app.rows.held(key),
         })
+    }
+
+    /// The same without what the table knows.
+    pub(in super::super) fn plain(view: &'a View<'a>, key: PortKey, story: &'a PortStory) -> Self {
+        Self {
+            view,
+            key,
+            story,
+            held: None,
+        }
     }
 
     /// Symbol and word for how it stands.

@@ -1,9 +1,10 @@
 //! What a frame of the dashboard costs over tables of different sizes:
 //! `cargo run --release -p tcpstate --example frame_cost`.
 //!
-//! A socket appears before every frame, so that none is saved for want of news.
-//! A frame that puts the rows in order anew is dearer than the others; how
-//! seldom that happens depends on the size of the table.
+//! A socket appears before every frame, so that none is saved for want of news,
+//! and now and then another column is sorted by. A frame that goes through a
+//! piece of the table is dearer than the others; how seldom that happens depends
+//! on the size of the table.
 
 #[path = "../tests/support/story.rs"]
 mod story;
@@ -11,66 +12,76 @@ mod story;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
+use story::{Story, process};
 use tcpstate::clock;
 use tcpstate::event::State;
 use tcpstate::tui::{Action, App, Theme, draw};
 
 /// Sockets in the table.
 const SIZES: [u32; 4] = [100, 10_000, 100_000, 1_000_000];
+/// Ports on which calls fail, in the last measurement.
+const FAILING: u16 = 4_000;
 /// Ten seconds of frames.
 const FRAMES: usize = 300;
 /// Time between two frames.
 const FRAME_NS: u64 = 33_000_000;
 
 fn main() -> anyhow::Result<()> {
-    println!("A frame of 200×60, {FRAMES} of them, in microseconds; pause: freezing the screen.\n");
+    println!(
+        "A frame of 200×60, {FRAMES} of them, in microseconds of processor time; pause: freezing \
+         the screen.\n"
+    );
     println!("|   sockets |  first | median |    p99 |  worst |  pause |");
     println!("| --------: | -----: | -----: | -----: | -----: | -----: |");
     for size in SIZES {
-        let cost = measure(size)?;
-        println!(
-            "| {size:>9} | {:>6} | {:>6} | {:>6} | {:>6} | {:>6} |",
-            cost.first, cost.median, cost.p99, cost.worst, cost.pause
-        );
+        let mut story = story::serving().0;
+        story.find(size, State::TimeWait, None);
+        measure(&size.to_string(), story)?;
     }
-    Ok(())
+    measure("failing", failing())
 }
 
-/// Microseconds.
-struct Cost {
-    first: u64,
-    median: u64,
-    p99: u64,
-    worst: u64,
-    pause: u64,
+/// Many ports without a `--port`, and calls fail on most of them.
+fn failing() -> Story {
+    let mut story = Story::watching(vec![]);
+    let server = process("server", 1);
+    for port in 1_000..1_000 + FAILING {
+        let listener = story.listen(port, &server);
+        if port % 2 == 0 {
+            story.stop_listening(listener, port, &server);
+        }
+        story.now_ns += FRAME_NS;
+        story.bind_fails(port, &server, vec![]);
+    }
+    story
 }
 
-fn measure(size: u32) -> anyhow::Result<Cost> {
-    let mut story = story::serving().0;
-    story.find(size, State::TimeWait, None);
+fn measure(name: &str, mut story: Story) -> anyhow::Result<()> {
     let mut app = App::new(Theme::Dark);
     let mut terminal = Terminal::new(TestBackend::new(200, 60))?;
     let mut took_us = Vec::with_capacity(FRAMES);
-    for _ in 0..FRAMES {
+    for frame in 0..FRAMES {
         story.now_ns += FRAME_NS;
         story.find(1, State::Established, None);
-        let begun_ns = clock::monotonic_ns();
+        let begun_ns = clock::processor_ns();
+        if frame % 50 == 49 {
+            app.act(Action::Sort, &story.engine);
+        }
         terminal.draw(|frame| draw(frame, &story.engine, &mut app, story.now_ns))?;
         took_us.push(us_since(begun_ns));
     }
     let first = took_us.remove(0);
     took_us.sort_unstable();
-    let begun_ns = clock::monotonic_ns();
+    let begun_ns = clock::processor_ns();
     app.act(Action::Pause, &story.engine);
-    Ok(Cost {
-        first,
-        median: took_us[took_us.len() / 2],
-        p99: took_us[took_us.len() * 99 / 100],
-        worst: took_us[took_us.len() - 1],
-        pause: us_since(begun_ns),
-    })
+    let pause = us_since(begun_ns);
+    let median = took_us[took_us.len() / 2];
+    let p99 = took_us[took_us.len() * 99 / 100];
+    let worst = took_us[took_us.len() - 1];
+    println!("| {name:>9} | {first:>6} | {median:>6} | {p99:>6} | {worst:>6} | {pause:>6} |");
+    Ok(())
 }
 
 fn us_since(begun_ns: u64) -> u64 {
-    (clock::monotonic_ns() - begun_ns) / 1_000
+    (clock::processor_ns() - begun_ns) / 1_000
 }

@@ -68,6 +68,12 @@ impl SocketTable {
         self.sockets.values().map(Box::as_ref)
     }
 
+    /// What all sockets are known by, in no particular order; does not look at
+    /// the sockets themselves.
+    pub fn ids(&self) -> impl Iterator<Item = SocketId> {
+        self.sockets.keys().copied()
+    }
+
     /// Sockets that closed lately, oldest first.
     #[must_use]
     pub fn closed(&self) -> impl DoubleEndedIterator<Item = &Socket> {

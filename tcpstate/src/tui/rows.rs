@@ -1,7 +1,8 @@
 //! Which sockets the table shows, in which order.
 //!
 //! Sorting and filtering happen when the table, the filter or the order has
-//! changed, and the more sockets there are the more seldom; never per frame.
+//! changed, and the more sockets there are the more seldom. A large table is
+//! gone through in pieces, one a frame: no frame waits for all of it.
 
 use std::collections::HashMap;
 
@@ -30,6 +31,9 @@ pub(crate) struct Held {
     pub(crate) until_ns: u64,
 }
 
+/// Sockets that are looked at in one frame; a few milliseconds.
+const PIECE: usize = 25_000;
+
 /// The rows of the socket table.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
@@ -37,6 +41,10 @@ pub(crate) struct Rows {
     matched: usize,
     held: HashMap<PortKey, Held, FixedState>,
     made: Option<Made>,
+    search: Option<Search>,
+    /// Room for the sockets of the next search: asking for it anew is what a
+    /// search over a million of them spends most of its time with.
+    room: Vec<SocketId>,
 }
 
 /// What the rows were made from.
@@ -50,62 +58,108 @@ struct Made {
     sort: Sort,
 }
 
-impl Rows {
-    /// Makes the rows anew if they are out of date.
-    pub(crate) fn refresh(&mut self, view: &View<'_>, filter: &Filter, sort: Sort) {
-        if let Some(made) = &self.made {
-            let is_same_question = made.filter == *filter && made.sort == sort;
-            let is_same_table = made.next_seq == view.next_seq
-                && made.total == view.total
-                && made.is_frozen == view.is_frozen;
-            let went_back = view.next_seq < made.next_seq || view.now_ns < made.at_ns;
-            let is_fresh = view.now_ns.saturating_sub(made.at_ns) < min_interval_ns(made.total);
-            if is_same_question && (is_same_table || (is_fresh && !went_back)) {
-                return;
-            }
-        }
-        self.made = Some(Made {
+impl Made {
+    fn of(view: &View<'_>, filter: &Filter, sort: Sort) -> Self {
+        Self {
             next_seq: view.next_seq,
             at_ns: view.now_ns,
             total: view.total,
             is_frozen: view.is_frozen,
             filter: filter.clone(),
             sort,
-        });
-        self.held.clear();
-        for (key, _) in view.ports.iter() {
-            self.held.insert(*key, Held::default());
         }
-        let mut first = First::default();
-        self.matched = 0;
-        for socket in view.table.iter() {
-            self.note_holder(socket);
-            if filter.matches_socket(socket) {
-                self.matched += 1;
-                let (high, low) = sort_key(sort.column, socket);
-                let key = if sort.is_reversed {
-                    (!high, !low)
-                } else {
-                    (high, low)
-                };
-                first.offer(key, socket);
-            }
-        }
-        self.ids = first.into_ids();
     }
 
-    fn note_holder(&mut self, socket: &Socket) {
-        let key = PortKey {
-            port: socket.local.port,
-            netns: socket.sock.netns,
+    /// Whether rows that were made from this will do.
+    fn will_do(&self, view: &View<'_>, filter: &Filter, sort: Sort) -> bool {
+        let is_same_table = self.next_seq == view.next_seq
+            && self.total == view.total
+            && self.is_frozen == view.is_frozen;
+        let is_fresh = view.now_ns.saturating_sub(self.at_ns) < min_interval_ns(self.total);
+        self.answers(filter, sort) && (is_same_table || (is_fresh && !self.is_ahead_of(view)))
+    }
+
+    fn answers(&self, filter: &Filter, sort: Sort) -> bool {
+        self.filter == *filter && self.sort == sort
+    }
+
+    /// Whether the view went back in time since.
+    fn is_ahead_of(&self, view: &View<'_>) -> bool {
+        view.next_seq < self.next_seq || view.now_ns < self.at_ns
+    }
+}
+
+/// A table that is being gone through.
+#[derive(Debug)]
+struct Search {
+    made: Made,
+    /// Sockets that were there when it began.
+    ids: Vec<SocketId>,
+    next: usize,
+    first: First,
+    matched: usize,
+    held: HashMap<PortKey, Held, FixedState>,
+}
+
+impl Rows {
+    /// Makes the rows anew if they are out of date; of a large table, as much of
+    /// that as one frame has time for.
+    pub(crate) fn refresh(&mut self, view: &View<'_>, filter: &Filter, sort: Sort) {
+        let is_of_use = |search: &Search| {
+            search.made.answers(filter, sort)
+                && search.made.is_frozen == view.is_frozen
+                && !search.made.is_ahead_of(view)
         };
-        if let Some(held) = self.held.get_mut(&key) {
-            held.sockets += 1;
-            if let Some(until_ns) = socket.expires_at_ns {
-                held.timers += 1;
-                held.until_ns = held.until_ns.max(until_ns);
+        if let Some(search) = self.search.take() {
+            if is_of_use(&search) {
+                self.go_on(search, view);
+                return;
+            }
+            self.room = search.ids;
+        }
+        if let Some(made) = &self.made
+            && made.will_do(view, filter, sort)
+        {
+            return;
+        }
+        let mut held = HashMap::default();
+        held.extend(view.ports.iter().map(|(key, _)| (*key, Held::default())));
+        let mut ids = std::mem::take(&mut self.room);
+        ids.clear();
+        ids.extend(view.table.ids());
+        let search = Search {
+            made: Made::of(view, filter, sort),
+            ids,
+            next: 0,
+            first: First::default(),
+            matched: 0,
+            held,
+        };
+        self.go_on(search, view);
+    }
+
+    fn go_on(&mut self, mut search: Search, view: &View<'_>) {
+        let end = search.ids.len().min(search.next + PIECE);
+        for at in search.next..end {
+            if let Some(socket) = view.table.get(&search.ids[at]) {
+                search.look_at(socket);
             }
         }
+        search.next = end;
+        if end < search.ids.len() {
+            self.search = Some(search);
+            return;
+        }
+        self.matched = search.matched;
+        self.held = search.held;
+        self.ids = search.first.into_ids();
+        self.made = Some(search.made);
+        self.room = search.ids;
+    }
+
+    /// Whether the rows are about to change without any news.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.search.is_some()
     }
 
     /// The rows, first to last.
@@ -124,9 +178,39 @@ impl Rows {
     }
 }
 
+impl Search {
+    fn look_at(&mut self, socket: &Socket) {
+        let key = PortKey {
+            port: socket.local.port,
+            netns: socket.sock.netns,
+        };
+        if let Some(held) = self.held.get_mut(&key) {
+            held.sockets += 1;
+            if let Some(until_ns) = socket.expires_at_ns {
+                held.timers += 1;
+                held.until_ns = held.until_ns.max(until_ns);
+            }
+        }
+        if self.made.filter.matches_socket(socket) {
+            self.matched += 1;
+            let Sort {
+                column,
+                is_reversed,
+            } = self.made.sort;
+            let (high, low) = sort_key(column, socket);
+            let key = if is_reversed {
+                (!high, !low)
+            } else {
+                (high, low)
+            };
+            self.first.offer(key, socket);
+        }
+    }
+}
+
 /// The first [`MAX_ROWS`] of what is offered. Most of a large table is turned
 /// away by one comparison.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct First {
     rows: Vec<(Key, SocketId)>,
     /// No row from here on can be among the first.
@@ -166,7 +250,7 @@ fn min_interval_ns(total: usize) -> u64 {
         0..2_000 => 0,
         2_000..20_000 => 100 * NS_PER_MS,
         20_000..200_000 => 500 * NS_PER_MS,
-        _ => 2 * NS_PER_S,
+        _ => 4 * NS_PER_S,
     }
 }
 
@@ -198,7 +282,11 @@ mod tests {
         story.find(count, State::Established, None);
         let view = View::live(&story.engine, story.now_ns);
         let mut rows = Rows::default();
-        rows.refresh(&view, &Filter::default(), sort);
+        let pieces = (count as usize).div_ceil(PIECE);
+        for piece in 1..=pieces {
+            rows.refresh(&view, &Filter::default(), sort);
+            assert_eq!(rows.is_unfinished(), piece < pieces);
+        }
         assert_eq!(rows.matched(), count as usize);
         let sockets = rows.ids().iter().filter_map(|id| view.socket(id));
         sockets
@@ -221,6 +309,34 @@ mod tests {
         sort.is_reversed = true;
         let last: Vec<u16> = (0..46_024).rev().take(MAX_ROWS).collect();
         assert_eq!(ports(sort, 45_000), last);
+    }
+
+    #[test]
+    fn a_search_goes_on_while_the_table_changes_and_begins_anew_with_the_question() {
+        let mut story = Story::begun();
+        story.find(60_000, State::Established, None);
+        let (filter, sort) = (Filter::default(), Sort::default());
+        let mut rows = Rows::default();
+        let mut refresh = |story: &Story, filter: &Filter| {
+            let view = View::live(&story.engine, story.now_ns);
+            rows.refresh(&view, filter, sort);
+            (rows.is_unfinished(), rows.matched())
+        };
+
+        assert_eq!(refresh(&story, &filter), (true, 0));
+        story.find(5, State::Established, None);
+        assert_eq!(refresh(&story, &filter), (true, 0));
+        assert_eq!(
+            refresh(&story, &filter),
+            (false, 60_000),
+            "of its beginning"
+        );
+
+        let none = Filter::parse("state:listen").expect("a filter");
+        for unfinished in [true, true, false] {
+            let matched = if unfinished { 60_000 } else { 0 };
+            assert_eq!(refresh(&story, &none), (unfinished, matched));
+        }
     }
 
     #[test]

@@ -176,7 +176,8 @@ impl Ui {
         let Some(drawn) = self.drawn else {
             return true;
         };
-        now_ns.saturating_sub(self.drawn_ns) >= FRAME_NS && drawn != self.look(engine, now_ns)
+        now_ns.saturating_sub(self.drawn_ns) >= FRAME_NS
+            && (self.app.rows.is_unfinished() || drawn != self.look(engine, now_ns))
     }
 
     /// Draws a frame.

@@ -159,7 +159,7 @@ pub(crate) fn fit(text: &str, width: usize) -> Cow<'_, str> {
     let mut used = 0;
     let mut at_ellipsis = 0;
     let mut marks = 0;
-    for character in safe.chars() {
+    for character in safe.chars().filter(|character| !is_variation(*character)) {
         let cells = character.width().unwrap_or(0);
         marks = if cells == 0 { marks + 1 } else { 0 };
         if marks > MAX_MARKS {
@@ -181,6 +181,12 @@ pub(crate) fn fit(text: &str, width: usize) -> Cow<'_, str> {
         cut.push('…');
     }
     Cow::Owned(cut)
+}
+
+/// What only changes how the character before it looks. Terminals do not agree
+/// on how wide the two are together: emoji presentation, skin tones.
+fn is_variation(character: char) -> bool {
+    matches!(character, '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}')
 }
 
 /// The text made harmless, and cut at its beginning where it is longer.
@@ -205,6 +211,7 @@ fn fit_tail(text: &str, width: usize) -> Cow<'_, str> {
 pub(crate) fn width_of(text: &str) -> usize {
     printable(text)
         .chars()
+        .filter(|character| !is_variation(*character))
         .map(|character| character.width().unwrap_or(0))
         .sum()
 }
@@ -307,6 +314,12 @@ mod tests {
         let piled = format!("a{}b", "\u{301}".repeat(5_000));
 
         assert!(fit(&piled, 3).chars().count() <= 4);
+    }
+
+    #[test]
+    fn what_terminals_measure_differently_is_left_out() {
+        assert_eq!(fit("☺\u{fe0f}👍\u{1f3fd}x", 9), "☺👍x");
+        assert_eq!(width_of("☺\u{fe0f}👍\u{1f3fd}x"), 4);
     }
 
     #[test]

@@ -9,8 +9,8 @@ pub(crate) mod story;
 
 mod every_key;
 mod harness;
+mod hostile;
 
-use std::fs;
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent};
@@ -22,7 +22,7 @@ use super::replay::{Mark, MarkKind, Position};
 use super::theme::Theme;
 use super::units::NS_PER_S;
 use crate::event::State;
-use harness::{assert_harmless, file, render, text_of, type_keys};
+use harness::{assert_harmless, differs, render, text_of, type_keys};
 use story::{PORT, Story, process};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
@@ -40,12 +40,7 @@ fn screens_look_as_they_did() {
             render(&story, &mut app, area);
             type_keys(&mut app, keys, &story.engine);
             let text = text_of(&render(&story, &mut app, area));
-            let path = file(&format!("{name}-{width}x{height}"));
-            if std::env::var_os("TCPSTATE_BLESS").is_some() {
-                fs::write(&path, &text).expect("tests/screens is writable");
-            } else if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
-                wrong.push(format!("{}\n{text}", path.display()));
-            }
+            wrong.extend(differs(&format!("{name}-{width}x{height}"), &text));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -270,29 +265,6 @@ fn what_was_said_stands_where_it_was_said_and_can_be_read_again() {
 }
 
 #[test]
-fn hostile_names_neither_steer_the_terminal_nor_break_the_layout() {
-    let long = "x".repeat(10_000);
-    let marks = format!("a{}", "\u{301}".repeat(10_000));
-    let names = [
-        "\x1b[2J\x1b[Hgone",
-        "\x1b]0;title\x07",
-        "a\nb\r\nc\td",
-        "\u{9b}31mred",
-        "abc\u{202e}cba",
-        "\u{200b}\u{feff}\u{2066}",
-        "服务器服务器服务器服务器",
-        "👩‍👩‍👧‍👦👍🏽🇩🇪☺️",
-        long.as_str(),
-        marks.as_str(),
-        "",
-    ];
-    let calm = rulers("nginx");
-    for name in names {
-        assert!(rulers(name) == calm, "{name:.40?}");
-    }
-}
-
-#[test]
 fn no_keys_and_no_size_make_it_panic() {
     let mut stories = [
         Story::empty(),
@@ -422,51 +394,4 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
         ("port", story::restarted(), "⇤Enter"),
         ("event", story::serving().0, "⇥Enter"),
     ]
-}
-
-/// Where the dashboard's lines and corners are, with a process of this name
-/// everywhere. Every detail's frame must be whole.
-fn rulers(name: &str) -> Vec<(u16, u16, String)> {
-    let mut story = Story::begun();
-    let hostile = Arc::new(crate::event::Process {
-        comm: name.into(),
-        exe: Some(name.into()),
-        argv: Some([name.to_owned()].into()),
-        cgroup: Some(name.into()),
-        parent: None,
-        language: None,
-        container: None,
-        runtime: None,
-        ..(*process("x", 1)).clone()
-    });
-    let listener = story.listen(PORT, &hostile);
-    let sock = story.accept(listener, PORT, 40_001);
-    story.close_first(sock, PORT, 40_001, &hostile);
-    story.reset(sock, PORT, 40_001, &hostile);
-    let held = story.held_by_time_wait(PORT);
-    story.bind_fails(PORT, &hostile, held);
-    let area = Rect::new(0, 0, 80, 24);
-    for keys in ["d", "Enter", "⇥Enter", "⇤⇤Enter"] {
-        let mut app = App::new(Theme::Dark);
-        render(&story, &mut app, area);
-        type_keys(&mut app, keys, &story.engine);
-        let buf = render(&story, &mut app, area);
-        assert_harmless(&buf);
-        let edges: Vec<(&str, &str)> = (0..24)
-            .map(|y| (buf[(0, y)].symbol(), buf[(79, y)].symbol()))
-            .skip_while(|edge| *edge != ("╭", "╮"))
-            .take_while(|edge| *edge != ("╰", "╯"))
-            .collect();
-        assert!(edges.len() > 3, "{keys} {name:.40?}");
-        assert!(edges[1..].iter().all(|edge| *edge == ("│", "│")));
-    }
-    let buf = render(&story, &mut App::new(Theme::Dark), area);
-    assert_harmless(&buf);
-    let rules = ["━", "─", "┃", "┏", "┓", "┗", "┛"];
-    // The banner's title names the caller; its rule begins where the name ends.
-    (0..24)
-        .flat_map(|y| [0, 1, 78, 79].map(|x| (x, y)))
-        .map(|(x, y)| (x, y, buf[(x, y)].symbol().to_owned()))
-        .filter(|(_, _, symbol)| rules.contains(&symbol.as_str()))
-        .collect()
 }

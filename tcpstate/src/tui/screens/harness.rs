@@ -1,5 +1,6 @@
 //! Draws a story into text and types keys.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use ratatui::layout::Rect;
 
 use super::story::{self, Story};
 use crate::engine::{Engine, Failure};
-use crate::event::{Body, Event};
+use crate::event::{Body, Diagnosis, Event};
 use crate::model::EventLog;
 use crate::tui::app::{App, Control};
 use crate::tui::keys::Key;
@@ -19,6 +20,16 @@ use crate::tui::view::View;
 /// Draws as the real thing does, but with the story's diagnosis in place of the
 /// computed one: a screen shows a diagnosis, it does not make it.
 pub(super) fn render(story: &Story, app: &mut App, area: Rect) -> Buffer {
+    render_with(story, app, area, &|diagnosis| diagnosis)
+}
+
+/// The same with another diagnosis.
+pub(super) fn render_with(
+    story: &Story,
+    app: &mut App,
+    area: Rect,
+    change: &dyn Fn(Diagnosis) -> Diagnosis,
+) -> Buffer {
     let mut buf = Buffer::empty(area);
     app.begin_frame(&story.engine, story.now_ns);
     let behind = app.behind(&story.engine);
@@ -29,7 +40,7 @@ pub(super) fn render(story: &Story, app: &mut App, area: Rect) -> Buffer {
             .failures
             .iter()
             .map(|failure| Failure {
-                diagnosis: Arc::new(story::diagnosis(failure.seq, &failure.call)),
+                diagnosis: Arc::new(change(story::diagnosis(failure.seq, &failure.call))),
                 ..(*failure).clone()
             })
             .collect();
@@ -118,8 +129,16 @@ pub(super) fn press(app: &mut App, key: Key, engine: &Engine) -> Control {
     }
 }
 
-pub(super) fn file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+/// The text, if it is not the one that is kept under this name. When told to
+/// bless, keeps it instead.
+pub(super) fn differs(name: &str, text: &str) -> Option<String> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/screens")
-        .join(format!("{name}.txt"))
+        .join(format!("{name}.txt"));
+    if std::env::var_os("TCPSTATE_BLESS").is_some() {
+        fs::write(&path, text).expect("tests/screens is writable");
+        return None;
+    }
+    let is_kept = fs::read_to_string(&path).ok().as_deref() == Some(text);
+    (!is_kept).then(|| format!("{}\n{text}", path.display()))
 }

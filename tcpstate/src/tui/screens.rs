@@ -10,6 +10,7 @@ pub(crate) mod story;
 mod every_key;
 mod harness;
 mod hostile;
+mod states;
 
 use std::sync::Arc;
 

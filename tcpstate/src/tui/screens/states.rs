@@ -1,0 +1,73 @@
+//! Every screen in every state that the program can be in, one file per state
+//! and size.
+
+use std::fmt::Write as _;
+
+use ratatui::layout::Rect;
+
+use super::SIZES;
+use super::harness::{differs, render, text_of, type_keys};
+use super::story::{self, Story};
+use crate::event::State;
+use crate::tui::app::App;
+use crate::tui::theme::Theme;
+
+/// Each screen and the keys that lead to it.
+const SCREENS: [(&str, &str); 7] = [
+    ("dashboard", ""),
+    ("help", "?"),
+    ("messages", "n"),
+    ("diagnosis", "d"),
+    ("socket", "Enter"),
+    ("port", "⇤Enter"),
+    ("event", "⇥Enter"),
+];
+
+/// More than one frame can go through.
+const MANY: u32 = 45_000;
+
+fn states() -> Vec<(&'static str, Story)> {
+    let mut lossy = story::down();
+    lossy.lose(1_234, false);
+    let mut huge = story::down();
+    huge.find(MANY, State::TimeWait, None);
+    vec![
+        ("live", story::serving().0),
+        ("paused", story::down()),
+        ("lossy", lossy),
+        ("empty", Story::empty()),
+        ("failing", story::down()),
+        ("huge", huge),
+    ]
+}
+
+#[test]
+fn every_screen_looks_as_it_did_in_every_state() {
+    let mut wrong = Vec::new();
+    for (state, mut story) in states() {
+        for (width, height) in SIZES {
+            let area = Rect::new(0, 0, width, height);
+            let mut screens = String::new();
+            for (screen, keys) in SCREENS {
+                let mut app = App::new(Theme::Mono);
+                app.notice("nginx is told to stop".to_owned());
+                render(&story, &mut app, area);
+                if state == "paused" {
+                    type_keys(&mut app, "⎵", &story.engine);
+                    story.find(1, State::Established, None);
+                }
+                type_keys(&mut app, keys, &story.engine);
+                let mut buf = render(&story, &mut app, area);
+                while app.rows.is_unfinished() {
+                    buf = render(&story, &mut app, area);
+                }
+                let _ = writeln!(screens, "══ {state}, {screen}\n{}", text_of(&buf));
+            }
+            wrong.extend(differs(
+                &format!("states/{state}-{width}x{height}"),
+                &screens,
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

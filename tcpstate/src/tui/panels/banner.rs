@@ -11,6 +11,7 @@ use crate::diagnosis::CallKind;
 use crate::engine::Failure;
 use crate::event::{Applies, Certainty, Fix, Holder, Requested};
 use crate::tui::app::Panel;
+use crate::tui::keys::{Action, Keys};
 use crate::tui::outlook::Outlook;
 use crate::tui::pen::{width_of, wrap_to};
 use crate::tui::problems::Banner;
@@ -31,13 +32,18 @@ const WHY_LINES: usize = 4;
 pub(super) struct Lines {
     title: Vec<Span>,
     free: Option<Span>,
-    body: Vec<(&'static str, String, Role)>,
+    body: Vec<(String, String, Role)>,
     foot: String,
     keys: String,
 }
 
 /// The banner; `None`: nothing fails.
-pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<Lines> {
+pub(super) fn lines(
+    view: &View<'_>,
+    banner: &Banner<'_>,
+    area: Rect,
+    keys: &Keys,
+) -> Option<Lines> {
     let problem = banner.shown()?;
     let failure = problem.latest;
     let diagnosis = &failure.diagnosis;
@@ -50,10 +56,11 @@ pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<
         .into_iter()
         .enumerate()
     {
-        body.push((if at == 0 { "why" } else { "" }, line, Role::Strong));
+        let label = if at == 0 { "why" } else { "" };
+        body.push((label.to_owned(), line, Role::Strong));
     }
     if let Some(text) = held_by(&diagnosis.holders) {
-        body.push((HELD_BY, text, Role::Text));
+        body.push((HELD_BY.to_owned(), text, Role::Text));
     }
     if let Some(fix) = best_fix(&diagnosis.fixes) {
         let label = match fix.applies {
@@ -65,12 +72,17 @@ pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<
         let lines = if is_tight { 1 } else { 2 };
         let text = fix_text(fix, problem.latest, view);
         for (at, line) in wrap_to(&text, width, lines).into_iter().enumerate() {
-            body.push((if at == 0 { label } else { "" }, line, Role::Good));
+            let label = if at == 0 { label } else { "" };
+            body.push((label.to_owned(), line, Role::Good));
         }
         if let Some(command) = &fix.command
             && Outlook::of(view, failure) != Outlook::Gone
         {
-            body.push(("", command.clone(), Role::Accent));
+            // The key stands beside what it copies.
+            let label = keys
+                .label(Action::CopyFix)
+                .map_or_else(String::new, |key| format!("{key} copy"));
+            body.push((label, command.clone(), Role::Accent));
         }
     }
     if body.is_empty() {
@@ -78,21 +90,20 @@ pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<
             [] => "no cause could be shown".to_owned(),
             missing => format!("no cause could be shown: {}", missing.join("; ")),
         };
-        body.push(("why", text, Role::Text));
+        body.push(("why".to_owned(), text, Role::Text));
     }
     // Whole sentences are worth more than who holds it: the sentence names them.
     if body.len() > room {
-        body.retain(|(label, ..)| *label != HELD_BY);
+        body.retain(|(label, ..)| label != HELD_BY);
     }
     body.truncate(room);
-    let mut keys = "d detail · c put away".to_owned();
+    let mut hints = Vec::new();
+    for (action, does) in [(Action::Diagnosis, "detail"), (Action::Clear, "put away")] {
+        hints.extend(keys.label(action).map(|key| format!("{key} {does}")));
+    }
     if banner.problems.len() > 1 {
-        let _ = write!(
-            keys,
-            " · ←→ {} of {}",
-            banner.chosen + 1,
-            banner.problems.len()
-        );
+        let (at, all) = (banner.chosen + 1, banner.problems.len());
+        hints.push(format!("←→ {at} of {all}"));
     }
     let free = free(view, failure);
     let ago = units::age(view.now_ns.saturating_sub(failure.mono_ns));
@@ -105,7 +116,7 @@ pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect) -> Option<
             diagnosis.cause.name(),
             certainty(diagnosis.certainty)
         ),
-        keys,
+        keys: hints.join(" · "),
     })
 }
 

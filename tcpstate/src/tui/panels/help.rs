@@ -2,6 +2,7 @@
 
 use super::banner::state_name;
 use super::overlay::Text;
+use super::ports::lane;
 use crate::event::State;
 use crate::tui::filter::LANGUAGE;
 use crate::tui::keys::{Binding, Key, Keys, Mode, label};
@@ -44,6 +45,10 @@ pub(super) fn text(width: usize, keys: &Keys, is_replay: bool) -> Text {
     text.heading("while typing");
     for bound in keys.of(Mode::Typing) {
         tell(&mut text, bound);
+    }
+    text.heading("a port's last minutes");
+    for (sign, meaning) in lane::legend() {
+        text.pair(KEYS, sign, meaning, Role::Strong);
     }
     text.heading("reading the table");
     for (word, meaning) in [

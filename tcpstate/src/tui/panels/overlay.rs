@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::widgets::{Clear, Widget as _};
 
 use super::{Screen, Span, detail, help, mark_row, notes, pickers};
 use crate::tui::app::{App, Overlay, Subject};
@@ -30,9 +31,8 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, text: &Text, screen: &Screen<'_
     let edge = Role::Accent;
     let rows = frame.height.saturating_sub(2);
     let scroll = screen.app.scroll;
-    for row in 0..frame.height {
-        screen.pen(buf, frame, row).fill(" ", Role::Text);
-    }
+    // Nothing of what lies below shines through, its weight and colours neither.
+    Clear.render(frame.intersection(buf.area), buf);
     let mut pen = screen.pen(buf, frame, 0);
     pen.put("╭─ ", edge)
         .at_right("╮", edge)

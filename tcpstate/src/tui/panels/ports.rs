@@ -121,8 +121,8 @@ fn split(area: Rect) -> (Rect, Rect) {
         ..area
     };
     let lane = Rect {
-        x: words.right(),
-        width: lane.saturating_sub(1),
+        x: words.right() + 2,
+        width: lane.saturating_sub(3),
         ..area
     };
     (words, lane)
@@ -139,7 +139,7 @@ fn draw_none(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         _ => " ○ QUIET ".to_owned(),
     };
     pen.put_reversed(&state, Role::Dim).put(
-        "nobody listens, and no bind was tried since tcpstate began",
+        "nobody listens, no bind tried so far; a failed one comes forward",
         Role::Text,
     );
 }

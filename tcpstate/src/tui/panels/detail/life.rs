@@ -5,7 +5,7 @@ use super::super::Span;
 use super::super::banner::state_name;
 use super::super::overlay::Text;
 use crate::event::{Body, Direction, State};
-use crate::model::{Socket, SocketId};
+use crate::model::{Socket, SocketId, Step};
 use crate::tui::app::Subject;
 use crate::tui::exchange::{ClosedFirst, Segment, Way, closed_first, missing, passed};
 use crate::tui::theme::Role;
@@ -50,20 +50,8 @@ pub(super) fn draw(text: &mut Text, view: &View<'_>, socket: &Socket, pointed: O
         if step.state == State::Closed {
             life.resets(socket, step.seq);
         }
-        let segments = if before.is_none() && socket.is_from_snapshot {
-            &[]
-        } else {
-            passed(before.map(|(_, state)| state), step.state)
-        };
-        let is_pointed = pointed == Some(step.seq);
-        life.step(
-            socket,
-            step.state,
-            step.mono_ns,
-            segments,
-            is_pointed,
-            step.seq,
-        );
+        let came_from = before.map(|(_, state)| state);
+        life.step(socket, came_from, step, pointed == Some(step.seq));
         before = Some((step.mono_ns, step.state));
     }
     if let Some((before_ns, state)) = before
@@ -84,27 +72,24 @@ struct Life<'a, 't> {
 }
 
 impl Life<'_, '_> {
-    fn step(
-        &mut self,
-        socket: &Socket,
-        state: State,
-        mono_ns: u64,
-        segments: &[Segment],
-        is_pointed: bool,
-        seq: u64,
-    ) {
-        let time = units::time_of_day(self.view.anchor(), mono_ns);
+    fn step(&mut self, socket: &Socket, before: Option<State>, step: &Step, is_pointed: bool) {
+        let segments = if before.is_none() && socket.is_from_snapshot {
+            &[]
+        } else {
+            passed(before, step.state)
+        };
+        let time = units::time_of_day(self.view.anchor(), step.mono_ns);
         let mark = if is_pointed { "◉" } else { "●" };
-        let name = format!("{mark} {}", state_name(state));
-        let role = Role::State(state);
-        let mut notes = vec![(format!("#{seq}"), Role::Dim)];
-        if let Some(note) = note(socket, state) {
+        let name = format!("{mark} {}", state_name(step.state));
+        let role = Role::State(step.state);
+        let mut notes = vec![(format!("#{}", step.seq), Role::Dim)];
+        if let Some(note) = note(socket, before, step.state) {
             notes.push((format!(" {note}"), Role::Text));
         }
         let first = segments
             .first()
             .map_or_else(|| self.lines('│'), |segment| arrow(*segment, false));
-        self.text.link(Subject::Event(seq));
+        self.text.link(Subject::Event(step.seq));
         self.row(&time, (&name, role), &first, &notes);
         for segment in segments.iter().skip(1) {
             self.row("", ("", role), &arrow(*segment, false), &[]);
@@ -208,8 +193,16 @@ fn arrow(segment: Segment, is_missing: bool) -> String {
     }
 }
 
-/// What a step means for the close.
-fn note(socket: &Socket, state: State) -> Option<String> {
+/// What a step means for the close. The same state again: it went on as a
+/// mini-socket, without its program.
+fn note(socket: &Socket, before: Option<State>, state: State) -> Option<String> {
+    if before == Some(state) {
+        return match state {
+            State::FinWait2 => Some("no owner any more".to_owned()),
+            State::TimeWait => Some("its timer began anew".to_owned()),
+            _ => None,
+        };
+    }
     match state {
         State::FinWait1 => Some(match &socket.left_by {
             Some(process) => format!("{process} closed first"),

@@ -101,20 +101,20 @@ pub(super) fn text(view: &View<'_>, key: PortKey, width: usize) -> Text {
     }
     text.heading(&format!("failed calls: {}", story.failed_total));
     let failures = view.failures.iter().rev();
-    let mut said = "";
+    let mut said = None;
     for failure in failures
         .filter(|failure| port_of(failure) == key)
         .take(MAX_FAILURES)
     {
         let time = units::time_of_day(view.anchor(), failure.mono_ns);
-        // Retries say the same again and again.
-        let cause = failure.diagnosis.cause.name();
-        let told = if said == failure.diagnosis.summary {
-            format!("{cause}, for the same reason")
+        // Retries say the same again and again, but for the seconds.
+        let diagnosis = &failure.diagnosis;
+        let told = if said == Some((diagnosis.cause, diagnosis.holders.len())) {
+            format!("{}, as after it", diagnosis.cause.name())
         } else {
-            format!("{cause}: {}", failure.diagnosis.summary)
+            format!("{}: {}", diagnosis.cause.name(), diagnosis.summary)
         };
-        said = &failure.diagnosis.summary;
+        said = Some((diagnosis.cause, diagnosis.holders.len()));
         text.link(Subject::Failure(failure.seq));
         text.pair(14, &time, &told, Role::Dim);
     }

@@ -15,6 +15,21 @@ const APART: u64 = 12;
 /// Times of day that are easily read, in seconds.
 const ROUND_S: [u64; 11] = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600];
 
+/// The signs and what they mean, for the help.
+pub(in super::super) fn legend() -> impl Iterator<Item = (&'static str, &'static str)> {
+    [
+        (Cell::Listening, "somebody listened"),
+        (Cell::Down, "nobody listened any more"),
+        (Cell::Failed, "a bind or listen failed"),
+        (Cell::Back, "somebody listened again: a restart"),
+        (Cell::Nobody, "nobody listened, and nobody had before"),
+        (Cell::Held, "to come: closed connections hold the port"),
+        (Cell::Free, "to come: the port is free from here on"),
+    ]
+    .into_iter()
+    .map(|(cell, meaning)| (look(cell).0, meaning))
+}
+
 /// Draws the port's lane and, where the area has a second row, its times.
 pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, told: &Told<'_>) {
     if area.height == 0 {
@@ -96,7 +111,8 @@ fn axis(timeline: &Timeline, anchor: Option<&ClockAnchor>) -> String {
         let cells = u64::try_from(at).unwrap_or(0);
         timeline.from_ns + cells * timeline.step_ns
     };
-    for at in 0..row.len() {
+    let told = timeline.cells.iter();
+    for at in 0..told.take_while(|cell| **cell != Cell::Future).count() {
         let begins_s = anchor.realtime_ns(time(at)).div_ceil(NS_PER_S);
         let ends_s = anchor.realtime_ns(time(at + 1)).div_ceil(NS_PER_S);
         let round = begins_s.next_multiple_of(round_s);

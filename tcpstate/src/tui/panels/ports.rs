@@ -30,7 +30,7 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, lane: Rect, screen: &Screen<'_>
     };
     let mut lane = lane;
     if ports.len() > 1 {
-        let label = format!("▸:{} ", key.port);
+        let label = format!("›:{} ", key.port);
         screen.pen(buf, lane, 0).put(&label, Role::Strong);
         let taken = u16::try_from(label.chars().count()).unwrap_or(0);
         lane.x += taken;
@@ -79,7 +79,12 @@ fn draw_list(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         let (symbol, word, role) = told.state();
         let is_chosen = *index == screen.app.port.index();
         let mut pen = screen.pen(buf, words, row);
-        pen.put(if is_chosen { "▸" } else { " " }, Role::Text)
+        let mark = match (is_chosen, screen.is_focused(Panel::Ports)) {
+            (true, true) => "▸",
+            (true, false) => "›",
+            (false, _) => " ",
+        };
+        pen.put(mark, Role::Text)
             .put(symbol, role)
             .put(" :", Role::Strong)
             .column(label + 1, &key.port.to_string(), Role::Strong)

@@ -32,7 +32,7 @@ pub(crate) struct Held {
 }
 
 /// Sockets that are looked at in one frame; a few milliseconds.
-const PIECE: usize = 25_000;
+const PIECE: usize = 22_000;
 
 /// The rows of the socket table.
 #[derive(Debug, Default)]

@@ -72,6 +72,10 @@ fn hostile_names_neither_steer_the_terminal_nor_break_the_layout() {
                 let buf = draw(&name, keys, area);
                 assert_harmless(&buf);
                 assert_boxes_are_whole(&buf, &case);
+                // Spelled out, not dropped: who reads it is to see what it is.
+                if keys.is_empty() && width >= 120 && name.contains(char::is_control) {
+                    assert!(text_of(&buf).contains("\\u{"), "{case}\n{}", text_of(&buf));
+                }
                 assert_eq!(marks(&buf), marks(&calm), "{case}\n{}", text_of(&buf));
             }
         }

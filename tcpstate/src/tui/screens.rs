@@ -22,7 +22,7 @@ use super::keys::Action;
 use super::replay::{Mark, MarkKind, Position};
 use super::theme::Theme;
 use super::units::NS_PER_S;
-use crate::event::State;
+use crate::event::{Body, State};
 use harness::{assert_harmless, differs, render, text_of, type_keys};
 use story::{PORT, Story, process};
 
@@ -98,6 +98,30 @@ fn a_frozen_screen_can_still_be_scrolled_sorted_and_filtered() {
     let text = text_of(&render(&story, &mut app, area));
 
     assert!(text.contains("sockets · 4 of 13"), "{text}");
+}
+
+#[test]
+fn a_port_of_another_namespace_says_which() {
+    let mut story = Story::empty();
+    let mut header = story::header(vec![]);
+    header.netns = Some(story.netns);
+    header.filters.netns = None;
+    story.tell(Body::Header(Box::new(header)));
+    story.listen(PORT, &process("nginx", 4711));
+    story.netns = 4_026_532_999;
+    story.listen(PORT, &process("nginx", 8));
+
+    for size in [(120, 40), (80, 24)] {
+        let area = Rect::new(0, 0, size.0, size.1);
+        let text = text_of(&render(&story, &mut App::new(Theme::Dark), area));
+
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains(" :8080"))
+            .collect();
+        let named = |line: &&&str| line.contains("netns 4026532999");
+        assert_eq!(lines.iter().filter(named).count(), 1, "{text}");
+    }
 }
 
 #[test]

@@ -13,9 +13,9 @@ mod demo;
 mod explain;
 mod harness;
 mod io_uring;
+mod keys;
 #[path = "../support/lines.rs"]
 mod lines;
-mod keys;
 mod load;
 mod mirror;
 mod namespaces;

@@ -28,6 +28,8 @@ pub struct Story {
     pub engine: Engine,
     pub now_ns: u64,
     cookie: u64,
+    /// Where the next sockets are.
+    pub netns: u32,
 }
 
 impl Story {
@@ -37,6 +39,7 @@ impl Story {
             engine: Engine::new(Limits::default()),
             now_ns: START_NS,
             cookie: 0,
+            netns: NETNS,
         }
     }
 
@@ -244,7 +247,7 @@ impl Story {
         self.cookie += 1;
         Sock {
             cookie: self.cookie,
-            netns: NETNS,
+            netns: self.netns,
             family: Family::Ipv4,
         }
     }

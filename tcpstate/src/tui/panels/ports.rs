@@ -55,7 +55,8 @@ fn draw_hero(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, key: PortKey) {
     }
     let mut pen = screen.pen(buf, area, 1);
     pen.skip(3);
-    for (at, text) in told.since().into_iter().chain(told.before()).enumerate() {
+    let facts = told.elsewhere().into_iter();
+    for (at, text) in facts.chain(told.since()).chain(told.before()).enumerate() {
         if at > 0 {
             pen.put(" · ", Role::Dim);
         }
@@ -92,6 +93,9 @@ fn draw_list(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
             .put(" ", Role::Text);
         for (text, role) in told.now() {
             pen.put(&text, role);
+        }
+        if let Some(elsewhere) = told.elsewhere() {
+            pen.put(" · ", Role::Dim).put(&elsewhere, Role::Dim);
         }
         if let Some(past) = told.before().first() {
             pen.put(" · ", Role::Dim).put(past, Role::Dim);

@@ -41,6 +41,13 @@ impl<'a> Told<'a> {
         }
     }
 
+    /// The namespace, if it is another one than ours and the run is about all.
+    pub(super) fn elsewhere(&self) -> Option<String> {
+        let header = self.view.header?;
+        let own = header.netns.filter(|_| header.filters.netns.is_none())?;
+        (self.key.netns != 0 && self.key.netns != own).then(|| format!("netns {}", self.key.netns))
+    }
+
     /// Symbol and word for how it stands.
     pub(super) fn state(&self) -> (&'static str, &'static str, Role) {
         match &self.story.phase {

@@ -15,6 +15,10 @@ pub mod flags {
     pub const HAS_SK_STORAGE: u32 = 1 << 4;
     /// Report connects that succeeded, too.
     pub const REPORT_CONNECTS: u32 = 1 << 5;
+    /// Functions of the kernel are hooked, too.
+    pub const HAS_FUNCTION_HOOKS: u32 = 1 << 6;
+    /// Among them those that make, re-arm and end mini-sockets.
+    pub const HAS_HOOKED_MINIS: u32 = 1 << 7;
 }
 
 /// Processes that one run can be narrowed to.

@@ -180,6 +180,10 @@ offsets! {
         task_real_parent,
         /// `task_struct.tgid`.
         task_tgid,
+        /// `task_struct.group_leader`.
+        task_group_leader,
+        /// `task_struct.comm`.
+        task_comm,
         /// `task_struct.mm`.
         task_mm,
         /// `mm_struct.arg_start`.
@@ -239,6 +243,23 @@ offsets! {
         /// Number of arguments of `btf_trace_tcp_send_reset`, less the
         /// tracepoint's own first one: 2, or 3 with a reason (Linux 6.10).
         send_reset_args,
+        /// `inet_timewait_sock.tw_timer`; this and all that follow are for
+        /// function hooks.
+        tw_timer,
+        /// `TCP_TW_SYN` of `enum tcp_tw_status`.
+        tw_status_syn,
+        /// Number of arguments of `inet_twsk_alloc`: where its result is.
+        twsk_alloc_args,
+        /// Number of arguments of `tcp_timewait_state_process`.
+        tw_state_process_args,
+        /// Number of arguments of `tcp_twsk_unique`.
+        twsk_unique_args,
+        /// Number of arguments of `inet_bind_conflict`.
+        bind_conflict_args,
+        /// Number of arguments of `inet_rcv_saddr_equal`.
+        saddr_equal_args,
+        /// Number of arguments of `inet_csk_accept`: 4, or 2 (Linux 6.10).
+        accept_args,
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Kind {
     /// [`FailedCallRecord`] of which only the head, the walk and the holders
     /// are filled: a port's bind bucket, read on demand.
     Port = 6,
+    /// [`MiniRecord`].
+    Mini = 7,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             4 => Some(Self::FailedCall),
             5 => Some(Self::Snapshot),
             6 => Some(Self::Port),
+            7 => Some(Self::Mini),
             _ => None,
         }
     }
@@ -335,8 +338,10 @@ wire! {
         pub userlocks: u8,
         /// 1: `userlocks`, `uid` and `inode` were readable.
         pub has_owner_fields: u8,
+        /// 1: the one whose presence made the call fail, as a function hook saw.
+        pub is_tripped_over: u8,
         /// Zero.
-        pub reserved: [u8; 6],
+        pub reserved: [u8; 5],
     } size 80
 }
 
@@ -403,6 +408,42 @@ wire! {
         /// The socket.
         pub holder: HolderWire,
     } size 96
+}
+
+/// Values of [`MiniRecord::what`].
+pub mod mini_event {
+    /// Its timer begins anew; an orphan's FIN_WAIT_2 may be a TIME_WAIT now.
+    pub const REARMED: u8 = 1;
+    /// It is gone, and holds the port no longer.
+    pub const ENDED: u8 = 2;
+}
+
+/// Values of [`MiniRecord::why`].
+pub mod mini_end {
+    /// No hook saw what led to it.
+    pub const UNKNOWN: u8 = 0;
+    /// Its timer ran out.
+    pub const EXPIRED: u8 = 1;
+    /// A new connection takes its place.
+    pub const REUSED: u8 = 2;
+    /// Neither: an RST, `SOCK_DESTROY`, or the end of its namespace.
+    pub const DESTROYED: u8 = 3;
+}
+
+wire! {
+    /// Something happened to a mini-socket (function hooks only).
+    pub struct MiniRecord {
+        /// Common head.
+        pub head: Head,
+        /// The mini-socket; where it is re-armed with its new time.
+        pub holder: HolderWire,
+        /// [`mini_event`].
+        pub what: u8,
+        /// [`mini_end`].
+        pub why: u8,
+        /// Zero.
+        pub reserved: [u8; 6],
+    } size 104
 }
 
 /// Index of a counter in the kernel program's per-CPU counter array.

@@ -14,7 +14,7 @@ use crate::{
     bucket::{self, Bucket},
     error::Stop,
     globals::offset,
-    maps::SCRATCH,
+    maps::{InFlight, SCRATCH},
     memory::{Addr, read, read_addr},
     sock::{self, Common, state},
 };
@@ -48,6 +48,18 @@ pub(crate) struct Scratch {
     pub(crate) caller: Common,
     /// The holder that is being copied.
     common: Common,
+    /// What the call asked for.
+    pub(crate) in_flight: InFlight,
+    /// Not 0: a call is being put together.
+    pub(crate) is_taken: u64,
+}
+
+/// The two sockets that a walk passes over.
+pub(crate) struct Pair {
+    /// That of the failed call.
+    pub(crate) failing: Addr,
+    /// The one that the kernel tripped over; 0: not known.
+    pub(crate) tripped: Addr,
 }
 
 /// How far a walk has come.
@@ -59,6 +71,9 @@ struct Walk {
     node: Addr,
     /// The socket of the failed call, which does not count.
     failing: Addr,
+    /// The one that the kernel tripped over, which is the first of the record;
+    /// 0: not known.
+    tripped: Addr,
     netns: u32,
     port: u16,
     /// Sockets of this address that may still be looked at.
@@ -71,7 +86,8 @@ struct Walk {
 }
 
 /// Walks the bucket of `port` in the namespace at `net` into the record,
-/// without the socket `failing` itself.
+/// without the failing socket itself; the one that the kernel tripped over comes
+/// first.
 ///
 /// # Safety
 ///
@@ -81,7 +97,7 @@ pub(crate) unsafe fn walk(
     scratch: *mut Scratch,
     net: Addr,
     port: u16,
-    failing: Addr,
+    pair: &Pair,
     outside_vrf: bool,
     netns: u32,
 ) -> WalkStatus {
@@ -113,7 +129,8 @@ pub(crate) unsafe fn walk(
         walk.write(Walk {
             address,
             node,
-            failing,
+            failing: pair.failing,
+            tripped: pair.tripped,
             netns,
             port,
             left: MAX_PER_ADDRESS,
@@ -121,6 +138,12 @@ pub(crate) unsafe fn walk(
             missed: 0,
             reserved: [0; 6],
         });
+        if pair.tripped != 0 {
+            let record = &raw mut (*scratch).record;
+            (*holder(record, 0)).socket.cookie = pair.tripped;
+            (*record).recorded = 1;
+            (*record).visited = 1;
+        }
         match collect() {
             END => {}
             GO_ON => (*walk).missed = 1,
@@ -184,7 +207,7 @@ unsafe fn step(scratch: *mut Scratch) -> Result<u64, Stop> {
     walk.left -= 1;
     let sk = bucket::owner(walk.node);
     walk.node = read_addr(walk.node)?;
-    if sk == walk.failing {
+    if sk == walk.failing || sk == walk.tripped {
         return Ok(GO_ON);
     }
     let state: u8 = read(sk + u64::from(offset!(skc_state)))?;
@@ -234,10 +257,14 @@ extern "C" fn walk_fill(index: u64) -> u64 {
     // SAFETY: a place in the record.
     let is_written = is_there
         && unsafe { sock::write_holder(to, sk, common, common.cookie(), walk.netns) }.is_ok();
-    if !is_written {
-        // SAFETY: as above.
-        unsafe { (*to).socket.family = 0 };
-        walk.missed = 1;
+    // SAFETY: as above.
+    unsafe {
+        if !is_written {
+            (*to).socket.family = 0;
+            walk.missed = 1;
+        } else if sk == walk.tripped {
+            (*to).is_tripped_over = 1;
+        }
     }
     GO_ON
 }

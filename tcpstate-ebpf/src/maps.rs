@@ -11,7 +11,7 @@ use tcpstate_common::{
     record::{self, Counter, SOCKADDR_LEN},
 };
 
-use crate::holders::Scratch;
+use crate::{holders::Scratch, probes::function::time_wait::Going};
 
 /// 16 MiB: 115,000 state records, about half a second of a machine that opens
 /// and closes 50,000 connections a second. Full: records are counted and lost.
@@ -19,6 +19,16 @@ const EVENTS_BYTES: u32 = 16 << 20;
 /// Threads inside bind, listen or connect at one time. Full: the call goes
 /// unreported and is counted.
 const MAX_IN_FLIGHT: u32 = 8_192;
+/// Sockets between the making of their mini-socket and their last transition,
+/// which is microseconds. Full: the least recently used is forgotten, and its
+/// TIME_WAIT is found by the next look.
+const MAX_BORN: u32 = 4_096;
+/// Conflicts found between the comparison and the call's return. Full: the least
+/// recently used is forgotten, and its call names no single socket.
+const MAX_TRIPPED: u32 = 1_024;
+/// Threads inside an `io_uring` request at one time. Full: the least recently used
+/// is forgotten, and its call counts as a system call.
+const MAX_IO_URING: u32 = 4_096;
 /// Sockets of the watched processes. Full: the least recently used is forgotten.
 const MAX_WATCHED: u32 = 65_536;
 /// Listening (process, namespace, port). Full: the least recently used is
@@ -40,6 +50,24 @@ pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(
 /// Where a failed call is put together: too large for the stack.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// The mini-socket that was made for a socket, from its making to the socket's
+/// last transition.
+#[map]
+pub(crate) static BORN: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_BORN, 0);
+
+/// The mini-socket that a CPU is about to bring to its end.
+#[map]
+pub(crate) static GOING: PerCpuArray<Going> = PerCpuArray::with_max_entries(1, 0);
+
+/// The socket that a failing bind or listen trips over, by the socket of the
+/// call.
+#[map]
+pub(crate) static TRIPPED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_TRIPPED, 0);
+
+/// Threads inside a function that carries out an `io_uring` request.
+#[map]
+pub(crate) static IO_URING: LruHashMap<u64, u32> = LruHashMap::with_max_entries(MAX_IO_URING, 0);
 
 /// Cookies of the sockets of the watched processes.
 #[map]

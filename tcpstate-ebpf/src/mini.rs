@@ -7,6 +7,7 @@
 use core::mem::MaybeUninit;
 
 use tcpstate_common::{
+    config::flags,
     offsets::MISSING,
     record::{AF_INET6, mini, sk_flags, socket_flags},
 };
@@ -14,8 +15,9 @@ use tcpstate_common::{
 use crate::{
     bucket::{self, Bucket},
     error::Stop,
-    globals::offset,
+    globals::{is_set, offset},
     memory::{Addr, read_addr},
+    probes::function::time_wait,
     sock::{self, Common, state},
 };
 
@@ -59,11 +61,16 @@ enum Walk {
     GaveUp,
 }
 
-/// Looks for the mini-socket of the socket whose head is `common`.
+/// Looks for the mini-socket of the socket at `sk` whose head is `common`.
 #[inline(always)]
-pub(crate) fn seek(common: &Common, port: u16, old: u8, sk_err: u16) -> Mini {
+pub(crate) fn seek(sk: Addr, common: &Common, port: u16, old: u8, sk_err: u16) -> Mini {
     let mut candidate = Common::empty();
-    match walk(common, port, &mut candidate) {
+    let found = if is_set(flags::HAS_HOOKED_MINIS) {
+        hooked(sk, common, &mut candidate)
+    } else {
+        walk(common, port, &mut candidate)
+    };
+    match found {
         Ok(Walk::Found(tw)) => Mini {
             verdict: mini::FOUND,
             state: sock::substate(tw).unwrap_or(state::TIME_WAIT),
@@ -73,6 +80,30 @@ pub(crate) fn seek(common: &Common, port: u16, old: u8, sk_err: u16) -> Mini {
         Ok(Walk::NotThere) => Mini::NONE,
         Ok(Walk::GaveUp) | Err(_) => infer(common, old, sk_err),
     }
+}
+
+/// The one that a function hook saw being made.
+#[inline(always)]
+fn hooked(sk: Addr, common: &Common, candidate: &mut Common) -> Result<Walk, Stop> {
+    let tw = time_wait::born_of(sk);
+    if tw == 0 {
+        return Ok(Walk::NotThere);
+    }
+    candidate.fill(tw)?;
+    Ok(if is_of(candidate, common) {
+        Walk::Found(tw)
+    } else {
+        Walk::NotThere
+    })
+}
+
+/// Whether `candidate` is the mini-socket of the connection of `common`.
+#[inline(always)]
+fn is_of(candidate: &Common, common: &Common) -> bool {
+    candidate.state() == state::TIME_WAIT
+        && candidate.peer_port() == common.peer_port()
+        && candidate.family() == common.family()
+        && candidate.peer_addr() == common.peer_addr()
 }
 
 /// What the socket's own fields say where the walk could not.

@@ -2,6 +2,7 @@
 
 mod accept;
 mod calls;
+pub(crate) mod function;
 mod io_uring;
 mod iter_tcp;
 mod port;

@@ -351,7 +351,7 @@ pub(crate) fn expires_ms(tw: Addr) -> Result<i32, Stop> {
 }
 
 #[inline(always)]
-fn millis(jiffies: u64, hz: u64) -> u64 {
+pub(crate) fn millis(jiffies: u64, hz: u64) -> u64 {
     (jiffies * 1000).checked_div(hz).unwrap_or(0)
 }
 
@@ -376,7 +376,8 @@ pub(crate) unsafe fn write_holder(
         (*to).uid = 0;
         (*to).userlocks = 0;
         (*to).has_owner_fields = 0;
-        (*to).reserved = [0; 6];
+        (*to).is_tripped_over = 0;
+        (*to).reserved = [0; 5];
     }
     match common.state() {
         state::TIME_WAIT => {

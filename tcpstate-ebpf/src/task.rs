@@ -14,7 +14,7 @@ use tcpstate_common::{
 use crate::{
     error::Stop,
     globals::offset,
-    memory::{Addr, read, read_addr},
+    memory::{Addr, read, read_addr, read_into},
 };
 
 /// `PF_KTHREAD`: the kernel acts on its own account (a deferred `fput`, a
@@ -73,7 +73,28 @@ pub(crate) unsafe fn write_current(to: *mut TaskWire) {
         (*to).uid = effective_user();
         (*to).cgroup = 0;
         bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_LEN as u32);
+        if (*to).pid != (*to).tid {
+            write_process_name((&raw mut (*to).comm).cast());
+        }
     }
+}
+
+/// The name of the process over that of the thread, which threads may choose.
+///
+/// # Safety
+///
+/// `to` is valid for writes of [`COMM_LEN`] bytes.
+#[inline(always)]
+unsafe fn write_process_name(to: *mut u8) {
+    if offset!(task_group_leader) == MISSING || offset!(task_comm) == MISSING {
+        return;
+    }
+    let Ok(leader) = read_addr(current() + u64::from(offset!(task_group_leader))) else {
+        return;
+    };
+    let name = leader + u64::from(offset!(task_comm));
+    // SAFETY: the caller vouches for `to`; the leader of a running task is there.
+    let _ = unsafe { read_into::<{ COMM_LEN as u32 }>(to, name) };
 }
 
 /// The effective user, by which the kernel judges; the helper knows the real

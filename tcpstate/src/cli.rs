@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::event::State;
+use crate::event::{Capture, State};
 use crate::tui::Theme;
 
 /// Why does my server not restart?
@@ -23,6 +23,17 @@ pub struct Cli {
     /// Show the kernel program's diagnostics and what is being done, on stderr.
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// How the kernel is observed: function hooks where it allows them, else
+    /// tracepoints (`auto`), or one of the two. For `watch`, `demo` and `doctor`.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "MODE",
+        env = "TCPSTATE_CAPTURE",
+        default_value = "auto"
+    )]
+    pub capture: CaptureMode,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -73,6 +84,29 @@ pub enum Command {
         #[arg(long)]
         child: bool,
     },
+}
+
+/// How the kernel is observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CaptureMode {
+    /// Function hooks where the kernel allows them, else tracepoints.
+    Auto,
+    /// Function hooks, or not at all.
+    Functions,
+    /// Tracepoints only.
+    Tracepoints,
+}
+
+impl CaptureMode {
+    /// The mode that is asked for; `None`: what the kernel allows.
+    #[must_use]
+    pub fn asked(self) -> Option<Capture> {
+        match self {
+            Self::Auto => None,
+            Self::Functions => Some(Capture::Functions),
+            Self::Tracepoints => Some(Capture::Tracepoints),
+        }
+    }
 }
 
 /// How events are shown.

@@ -23,14 +23,15 @@ use crate::printable::printable;
 /// Runs the command and gives its exit code. An error is one sentence that says
 /// what to do.
 pub fn run(cli: Cli) -> Result<ExitCode> {
+    let capture = cli.capture.asked();
     match cli.command {
         Command::Explain(args) => return explain::run(&args),
         Command::Wait(args) => return wait::run(&args),
-        Command::Watch(args) => watch::run(&args, cli.verbose),
-        Command::Demo(args) => demo::run(&args, cli.verbose),
+        Command::Watch(args) => watch::run(&args, cli.verbose, capture),
+        Command::Demo(args) => demo::run(&args, cli.verbose, capture),
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
-        Command::Doctor(args) => doctor::run(args),
+        Command::Doctor(args) => doctor::run(args, capture),
         Command::Config(args) => config::run(&args),
         Command::Schema => {
             let text = serde_json::to_string_pretty(&schema::schema())

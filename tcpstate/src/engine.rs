@@ -74,6 +74,8 @@ pub struct Engine {
     unresynced: u64,
     unconfirmed: Vec<listeners::Unconfirmed>,
     fallbacks: fallbacks::Fallbacks,
+    /// Function hooks tell what becomes of mini-sockets.
+    are_minis_hooked: bool,
 }
 
 impl Engine {
@@ -97,6 +99,7 @@ impl Engine {
             unresynced: 0,
             unconfirmed: Vec::new(),
             fallbacks: fallbacks::Fallbacks::default(),
+            are_minis_hooked: false,
         }
     }
 
@@ -120,6 +123,7 @@ impl Engine {
         self.settle_fallbacks(mono_ns);
         match body {
             Body::Header(header) => {
+                self.are_minis_hooked = header.has_hooked_minis();
                 self.header = Some(header.clone());
                 self.push(mono_ns, Body::Header(header));
             }
@@ -308,13 +312,23 @@ impl Engine {
             return;
         };
         let is_time_wait = socket.state == State::TimeWait;
-        let at_ns =
-            Checks::next_look_ns(is_time_wait, socket.since_ns, socket.expires_at_ns, now_ns);
-        self.look_at(id, at_ns);
+        let at_ns = if self.are_minis_hooked {
+            Checks::next_look_behind_hooks_ns(socket.expires_at_ns, now_ns)
+        } else {
+            Checks::next_look_ns(is_time_wait, socket.since_ns, socket.expires_at_ns, now_ns)
+        };
+        self.put_look(id, at_ns);
     }
 
-    /// Has the kernel asked about a mini-socket at this time, not before.
+    /// Has the kernel asked about a mini-socket at this time, not before. Where
+    /// hooks tell of it, there is nothing to ask.
     fn look_at(&mut self, id: SocketId, at_ns: u64) {
+        if !self.are_minis_hooked {
+            self.put_look(id, at_ns);
+        }
+    }
+
+    fn put_look(&mut self, id: SocketId, at_ns: u64) {
         let before_ns = self.table.update(&id, |socket| {
             std::mem::replace(&mut socket.next_look_ns, at_ns)
         });

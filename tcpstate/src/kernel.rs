@@ -11,6 +11,7 @@ mod decode;
 mod diagnostics;
 mod errno;
 mod error;
+mod functions;
 mod load;
 mod offsets;
 mod port;
@@ -38,7 +39,7 @@ pub use port::PortReader;
 pub use ring::Counters;
 
 use crate::clock;
-use crate::event::{Body, Probe};
+use crate::event::{Body, Capture, Probe};
 use crate::snapshot::iter_tcp::{self, IterError};
 use crate::snapshot::{SocketItem, cgroup};
 
@@ -56,6 +57,8 @@ pub struct Options {
     /// Let the kernel program say what it could not do; see
     /// [`Observer::take_diagnostics`].
     pub verbose: bool,
+    /// Only function hooks or only tracepoints; `None`: what the kernel allows.
+    pub capture: Option<Capture>,
 }
 
 /// The kernel program, loaded and attached.
@@ -67,6 +70,7 @@ pub struct Observer {
     decoder: Decoder,
     resets: resets::Resets,
     probes: Vec<Probe>,
+    capture: Capture,
     undecodable: u64,
     diagnostics: Option<diagnostics::Diagnostics>,
 }
@@ -94,6 +98,7 @@ impl Observer {
             decoder,
             resets: resets::Resets::default(),
             probes: loaded.probes,
+            capture: loaded.capture,
             undecodable: 0,
             diagnostics,
         })
@@ -103,6 +108,12 @@ impl Observer {
     #[must_use]
     pub fn probes(&self) -> &[Probe] {
         &self.probes
+    }
+
+    /// Whether functions of the kernel are hooked.
+    #[must_use]
+    pub fn capture(&self) -> Capture {
+        self.capture
     }
 
     /// Returns when an urgent event (a failed call) is there. All others wake

@@ -77,6 +77,7 @@ impl SocketItem {
             expires_ms: self.expires_ms,
             processes: None,
             netns_ended: None,
+            ended: None,
             source: Source::Snapshot,
         }
     }
@@ -99,6 +100,7 @@ impl SocketItem {
             inode: self.inode,
             expires_ms: self.expires_ms,
             alike: 0,
+            is_tripped_over: false,
             processes: self.kernel().map(|kernel| vec![kernel]).or(processes),
         }
     }

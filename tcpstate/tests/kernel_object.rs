@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use object::{Object as _, ObjectSection as _};
 use sha2::{Digest as _, Sha256};
 
 /// As in `xtask/src/ebpf/digest.rs`.
@@ -65,5 +66,47 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
+    }
+}
+
+/// Programs whose context is a processor's registers, or whose hook exists on
+/// one architecture alone, have sections of other names.
+#[test]
+fn the_committed_kernel_program_knows_no_processor() {
+    const NEUTRAL: [&str; 6] = [
+        "tp_btf/",
+        "tracepoint",
+        "raw_tp",
+        "fentry/",
+        "fexit/",
+        "iter/",
+    ];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bytes = fs::read(root.join("bpf/tcpstate.bpf.o")).unwrap();
+    let file = object::File::parse(&*bytes).unwrap();
+
+    assert_eq!(file.architecture(), object::Architecture::Bpf);
+    assert!(file.is_little_endian());
+    let programs: Vec<&str> = file
+        .sections()
+        .filter(|section| section.kind() == object::SectionKind::Text && section.size() > 0)
+        .map(|section| section.name().unwrap())
+        // Functions that programs share.
+        .filter(|name| *name != ".text")
+        .collect();
+    assert!(programs.len() > 20, "{programs:?}");
+    for program in programs {
+        assert!(
+            NEUTRAL.iter().any(|kind| program.starts_with(kind)),
+            "{program}"
+        );
+    }
+    for word in ["pt_regs", "__x64_", "__arm64_"] {
+        assert!(
+            !bytes
+                .windows(word.len())
+                .any(|bytes| bytes == word.as_bytes()),
+            "{word}"
+        );
     }
 }

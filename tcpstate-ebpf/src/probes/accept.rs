@@ -3,7 +3,7 @@
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::tracepoint, programs::TracePointContext};
 use tcpstate_common::{
-    config::ListenerKey,
+    config::{ListenerKey, flags},
     record::{AF_INET, AF_INET6, CallRecord, Counter, Kind, SOCKADDR_LEN, call, socket_flags, via},
 };
 
@@ -11,7 +11,9 @@ use super::calls::word;
 use crate::{
     error::{Stop, finish},
     filter,
+    globals::is_set,
     maps::{self, EVENTS, LISTENERS},
+    memory::Addr,
     output,
     sock::{self, Common, IPPROTO_MPTCP, IPPROTO_TCP},
     task,
@@ -30,19 +32,26 @@ fn try_accept(ctx: &TracePointContext) -> Result<(), Stop> {
     if result < 0 || !filter::wants_current() {
         return Err(Stop::NotWanted);
     }
-    let mut sk = task::sock_of(result as u32)?;
+    report(task::sock_of(result as u32)?, via::SYSCALL)
+}
+
+/// Reports the connection `sk` that the current process has accepted.
+#[inline(always)]
+pub(super) fn report(mut sk: Addr, via: u8) -> Result<(), Stop> {
     let mut common = Common::empty();
     common.fill(sk)?;
     if !matches!(common.family(), AF_INET | AF_INET6) {
         return Err(Stop::NotWanted);
     }
-    let protocol = sock::protocol(sk)?;
+    let mut protocol = sock::protocol(sk)?;
     if !matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
         return Err(Stop::NotWanted);
     }
     if protocol == IPPROTO_MPTCP {
         sk = sock::first_subflow(sk)?;
         common.fill(sk)?;
+    } else if is_set(flags::HAS_FUNCTION_HOOKS) && sock::is_mptcp(sk) {
+        protocol = IPPROTO_MPTCP;
     }
     // A connection that was reset before it was accepted has no `skc_num`.
     let port = sock::local_port(sk, &common)?;
@@ -76,12 +85,16 @@ fn try_accept(ctx: &TracePointContext) -> Result<(), Stop> {
             (*to).socket.flags |= socket_flags::MPTCP;
         }
         (*to).call = call::ACCEPT;
-        (*to).via = via::SYSCALL;
+        (*to).via = via;
         (*to).addr_len = 0;
         (*to).errno = 0;
         (*to).requested = [0; SOCKADDR_LEN];
         (*to).unprivileged_port_start = u32::MAX;
-        task::write_current(&raw mut (*to).task);
+        if via == via::KERNEL {
+            task::write_nobody(&raw mut (*to).task);
+        } else {
+            task::write_current(&raw mut (*to).task);
+        }
         (*to).entered_ns = bpf_ktime_get_ns();
     }
     entry.submit(output::QUIETLY);

@@ -20,11 +20,12 @@ use tcpstate_common::{
     },
 };
 
+use super::function::conflict;
 use crate::{
     error::{Stop, finish},
     filter,
     globals::{is_set, offset},
-    holders,
+    holders::{self, Pair},
     maps::{self, EVENTS, IN_FLIGHT, InFlight, LISTENERS, SCRATCH},
     memory::{Addr, read},
     output,
@@ -116,10 +117,19 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
     let call = in_flight.call as u8;
     let result = word(ctx, 2) as i64;
     if result >= 0 {
-        if call == call::CONNECT && !is_set(flags::REPORT_CONNECTS) {
-            return Err(Stop::NotWanted);
+        if call == call::CONNECT {
+            if !is_set(flags::REPORT_CONNECTS) {
+                return Err(Stop::NotWanted);
+            }
+            read_address(&mut in_flight);
         }
-        return report_success(&in_flight, call);
+        let returned = Returned {
+            call,
+            via: via::SYSCALL,
+            errno: 0,
+            sk: task::sock_of(in_flight.fd)?,
+        };
+        return report_success(&in_flight, &returned);
     }
     let errno = result.wrapping_neg() as u32;
     if call == call::CONNECT {
@@ -139,7 +149,7 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
 
 /// Whether a failed `connect` is over: not under way, not interrupted.
 #[inline(always)]
-fn is_final(errno: u32) -> bool {
+pub(super) fn is_final(errno: u32) -> bool {
     !matches!(
         errno,
         EINTR | EISCONN | EALREADY | EINPROGRESS | ERESTART_FIRST..=ERESTART_LAST
@@ -171,15 +181,34 @@ fn requested_port(in_flight: &InFlight) -> u16 {
     u16::from_be_bytes([in_flight.requested[2], in_flight.requested[3]])
 }
 
-/// A call that has failed.
+/// A call that has returned.
 pub(super) struct Returned {
     /// [`call`].
     pub(super) call: u8,
     /// [`via`].
     pub(super) via: u8,
+    /// 0: it succeeded.
     pub(super) errno: u32,
     /// Its socket.
     pub(super) sk: Addr,
+}
+
+impl Returned {
+    /// All but the socket in one word.
+    #[inline(always)]
+    fn packed(&self) -> u64 {
+        u64::from(self.errno) << 32 | u64::from(self.via) << 8 | u64::from(self.call)
+    }
+
+    #[inline(always)]
+    fn unpacked(sk: Addr, packed: u64) -> Self {
+        Self {
+            call: packed as u8,
+            via: (packed >> 8) as u8,
+            errno: (packed >> 32) as u32,
+            sk,
+        }
+    }
 }
 
 /// The socket of a call, if it is a TCP one that is of interest.
@@ -195,13 +224,16 @@ fn target(mut sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Tar
     if !matches!(common.family(), AF_INET | AF_INET6) {
         return Err(Stop::NotWanted);
     }
-    let protocol = sock::protocol(sk)?;
+    let mut protocol = sock::protocol(sk)?;
     if !matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
         return Err(Stop::NotWanted);
     }
     if protocol == IPPROTO_MPTCP {
         sk = sock::first_subflow(sk)?;
         common.fill(sk)?;
+    } else if is_set(flags::HAS_FUNCTION_HOOKS) && sock::is_mptcp(sk) {
+        // A function hook meets the TCP socket that carries it.
+        protocol = IPPROTO_MPTCP;
     }
     let requested = requested_port(in_flight);
     if !filter::wants_ports(common.local_port(), common.peer_port())
@@ -221,16 +253,121 @@ fn target(mut sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Tar
     })
 }
 
+/// What [`failed_call`] and [`succeeded_call`] return besides a status of the
+/// walk: no record was written.
+const NOT_WANTED: u64 = 100;
+const READ: u64 = 101;
+const FULL: u64 = 102;
+
 #[inline(always)]
-fn report_success(in_flight: &InFlight, call: u8) -> Result<(), Stop> {
+fn code(stop: Stop) -> u64 {
+    match stop {
+        Stop::NotWanted => NOT_WANTED,
+        Stop::Read => READ,
+        Stop::Full | Stop::Forgotten => FULL,
+    }
+}
+
+#[inline(always)]
+fn outcome(code: u64) -> Result<u64, Stop> {
+    match code {
+        NOT_WANTED => Err(Stop::NotWanted),
+        READ => Err(Stop::Read),
+        FULL => Err(Stop::Full),
+        status => Ok(status),
+    }
+}
+
+/// Reports a call that has succeeded.
+#[inline(always)]
+pub(super) fn report_success(in_flight: &InFlight, returned: &Returned) -> Result<(), Stop> {
+    take_scratch(in_flight)?;
+    let code = succeeded_call(returned.sk, returned.packed());
+    give_scratch_back();
+    outcome(code)?;
+    maps::count(Counter::Written);
+    Ok(())
+}
+
+/// Reports a call that has failed, with the bucket of the port that it is about.
+#[inline(always)]
+pub(super) fn report_failure<C: EbpfContext>(
+    ctx: &C,
+    in_flight: &InFlight,
+    returned: &Returned,
+) -> Result<(), Stop> {
+    take_scratch(in_flight)?;
+    let code = failed_call(returned.sk, returned.packed());
+    give_scratch_back();
+    let walk = outcome(code)?;
+    maps::count(Counter::Written);
+    // Rare, and worth a look at the kernel's layout.
+    if walk == WalkStatus::Failed as u64 {
+        warn!(
+            ctx,
+            "call {}: the bind bucket could not be walked", returned.call
+        );
+    }
+    Ok(())
+}
+
+/// Reports a call that was refused before any port was looked at.
+#[inline(always)]
+pub(super) fn report_refusal(in_flight: &InFlight, returned: &Returned) -> Result<(), Stop> {
+    take_scratch(in_flight)?;
+    let code = refused_call(returned.sk, returned.packed());
+    give_scratch_back();
+    outcome(code)?;
+    maps::count(Counter::Written);
+    Ok(())
+}
+
+/// Takes this CPU's scratch for a call. A function hook keeps its CPU, but a
+/// task may be put aside inside it: then the next one's call is counted as lost.
+#[inline(always)]
+fn take_scratch(in_flight: &InFlight) -> Result<(), Stop> {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return Err(Stop::Full);
     };
-    // SAFETY: this CPU's scratch: a tracepoint's program is not moved and not
-    // nested.
-    let common = unsafe { &mut (*scratch).caller };
-    let target = target(task::sock_of(in_flight.fd)?, in_flight, common)?;
-    if call == call::LISTEN {
+    // SAFETY: this CPU's scratch.
+    unsafe {
+        let is_taken = &raw mut (*scratch).is_taken;
+        if is_taken.read_volatile() != 0 {
+            return Err(Stop::Full);
+        }
+        is_taken.write_volatile(1);
+        (*scratch).in_flight = *in_flight;
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn give_scratch_back() {
+    if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
+        // SAFETY: this CPU's scratch, which is ours.
+        unsafe { (&raw mut (*scratch).is_taken).write_volatile(0) };
+    }
+}
+
+/// Writes the record of a call that has succeeded; see [`failed_call`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn succeeded_call(sk: u64, packed: u64) -> u64 {
+    match try_succeeded(&Returned::unpacked(sk, packed)) {
+        Ok(()) => 0,
+        Err(stop) => code(stop),
+    }
+}
+
+#[inline(always)]
+fn try_succeeded(returned: &Returned) -> Result<(), Stop> {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return Err(Stop::Full);
+    };
+    // SAFETY: this CPU's scratch, which was taken.
+    let (common, in_flight) = unsafe { (&mut (*scratch).caller, &(*scratch).in_flight) };
+    let target = target(returned.sk, in_flight, common)?;
+    if returned.call == call::LISTEN {
         let key = ListenerKey {
             tgid: task::tgid(),
             netns: target.netns,
@@ -248,39 +385,50 @@ fn report_success(in_flight: &InFlight, call: u8) -> Result<(), Stop> {
             entry.as_mut_ptr(),
             Kind::Call,
             in_flight,
-            &Returned {
-                call,
-                via: via::SYSCALL,
-                errno: 0,
-                sk: target.sk,
-            },
+            returned,
             &target,
             common,
         );
     }
     entry.submit(output::QUIETLY);
-    maps::count(Counter::Written);
     Ok(())
 }
 
-/// Reports a call that has failed, with the bucket of the port that it is about.
+/// Writes the record of a call that has failed; gives the status of the walk.
+/// One copy for all programs that report calls; what it needs of the call lies
+/// in the scratch, since up to Linux 5.11 such a function is handed nothing but
+/// numbers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn failed_call(sk: u64, packed: u64) -> u64 {
+    match try_failed(&Returned::unpacked(sk, packed), true) {
+        Ok(walk) => walk,
+        Err(stop) => code(stop),
+    }
+}
+
+/// The same for a call that was refused before any port was looked at.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refused_call(sk: u64, packed: u64) -> u64 {
+    match try_failed(&Returned::unpacked(sk, packed), false) {
+        Ok(walk) => walk,
+        Err(stop) => code(stop),
+    }
+}
+
 #[inline(always)]
-pub(super) fn report_failure<C: EbpfContext>(
-    ctx: &C,
-    in_flight: &InFlight,
-    returned: &Returned,
-) -> Result<(), Stop> {
+fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
     let Returned { call, errno, .. } = *returned;
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return Err(Stop::Full);
     };
-    // SAFETY: this CPU's scratch: a tracepoint's program is not moved and not
-    // nested.
-    let common = unsafe { &mut (*scratch).caller };
+    // SAFETY: this CPU's scratch, which was taken.
+    let (common, in_flight) = unsafe { (&mut (*scratch).caller, &(*scratch).in_flight) };
     let target = target(returned.sk, in_flight, common)?;
     // SAFETY: as above. Every field is written but the holders from `recorded` on and the
     // arguments from `argv_len` on, which nobody reads.
-    let walk = unsafe {
+    unsafe {
         let record = &raw mut (*scratch).record;
         let head = &raw mut (*record).call;
         write_call(head, Kind::FailedCall, in_flight, returned, &target, common);
@@ -299,7 +447,7 @@ pub(super) fn report_failure<C: EbpfContext>(
             &raw mut (*record).argv_len,
         );
         let port = contested_port(in_flight, call, errno, common);
-        let status = if port == 0 {
+        let status = if port == 0 || !may_walk {
             WalkStatus::NotRun
         } else {
             let outside_vrf = common.bound_dev_if() == 0;
@@ -307,7 +455,10 @@ pub(super) fn report_failure<C: EbpfContext>(
                 scratch,
                 common.net(),
                 port,
-                target.sk,
+                &Pair {
+                    failing: target.sk,
+                    tripped: conflict::tripped_over(target.sk),
+                },
                 outside_vrf,
                 target.netns,
             )
@@ -316,14 +467,8 @@ pub(super) fn report_failure<C: EbpfContext>(
         EVENTS
             .output::<FailedCallRecord>(&*record, output::AT_ONCE)
             .map_err(|_| Stop::Full)?;
-        (*record).walk
-    };
-    maps::count(Counter::Written);
-    // Rare, and worth a look at the kernel's layout.
-    if walk == WalkStatus::Failed as u8 {
-        warn!(ctx, "call {}: the bind bucket could not be walked", call);
+        Ok(u64::from((*record).walk))
     }
-    Ok(())
 }
 
 /// The port whose holders explain the failure; 0: none would.
@@ -366,7 +511,11 @@ unsafe fn write_call(
         (*to).errno = returned.errno;
         (*to).requested = in_flight.requested;
         (*to).unprivileged_port_start = port_start;
-        task::write_current(&raw mut (*to).task);
+        if returned.via == via::KERNEL {
+            task::write_nobody(&raw mut (*to).task);
+        } else {
+            task::write_current(&raw mut (*to).task);
+        }
         (*to).entered_ns = in_flight.entered_ns;
     }
 }

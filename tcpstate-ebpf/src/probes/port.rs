@@ -7,7 +7,7 @@ use tcpstate_common::record::{FailedCallRecord, Kind};
 
 use crate::{
     error::{Stop, finish},
-    holders,
+    holders::{self, Pair},
     maps::{EVENTS, SCRATCH},
     output,
     sock::{self, Common},
@@ -45,7 +45,10 @@ fn try_port(fd: u64, port: u64) -> Result<(), Stop> {
             scratch,
             common.net(),
             port as u16,
-            guide,
+            &Pair {
+                failing: guide,
+                tripped: 0,
+            },
             outside_vrf,
             netns,
         );

@@ -11,14 +11,14 @@ use super::live::{self, Cue, Live, Start};
 use super::watch::{runtime, stdout};
 use crate::cli::{DemoArgs, Format};
 use crate::demo::{Expectation, SCENARIOS, Scenario, Stage, namespace, scenario};
-use crate::event::Filters;
+use crate::event::{Capture, Filters};
 use crate::recording::parts::Rotation;
 
 /// How often the stage looks whether the audience is still there.
 const CURTAIN: Duration = Duration::from_millis(20);
 
 /// Plays one story, or all.
-pub(super) fn run(args: &DemoArgs, verbose: bool) -> Result<()> {
+pub(super) fn run(args: &DemoArgs, verbose: bool, capture: Option<Capture>) -> Result<()> {
     if args.list {
         let lines: Vec<String> = SCENARIOS
             .iter()
@@ -35,7 +35,7 @@ pub(super) fn run(args: &DemoArgs, verbose: bool) -> Result<()> {
         }
         return SCENARIOS
             .iter()
-            .try_for_each(|scenario| play(scenario, args, Some(Format::Text), verbose));
+            .try_for_each(|scenario| play(scenario, args, Some(Format::Text), verbose, capture));
     }
     let Some(scenario) = scenario::find(&args.scenario) else {
         bail!(
@@ -43,7 +43,7 @@ pub(super) fn run(args: &DemoArgs, verbose: bool) -> Result<()> {
             args.scenario
         );
     };
-    play(scenario, args, None, verbose)
+    play(scenario, args, None, verbose, capture)
 }
 
 fn play(
@@ -51,6 +51,7 @@ fn play(
     args: &DemoArgs,
     format: Option<Format>,
     verbose: bool,
+    capture: Option<Capture>,
 ) -> Result<()> {
     let mut output = args.output.clone();
     output.format = format.or(output.format);
@@ -79,6 +80,7 @@ fn play(
             record: args.record.as_deref(),
             rotation: Rotation::default(),
             verbose,
+            capture,
         })?;
         // The stage waits for this, or for the channel to close on an error.
         let _ = begin.send(());

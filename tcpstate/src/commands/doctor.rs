@@ -22,16 +22,36 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     hooks: Vec<Finding>,
-    /// Calls that no hook sees, whatever is allowed.
-    not_seen: [&'static str; 2],
+    /// Calls that no hook of this mode sees.
+    not_seen: &'static [&'static str],
+    /// What watching costs the programs of this machine.
+    slows: &'static str,
 }
 
-/// What the system call tracepoints leave out.
-const NOT_SEEN: [&str; 2] = [
-    "bind and listen that succeed through io_uring, and every connect through it (the states of \
-     their sockets are shown)",
-    "bind, listen and connect of 32-bit programs on a 64-bit kernel",
-];
+/// What a mode leaves out.
+fn not_seen(capture: Capture) -> &'static [&'static str] {
+    match capture {
+        Capture::Tracepoints => &[
+            "bind and listen that succeed through io_uring, and every connect through it (the \
+             states of their sockets are shown)",
+            "bind, listen and connect of 32-bit programs on a 64-bit kernel",
+        ],
+        Capture::Functions => &[
+            "calls that fail before TCP is asked: a bad descriptor, an address that cannot be read",
+        ],
+    }
+}
+
+/// What a mode costs.
+fn slows(capture: Capture) -> &'static str {
+    match capture {
+        Capture::Tracepoints => {
+            "every system call of this machine takes some 7 ns longer, because system call \
+             tracepoints are on"
+        }
+        Capture::Functions => "only calls that concern TCP sockets take longer",
+    }
+}
 
 #[derive(Serialize)]
 struct Finding {
@@ -46,8 +66,8 @@ struct Finding {
 }
 
 /// Tries everything and reports. Finding something missing is no failure.
-pub(super) fn run(args: DoctorArgs) -> Result<()> {
-    let report = examine();
+pub(super) fn run(args: DoctorArgs, capture: Option<Capture>) -> Result<()> {
+    let report = examine(capture);
     let text = if args.json {
         serde_json::to_string(&report).context("cannot print the report")? + "\n"
     } else {
@@ -56,24 +76,26 @@ pub(super) fn run(args: DoctorArgs) -> Result<()> {
     super::print(text.as_bytes(), b"")
 }
 
-fn examine() -> Report {
+fn examine(capture: Option<Capture>) -> Report {
     let Capability {
         release,
         probes,
+        capture,
         why,
         ..
-    } = capabilities();
+    } = capabilities(capture);
     let mut hooks: Vec<Finding> = probes.into_iter().map(finding).collect();
     hooks.push(finding(sock_diag()));
     Report {
         tcpstate: env!("CARGO_PKG_VERSION"),
         kernel: release,
         arch: std::env::consts::ARCH,
-        capture: Capture::Tracepoints,
+        capture,
         can_watch: why.is_none(),
         why: why.map(|why| why.to_string()),
         hooks,
-        not_seen: NOT_SEEN,
+        not_seen: not_seen(capture),
+        slows: slows(capture),
     }
 }
 
@@ -112,6 +134,27 @@ fn cost_of(name: &str) -> &'static str {
         "sock_diag" => "a TIME_WAIT's end is found by reading the whole table",
         "io_uring_complete" => {
             "binds and listens that fail are not seen where a program makes them through io_uring"
+        }
+        "inet_twsk_kill" | "__inet_twsk_schedule" | "inet_twsk_alloc" => {
+            "the end of a TIME_WAIT is looked for, and known to a second"
+        }
+        "tw_timer_handler" | "tcp_timewait_state_process" | "tcp_twsk_unique" => {
+            "why a TIME_WAIT ended is concluded, not seen"
+        }
+        "inet_bind_conflict" | "inet_rcv_saddr_equal" => {
+            "the socket that a failed bind tripped over is not marked among its holders"
+        }
+        "inet_bind" | "inet6_bind" | "inet_listen" | "inet_stream_connect" | "inet_csk_accept" => {
+            "system call tracepoints do it"
+        }
+        "inet_bind_sk" | "inet6_bind_sk" | "__inet_listen_sk" | "mptcp_stream_connect" => {
+            "calls on MPTCP sockets are not shown"
+        }
+        name if name.starts_with("security_") => {
+            "calls that a security module refuses are not shown"
+        }
+        "io_bind" | "io_listen" | "io_connect" | "io_accept" => {
+            "calls through io_uring are taken for system calls"
         }
         name if name.contains("bind") => "failed binds are neither shown nor explained",
         name if name.contains("listen") => "failed listens are neither shown nor explained",
@@ -164,15 +207,25 @@ fn describe(report: &Report) -> String {
             }
         }
     }
-    let _ = writeln!(text, "\nNot seen in tracepoint mode:");
+    let mode = mode(report.capture);
+    let _ = writeln!(text, "\nNot seen in {mode} mode:");
     for calls in report.not_seen {
         let _ = writeln!(text, "  {calls}");
     }
+    let _ = writeln!(text, "\nWhile watching, {}.", report.slows);
     let verdict = if report.can_watch {
-        "`tcpstate watch` works here, in tracepoint mode."
+        format!("`tcpstate watch` works here, in {mode} mode.")
     } else {
-        "`tcpstate watch` does not work here yet; see above."
+        "`tcpstate watch` does not work here yet; see above.".to_owned()
     };
     let _ = writeln!(text, "\n{verdict}");
     text
+}
+
+/// The mode's name in a sentence.
+fn mode(capture: Capture) -> &'static str {
+    match capture {
+        Capture::Functions => "function",
+        Capture::Tracepoints => "tracepoint",
+    }
 }

@@ -6,13 +6,13 @@ use anyhow::{Context as _, Result};
 
 use super::live::{self, Start};
 use crate::cli::{Format, OutputArgs, WatchArgs};
-use crate::event::Filters;
+use crate::event::{Capture, Filters};
 use crate::pipeline::outputs::Stdout;
 use crate::recording::parts::Rotation;
 use crate::snapshot::netns;
 
 /// Watches until told to end.
-pub(super) fn run(args: &WatchArgs, verbose: bool) -> Result<()> {
+pub(super) fn run(args: &WatchArgs, verbose: bool, capture: Option<Capture>) -> Result<()> {
     let filters = Filters {
         ports: args
             .ports
@@ -41,6 +41,7 @@ pub(super) fn run(args: &WatchArgs, verbose: bool) -> Result<()> {
                 keep: args.rotate_keep,
             },
             verbose,
+            capture,
         })?;
         live.run(args.duration, None).await.map(|_| ())
     })

@@ -162,6 +162,7 @@ impl<'a> Blocker<'a> {
                 .filter(|_| is_leaving),
             expires_ms: seen.expires_ms,
             alike: self.seen.alike,
+            is_tripped_over: self.seen.is_tripped_over,
             evidence: self
                 .known
                 .map_or_else(Vec::new, |known| known.evidence.clone()),

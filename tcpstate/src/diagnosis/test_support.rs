@@ -176,6 +176,7 @@ pub(crate) fn holder(state: State, local: &str, port: u16, reuse: Reuse) -> Seen
         inode: Some(4242),
         expires_ms: None,
         alike: 0,
+        is_tripped_over: false,
         processes: None,
     }
 }

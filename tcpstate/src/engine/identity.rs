@@ -150,7 +150,7 @@ impl Engine {
             self.checks.cancel(at_ns, nameless);
             self.table.name(&nameless, sock.cookie);
             if at_ns != 0 {
-                self.look_at(SocketId::Cookie(sock.cookie), at_ns);
+                self.put_look(SocketId::Cookie(sock.cookie), at_ns);
             }
         }
     }
@@ -161,7 +161,7 @@ impl Engine {
         };
         self.checks.cancel(at_ns, id);
         if let Some(set_aside) = self.table.set_aside(&id) {
-            self.look_at(set_aside, at_ns);
+            self.put_look(set_aside, at_ns);
         }
     }
 }

@@ -31,13 +31,16 @@ impl Engine {
             (None, _) => self.discover(mono_ns, seq, id, &facts),
             (Some(known), State::Closed) => {
                 if known.is_mini {
-                    let reason = match facts.netns_ended {
+                    let reason = match (facts.ended, facts.netns_ended) {
+                        (Some(reason), _) => reason,
                         // With its namespace, or at its time: who can tell.
-                        Some(NetnsEnd::Unreachable) => ExitReason::Unknown,
-                        Some(NetnsEnd::Gone) => exit_reason(known, mono_ns, false),
-                        None => exit_reason(known, mono_ns, self.unresynced > 0),
+                        (None, Some(NetnsEnd::Unreachable)) => ExitReason::Unknown,
+                        (None, Some(NetnsEnd::Gone)) => exit_reason(known, mono_ns, false),
+                        (None, None) => exit_reason(known, mono_ns, self.unresynced > 0),
                     };
-                    self.end_mini(mono_ns, id, reason, Source::Snapshot);
+                    self.end_mini(mono_ns, id, reason, facts.source);
+                } else if facts.source == Source::Kernel {
+                    // The end of a mini-socket whose beginning is still to be told.
                 } else if let Some(mut socket) = self.take_out(&id) {
                     self.forget_listener(mono_ns, seq, id, &socket);
                     socket.enter(State::Closed, mono_ns, seq);
@@ -133,7 +136,7 @@ impl Engine {
             }
             socket.enter(seen.state, mono_ns, seq);
             (seen.state == State::TimeWait)
-                .then(|| time_wait_entered(socket, mono_ns, from, Source::Snapshot))
+                .then(|| time_wait_entered(socket, mono_ns, from, seen.source))
         });
         if seen.is_mini() {
             self.schedule_look(id, mono_ns);

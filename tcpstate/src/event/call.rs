@@ -85,6 +85,10 @@ pub struct SeenHolder {
     /// whose timers end no later; they are counted and not listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub alike: u32,
+    /// The kernel's own comparison ended at this one, as a function hook saw;
+    /// others may stand in the way as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_tripped_over: bool,
     /// All processes that had the descriptor open when `/proc` was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<Arc<Process>>>,

@@ -148,6 +148,10 @@ pub struct Holder {
     /// whose timers end no later; they are counted and not listed.
     #[serde(default, skip_serializing_if = "super::call::is_zero")]
     pub alike: u32,
+    /// The kernel's own comparison ended at this one, as a function hook saw;
+    /// others may stand in the way as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_tripped_over: bool,
     /// Positions of the events that show it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<u64>,

@@ -6,8 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::socket::{Endpoint, Process, Reuse, Sock, Source, State};
+use super::time_wait::ExitReason;
 
-/// A socket that existed before we attached, or that a snapshot revealed.
+/// A socket that existed before we attached, or that a snapshot revealed; or a
+/// mini-socket that a function hook saw change.
 ///
 /// With state `closed`: a socket that we believed in is not there any more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,7 +41,11 @@ pub struct SocketSeen {
     /// alone is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns_ended: Option<NetnsEnd>,
-    /// Always `snapshot`.
+    /// Which way a mini-socket ended, where a function hook saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<ExitReason>,
+    /// `snapshot`; `kernel` where a function hook saw a mini-socket change or
+    /// end.
     pub source: Source,
 }
 

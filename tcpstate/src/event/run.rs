@@ -157,6 +157,19 @@ pub struct Header {
     pub part: Option<u32>,
 }
 
+impl Header {
+    /// Whether function hooks tell what becomes of mini-sockets.
+    #[must_use]
+    pub fn has_hooked_minis(&self) -> bool {
+        const HOOKS: [&str; 2] = ["inet_twsk_kill", "__inet_twsk_schedule"];
+        HOOKS.iter().all(|name| {
+            self.probes
+                .iter()
+                .any(|probe| probe.name == *name && probe.status == ProbeStatus::Attached)
+        })
+    }
+}
+
 /// Where something was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

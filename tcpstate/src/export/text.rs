@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::event::{
     Applies, Body, Call, Certainty, ClockAnchor, Diagnosis, Direction, Endpoint, Event, ExitReason,
-    Fix, Holder, KnownBy, ProbeStatus, Process, State, StateChange, rfc3339,
+    Fix, Holder, KnownBy, ProbeStatus, Process, Source, State, StateChange, rfc3339,
 };
 use crate::printable::printable;
 
@@ -63,7 +63,12 @@ pub fn describe(event: &Event) -> Option<String> {
                 format!("gone         {}", connection(seen.local, seen.peer))
             } else {
                 format!(
-                    "found        {}  {}",
+                    "{:12} {}  {}",
+                    if seen.source == Source::Kernel {
+                        "anew"
+                    } else {
+                        "found"
+                    },
                     connection(seen.local, seen.peer),
                     seen.state
                 )

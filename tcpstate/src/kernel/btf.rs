@@ -219,6 +219,27 @@ impl Btf {
         (function.kind == kind::FUNC_PROTO).then_some(function.count)
     }
 
+    /// Number of parameters of each of these functions, as far as they are there.
+    pub(super) fn function_parameters(&self, names: &[&str]) -> Vec<Option<usize>> {
+        let mut found = vec![None; names.len()];
+        let functions = self
+            .places
+            .iter()
+            .skip(1)
+            .filter_map(|place| self.head(*place).ok())
+            .filter(|ty| ty.kind == kind::FUNC);
+        for ty in functions {
+            let Some(index) = names.iter().position(|name| self.is_named(ty.name, name)) else {
+                continue;
+            };
+            found[index] = self
+                .resolved(ty.detail)
+                .filter(|ty| ty.kind == kind::FUNC_PROTO)
+                .map(|ty| ty.count);
+        }
+        found
+    }
+
     /// Names and values of an enum.
     pub(super) fn enumerators(&self, name: &str) -> Vec<(i64, String)> {
         let Some(ty) = self.find(&[kind::ENUM], name) else {

@@ -3,7 +3,7 @@
 //! Nothing stays behind.
 
 use super::{KernelError, Options, load, preflight};
-use crate::event::Probe;
+use crate::event::{Capture, Probe};
 
 /// What can be used, and what not and why.
 #[derive(Debug)]
@@ -14,9 +14,8 @@ pub struct Capability {
     pub is_permitted: bool,
     /// Hook by hook; empty if nothing could be tried.
     pub probes: Vec<Probe>,
-    /// Whether functions of the kernel can be hooked (fentry). Nothing needs
-    /// it today.
-    pub functions: Option<Probe>,
+    /// Whether functions of the kernel can be hooked.
+    pub capture: Capture,
     /// Why nothing could be tried.
     pub why: Option<KernelError>,
 }
@@ -29,21 +28,22 @@ pub fn has_net_bind_service() -> bool {
 
 /// Tries every hook.
 #[must_use]
-pub fn capabilities() -> Capability {
-    let tried = preflight::check().and_then(|()| load::load(&Options::default()));
-    let (probes, functions, why) = match tried {
-        Ok(mut loaded) => {
-            let functions = load::try_function_hook(&mut loaded.ebpf);
-            // The programs are unloaded here.
-            (loaded.probes, Some(functions), None)
-        }
-        Err(error) => (Vec::new(), None, Some(error)),
+pub fn capabilities(capture: Option<Capture>) -> Capability {
+    let options = Options {
+        capture,
+        ..Options::default()
+    };
+    let tried = preflight::check().and_then(|()| load::load(&options));
+    let (probes, capture, why) = match tried {
+        // The programs are unloaded here.
+        Ok(loaded) => (loaded.probes, loaded.capture, None),
+        Err(error) => (Vec::new(), Capture::Tracepoints, Some(error)),
     };
     Capability {
         release: preflight::release(),
         is_permitted: preflight::is_permitted(),
         probes,
-        functions,
+        capture,
         why,
     }
 }

@@ -6,9 +6,9 @@ mod fields;
 use std::sync::Arc;
 
 use tcpstate_common::record::{
-    ARGV_LEN, CallRecord, FailedCallRecord, Head, HolderWire, Kind, MAX_HOLDERS, ResetRecord,
-    SnapshotRecord, StateRecord, TaskWire, WalkStatus, call, direction, mini, socket_flags,
-    userlocks, via,
+    ARGV_LEN, CallRecord, FailedCallRecord, Head, HolderWire, Kind, MAX_HOLDERS, MiniRecord,
+    ResetRecord, SnapshotRecord, StateRecord, TaskWire, WalkStatus, call, direction, mini,
+    mini_end, mini_event, socket_flags, userlocks, via,
 };
 use thiserror::Error;
 
@@ -16,8 +16,8 @@ use fields::{Endpoints, requested_address, reuse, state, unknown, view};
 
 use super::errno;
 use crate::event::{
-    Body, Call, Direction, KnownBy, Mini, Process, Requested, Reset, Seen, SeenHolder, SeenSource,
-    Source, State, StateChange, Via,
+    Body, Call, Direction, ExitReason, KnownBy, Mini, Process, Requested, Reset, Seen, SeenHolder,
+    SeenSource, SocketSeen, Source, State, StateChange, Via,
 };
 use crate::snapshot::owners::arguments;
 use crate::snapshot::{SocketItem, cgroup};
@@ -54,6 +54,7 @@ pub struct Decoder {
     reset_reasons: Vec<(i64, Arc<str>)>,
     knows_connect_bound: bool,
     keeps_orphans_user: bool,
+    knows_ends: bool,
     cgroups: Option<cgroup::Hierarchy>,
 }
 
@@ -79,6 +80,7 @@ impl Decoder {
             reset_reasons,
             knows_connect_bound,
             keeps_orphans_user: false,
+            knows_ends: false,
             cgroups: None,
         }
     }
@@ -91,6 +93,12 @@ impl Decoder {
             keeps_orphans_user,
             ..self
         }
+    }
+
+    /// Says whether every function that leads to a mini-socket's end is hooked.
+    #[must_use]
+    pub fn knowing_ends(self, knows_ends: bool) -> Self {
+        Self { knows_ends, ..self }
     }
 
     /// Lets cgroup ids be turned into paths.
@@ -107,6 +115,7 @@ impl Decoder {
             Some(Kind::Reset) => Body::Reset(self.reset(view(bytes, head.kind)?)?),
             Some(Kind::Call) => self.call(view(bytes, head.kind)?)?,
             Some(Kind::FailedCall) => self.failed_call(view(bytes, head.kind)?)?,
+            Some(Kind::Mini) => Body::Socket(self.mini(view(bytes, head.kind)?)?),
             Some(Kind::Snapshot | Kind::Port) | None => return Err(DecodeError::Kind(head.kind)),
         };
         Ok((head.mono_ns, body))
@@ -187,6 +196,45 @@ impl Decoder {
             netns_cookie: (*netns_cookie != 0).then_some(*netns_cookie),
             mini,
         })
+    }
+
+    /// What a function hook saw of a mini-socket.
+    fn mini(&self, record: &MiniRecord) -> Result<SocketSeen, DecodeError> {
+        let MiniRecord {
+            head: _,
+            holder,
+            what,
+            why,
+            reserved: _,
+        } = record;
+        let holder = self.holder(holder)?;
+        let (state, ended) = match *what {
+            mini_event::REARMED => (holder.state, None),
+            mini_event::ENDED => (State::Closed, self.end(*why)),
+            value => return Err(unknown("what", value)),
+        };
+        Ok(SocketSeen {
+            sock: holder.sock,
+            local: holder.local,
+            peer: holder.peer,
+            state,
+            process: None,
+            processes: None,
+            reuse: holder.reuse,
+            expires_ms: Some(holder.expires_ms.unwrap_or(0)),
+            netns_ended: None,
+            ended,
+            source: Source::Kernel,
+        })
+    }
+
+    fn end(&self, why: u8) -> Option<ExitReason> {
+        match why {
+            mini_end::EXPIRED => Some(ExitReason::Expired),
+            mini_end::REUSED => Some(ExitReason::Reused),
+            mini_end::DESTROYED if self.knows_ends => Some(ExitReason::Destroyed),
+            _ => None,
+        }
     }
 
     fn reset(&self, record: &ResetRecord) -> Result<Reset, DecodeError> {
@@ -366,6 +414,7 @@ impl Decoder {
             uid,
             userlocks: locks,
             has_owner_fields,
+            is_tripped_over,
             reserved: _,
         } = wire;
         let endpoints = Endpoints::of(socket)?;
@@ -397,6 +446,7 @@ impl Decoder {
             inode: (has_owner_fields && *inode != 0).then_some(*inode),
             expires_ms: is_mini.then_some(u64::try_from(*expires_ms).unwrap_or(0)),
             alike: 0,
+            is_tripped_over: *is_tripped_over == 1,
             processes: kernels(socket.flags).map(|kernel| vec![kernel]),
         })
     }

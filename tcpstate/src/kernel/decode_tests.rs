@@ -44,6 +44,47 @@ fn an_inferred_mini_socket_has_no_made_up_time() {
 }
 
 #[test]
+fn a_mini_sockets_end_is_told_with_its_reason_as_far_as_the_hooks_know_it() {
+    let mut record = MiniRecord::new_zeroed();
+    record.head = head(Kind::Mini);
+    record.holder.socket = socket();
+    record.holder.socket.state = 6;
+    record.holder.socket.flags = socket_flags::MINI;
+    record.what = mini_event::ENDED;
+    let told = |record: &MiniRecord, decoder: &Decoder| match decoder.event(record.as_bytes()) {
+        Ok((_, Body::Socket(seen))) => seen,
+        other => panic!("not a socket: {other:?}"),
+    };
+    let knowing = decoder().knowing_ends(true);
+
+    for (why, expected) in [
+        (mini_end::EXPIRED, Some(ExitReason::Expired)),
+        (mini_end::REUSED, Some(ExitReason::Reused)),
+        (mini_end::DESTROYED, Some(ExitReason::Destroyed)),
+        (mini_end::UNKNOWN, None),
+        (99, None),
+    ] {
+        record.why = why;
+        let seen = told(&record, &knowing);
+        assert_eq!((seen.state, seen.ended), (State::Closed, expected));
+        assert!(seen.is_mini());
+        assert_eq!(seen.source, Source::Kernel);
+    }
+    record.why = mini_end::DESTROYED;
+    assert_eq!(told(&record, &decoder()).ended, None);
+
+    record.what = mini_event::REARMED;
+    record.holder.expires_ms = 60_000;
+    let seen = told(&record, &knowing);
+    assert_eq!(
+        (seen.state, seen.expires_ms),
+        (State::TimeWait, Some(60_000))
+    );
+    record.what = 9;
+    assert!(knowing.event(record.as_bytes()).is_err());
+}
+
+#[test]
 fn a_failed_bind_carries_request_process_and_holders() {
     let mut record = failed_bind();
     record.walk = WalkStatus::Complete as u8;

@@ -65,6 +65,15 @@ pub enum KernelError {
         /// What the kernel said.
         why: String,
     },
+    /// Function hooks were asked for, and the kernel allows none.
+    #[error(
+        "this kernel does not allow function hooks ({why}); leave --capture away, and \
+         tracepoints are used"
+    )]
+    NoFunctionHooks {
+        /// What the kernel said.
+        why: String,
+    },
     /// A map of the object could not be opened.
     #[error("opening the map {name} of the kernel program: {source}")]
     Map {

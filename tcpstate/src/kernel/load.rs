@@ -2,19 +2,21 @@
 //! `inet_sock_set_state` is required; any other hook that the kernel refuses
 //! becomes a line in [`Probe`] and a capability that is off.
 
+use std::collections::BTreeMap;
 use std::thread;
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, FEntry, Iter, ProgramError, TracePoint},
+    programs::{BtfTracePoint, FEntry, FExit, Iter, ProgramError, TracePoint},
 };
 use tcpstate_common::{
     config::{Config, MAX_PIDS, PortBitmap, flags},
     offsets::Offsets,
 };
 
+use super::functions::{self, Function, GROUPS, Group, MINI_SOCKETS};
 use super::{Decoder, KernelError, Options, offsets, tracefs, types::KernelTypes};
-use crate::event::{Probe, ProbeStatus};
+use crate::event::{Capture, Probe, ProbeStatus};
 
 /// The kernel program, as `cargo xtask ebpf build` made it.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/tcpstate.bpf.o");
@@ -33,12 +35,29 @@ pub(super) enum Hook {
     },
     /// An iterator: loaded, run on demand.
     Iter(&'static str),
+    /// The entry of a function of the kernel.
+    Fentry(&'static str),
+    /// The return of a function of the kernel.
+    Fexit(&'static str),
+    /// One of two hooks around a function.
+    Around {
+        /// Name of the kernel's function.
+        function: &'static str,
+        /// The function in the object.
+        program: &'static str,
+        /// At the function's return, or at its entry.
+        is_return: bool,
+    },
 }
 
 impl Hook {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::TpBtf(name) | Self::Syscall { name, .. } => name,
+            Self::TpBtf(name)
+            | Self::Syscall { name, .. }
+            | Self::Fentry(name)
+            | Self::Fexit(name)
+            | Self::Around { function: name, .. } => name,
             Self::Iter(_) => "iter/tcp",
         }
     }
@@ -48,13 +67,22 @@ impl Hook {
             Self::TpBtf(_) => "tp_btf",
             Self::Syscall { .. } => "tracepoint",
             Self::Iter(_) => "iter",
+            Self::Fentry(_)
+            | Self::Around {
+                is_return: false, ..
+            } => "fentry",
+            Self::Fexit(_) | Self::Around { .. } => "fexit",
         }
     }
 
     /// The function in the object.
     fn program(self) -> &'static str {
         match self {
-            Self::TpBtf(program) | Self::Syscall { program, .. } => program,
+            Self::TpBtf(program)
+            | Self::Syscall { program, .. }
+            | Self::Fentry(program)
+            | Self::Fexit(program)
+            | Self::Around { program, .. } => program,
             Self::Iter(_) => "iter_tcp",
         }
     }
@@ -69,10 +97,16 @@ impl Hook {
         match self {
             Self::Syscall { .. } => sockets.or_else(|| offsets::missing_for_descriptors(offsets)),
             _ if self.is_io_uring() => sockets.or_else(|| offsets::missing_for_io_uring(offsets)),
+            Self::Fentry(name) | Self::Fexit(name) | Self::Around { function: name, .. } => {
+                sockets.or_else(|| offsets::missing_for_function(offsets, name))
+            }
             Self::TpBtf(_) | Self::Iter(_) => sockets,
         }
     }
 }
+
+/// What a probe is called that stands for all function hooks.
+const FUNCTION_HOOKS: &str = "function hooks";
 
 /// The hook that everything rests on.
 const REQUIRED: Hook = Hook::TpBtf("inet_sock_set_state");
@@ -103,6 +137,8 @@ const fn syscall(name: &'static str, program: &'static str) -> Hook {
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) probes: Vec<Probe>,
+    /// What the hooks that are on amount to.
+    pub(super) capture: Capture,
     /// For the records of this kernel.
     pub(super) decoder: Decoder,
 }
@@ -118,13 +154,20 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
         (types, btf.join(), loader)
     });
     let types = types?;
-    let settings = Settings::new(options, &types)?;
+    let mut settings = Settings::new(options, &types)?;
     let btf = btf
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         .map_err(|error| KernelError::Load(Box::new(error.into())))?;
-    let mut ebpf = settings.open(loader)?;
-
-    let mut probes = tracefs::with(|| attach_all(&mut ebpf, &btf, &settings))?;
+    let (ebpf, mut probes) = tracefs::with(|| hook_in(&mut settings, loader, &btf))?;
+    let capture = capture(&probes);
+    if options.capture == Some(Capture::Functions) && capture != Capture::Functions {
+        return Err(KernelError::NoFunctionHooks {
+            why: why_no_functions(&probes),
+        });
+    }
+    let knows_ends = functions::REASONS
+        .iter()
+        .all(|name| is_attached(&probes, name));
     probes.push(probe(
         "bind bucket",
         "walk",
@@ -139,8 +182,37 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
     Ok(Loaded {
         ebpf,
         probes,
-        decoder: decoder(&types),
+        capture,
+        decoder: decoder(&types).knowing_ends(knows_ends),
     })
+}
+
+/// Function hooks that are on.
+fn capture(probes: &[Probe]) -> Capture {
+    let names = functions::names();
+    let is_on = |probe: &Probe| {
+        probe.status == ProbeStatus::Attached && names.contains(&probe.name.as_str())
+    };
+    if probes.iter().any(is_on) {
+        Capture::Functions
+    } else {
+        Capture::Tracepoints
+    }
+}
+
+fn is_attached(probes: &[Probe], name: &str) -> bool {
+    probes
+        .iter()
+        .any(|probe| probe.name == name && probe.status == ProbeStatus::Attached)
+}
+
+fn why_no_functions(probes: &[Probe]) -> String {
+    let names = functions::names();
+    probes
+        .iter()
+        .filter(|probe| probe.name == FUNCTION_HOOKS || names.contains(&probe.name.as_str()))
+        .find_map(|probe| probe.why.clone())
+        .unwrap_or_else(|| "none of the functions is there".to_owned())
 }
 
 /// What the object is told before it is loaded.
@@ -150,11 +222,28 @@ pub(super) struct Settings {
     offsets: Offsets,
     log_level: u8,
     has_io_uring_bind: bool,
+    /// Whether function hooks may be tried.
+    may_hook_functions: bool,
+    /// Functions to hook that this kernel has, with their number of arguments.
+    functions: BTreeMap<&'static str, usize>,
 }
 
 impl Settings {
     pub(super) fn new(options: &Options, types: &KernelTypes) -> Result<Self, KernelError> {
-        let offsets = offsets::resolve(types);
+        let may_hook_functions = options.capture != Some(Capture::Tracepoints);
+        let mut offsets = offsets::resolve(types);
+        let mut functions = BTreeMap::new();
+        if may_hook_functions {
+            let names = functions::names();
+            let counts = types.function_parameters(&names);
+            functions.extend(
+                names
+                    .into_iter()
+                    .zip(counts)
+                    .filter_map(|(name, count)| Some((name, count?))),
+            );
+            offsets::resolve_functions(types, &functions, &mut offsets);
+        }
         if let Some(what) = REQUIRED.missing(&offsets) {
             return Err(KernelError::Layout { what });
         }
@@ -164,6 +253,8 @@ impl Settings {
             offsets,
             log_level: log_level(options),
             has_io_uring_bind: offsets::has_io_uring_bind(types),
+            may_hook_functions,
+            functions,
         })
     }
 
@@ -193,21 +284,90 @@ pub(super) fn decoder(types: &KernelTypes) -> Decoder {
     .keeping_orphans_user(types.member("sock", &["sk_ino"]).is_some())
 }
 
-fn attach_all(ebpf: &mut Ebpf, btf: &Btf, settings: &Settings) -> Result<Vec<Probe>, KernelError> {
+/// Opens the object and attaches its hooks. Which function hooks there are has to
+/// be known before the object is opened: the verifier then passes over what they
+/// replace.
+fn hook_in(
+    settings: &mut Settings,
+    loader: EbpfLoader<'_>,
+    btf: &Btf,
+) -> Result<(Ebpf, Vec<Probe>), KernelError> {
+    let mut ebpf = settings.open(loader)?;
+    let mut hooked = Functions::default();
+    if settings.may_hook_functions {
+        if let Err(why) = try_function_hook(&mut ebpf, btf) {
+            // One hook tells for all: the others are not even tried.
+            hooked.probes.push(unused(FUNCTION_HOOKS, "fentry", why));
+        } else {
+            (ebpf, hooked) = hook_functions(settings, btf, &GROUPS)?;
+            if !hooked.has_minis {
+                let others: Vec<&Group> = GROUPS
+                    .into_iter()
+                    .filter(|group| !group.is_about_minis())
+                    .collect();
+                let mut refused = hooked.probes;
+                refused.retain(|probe| MINI_SOCKETS.has(&probe.name));
+                (ebpf, hooked) = hook_functions(settings, btf, &others)?;
+                hooked.probes.extend(refused);
+            }
+        }
+    }
+    let mut probes = attach_all(&mut ebpf, btf, settings, &hooked.replaced)?;
+    probes.extend(hooked.probes);
+    Ok((ebpf, probes))
+}
+
+/// What became of the function hooks.
+#[derive(Default)]
+struct Functions {
+    probes: Vec<Probe>,
+    /// Names of the hooks that they replace.
+    replaced: Vec<&'static str>,
+    has_minis: bool,
+}
+
+/// Opens the object for these groups and attaches them.
+fn hook_functions(
+    settings: &mut Settings,
+    btf: &Btf,
+    groups: &[&Group],
+) -> Result<(Ebpf, Functions), KernelError> {
+    settings.config.flags |= flags::HAS_FUNCTION_HOOKS;
+    settings.config.flags &= !flags::HAS_HOOKED_MINIS;
+    if groups.iter().any(|group| group.is_about_minis()) {
+        settings.config.flags |= flags::HAS_HOOKED_MINIS;
+    }
+    let mut ebpf = settings.open(EbpfLoader::new())?;
+    let mut functions = Functions::default();
+    for group in groups {
+        if attach_group(&mut ebpf, btf, settings, group, &mut functions.probes) {
+            functions.replaced.extend(group.replaces);
+            functions.has_minis |= group.is_about_minis();
+        }
+    }
+    Ok((ebpf, functions))
+}
+
+fn attach_all(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    settings: &Settings,
+    replaced: &[&str],
+) -> Result<Vec<Probe>, KernelError> {
     let mut probes = Vec::with_capacity(HOOKS.len() + 1);
     for hook in HOOKS {
-        if hook.is_io_uring() && !settings.has_io_uring_bind {
-            let why = "this kernel does not bind through io_uring".to_owned();
-            probes.push(Probe {
-                status: ProbeStatus::Unused,
-                ..probe(hook.name(), hook.kind(), Some(why))
-            });
+        let why_unused = if replaced.contains(&hook.name()) {
+            Some("a function hook does its work")
+        } else if hook.is_io_uring() && !settings.has_io_uring_bind {
+            Some("this kernel does not bind through io_uring")
+        } else {
+            None
+        };
+        if let Some(why) = why_unused {
+            probes.push(unused(hook.name(), hook.kind(), why.to_owned()));
             continue;
         }
-        let outcome = match hook.missing(&settings.offsets) {
-            Some(what) => Err(format!("this kernel has no {what}")),
-            None => attach(ebpf, btf, hook).map_err(|error| reason(&error)),
-        };
+        let outcome = try_attach(ebpf, btf, settings, hook);
         if let (true, Err(why)) = (hook == REQUIRED, &outcome) {
             return Err(KernelError::Required {
                 name: hook.name(),
@@ -218,6 +378,78 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, settings: &Settings) -> Result<Vec<Pro
         probes.push(probe(hook.name(), hook.kind(), outcome.err()));
     }
     Ok(probes)
+}
+
+fn try_attach(ebpf: &mut Ebpf, btf: &Btf, settings: &Settings, hook: Hook) -> Result<(), String> {
+    match hook.missing(&settings.offsets) {
+        Some(what) => Err(format!("this kernel has no {what}")),
+        None => attach(ebpf, btf, hook).map_err(|error| reason(&error)),
+    }
+}
+
+/// Attaches the hooks of a group; `false`: one that it rests on is refused, and
+/// the group is off.
+fn attach_group(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    settings: &Settings,
+    group: &Group,
+    probes: &mut Vec<Probe>,
+) -> bool {
+    let first = probes.len();
+    for Function {
+        hook,
+        is_required,
+        args,
+    } in group.functions
+    {
+        let there = settings.functions.get(hook.name()).copied();
+        if there.is_none() && !is_required {
+            let why = "this kernel does it without this function".to_owned();
+            probes.push(unused(hook.name(), hook.kind(), why));
+            continue;
+        }
+        let outcome = match (there, *args) {
+            (None, _) => Err("this kernel has no such function".to_owned()),
+            (Some(there), Some(known)) if there != known => Err(format!(
+                "it has {there} arguments here, and is known with {known}"
+            )),
+            _ => try_attach(ebpf, btf, settings, *hook),
+        };
+        let is_off = outcome.is_err() && *is_required;
+        probes.push(probe(hook.name(), hook.kind(), outcome.err()));
+        if is_off {
+            for function in group.functions {
+                detach(ebpf, function.hook);
+            }
+            let why = format!("{} is not to be had", hook.name());
+            for probe in &mut probes[first..] {
+                if probe.status == ProbeStatus::Attached {
+                    probe.status = ProbeStatus::Unused;
+                    probe.why = Some(why.clone());
+                }
+            }
+            return false;
+        }
+    }
+    true
+}
+
+fn detach(ebpf: &mut Ebpf, hook: Hook) {
+    if let Some(program) = ebpf.program_mut(hook.program()) {
+        // What was never loaded has nothing to unload.
+        let _ = match hook.kind() {
+            "fentry" => <&mut FEntry>::try_from(program).and_then(FEntry::unload),
+            _ => <&mut FExit>::try_from(program).and_then(FExit::unload),
+        };
+    }
+}
+
+fn unused(name: &str, kind: &str, why: String) -> Probe {
+    Probe {
+        status: ProbeStatus::Unused,
+        ..probe(name, kind, Some(why))
+    }
 }
 
 fn probe(name: &str, kind: &str, why: Option<String>) -> Probe {
@@ -255,6 +487,21 @@ fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> Result<(), ProgramError> {
         Hook::Iter(name) => {
             let program: &mut Iter = program.try_into()?;
             program.load(name, btf)?;
+        }
+        Hook::Fentry(name)
+        | Hook::Around {
+            function: name,
+            is_return: false,
+            ..
+        } => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(name, btf)?;
+            program.attach()?;
+        }
+        Hook::Fexit(name) | Hook::Around { function: name, .. } => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(name, btf)?;
+            program.attach()?;
         }
     }
     Ok(())
@@ -300,12 +547,8 @@ fn is_statistic(line: &str) -> bool {
 }
 
 /// Loads and attaches a function hook that does nothing, and removes it.
-pub(super) fn try_function_hook(ebpf: &mut Ebpf) -> Probe {
-    const FUNCTION: &str = "tcp_set_state";
-    let outcome = Btf::from_sys_fs()
-        .map_err(|error| error.to_string())
-        .and_then(|btf| attach_for_a_moment(ebpf, &btf, FUNCTION).map_err(|error| reason(&error)));
-    probe(FUNCTION, "fentry", outcome.err())
+fn try_function_hook(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {
+    attach_for_a_moment(ebpf, btf, "tcp_set_state").map_err(|error| reason(&error))
 }
 
 fn attach_for_a_moment(ebpf: &mut Ebpf, btf: &Btf, function: &str) -> Result<(), ProgramError> {

@@ -2,6 +2,8 @@
 //! kernel does not have stays [`MISSING`], and what needs it is switched off
 //! by name; nothing is ever read from a guessed place.
 
+use std::collections::BTreeMap;
+
 use tcpstate_common::offsets::{BitField, MISSING, Offsets, SOCK_COMMON_LEN};
 
 use super::types::KernelTypes;
@@ -81,6 +83,8 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         task_files: at("task_struct", &["files"]),
         task_real_parent: at("task_struct", &["real_parent"]),
         task_tgid: at("task_struct", &["tgid"]),
+        task_group_leader: at("task_struct", &["group_leader"]),
+        task_comm: at("task_struct", &["comm"]),
         task_mm: at("task_struct", &["mm"]),
         mm_arg_start: at("mm_struct", &["arg_start"]),
         mm_arg_end: at("mm_struct", &["arg_end"]),
@@ -117,6 +121,63 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
             .tracepoint_args("tcp_send_reset")
             .and_then(|count| u32::try_from(count).ok())
             .unwrap_or(MISSING),
+        ..Offsets::NONE
+    }
+}
+
+/// What only function hooks need. `functions`: those that this kernel has, with
+/// their number of arguments.
+pub(super) fn resolve_functions(
+    types: &KernelTypes,
+    functions: &BTreeMap<&str, usize>,
+    offsets: &mut Offsets,
+) {
+    let args = |name: &str| {
+        functions
+            .get(name)
+            .and_then(|count| u32::try_from(*count).ok())
+            .unwrap_or(MISSING)
+    };
+    offsets.tw_timer = byte_offset(types, "inet_timewait_sock", &["tw_timer"]);
+    offsets.tw_status_syn = types
+        .enumerators("tcp_tw_status")
+        .into_iter()
+        .find(|(_, name)| name == "TCP_TW_SYN")
+        .and_then(|(value, _)| u32::try_from(value).ok())
+        .unwrap_or(MISSING);
+    offsets.twsk_alloc_args = args("inet_twsk_alloc");
+    offsets.tw_state_process_args = args("tcp_timewait_state_process");
+    offsets.twsk_unique_args = args("tcp_twsk_unique");
+    offsets.bind_conflict_args = args("inet_bind_conflict");
+    offsets.saddr_equal_args = args("inet_rcv_saddr_equal");
+    offsets.accept_args = args("inet_csk_accept");
+}
+
+/// Where a function hook's result is, or what else it cannot do without.
+pub(super) fn missing_for_function(offsets: &Offsets, name: &str) -> Option<&'static str> {
+    match name {
+        "tw_timer_handler" => first_missing([(offsets.tw_timer, "inet_timewait_sock.tw_timer")]),
+        "inet_twsk_alloc" => first_missing([(offsets.twsk_alloc_args, "inet_twsk_alloc")]),
+        "tcp_twsk_unique" => first_missing([(offsets.twsk_unique_args, "tcp_twsk_unique")]),
+        "inet_bind_conflict" => first_missing([(offsets.bind_conflict_args, "inet_bind_conflict")]),
+        "inet_rcv_saddr_equal" => {
+            first_missing([(offsets.saddr_equal_args, "inet_rcv_saddr_equal")])
+        }
+        "inet_csk_accept" => first_missing([(offsets.accept_args, "inet_csk_accept")]),
+        "inet_bind"
+        | "inet6_bind"
+        | "inet_listen"
+        | "inet_stream_connect"
+        | "mptcp_stream_connect" => first_missing([(offsets.socket_sk, "socket.sk")]),
+        "tcp_timewait_state_process" => first_missing([
+            (offsets.tw_state_process_args, "tcp_timewait_state_process"),
+            (offsets.tw_status_syn, "TCP_TW_SYN"),
+        ]),
+        "inet_twsk_kill" | "__inet_twsk_schedule" => first_missing([
+            (offsets.tw_substate, "inet_timewait_sock.tw_substate"),
+            (offsets.tw_expires, "inet_timewait_sock.tw_timer"),
+        ]),
+        _ => None,
     }
 }
 

@@ -62,6 +62,11 @@ impl KernelTypes {
             .checked_sub(1)
     }
 
+    /// Number of parameters of each of these functions, as far as they are there.
+    pub(super) fn function_parameters(&self, names: &[&str]) -> Vec<Option<usize>> {
+        self.btf.function_parameters(names)
+    }
+
     /// Names and values of an enum.
     pub(super) fn enumerators(&self, name: &str) -> Vec<(i64, String)> {
         self.btf.enumerators(name)

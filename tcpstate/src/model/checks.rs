@@ -15,6 +15,10 @@ const FIN_WAIT_2_LONGEST_NS: u64 = 1_000 * MS;
 /// After a timer has run out: the kernel is up to two seconds late.
 const OVERDUE_NS: u64 = 250 * MS;
 
+/// Where hooks tell of a mini-socket's end: a look this long after its time
+/// makes up for an event that was lost.
+const BEHIND_HOOKS_NS: u64 = 5_000 * MS;
+
 /// The schedule of looks. Has no influence on what the engine says, only on
 /// what it is told and when.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +42,11 @@ impl Checks {
         }
         let age_ns = now_ns.saturating_sub(since_ns);
         now_ns + age_ns.clamp(FIN_WAIT_2_FIRST_NS, FIN_WAIT_2_LONGEST_NS)
+    }
+
+    /// The same where hooks tell what becomes of it.
+    pub(crate) fn next_look_behind_hooks_ns(expires_at_ns: Option<u64>, now_ns: u64) -> u64 {
+        expires_at_ns.unwrap_or(0).max(now_ns) + BEHIND_HOOKS_NS
     }
 
     pub(crate) fn schedule(&mut self, at_ns: u64, id: SocketId) {

@@ -178,6 +178,7 @@ mod tests {
             inode: None,
             expires_ms: Some(expires_ms),
             alike: 0,
+            is_tripped_over: false,
             processes: None,
         }
     }

@@ -117,6 +117,7 @@ mod tests {
             left_by: None,
             expires_ms: None,
             alike: 0,
+            is_tripped_over: false,
             evidence: vec![],
         }];
         let failure = Failure {

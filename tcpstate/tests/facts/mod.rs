@@ -117,6 +117,7 @@ pub(crate) fn seen(
         expires_ms,
         processes: None,
         netns_ended: None,
+        ended: None,
         source: Source::Snapshot,
     }
 }

@@ -18,6 +18,7 @@ mod keys;
 mod lines;
 mod load;
 mod mirror;
+mod modes;
 mod namespaces;
 mod other_tools;
 mod owners;

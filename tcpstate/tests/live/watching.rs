@@ -235,7 +235,7 @@ fn filters_by_process_state_and_address_admit_what_they_name() {
         return;
     }
     let own_pid = std::process::id().to_string();
-    let comm = std::fs::read_to_string("/proc/thread-self/comm").expect("Linux");
+    let comm = std::fs::read_to_string("/proc/self/comm").expect("Linux");
     let cases: [(&[&str], bool); 8] = [
         (&["--pid", &own_pid], true),
         (&["--pid", "1"], false),

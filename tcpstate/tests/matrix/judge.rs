@@ -33,6 +33,9 @@ pub(crate) fn complaints(trial: &Trial, heard: &[Heard]) -> Vec<String> {
             check_answer(&mut wrong, expected, diagnosis);
             check_people(&mut wrong, diagnosis);
         }
+        if let Some(diagnosis) = &heard.diagnosis {
+            check_tripped_over(&mut wrong, made.errno, diagnosis);
+        }
     }
     wrong
 }
@@ -56,6 +59,26 @@ fn check_call(wrong: &mut Vec<String>, call: &str, errno: Option<Errno>, heard: 
             ));
         }
         _ => {}
+    }
+}
+
+/// With function hooks the socket that the kernel tripped over is known, and is
+/// one of those that are named.
+fn check_tripped_over(wrong: &mut Vec<String>, errno: Option<Errno>, diagnosis: &Value) {
+    let has_function_hooks =
+        std::env::var("TCPSTATE_CAPTURE").is_ok_and(|capture| capture == "functions");
+    if !has_function_hooks || errno != Some(Errno::ADDRINUSE) {
+        return;
+    }
+    let holders = diagnosis["holders"].as_array().cloned().unwrap_or_default();
+    let tripped_over = holders
+        .iter()
+        .filter(|holder| holder["is_tripped_over"] == true)
+        .count();
+    if tripped_over != 1 {
+        wrong.push(format!(
+            "{tripped_over} of the holders are the one that the kernel tripped over: {diagnosis}"
+        ));
     }
 }
 

@@ -191,6 +191,7 @@ impl Story {
                 inode: None,
                 expires_ms: socket.remaining_ns(self.now_ns).map(|ns| ns / MS),
                 alike: 0,
+                is_tripped_over: false,
                 processes: None,
             })
             .collect();
@@ -238,6 +239,7 @@ impl Story {
                 expires_ms: (state == State::TimeWait).then_some(u64::from(low)),
                 processes: None,
                 netns_ended: None,
+                ended: None,
                 source: Source::Snapshot,
             }));
         }
@@ -354,6 +356,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
             left_by: Some(Arc::clone(&nginx)),
             expires_ms: holder.expires_ms,
             alike: 0,
+            is_tripped_over: false,
             evidence: vec![11, 14],
         })
         .collect();

@@ -322,6 +322,7 @@ pub(super) fn closed(socket: &Socket) -> SocketSeen {
         expires_ms: socket.is_mini.then_some(0),
         processes: None,
         netns_ended: None,
+        ended: None,
         source: Source::Snapshot,
     }
 }

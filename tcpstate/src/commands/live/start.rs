@@ -39,6 +39,8 @@ pub(in crate::commands) struct Start<'a> {
     pub rotation: Rotation,
     /// Whether hooks and the kernel program's diagnostics are told on stderr.
     pub verbose: bool,
+    /// Which way of observing is asked for; `None`: what the kernel allows.
+    pub capture: Option<Capture>,
 }
 
 /// Begins a live run. Everything that can be refused is tried before the
@@ -61,6 +63,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         pids: start.filters.pids.clone(),
         report_connects: start.report_connects,
         verbose: start.verbose,
+        capture: start.capture,
     })?;
     if start.verbose {
         tell_hooks(&observer, began_ns);
@@ -151,7 +154,7 @@ impl Live {
             clock: clock::anchor(),
             filters: self.filters.clone(),
             probes: self.observer.probes().to_vec(),
-            capture: Capture::Tracepoints,
+            capture: self.observer.capture(),
             sysctls,
             part: None,
         }

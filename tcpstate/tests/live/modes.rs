@@ -1,0 +1,374 @@
+//! Both ways of observing tell the same: one program with tracepoints alone and
+//! one with function hooks, where the kernel allows them, watch the same
+//! scenes; sockets, transitions and diagnoses are equal. How something is known
+//! and when exactly it happened may differ.
+
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown, sockopt};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Watch, at, connection, drain, has, listener, listing, on_stage, port_of, socket, try_bind,
+};
+
+/// The events that must be equal.
+const COMPARED: [&str; 9] = [
+    "tcp.state",
+    "tcp.time_wait.enter",
+    "tcp.time_wait.exit",
+    "tcp.reset",
+    "bind",
+    "listen",
+    "connect",
+    "accept",
+    "diagnosis",
+];
+/// What says when, how it is known, or where it stands in its own stream.
+const BY_MODE: [&str; 12] = [
+    "seq",
+    "ts",
+    "mono_ns",
+    "source",
+    "of",
+    "evidence",
+    "expires_ms",
+    "clears_ms",
+    "lived_ms",
+    "visited",
+    "is_tripped_over",
+    "netns_cookie",
+];
+/// A bind that fails here ends the scenes.
+const LAST_PORT: u16 = 9_999;
+
+#[test]
+fn both_modes_tell_the_same() {
+    if !on_stage() || !has("ss", "iproute2") {
+        return;
+    }
+    let best = std::env::var("TCPSTATE_CAPTURE").unwrap_or_else(|_| "auto".to_owned());
+    let mut watches = [
+        Watch::start(&["--capture", "tracepoints"]),
+        Watch::start(&["--capture", &best]),
+    ];
+
+    let scenes = Scenes::play();
+    let _last = listener(&format!("127.0.0.1:{LAST_PORT}"), false);
+    try_bind(&format!("127.0.0.1:{LAST_PORT}"), false).expect_err("it is taken");
+    for watch in &mut watches {
+        watch.diagnosis("bind", LAST_PORT);
+        for port in scenes.time_waits_over {
+            watch.wait_for("the end of a TIME_WAIT", |event| {
+                event["event"] == "tcp.time_wait.exit" && event["local"]["port"] == port
+            });
+        }
+    }
+    let [by_tracepoints, by_best] = watches.map(|watch| facts(&watch.finish()));
+    // What its end brings about is nobody's to tell.
+    drop(scenes);
+    let only = |here: &[String], there: &[String]| -> Vec<String> {
+        let mut rest = there.to_vec();
+        here.iter()
+            .filter(|fact| match rest.iter().position(|other| other == *fact) {
+                Some(at) => {
+                    rest.swap_remove(at);
+                    false
+                }
+                None => true,
+            })
+            .cloned()
+            .collect()
+    };
+    let missing = only(&by_tracepoints, &by_best);
+    let added = only(&by_best, &by_tracepoints);
+    assert!(
+        missing.is_empty() && added.is_empty(),
+        "only with tracepoints:\n{}\nonly in the other mode ({best}):\n{}",
+        missing.join("\n"),
+        added.join("\n")
+    );
+    assert!(by_best.len() > 80, "{} facts", by_best.len());
+    crate::harness::tell(&format!("both modes: {} facts are equal", by_best.len()));
+}
+
+/// What is held until the end, so that no scene disturbs another.
+struct Scenes {
+    _held: Vec<OwnedFd>,
+    /// Local ports of TIME_WAITs that ended before their time.
+    time_waits_over: [u16; 2],
+}
+
+impl Scenes {
+    fn play() -> Self {
+        let mut held = Vec::new();
+        refused_binds(&mut held);
+        refused_listen(&mut held);
+        other_errors(&mut held);
+        restart(&mut held);
+        orphan(&mut held);
+        resets(&mut held);
+        let taken_over = take_over(&mut held);
+        let destroyed = destroy(&mut held);
+        Self {
+            _held: held,
+            time_waits_over: [taken_over, destroyed],
+        }
+    }
+}
+
+fn refused_binds(held: &mut Vec<OwnedFd>) {
+    held.push(listener("127.0.0.1:7001", false));
+    held.push(listener("[::]:7002", false));
+    held.push(listener("0.0.0.0:7003", true));
+    held.push(try_bind("[::1]:7004", true).expect("free"));
+    for (address, reuse) in [
+        ("127.0.0.1:7001", false),
+        ("0.0.0.0:7001", true),
+        ("[::]:7001", true),
+        ("[::ffff:127.0.0.1]:7001", false),
+        ("127.0.0.1:7002", false),
+        ("[::1]:7002", true),
+        ("127.0.0.1:7003", true),
+        ("[::1]:7004", false),
+    ] {
+        try_bind(address, reuse).expect_err("it is taken");
+    }
+}
+
+fn refused_listen(held: &mut Vec<OwnedFd>) {
+    let first = try_bind("127.0.0.1:7010", true).expect("free");
+    let second = try_bind("127.0.0.1:7010", true).expect("both have SO_REUSEADDR");
+    rustix::net::listen(&first, 8).expect("free");
+    rustix::net::listen(&second, 8).expect_err("the other one listens");
+    held.extend([first, second]);
+}
+
+fn other_errors(held: &mut Vec<OwnedFd>) {
+    let refused = try_bind("192.0.2.1:7020", false).expect_err("not ours");
+    assert_eq!(refused, Errno::ADDRNOTAVAIL);
+    let bound = try_bind("127.0.0.1:7021", false).expect("free");
+    rustix::net::bind(&bound, &at("127.0.0.1:7022")).expect_err("bound already");
+    let stranger = socket(at("127.0.0.1:0"));
+    rustix::net::connect(&stranger, &at("127.0.0.1:7023")).expect_err("nobody listens");
+    held.push(bound);
+}
+
+fn restart(held: &mut Vec<OwnedFd>) {
+    const SERVER: &str = "127.0.0.1:7030";
+    let listening = listener(SERVER, false);
+    let (server, client) = connection(&listening, SERVER);
+    drop(server);
+    drain(&client);
+    drop((client, listening));
+    try_bind(SERVER, false).expect_err("it is in TIME_WAIT");
+    try_bind(SERVER, true).expect_err("it was left without SO_REUSEADDR");
+    held.push(listener("127.0.0.1:7031", false));
+}
+
+/// The peer's FIN comes late: FIN_WAIT_2 in a mini-socket, then TIME_WAIT.
+fn orphan(held: &mut Vec<OwnedFd>) {
+    const SERVER: &str = "127.0.0.1:7040";
+    let listening = listener(SERVER, true);
+    let (server, client) = connection(&listening, SERVER);
+    drop(server);
+    drain(&client);
+    std::thread::sleep(Duration::from_millis(300));
+    try_bind(SERVER, false).expect_err("an orphan holds it");
+    drop(client);
+    std::thread::sleep(Duration::from_millis(600));
+    held.push(listening);
+}
+
+fn resets(held: &mut Vec<OwnedFd>) {
+    const SERVER: &str = "127.0.0.1:7050";
+    let listening = listener(SERVER, true);
+    let (server, client) = connection(&listening, SERVER);
+    sockopt::set_socket_linger(&server, Some(Duration::ZERO)).expect("open");
+    drop(server);
+    drain(&client);
+    let (server, client_2) = connection(&listening, SERVER);
+    shutdown(&client_2, Shutdown::Both).expect("open");
+    drain(&server);
+    held.extend([listening, client, client_2, server]);
+}
+
+/// A connect from a fixed port takes the place of its own TIME_WAIT. Gives the port.
+fn take_over(held: &mut Vec<OwnedFd>) -> u16 {
+    const SERVER: &str = "127.0.0.1:7060";
+    const CLIENT: &str = "127.0.0.1:7061";
+    let listening = listener(SERVER, true);
+    let connect = || {
+        let client = try_bind(CLIENT, true).expect("shared");
+        rustix::net::connect(&client, &at(SERVER)).expect("somebody listens");
+        let server = rustix::net::accept(&listening).expect("a connection waits");
+        (server, client)
+    };
+    let (server, client) = connect();
+    drop(client);
+    drain(&server);
+    drop(server);
+    std::thread::sleep(Duration::from_millis(1_300));
+    let (server, client) = connect();
+    let port = port_of(&client);
+    held.extend([listening, server, client]);
+    port
+}
+
+/// A TIME_WAIT is destroyed from outside, or, before Linux 6.0, ended by its own
+/// listener, to which its peer's port connects anew. Gives the port.
+fn destroy(held: &mut Vec<OwnedFd>) -> u16 {
+    const SERVER: &str = "127.0.0.1:7070";
+    const CLIENT: &str = "127.0.0.1:7071";
+    let listening = listener(SERVER, true);
+    let client = try_bind(CLIENT, true).expect("free");
+    rustix::net::connect(&client, &at(SERVER)).expect("somebody listens");
+    let server = rustix::net::accept(&listening).expect("a connection waits");
+    drop(server);
+    drain(&client);
+    drop(client);
+    std::thread::sleep(Duration::from_millis(300));
+    let killed = Command::new("ss")
+        .args(["-Ktn", "state", "time-wait", "sport = :7070"])
+        .output()
+        .expect("ss runs");
+    if !String::from_utf8_lossy(&killed.stdout).contains(":7070") {
+        let client = try_bind(CLIENT, true).expect("free");
+        std::thread::sleep(Duration::from_millis(1_100));
+        rustix::net::connect(&client, &at(SERVER)).expect("a newer SYN is let through");
+        held.push(client);
+    }
+    held.push(listening);
+    7070
+}
+
+/// What a run told, without what differs from mode to mode.
+fn facts(events: &[Value]) -> Vec<String> {
+    events
+        .iter()
+        .filter(|event| COMPARED.iter().any(|name| event["event"] == *name))
+        .map(|event| {
+            let mut event = event.clone();
+            strip(&mut event);
+            event.to_string()
+        })
+        .collect()
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for name in BY_MODE {
+                fields.remove(name);
+            }
+            // In the order in which the bucket was walked.
+            if let Some(Value::Array(holders)) = fields.get_mut("holders") {
+                holders.iter_mut().for_each(strip);
+                holders.sort_by_key(ToString::to_string);
+            }
+            fields.values_mut().for_each(strip);
+        }
+        Value::Array(values) => values.iter_mut().for_each(strip),
+        Value::String(text) => *text = without_times(text),
+        _ => {}
+    }
+}
+
+/// `59.9 s` and the like, without the number.
+fn without_times(text: &str) -> String {
+    let words: Vec<&str> = text.split(' ').collect();
+    let is_time = |at: usize| {
+        words
+            .get(at + 1)
+            .is_some_and(|unit| unit.trim_end_matches(['.', ',', ';', ')']) == "s")
+            && words[at].chars().all(|c| c.is_ascii_digit() || c == '.')
+    };
+    words
+        .iter()
+        .enumerate()
+        .map(|(at, word)| if is_time(at) { "N" } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn a_function_hook_tells_the_end_of_a_time_wait_with_its_reason() {
+    if !on_stage() || !has("ss", "iproute2") {
+        return;
+    }
+    let mut watch = Watch::start(&[]);
+    let header = watch.wait_for("the header", |event| event["event"] == "header");
+    if header["capture"] != "functions" {
+        assert_ne!(
+            std::env::var("TCPSTATE_CAPTURE").as_deref(),
+            Ok("functions"),
+            "{header}"
+        );
+        watch.finish();
+        return;
+    }
+    let mut held = Vec::new();
+
+    restart(&mut held);
+    let taken_over = take_over(&mut held);
+    let destroyed = destroy(&mut held);
+    let mut events = watch.read_for(Duration::from_secs(66));
+    events.extend(watch.finish());
+
+    let exit = |port: u16| {
+        let exit = events
+            .iter()
+            .find(|event| event["event"] == "tcp.time_wait.exit" && event["local"]["port"] == port);
+        exit.unwrap_or_else(|| panic!("no exit on {port}:\n{}", listing(&events)))
+    };
+    let expired = exit(7030);
+    assert_eq!(
+        (&expired["reason"], &expired["source"]),
+        (&json!("expired"), &json!("kernel"))
+    );
+    let lived_ms = expired["lived_ms"].as_u64().expect("a number");
+    assert!((59_900..=63_000).contains(&lived_ms), "{lived_ms} ms");
+    let reused = exit(taken_over);
+    assert_eq!(
+        (&reused["reason"], &reused["source"]),
+        (&json!("reused"), &json!("kernel"))
+    );
+    let end = exit(destroyed);
+    assert!(
+        end["reason"] == "destroyed" || end["reason"] == "reused",
+        "{end}"
+    );
+    assert_eq!(end["source"], "kernel");
+}
+
+#[test]
+fn a_function_hook_names_the_socket_that_a_bind_trips_over() {
+    if !on_stage() {
+        return;
+    }
+    let mut watch = Watch::start(&[]);
+    let header = watch.wait_for("the header", |event| event["event"] == "header");
+    let other = try_bind("127.0.0.2:7080", true).expect("free");
+    let guilty = listener("127.0.0.1:7080", true);
+
+    try_bind("127.0.0.1:7080", true).expect_err("it is taken");
+    let diagnosis = watch.diagnosis("bind", 7080);
+
+    let tripped_over: Vec<&Value> = diagnosis["holders"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|holder| holder["is_tripped_over"] == true)
+        .map(|holder| &holder["local"]["addr"])
+        .collect();
+    if header["capture"] == "functions" {
+        assert_eq!(tripped_over, [&json!("127.0.0.1")], "{diagnosis}");
+    } else {
+        assert!(tripped_over.is_empty(), "{diagnosis}");
+    }
+    drop((other, guilty));
+    watch.finish();
+}

@@ -20,7 +20,7 @@ done </modules/list
 /bin/ip link set lo up
 
 if [ -e /shell ]; then
-    echo "tcpstate and the tests (live --list) are here; exit ends the machine"
+    echo "tcpstate and the tests (tests --list) are here; exit ends the machine"
     setsid cttyhack sh
     poweroff -f
 fi
@@ -28,13 +28,15 @@ fi
 stty raw -F /dev/ttyS1
 {
     echo "BEGIN $(cat /nonce) $(uname -r)"
+    TCPSTATE_CAPTURE=$(cat /capture)
+    export TCPSTATE_CAPTURE TCPSTATE_SKIPPED=/run/skipped TCPSTATE_TOLD=/run/told
     tcpstate doctor
     cd /tmp
-    export TCPSTATE_SKIPPED=/run/skipped
     # shellcheck disable=SC2046 # one argument a line, none has a space
-    live --color never --test-threads 2 $(cat /arguments)
+    tests --color never --test-threads 2 $(cat /arguments)
     echo "STATUS $?"
     [ ! -e /run/skipped ] || sed 's/^/SKIPPED /' /run/skipped
+    [ ! -e /run/told ] || sed 's/^/TOLD /' /run/told
     echo "END $(cat /nonce)"
 } >/dev/ttyS1 2>/dev/ttyS0 </dev/null
 sync

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::cpio::Archive;
 use super::kernels::Kernel;
+use super::outcome::Mode;
 
 /// What [`INIT`] and the tests take from busybox.
 const APPLETS: &[&str] = &[
@@ -40,6 +41,8 @@ pub(super) enum Purpose<'a> {
     Tests {
         /// Marks this run's lines.
         nonce: &'a str,
+        /// How the program is to observe.
+        mode: Mode,
         /// Of the test program.
         arguments: &'a [String],
     },
@@ -52,7 +55,8 @@ pub(super) struct Programs {
     /// Where the tests look for the program.
     pub(super) built_at: PathBuf,
     pub(super) tcpstate: PathBuf,
-    pub(super) live: PathBuf,
+    /// The tests.
+    pub(super) tests: PathBuf,
 }
 
 /// Writes the root of `kernel`'s guest to `path`. `tree` is the kernel's
@@ -74,8 +78,13 @@ pub(super) fn write(
     root.text("init", INIT, 0o755);
     root.text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644);
     match purpose {
-        Purpose::Tests { nonce, arguments } => {
+        Purpose::Tests {
+            nonce,
+            mode,
+            arguments,
+        } => {
             root.text("nonce", *nonce, 0o644);
+            root.text("capture", mode.capture(), 0o644);
             root.text("arguments", arguments.join("\n"), 0o644);
         }
         Purpose::Shell => root.text("shell", "", 0o644),
@@ -92,7 +101,7 @@ pub(super) fn write(
     root.copy_tree("usr", &tools.join("usr"))?;
     add_libraries(&mut root, &tools.join("usr/bin").join(PYTHON))?;
     root.link("usr/bin/python3", PYTHON);
-    add_program(&mut root, "bin/live", &programs.live)?;
+    add_program(&mut root, "bin/tests", &programs.tests)?;
     add_program(&mut root, "bin/tcpstate", &programs.tcpstate)?;
     // The tests start it by the path at which it was built.
     let built = programs.built_at.to_string_lossy();

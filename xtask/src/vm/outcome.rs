@@ -2,10 +2,39 @@
 //! have said.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::kernels::Kernel;
+
+/// How the program observes the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(super) enum Mode {
+    Tracepoint,
+    Function,
+}
+
+impl Mode {
+    pub(super) const ALL: [Self; 2] = [Self::Tracepoint, Self::Function];
+
+    /// What the program's `--capture` calls it.
+    pub(super) fn capture(self) -> &'static str {
+        match self {
+            Self::Tracepoint => "tracepoints",
+            Self::Function => "functions",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tracepoint => "tracepoint",
+            Self::Function => "function",
+        })
+    }
+}
 
 /// Tests that a guest cannot run.
 pub(super) struct NotHere {
@@ -112,6 +141,8 @@ pub(super) struct Outcome {
     pub(super) failed: BTreeSet<String>,
     /// Test and reason.
     pub(super) skipped: BTreeMap<String, String>,
+    /// What tests have counted and measured.
+    pub(super) told: Vec<String>,
 }
 
 impl Outcome {
@@ -134,6 +165,8 @@ impl Outcome {
             if let Some(skip) = line.strip_prefix("SKIPPED ") {
                 let (test, why) = skip.split_once(": ").unwrap_or((skip, ""));
                 outcome.skipped.insert(test.to_owned(), why.to_owned());
+            } else if let Some(told) = line.strip_prefix("TOLD ") {
+                outcome.told.push(told.to_owned());
             } else if let Some(text) = line.strip_prefix("STATUS ") {
                 status = Some(text);
             } else if let Some(mode) = line
@@ -166,7 +199,12 @@ impl Outcome {
     }
 
     /// Whatever keeps this from being a success, a line each.
-    pub(super) fn complaints(&self, wanted: &BTreeSet<String>, kernel: &Kernel) -> Vec<String> {
+    pub(super) fn complaints(
+        &self,
+        wanted: &BTreeSet<String>,
+        kernel: &Kernel,
+        mode: Mode,
+    ) -> Vec<String> {
         let mut complaints: Vec<String> = self
             .failed
             .iter()
@@ -185,6 +223,11 @@ impl Outcome {
         }
         if self.mode.is_empty() {
             complaints.push("`tcpstate doctor` does not say that watch works here".to_owned());
+        } else if self.mode != mode.to_string() {
+            complaints.push(format!(
+                "it works in {} mode, not in {mode} mode",
+                self.mode
+            ));
         }
         complaints
     }
@@ -235,8 +278,12 @@ mod tests {
         assert_eq!((outcome.passed.len(), outcome.skipped.len()), (1, 1));
         assert!(
             outcome
-                .complaints(&wanted(&["a::b", "a::c"]), kernel("5.10"))
+                .complaints(&wanted(&["a::b", "a::c"]), kernel("5.10"), Mode::Tracepoint)
                 .is_empty()
+        );
+        assert_eq!(
+            outcome.complaints(&wanted(&["a::b", "a::c"]), kernel("5.10"), Mode::Function),
+            ["it works in tracepoint mode, not in function mode"]
         );
     }
 
@@ -248,7 +295,8 @@ mod tests {
         );
         let outcome = Outcome::read(&text, NONCE, kernel("5.10")).unwrap();
 
-        let complaints = outcome.complaints(&wanted(&["a::b", "a::c"]), kernel("6.12"));
+        let complaints =
+            outcome.complaints(&wanted(&["a::b", "a::c"]), kernel("6.12"), Mode::Tracepoint);
 
         assert_eq!(
             complaints,

@@ -2,27 +2,29 @@
 //! tracepoints, or of looking again and again, and where the kernel refuses one
 //! that the group rests on, those do it.
 
+pub(super) mod attach;
+
 use super::load::Hook;
 
 /// A hook on a function.
-pub(super) struct Function {
-    pub(super) hook: Hook,
+struct Function {
+    hook: Hook,
     /// Without it the group is off.
-    pub(super) is_required: bool,
+    is_required: bool,
     /// The number of arguments for which their order is known; `None`: the
     /// kernel program is told the number.
-    pub(super) args: Option<usize>,
+    args: Option<usize>,
 }
 
 /// Function hooks that do one job together.
-pub(super) struct Group {
-    pub(super) functions: &'static [Function],
+struct Group {
+    functions: &'static [Function],
     /// Names of the hooks that are left out while the group is on.
-    pub(super) replaces: &'static [&'static str],
+    replaces: &'static [&'static str],
 }
 
 /// What becomes of a mini-socket: exact instead of looked for.
-pub(super) const MINI_SOCKETS: Group = Group {
+const MINI_SOCKETS: Group = Group {
     functions: &[
         required(Hook::Fentry("inet_twsk_kill"), 1),
         required(Hook::Fentry("__inet_twsk_schedule"), 3),
@@ -92,17 +94,17 @@ const ACCEPT: Group = Group {
 };
 
 /// Every group.
-pub(super) const GROUPS: [&Group; 4] = [&MINI_SOCKETS, &BIND_AND_LISTEN, &CONNECT, &ACCEPT];
+const GROUPS: [&Group; 4] = [&MINI_SOCKETS, &BIND_AND_LISTEN, &CONNECT, &ACCEPT];
 
 impl Group {
     /// Whether the kernel program makes no search of its own for a fresh
     /// mini-socket while the group is on.
-    pub(super) fn is_about_minis(&self) -> bool {
+    fn is_about_minis(&self) -> bool {
         self.has("inet_twsk_alloc")
     }
 
     /// Whether it hooks this function.
-    pub(super) fn has(&self, name: &str) -> bool {
+    fn has(&self, name: &str) -> bool {
         self.functions
             .iter()
             .any(|function| function.hook.name() == name)
@@ -110,7 +112,7 @@ impl Group {
 }
 
 /// Hooks without which nobody knows why a mini-socket ended.
-pub(super) const REASONS: [&str; 3] = [
+const REASONS: [&str; 3] = [
     "tw_timer_handler",
     "tcp_timewait_state_process",
     "tcp_twsk_unique",

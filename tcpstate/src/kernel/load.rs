@@ -14,7 +14,7 @@ use tcpstate_common::{
     offsets::Offsets,
 };
 
-use super::functions::{self, Function, GROUPS, Group, MINI_SOCKETS};
+use super::functions::{self, attach};
 use super::{Decoder, KernelError, Options, offsets, tracefs, types::KernelTypes};
 use crate::event::{Capture, Probe, ProbeStatus};
 
@@ -76,7 +76,7 @@ impl Hook {
     }
 
     /// The function in the object.
-    fn program(self) -> &'static str {
+    pub(super) fn program(self) -> &'static str {
         match self {
             Self::TpBtf(program)
             | Self::Syscall { program, .. }
@@ -104,9 +104,6 @@ impl Hook {
         }
     }
 }
-
-/// What a probe is called that stands for all function hooks.
-const FUNCTION_HOOKS: &str = "function hooks";
 
 /// The hook that everything rests on.
 const REQUIRED: Hook = Hook::TpBtf("inet_sock_set_state");
@@ -158,16 +155,19 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
     let btf = btf
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         .map_err(|error| KernelError::Load(Box::new(error.into())))?;
-    let (ebpf, mut probes) = tracefs::with(|| hook_in(&mut settings, loader, &btf))?;
-    let capture = capture(&probes);
+    let (ebpf, mut probes) = tracefs::with(|| {
+        let (mut ebpf, hooked) = attach::open(&mut settings, loader, &btf)?;
+        let mut probes = attach_all(&mut ebpf, &btf, &settings, &hooked.replaced)?;
+        probes.extend(hooked.probes);
+        Ok::<_, KernelError>((ebpf, probes))
+    })?;
+    let capture = attach::capture(&probes);
     if options.capture == Some(Capture::Functions) && capture != Capture::Functions {
         return Err(KernelError::NoFunctionHooks {
-            why: why_no_functions(&probes),
+            why: attach::why_none(&probes),
         });
     }
-    let knows_ends = functions::REASONS
-        .iter()
-        .all(|name| is_attached(&probes, name));
+    let knows_ends = attach::knows_ends(&probes);
     probes.push(probe(
         "bind bucket",
         "walk",
@@ -187,45 +187,17 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
     })
 }
 
-/// Function hooks that are on.
-fn capture(probes: &[Probe]) -> Capture {
-    let names = functions::names();
-    let is_on = |probe: &Probe| {
-        probe.status == ProbeStatus::Attached && names.contains(&probe.name.as_str())
-    };
-    if probes.iter().any(is_on) {
-        Capture::Functions
-    } else {
-        Capture::Tracepoints
-    }
-}
-
-fn is_attached(probes: &[Probe], name: &str) -> bool {
-    probes
-        .iter()
-        .any(|probe| probe.name == name && probe.status == ProbeStatus::Attached)
-}
-
-fn why_no_functions(probes: &[Probe]) -> String {
-    let names = functions::names();
-    probes
-        .iter()
-        .filter(|probe| probe.name == FUNCTION_HOOKS || names.contains(&probe.name.as_str()))
-        .find_map(|probe| probe.why.clone())
-        .unwrap_or_else(|| "none of the functions is there".to_owned())
-}
-
 /// What the object is told before it is loaded.
 pub(super) struct Settings {
-    config: Config,
+    pub(super) config: Config,
     ports: PortBitmap,
     offsets: Offsets,
     log_level: u8,
     has_io_uring_bind: bool,
     /// Whether function hooks may be tried.
-    may_hook_functions: bool,
+    pub(super) may_hook_functions: bool,
     /// Functions to hook that this kernel has, with their number of arguments.
-    functions: BTreeMap<&'static str, usize>,
+    pub(super) functions: BTreeMap<&'static str, usize>,
 }
 
 impl Settings {
@@ -284,70 +256,6 @@ pub(super) fn decoder(types: &KernelTypes) -> Decoder {
     .keeping_orphans_user(types.member("sock", &["sk_ino"]).is_some())
 }
 
-/// Opens the object and attaches its hooks. Which function hooks there are has to
-/// be known before the object is opened: the verifier then passes over what they
-/// replace.
-fn hook_in(
-    settings: &mut Settings,
-    loader: EbpfLoader<'_>,
-    btf: &Btf,
-) -> Result<(Ebpf, Vec<Probe>), KernelError> {
-    let mut ebpf = settings.open(loader)?;
-    let mut hooked = Functions::default();
-    if settings.may_hook_functions {
-        if let Err(why) = try_function_hook(&mut ebpf, btf) {
-            // One hook tells for all: the others are not even tried.
-            hooked.probes.push(unused(FUNCTION_HOOKS, "fentry", why));
-        } else {
-            (ebpf, hooked) = hook_functions(settings, btf, &GROUPS)?;
-            if !hooked.has_minis {
-                let others: Vec<&Group> = GROUPS
-                    .into_iter()
-                    .filter(|group| !group.is_about_minis())
-                    .collect();
-                let mut refused = hooked.probes;
-                refused.retain(|probe| MINI_SOCKETS.has(&probe.name));
-                (ebpf, hooked) = hook_functions(settings, btf, &others)?;
-                hooked.probes.extend(refused);
-            }
-        }
-    }
-    let mut probes = attach_all(&mut ebpf, btf, settings, &hooked.replaced)?;
-    probes.extend(hooked.probes);
-    Ok((ebpf, probes))
-}
-
-/// What became of the function hooks.
-#[derive(Default)]
-struct Functions {
-    probes: Vec<Probe>,
-    /// Names of the hooks that they replace.
-    replaced: Vec<&'static str>,
-    has_minis: bool,
-}
-
-/// Opens the object for these groups and attaches them.
-fn hook_functions(
-    settings: &mut Settings,
-    btf: &Btf,
-    groups: &[&Group],
-) -> Result<(Ebpf, Functions), KernelError> {
-    settings.config.flags |= flags::HAS_FUNCTION_HOOKS;
-    settings.config.flags &= !flags::HAS_HOOKED_MINIS;
-    if groups.iter().any(|group| group.is_about_minis()) {
-        settings.config.flags |= flags::HAS_HOOKED_MINIS;
-    }
-    let mut ebpf = settings.open(EbpfLoader::new())?;
-    let mut functions = Functions::default();
-    for group in groups {
-        if attach_group(&mut ebpf, btf, settings, group, &mut functions.probes) {
-            functions.replaced.extend(group.replaces);
-            functions.has_minis |= group.is_about_minis();
-        }
-    }
-    Ok((ebpf, functions))
-}
-
 fn attach_all(
     ebpf: &mut Ebpf,
     btf: &Btf,
@@ -380,79 +288,26 @@ fn attach_all(
     Ok(probes)
 }
 
-fn try_attach(ebpf: &mut Ebpf, btf: &Btf, settings: &Settings, hook: Hook) -> Result<(), String> {
+pub(super) fn try_attach(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    settings: &Settings,
+    hook: Hook,
+) -> Result<(), String> {
     match hook.missing(&settings.offsets) {
         Some(what) => Err(format!("this kernel has no {what}")),
         None => attach(ebpf, btf, hook).map_err(|error| reason(&error)),
     }
 }
 
-/// Attaches the hooks of a group; `false`: one that it rests on is refused, and
-/// the group is off.
-fn attach_group(
-    ebpf: &mut Ebpf,
-    btf: &Btf,
-    settings: &Settings,
-    group: &Group,
-    probes: &mut Vec<Probe>,
-) -> bool {
-    let first = probes.len();
-    for Function {
-        hook,
-        is_required,
-        args,
-    } in group.functions
-    {
-        let there = settings.functions.get(hook.name()).copied();
-        if there.is_none() && !is_required {
-            let why = "this kernel does it without this function".to_owned();
-            probes.push(unused(hook.name(), hook.kind(), why));
-            continue;
-        }
-        let outcome = match (there, *args) {
-            (None, _) => Err("this kernel has no such function".to_owned()),
-            (Some(there), Some(known)) if there != known => Err(format!(
-                "it has {there} arguments here, and is known with {known}"
-            )),
-            _ => try_attach(ebpf, btf, settings, *hook),
-        };
-        let is_off = outcome.is_err() && *is_required;
-        probes.push(probe(hook.name(), hook.kind(), outcome.err()));
-        if is_off {
-            for function in group.functions {
-                detach(ebpf, function.hook);
-            }
-            let why = format!("{} is not to be had", hook.name());
-            for probe in &mut probes[first..] {
-                if probe.status == ProbeStatus::Attached {
-                    probe.status = ProbeStatus::Unused;
-                    probe.why = Some(why.clone());
-                }
-            }
-            return false;
-        }
-    }
-    true
-}
-
-fn detach(ebpf: &mut Ebpf, hook: Hook) {
-    if let Some(program) = ebpf.program_mut(hook.program()) {
-        // What was never loaded has nothing to unload.
-        let _ = match hook.kind() {
-            "fentry" => <&mut FEntry>::try_from(program).and_then(FEntry::unload),
-            _ => <&mut FExit>::try_from(program).and_then(FExit::unload),
-        };
-    }
-}
-
-fn unused(name: &str, kind: &str, why: String) -> Probe {
+pub(super) fn unused(name: &str, kind: &str, why: String) -> Probe {
     Probe {
         status: ProbeStatus::Unused,
         ..probe(name, kind, Some(why))
     }
 }
 
-fn probe(name: &str, kind: &str, why: Option<String>) -> Probe {
+pub(super) fn probe(name: &str, kind: &str, why: Option<String>) -> Probe {
     Probe {
         name: name.to_owned(),
         kind: kind.to_owned(),
@@ -544,22 +399,6 @@ fn is_statistic(line: &str) -> bool {
     ["processed ", "stack depth ", "verification time "]
         .iter()
         .any(|head| line.starts_with(head))
-}
-
-/// Loads and attaches a function hook that does nothing, and removes it.
-fn try_function_hook(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {
-    attach_for_a_moment(ebpf, btf, "tcp_set_state").map_err(|error| reason(&error))
-}
-
-fn attach_for_a_moment(ebpf: &mut Ebpf, btf: &Btf, function: &str) -> Result<(), ProgramError> {
-    let program: &mut FEntry = ebpf
-        .program_mut("trial_fentry")
-        .ok_or(ProgramError::NotLoaded)?
-        .try_into()?;
-    program.load(function, btf)?;
-    let link = program.attach()?;
-    program.detach(link)?;
-    program.unload()
 }
 
 fn config(options: &Options, types: &KernelTypes) -> Result<Config, KernelError> {

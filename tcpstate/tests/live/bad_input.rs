@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::harness::{PATIENCE, TCPSTATE, on_stage, run, skip};
+use crate::harness::{TCPSTATE, on_stage, patience, run, skip};
 
 /// The program fails with this sentence.
 #[track_caller]
@@ -127,7 +127,7 @@ fn a_closed_pipe_is_a_clean_end() {
     reader.read_line(&mut line).expect("there is a header");
     drop(reader);
 
-    let status = (0..PATIENCE.as_millis() / 50)
+    let status = (0..patience().as_millis() / 50)
         .find_map(|_| {
             std::thread::sleep(std::time::Duration::from_millis(50));
             child.try_wait().expect("it is our child")

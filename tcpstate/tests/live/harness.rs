@@ -12,8 +12,13 @@ use serde_json::Value;
 use tcpstate::clock;
 use tcpstate::demo::namespace;
 
-/// Far above what anything here takes; a test that hangs must end.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above what anything here takes; a test that hangs must end. Where a
+/// machine is emulated, `TCPSTATE_PATIENCE` says how many seconds that is.
+pub(crate) fn patience() -> Duration {
+    let seconds = std::env::var("TCPSTATE_PATIENCE").ok();
+    let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
+}
 
 /// The program under test.
 pub(crate) const TCPSTATE: &str = env!("CARGO_BIN_EXE_tcpstate");
@@ -154,7 +159,8 @@ impl Watch {
             return event.clone();
         }
         // Ticks come every second, so a gap between events is not enough.
-        let deadline = clock::monotonic_ns() + u64::try_from(PATIENCE.as_nanos()).expect("seconds");
+        let deadline =
+            clock::monotonic_ns() + u64::try_from(patience().as_nanos()).expect("seconds");
         loop {
             let left = Duration::from_nanos(deadline.saturating_sub(clock::monotonic_ns()));
             match self.lines.recv_timeout(left) {
@@ -165,7 +171,8 @@ impl Watch {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => panic!(
-                    "no {what} within {PATIENCE:?}; seen:\n{}",
+                    "no {what} within {:?}; seen:\n{}",
+                    patience(),
                     listing(&self.seen)
                 ),
                 Err(RecvTimeoutError::Disconnected) => panic!(
@@ -194,7 +201,7 @@ impl Watch {
     /// Reads on until the events fit, or patience is at its end.
     pub(crate) fn read_until(&mut self, fits: impl Fn(&[Value]) -> bool) {
         let deadline_ns =
-            clock::monotonic_ns() + u64::try_from(PATIENCE.as_nanos()).expect("seconds");
+            clock::monotonic_ns() + u64::try_from(patience().as_nanos()).expect("seconds");
         while !fits(&self.seen) {
             let left = Duration::from_nanos(deadline_ns.saturating_sub(clock::monotonic_ns()));
             match self.lines.recv_timeout(left) {

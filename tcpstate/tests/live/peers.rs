@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, TCPSTATE, Watch, drain, has, on_stage, run_around};
+use crate::harness::{TCPSTATE, Watch, drain, has, on_stage, patience, run_around};
 use crate::terminal::Terminal;
 
 struct Server(Child);
@@ -41,7 +41,7 @@ impl Drop for Server {
 
 /// Connects once somebody listens.
 fn connect(address: &str) -> TcpStream {
-    let deadline = PATIENCE.as_millis() / 20;
+    let deadline = patience().as_millis() / 20;
     (0..deadline)
         .find_map(|_| {
             TcpStream::connect(address).ok().or_else(|| {

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::harness::PATIENCE;
+use crate::harness::patience;
 
 /// A terminal to look at.
 pub(crate) struct Terminal {
@@ -104,7 +104,7 @@ impl Terminal {
     /// Waits until the screen is as it must be, and gives it.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
-        for _ in 0..PATIENCE.as_millis() / 50 {
+        for _ in 0..patience().as_millis() / 50 {
             let screen = self.screen();
             if is_so(&screen) {
                 return screen;

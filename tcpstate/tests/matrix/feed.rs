@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, TCPSTATE};
+use crate::harness::{TCPSTATE, patience};
 
 /// The kernel does not run a program that it interrupts itself on one
 /// processor; under load that happens a few times, and is told.
@@ -121,7 +121,7 @@ impl Feed {
 
     /// Takes in one line; `false`: none came.
     fn take_one(&mut self) -> bool {
-        let Ok(event) = self.lines.recv_timeout(PATIENCE) else {
+        let Ok(event) = self.lines.recv_timeout(patience()) else {
             return false;
         };
         match event["event"].as_str().unwrap_or_default() {

@@ -30,6 +30,8 @@ stty raw -F /dev/ttyS1
     echo "BEGIN $(cat /nonce) $(uname -r)"
     TCPSTATE_CAPTURE=$(cat /capture)
     export TCPSTATE_CAPTURE TCPSTATE_SKIPPED=/run/skipped TCPSTATE_TOLD=/run/told
+    # Emulated, a start takes as many seconds as it takes tenths elsewhere.
+    export TCPSTATE_PATIENCE=150
     tcpstate doctor
     cd /tmp
     # shellcheck disable=SC2046 # one argument a line, none has a space

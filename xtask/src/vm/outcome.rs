@@ -57,6 +57,11 @@ const NOT_HERE: &[NotHere] = &[
         why: "destroys a TIME_WAIT to begin anew, which Linux 6.0 brought",
     },
     NotHere {
+        test: "time_wait::a_time_wait_that_is_destroyed_is_missed",
+        before: Some((6, 0)),
+        why: "destroys a TIME_WAIT, which Linux 6.0 brought",
+    },
+    NotHere {
         test: "explain::a_namespace_is_named_by_path_and_the_fix_runs_in_it",
         before: Some((6, 0)),
         why: "its fix destroys a TIME_WAIT, which Linux 6.0 brought",

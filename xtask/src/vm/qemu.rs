@@ -104,7 +104,7 @@ impl Qemu {
     pub(super) fn console(&self, guest: &Guest<'_>) -> Result<()> {
         let status = self
             .machine(guest)
-            .arg("-nographic")
+            .args(["-display", "none", "-serial", "mon:stdio"])
             .status()
             .context("cannot start QEMU")?;
         ensure!(status.success(), "QEMU ended with {status}");

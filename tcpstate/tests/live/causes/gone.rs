@@ -8,7 +8,7 @@ use serde_json::Value;
 use tcpstate::clock;
 
 use super::{SERVER, summary};
-use crate::harness::{PATIENCE, Watch, at, listener, on_stage, socket, try_bind};
+use crate::harness::{Watch, at, listener, on_stage, patience, socket, try_bind};
 
 /// Rounds between two looks at what was told; each gives one failed call at
 /// most, and looking up the holder of one takes the program a while.
@@ -42,7 +42,7 @@ fn race(watch: &mut Watch, cause: &str, listens: bool) -> Value {
         // Also when this thread panics: the other one is waited for.
         let _over = Over(&is_over);
         let deadline_ns =
-            clock::monotonic_ns() + 3 * u64::try_from(PATIENCE.as_nanos()).expect("seconds");
+            clock::monotonic_ns() + 3 * u64::try_from(patience().as_nanos()).expect("seconds");
         let mut told = Value::Null;
         while told.is_null() && clock::monotonic_ns() < deadline_ns {
             for _ in 0..ROUNDS {

@@ -13,7 +13,7 @@ use tcpstate::engine::{Engine, Limits};
 use tcpstate::event::{Body, Event, Loss};
 use tcpstate::recording::reader::Reader;
 
-use crate::harness::{PATIENCE, TCPSTATE, at, socket};
+use crate::harness::{TCPSTATE, at, patience, socket};
 
 /// Ports that nobody listens on; a refused connect to one marks a moment.
 const FIRST_MARK: u16 = 500;
@@ -93,9 +93,9 @@ impl Mirror {
     /// Reads until an event fits, and takes it in.
     #[track_caller]
     pub(crate) fn read_until(&mut self, what: &str, fits: impl Fn(&Body) -> bool) -> Event {
-        let deadline_ns = clock::monotonic_ns() + 1_000_000_000 * PATIENCE.as_secs();
+        let deadline_ns = clock::monotonic_ns() + 1_000_000_000 * patience().as_secs();
         while clock::monotonic_ns() < deadline_ns {
-            let Ok(event) = self.events.recv_timeout(PATIENCE) else {
+            let Ok(event) = self.events.recv_timeout(patience()) else {
                 break;
             };
             self.take(&event);
@@ -103,7 +103,7 @@ impl Mirror {
                 return event;
             }
         }
-        panic!("no {what} within {PATIENCE:?}");
+        panic!("no {what} within {:?}", patience());
     }
 
     fn take(&mut self, event: &Event) {

@@ -49,7 +49,7 @@ pub fn describe(event: &Event) -> Option<String> {
                 printable(&header.host),
                 printable(&header.kernel),
                 match header.capture {
-                    crate::event::Capture::Functions => "functions",
+                    crate::event::Capture::Functions => "function",
                     crate::event::Capture::Tracepoints => "tracepoint",
                 }
             );

@@ -10,7 +10,7 @@ use aya::{
 };
 
 use super::{Decoder, KernelError, Options, load, preflight, ring, types::KernelTypes};
-use crate::event::Seen;
+use crate::event::{Capture, Seen};
 use crate::snapshot::iter_tcp::{self, IterError};
 use crate::snapshot::{SocketItem, cgroup};
 
@@ -34,6 +34,8 @@ impl PortReader {
         let types = KernelTypes::read()?;
         let options = Options {
             ports: vec![port..=port],
+            // Nothing is attached.
+            capture: Some(Capture::Tracepoints),
             ..Options::default()
         };
         let settings = load::Settings::new(&options, &types)?;

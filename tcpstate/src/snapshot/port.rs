@@ -123,8 +123,9 @@ fn likeness(holder: &SeenHolder) -> Likeness {
 /// Keeps of the sockets that are alike in everything that a bind conflict
 /// depends on the longest lasting ones, and counts the others.
 fn without_repetition(holders: Vec<SeenHolder>) -> Vec<SeenHolder> {
-    let is_one_of_many =
-        |holder: &SeenHolder| !matches!(holder.state, State::Listen | State::Bound);
+    let is_one_of_many = |holder: &SeenHolder| {
+        !matches!(holder.state, State::Listen | State::Bound) && !holder.is_tripped_over
+    };
     let (many, mut listed): (Vec<_>, Vec<_>) = holders.into_iter().partition(is_one_of_many);
     let mut by_likeness: BTreeMap<Likeness, Vec<SeenHolder>> = BTreeMap::new();
     for holder in many {
@@ -211,12 +212,14 @@ mod tests {
             .map(|port| time_wait(port, u64::from(port) * 10, true))
             .collect();
         holders.push(time_wait(2000, 5, false));
+        holders[0].is_tripped_over = true;
 
         let listed = without_repetition(holders);
 
         let total: u32 = listed.iter().map(|holder| 1 + holder.alike).sum();
         assert_eq!(total, 1001);
         assert!(listed.len() <= MAX_LISTED);
+        assert!(listed.iter().any(|holder| holder.is_tripped_over));
         assert!(
             listed
                 .iter()

@@ -67,7 +67,9 @@ fn check_call(wrong: &mut Vec<String>, call: &str, errno: Option<Errno>, heard: 
 fn check_tripped_over(wrong: &mut Vec<String>, errno: Option<Errno>, diagnosis: &Value) {
     let has_function_hooks =
         std::env::var("TCPSTATE_CAPTURE").is_ok_and(|capture| capture == "functions");
-    if !has_function_hooks || errno != Some(Errno::ADDRINUSE) {
+    // Where the kernel has searched for a free port, it tripped over all of them.
+    let has_searched = diagnosis["cause"] == "ephemeral_exhausted";
+    if !has_function_hooks || errno != Some(Errno::ADDRINUSE) || has_searched {
         return;
     }
     let holders = diagnosis["holders"].as_array().cloned().unwrap_or_default();

@@ -33,11 +33,15 @@ use crate::harness::{has, on_stage};
 use run::{Case, Runner};
 use std::sync::{Mutex, PoisonError};
 use tcpstate::demo::namespace;
+use tcpstate::snapshot::port::lists_bound_sockets;
 
 /// Held by the test that runs.
 static STAGE: Mutex<()> = Mutex::new(());
 
 const CASES_AT_LEAST: usize = 2_000;
+/// Runs of the cases that were spoilt by a loss of events: an emulated machine
+/// loses some again.
+const AGAIN_AT_MOST: usize = 3;
 /// All ports that a stage or a client uses.
 const LOCAL_PORTS: (u16, u16) = (1_990, 65_000);
 
@@ -53,8 +57,11 @@ fn every_refused_call_is_explained_rightly() {
 
     let mut runner = Runner::start();
     run(&mut runner, &cases, is_wanted);
-    let spoilt = runner.spoilt_by_losses();
-    if !spoilt.is_empty() {
+    for _ in 0..AGAIN_AT_MOST {
+        let spoilt = runner.spoilt_by_losses();
+        if spoilt.is_empty() {
+            break;
+        }
         println!("after a loss of events, once more: {spoilt:?}");
         run(&mut runner, &cases, |name| {
             spoilt.iter().any(|spoilt| spoilt.starts_with(name))
@@ -102,6 +109,12 @@ fn wanted(cases: &[Case]) -> impl Iterator<Item = &Case> {
 }
 
 fn is_wanted(name: &str) -> bool {
+    // Before Linux 6.8 a port's bucket remembers that all who bound it shared it,
+    // also after one has cleared the option, and lets the next one in for that.
+    let is_remembered = name.contains("reuse") && name.contains(", then plain");
+    if is_remembered && !lists_bound_sockets() {
+        return false;
+    }
     match std::env::var("TCPSTATE_CASE") {
         Ok(part) => name.contains(&part),
         Err(_) => true,

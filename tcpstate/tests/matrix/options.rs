@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::Uid;
+use tcpstate::demo::namespace;
 
 /// `SO_REUSEADDR` and `SO_REUSEPORT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -114,16 +115,21 @@ impl Device {
 /// `IP_LOCAL_PORT_RANGE` (Linux 6.3).
 const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
 
-/// Leaves `connect` no other ports to choose from.
+/// Leaves `connect` no other ports to choose from: this socket's, or, on older
+/// kernels, those of the whole namespace until the next socket is made.
 pub(crate) fn set_local_ports(socket: &OwnedFd, first: u16, last: u16) {
     let range = u32::from(first) | u32::from(last) << 16;
-    set(
+    match set(
         socket,
         libc::SOL_IP,
         IP_LOCAL_PORT_RANGE,
         &range.to_ne_bytes(),
-    )
-    .expect("Linux 6.3 or later");
+    ) {
+        Err(Errno::NOPROTOOPT) => {
+            namespace::set_local_port_range(first, last).expect("the namespace is ours");
+        }
+        result => result.expect("the range is within the namespace's"),
+    }
 }
 
 /// `tcpi_state`: the first byte of `TCP_INFO`.

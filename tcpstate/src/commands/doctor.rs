@@ -124,6 +124,10 @@ fn cost_of(name: &str) -> &'static str {
     match name {
         "inet_sock_set_state" => "nothing can be watched",
         "tcp_send_reset" => "resets that this host sends are not shown",
+        "socket cookies" => {
+            "sockets are told apart by their addresses: whose an outgoing connection is that had \
+             its port chosen is not known"
+        }
         "resets without a socket" => {
             "an RST for a port that nobody listens on, or from a TIME_WAIT, is not shown"
         }

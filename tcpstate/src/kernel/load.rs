@@ -175,6 +175,13 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
             .map(|what| format!("this kernel has no {what}")),
     ));
     probes.push(probe(
+        "socket cookies",
+        "helper",
+        (settings.config.flags & flags::HAS_COOKIE_HELPER == 0).then(|| {
+            "this kernel gives a hook no cookie of a socket: it is older than Linux 5.12".to_owned()
+        }),
+    ));
+    probes.push(probe(
         "resets without a socket",
         "tp_btf",
         offsets::missing_for_stray_resets(&settings.offsets),

@@ -1,9 +1,13 @@
 //! Events as JSON lines, and back.
 
+mod lines;
+
 use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+pub use lines::Lines;
 
 use crate::event::{Body, ClockAnchor, Event, KnownBy, rfc3339};
 

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use thiserror::Error;
 
 use crate::event::{ClockAnchor, Event};
-use crate::export::{json, text};
+use crate::export::json::Lines;
+use crate::export::text;
 use crate::recording::writer::{RecordError, Writer};
 
 /// Events could not be written.
@@ -36,6 +37,7 @@ pub struct Outputs {
     recording_error: Option<RecordError>,
     /// Of a recording that has ended.
     unwritten_lines: u64,
+    lines: Lines,
     line: Vec<u8>,
     text: String,
 }
@@ -57,6 +59,7 @@ impl Outputs {
             recording,
             recording_error: None,
             unwritten_lines: 0,
+            lines: Lines::default(),
             line: Vec::new(),
             text: String::new(),
         }
@@ -70,7 +73,8 @@ impl Outputs {
     ) -> Result<(), OutputError> {
         self.line.clear();
         if self.recording.is_some() || matches!(self.stdout, Stdout::Json(_)) {
-            json::write_line(event, clock, &mut self.line)
+            self.lines
+                .write(event, clock, &mut self.line)
                 .map_err(|error| OutputError::Stdout(error.into()))?;
         }
         if let Some(recording) = &mut self.recording

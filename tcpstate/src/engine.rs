@@ -6,6 +6,7 @@
 mod calls;
 mod failures;
 mod fallbacks;
+mod followed;
 mod hints;
 mod identity;
 mod listeners;
@@ -76,6 +77,7 @@ pub struct Engine {
     fallbacks: fallbacks::Fallbacks,
     /// Function hooks tell what becomes of mini-sockets.
     are_minis_hooked: bool,
+    followed: followed::Followed,
 }
 
 impl Engine {
@@ -100,6 +102,7 @@ impl Engine {
             unconfirmed: Vec::new(),
             fallbacks: fallbacks::Fallbacks::default(),
             are_minis_hooked: false,
+            followed: followed::Followed::default(),
         }
     }
 

@@ -93,22 +93,21 @@ impl Engine {
         if is_nameless || (is_birth_of_child && self.has_listeners_identity(change)) {
             return None;
         }
-        self.learn_cookie(&change.sock, change.local, change.peer, false);
         let id = SocketId::of(&change.sock, change.local, change.peer);
-        if self.came_late(mono_ns, &id, change) {
-            return None;
+        if self.table.get(&id).is_none() {
+            self.learn_cookie(&change.sock, change.local, change.peer, false);
         }
         match self.table.get(&id) {
+            // The last transition tells more of the mini-socket than the list.
             Some(known) if known.is_mini && is_before(mono_ns, change, known) => {
-                // The last transition tells more of the mini-socket than the list.
-                change.mini.map(|_| id)
+                return change.mini.map(|_| id);
             }
-            Some(known) if known.is_mini => {
-                self.set_mini_aside(id);
-                Some(id)
-            }
-            _ => Some(id),
+            Some(known) if known.is_late(mono_ns, change) => return None,
+            Some(known) if known.is_mini => self.set_mini_aside(id),
+            None if self.came_after_its_end(mono_ns, &id, change) => return None,
+            Some(_) | None => {}
         }
+        Some(id)
     }
 
     fn has_listeners_identity(&self, change: &StateChange) -> bool {
@@ -117,19 +116,12 @@ impl Engine {
         change.peer.port == 0 || self.table.get(&id).is_some_and(is_listener)
     }
 
-    fn came_late(&self, mono_ns: u64, id: &SocketId, change: &StateChange) -> bool {
-        if !matches!(
-            change.old,
-            State::Closed | State::Listen | State::SynReceived
-        ) {
-            return self
+    fn came_after_its_end(&self, mono_ns: u64, id: &SocketId, change: &StateChange) -> bool {
+        !is_birth(change.old)
+            && self
                 .table
-                .get_or_closed(id)
-                .is_some_and(|known| mono_ns < known.changed_ns);
-        }
-        self.table
-            .get(id)
-            .is_some_and(|known| !known.is_mini && mono_ns < known.changed_ns)
+                .get_closed(id)
+                .is_some_and(|known| mono_ns < known.changed_ns)
     }
 
     /// A socket that had no cookie when it was seen first has one now.
@@ -172,6 +164,19 @@ fn is_before(mono_ns: u64, change: &StateChange, mini: &Socket) -> bool {
     mono_ns < mini.since_ns
         && mini.peer == change.peer
         && (change.local.port == 0 || mini.local == change.local)
+}
+
+impl Socket {
+    /// Whether a transition is older than the last one known. The first ones of
+    /// another life do not come late for a mini-socket of the one before.
+    fn is_late(&self, mono_ns: u64, change: &StateChange) -> bool {
+        mono_ns < self.changed_ns && !(self.is_mini && is_birth(change.old))
+    }
+}
+
+/// States that a socket's life begins in.
+fn is_birth(old: State) -> bool {
+    matches!(old, State::Closed | State::Listen | State::SynReceived)
 }
 
 fn tuple(sock: &Sock, local: Endpoint, peer: Endpoint) -> Tuple {

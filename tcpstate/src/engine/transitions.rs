@@ -20,7 +20,7 @@ impl Engine {
             State::Listen | State::SynSent => change
                 .process
                 .as_ref()
-                .map(|process| Arc::new(process.tracked())),
+                .map(|process| self.followed.tracked(process)),
             _ => None,
         }
         .or_else(|| known.and_then(|socket| socket.owner.clone()))
@@ -51,34 +51,59 @@ impl Engine {
         self.end_time_wait_that_is_reused(mono_ns, &change, id);
         self.hint_from_transition(mono_ns, &change);
 
-        let seq = self.next_seq;
-        let facts = change.clone();
-        self.push(mono_ns, Body::State(change));
+        let facts = StateChange {
+            process: None,
+            error: None,
+            ..change
+        };
+        let seq = self.push(mono_ns, Body::State(change));
 
-        let mut socket = self
-            .take_out(&id)
-            .unwrap_or_else(|| new_socket(mono_ns, &facts));
-        socket.local = facts.local;
-        socket.peer = facts.peer;
-        socket.reuse = Some(facts.reuse);
-        socket.owner = owner;
-        socket.left_by = left_by;
-        socket.origin = origin;
-        socket.changed_ns = mono_ns;
-        self.note_listener(mono_ns, seq, id, &facts, socket.owner.clone());
-        match (facts.new, facts.mini) {
+        let (new, mini) = (facts.new, facts.mini);
+        if [facts.old, new].contains(&State::Listen) || facts.listener.is_some() {
+            self.note_listener(mono_ns, seq, id, &facts, owner.clone());
+        }
+        let go_on = |socket: &mut Socket| {
+            socket.local = facts.local;
+            socket.peer = facts.peer;
+            socket.reuse = Some(facts.reuse);
+            socket.owner = owner;
+            socket.left_by = left_by;
+            socket.origin = origin;
+            socket.changed_ns = mono_ns;
+        };
+        match (new, mini) {
             (State::Closed, Some(mini)) => {
+                let mut socket = self
+                    .take_out(&id)
+                    .unwrap_or_else(|| new_socket(mono_ns, &facts));
+                go_on(&mut socket);
                 self.become_mini(mono_ns, seq, id, socket, &mini, facts.old);
             }
             (State::Closed, None) => {
+                let mut socket = self
+                    .take_out(&id)
+                    .unwrap_or_else(|| new_socket(mono_ns, &facts));
+                go_on(&mut socket);
                 socket.enter(State::Closed, mono_ns, seq);
                 self.table.bury(socket);
             }
             (state, _) => {
-                socket.is_mini = false;
-                socket.expires_at_ns = None;
-                socket.enter(state, mono_ns, seq);
-                self.take_in(id, socket);
+                let go_on = |socket: &mut Socket| {
+                    go_on(socket);
+                    socket.is_mini = false;
+                    socket.expires_at_ns = None;
+                    socket.enter(state, mono_ns, seq);
+                    std::mem::take(&mut socket.next_look_ns)
+                };
+                // Most connections change in their place.
+                if self.table.get(&id).is_some() {
+                    let look_ns = self.table.update(&id, go_on).unwrap_or(0);
+                    self.checks.cancel(look_ns, id);
+                } else {
+                    let mut socket = new_socket(mono_ns, &facts);
+                    go_on(&mut socket);
+                    self.take_in(id, socket);
+                }
             }
         }
     }

@@ -53,8 +53,11 @@ impl Checks {
         self.due.insert((at_ns, id));
     }
 
+    /// `at_ns` 0: nothing is scheduled for it.
     pub(crate) fn cancel(&mut self, at_ns: u64, id: SocketId) {
-        self.due.remove(&(at_ns, id));
+        if at_ns != 0 {
+            self.due.remove(&(at_ns, id));
+        }
     }
 
     /// The next one whose time has come, with that time.

@@ -47,8 +47,12 @@ impl SocketTable {
     /// The socket, or the latest closed one that was known by this.
     #[must_use]
     pub fn get_or_closed(&self, id: &SocketId) -> Option<&Socket> {
-        self.get(id)
-            .or_else(|| self.closed.iter().rev().find(|socket| socket.id() == *id))
+        self.get(id).or_else(|| self.get_closed(id))
+    }
+
+    /// The latest closed socket that was known by this.
+    pub(crate) fn get_closed(&self, id: &SocketId) -> Option<&Socket> {
+        self.closed.iter().rev().find(|socket| socket.id() == *id)
     }
 
     /// Number of sockets.

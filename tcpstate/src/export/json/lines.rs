@@ -199,15 +199,7 @@ impl Lines {
         } = exited;
         put_place(line, sock, local, peer);
         put(line, r#","reason":""#);
-        put(
-            line,
-            match reason {
-                ExitReason::Expired => "expired",
-                ExitReason::Reused => "reused",
-                ExitReason::Destroyed => "destroyed",
-                ExitReason::Unknown => "unknown",
-            },
-        );
+        put(line, exit_name(*reason));
         put(line, r#"","lived_ms":"#);
         put_number(line, *lived_ms);
         put_source(*source, line);
@@ -225,6 +217,7 @@ impl Lines {
             reuse,
             expires_ms,
             netns_ended,
+            ended,
             source,
         } = seen;
         put_place(line, sock, local, peer);
@@ -252,6 +245,11 @@ impl Lines {
                 },
             );
         }
+        if let Some(ended) = ended {
+            put(line, r#","ended":""#);
+            put(line, exit_name(*ended));
+            put(line, "\"");
+        }
         put_source(*source, line);
         Ok(())
     }
@@ -276,6 +274,15 @@ impl Lines {
 }
 
 /// What all four begin with.
+fn exit_name(reason: ExitReason) -> &'static str {
+    match reason {
+        ExitReason::Expired => "expired",
+        ExitReason::Reused => "reused",
+        ExitReason::Destroyed => "destroyed",
+        ExitReason::Unknown => "unknown",
+    }
+}
+
 fn put_place(line: &mut Vec<u8>, sock: &Sock, local: &Endpoint, peer: &Endpoint) {
     let Sock {
         cookie,
@@ -480,6 +487,13 @@ mod tests {
                             0 => None,
                             1 => Some(NetnsEnd::Gone),
                             _ => Some(NetnsEnd::Unreachable),
+                        },
+                        ended: match byte % 5 {
+                            0 => None,
+                            1 => Some(ExitReason::Expired),
+                            2 => Some(ExitReason::Reused),
+                            3 => Some(ExitReason::Destroyed),
+                            _ => Some(ExitReason::Unknown),
                         },
                         source,
                     }),

@@ -2,6 +2,7 @@
 //! give the same event. Lengths, kinds and enum values are never trusted.
 
 mod fields;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ pub struct Decoder {
     keeps_orphans_user: bool,
     knows_ends: bool,
     cgroups: Option<cgroup::Hierarchy>,
+    tasks: tasks::Tasks,
 }
 
 /// The user that older kernels take a socket without a descriptor for.
@@ -82,6 +84,7 @@ impl Decoder {
             keeps_orphans_user: false,
             knows_ends: false,
             cgroups: None,
+            tasks: tasks::Tasks::default(),
         }
     }
 
@@ -189,7 +192,8 @@ impl Decoder {
             new: state("new", *new)?,
             old_raw: *old,
             new_raw: *new,
-            process: kernels(socket.flags).or_else(|| self.process(task, None)),
+            process: kernels(socket.flags)
+                .or_else(|| self.tasks.known(task, || self.process(task, None))),
             reuse: reuse(socket.flags),
             error: (*sk_err != 0).then(|| errno::name(u32::from(*sk_err))),
             listener: (*listener != 0).then_some(*listener),

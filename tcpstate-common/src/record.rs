@@ -36,6 +36,8 @@ pub enum Kind {
     Port = 6,
     /// [`MiniRecord`].
     Mini = 7,
+    /// [`ShortStateRecord`].
+    ShortState = 8,
 }
 
 impl Kind {
@@ -50,6 +52,7 @@ impl Kind {
             5 => Some(Self::Snapshot),
             6 => Some(Self::Port),
             7 => Some(Self::Mini),
+            8 => Some(Self::ShortState),
             _ => None,
         }
     }
@@ -271,6 +274,91 @@ wire! {
         /// The task, where the transition runs in process context; else `pid` 0.
         pub task: TaskWire,
     } size 136
+}
+
+wire! {
+    /// A [`StateRecord`] of an IPv4 socket, without a task.
+    pub struct ShortStateRecord {
+        /// Common head.
+        pub head: Head,
+        /// As in [`SocketWire`].
+        pub cookie: u64,
+        /// As in [`StateRecord`].
+        pub listener: u64,
+        /// Local address, network byte order.
+        pub local_addr: [u8; 4],
+        /// Peer address, network byte order.
+        pub peer_addr: [u8; 4],
+        /// Local port, host byte order.
+        pub local_port: u16,
+        /// Peer port, host byte order.
+        pub peer_port: u16,
+        /// Inode number of the network namespace.
+        pub netns: u32,
+        /// State before.
+        pub old: u8,
+        /// State after.
+        pub new: u8,
+        /// [`socket_flags`].
+        pub flags: u8,
+        /// [`mini`].
+        pub mini: u8,
+        /// `sk_err` at the transition.
+        pub sk_err: u16,
+        /// Substate of the mini-socket (5 or 6) where one was found.
+        pub mini_state: u8,
+        /// [`socket_flags`] of the mini-socket.
+        pub mini_flags: u8,
+        /// Milliseconds until the mini-socket's timer ends.
+        pub mini_expires_ms: u32,
+        /// As in [`SocketWire`].
+        pub bound_dev_if: u32,
+    } size 64
+}
+
+impl ShortStateRecord {
+    /// The same in full.
+    #[must_use]
+    pub fn to_long(&self) -> StateRecord {
+        let wide = |addr: [u8; 4]| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&addr);
+            bytes
+        };
+        StateRecord {
+            head: self.head,
+            socket: SocketWire {
+                cookie: self.cookie,
+                local_addr: wide(self.local_addr),
+                peer_addr: wide(self.peer_addr),
+                local_port: self.local_port,
+                peer_port: self.peer_port,
+                netns: self.netns,
+                family: AF_INET,
+                flags: self.flags,
+                state: self.new,
+                bound_dev_if: self.bound_dev_if,
+            },
+            old: self.old,
+            new: self.new,
+            mini: self.mini,
+            mini_state: self.mini_state,
+            sk_err: self.sk_err,
+            sk_flags: 0,
+            mini_flags: self.mini_flags,
+            mini_expires_ms: self.mini_expires_ms,
+            netns_cookie: 0,
+            listener: self.listener,
+            task: TaskWire {
+                pid: 0,
+                tid: 0,
+                ppid: 0,
+                uid: 0,
+                cgroup: 0,
+                comm: [0; COMM_LEN],
+            },
+        }
+    }
 }
 
 wire! {

@@ -16,7 +16,7 @@ use crate::{
     globals::offset,
     maps::{InFlight, SCRATCH},
     memory::{Addr, read, read_addr},
-    sock::{self, Common, state},
+    sock::{self, Common, Head as _, state},
 };
 
 /// Steps of one walk; a step looks at one socket or enters one list. 60 µs at

@@ -18,7 +18,7 @@ use crate::{
     globals::{is_set, offset},
     memory::{Addr, read_addr},
     probes::function::time_wait,
-    sock::{self, Common, state},
+    sock::{self, Common, Head as _, state},
 };
 
 /// Local addresses of one port that are looked at (second-level buckets).
@@ -61,16 +61,18 @@ enum Walk {
     GaveUp,
 }
 
-/// Looks for the mini-socket of the socket at `sk` whose head is `common`.
+/// Looks for the mini-socket of the socket at `sk`.
 #[inline(always)]
-pub(crate) fn seek(sk: Addr, common: &Common, port: u16, old: u8, sk_err: u16) -> Mini {
+pub(crate) fn seek(sk: Addr, port: u16, old: u8, sk_err: u16) -> Result<Mini, Stop> {
+    let mut common = Common::empty();
     let mut candidate = Common::empty();
+    common.fill(sk)?;
     let found = if is_set(flags::HAS_HOOKED_MINIS) {
-        hooked(sk, common, &mut candidate)
+        hooked(sk, &common, &mut candidate)
     } else {
-        walk(common, port, &mut candidate)
+        walk(&common, port, &mut candidate)
     };
-    match found {
+    Ok(match found {
         Ok(Walk::Found(tw)) => Mini {
             verdict: mini::FOUND,
             state: sock::substate(tw).unwrap_or(state::TIME_WAIT),
@@ -78,8 +80,8 @@ pub(crate) fn seek(sk: Addr, common: &Common, port: u16, old: u8, sk_err: u16) -
             expires_ms: sock::expires_ms(tw).unwrap_or(0).max(0) as u32,
         },
         Ok(Walk::NotThere) => Mini::NONE,
-        Ok(Walk::GaveUp) | Err(_) => infer(common, old, sk_err),
-    }
+        Ok(Walk::GaveUp) | Err(_) => infer(&common, old, sk_err),
+    })
 }
 
 /// The one that a function hook saw being made.

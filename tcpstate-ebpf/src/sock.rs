@@ -59,14 +59,47 @@ impl Common {
         // SAFETY: the buffer is `SOCK_COMMON_LEN` bytes long.
         unsafe { read_into::<SOCK_COMMON_LEN>(self.0.as_mut_ptr().cast(), sk) }
     }
+}
 
-    /// The field at `offset`. User space has checked that every field of
-    /// `sock_common` lies inside the copy; the verifier checks it again.
+impl Head for Common {
+    /// User space has checked that every field of `sock_common` lies inside the
+    /// copy; the verifier checks it again.
     #[inline(always)]
     fn field<T: Copy>(&self, offset: u32) -> T {
         let start = self.0.as_ptr().cast::<u8>();
         // SAFETY: inside the copy, which `fill` has written.
         unsafe { start.add(offset as usize).cast::<T>().read_unaligned() }
+    }
+}
+
+/// A socket that a tracepoint passes with its type. Its fields are loaded one by
+/// one and without a helper: the verifier knows the type and makes each load safe.
+#[derive(Clone, Copy)]
+pub(crate) struct Typed(pub(crate) Addr);
+
+impl Head for Typed {
+    #[inline(always)]
+    fn field<T: Copy>(&self, offset: u32) -> T {
+        direct(self.0, offset)
+    }
+}
+
+/// A field of an object whose type the verifier knows.
+#[inline(always)]
+pub(crate) fn direct<T: Copy>(base: Addr, offset: u32) -> T {
+    // SAFETY: the verifier checks type and place of the load.
+    unsafe { ((base + u64::from(offset)) as *const T).read_volatile() }
+}
+
+/// What a `struct sock_common` says.
+pub(crate) trait Head {
+    /// The field at `offset`.
+    fn field<T: Copy>(&self, offset: u32) -> T;
+
+    /// Sixteen bytes, in two loads.
+    #[inline(always)]
+    fn pair(&self, offset: u32) -> [u64; 2] {
+        [self.field(offset), self.field(offset + 8)]
     }
 
     #[inline(always)]
@@ -75,50 +108,50 @@ impl Common {
     }
 
     #[inline(always)]
-    pub(crate) fn state(&self) -> u8 {
+    fn state(&self) -> u8 {
         self.field(offset!(skc_state))
     }
 
     #[inline(always)]
-    pub(crate) fn family(&self) -> u16 {
+    fn family(&self) -> u16 {
         self.field(offset!(skc_family))
     }
 
     /// Local port; 0 once the socket has given it back.
     #[inline(always)]
-    pub(crate) fn local_port(&self) -> u16 {
+    fn local_port(&self) -> u16 {
         self.field(offset!(skc_num))
     }
 
     #[inline(always)]
-    pub(crate) fn peer_port(&self) -> u16 {
+    fn peer_port(&self) -> u16 {
         u16::from_be(self.field(offset!(skc_dport)))
     }
 
     #[inline(always)]
-    pub(crate) fn net(&self) -> Addr {
+    fn net(&self) -> Addr {
         self.field(offset!(skc_net))
     }
 
     #[inline(always)]
-    pub(crate) fn cookie(&self) -> u64 {
+    fn cookie(&self) -> u64 {
         self.field(offset!(skc_cookie))
     }
 
     #[inline(always)]
-    pub(crate) fn bound_dev_if(&self) -> u32 {
+    fn bound_dev_if(&self) -> u32 {
         self.field(offset!(skc_bound_dev_if))
     }
 
     /// `sk_flags` of a full socket: `enum sock_flags`.
     #[inline(always)]
-    pub(crate) fn sock_flags(&self) -> u64 {
+    fn sock_flags(&self) -> u64 {
         self.field(offset!(skc_flags))
     }
 
     /// Whether more than `sock_common` may be read.
     #[inline(always)]
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         !matches!(self.state(), state::TIME_WAIT | state::NEW_SYN_RECV)
     }
 
@@ -126,7 +159,7 @@ impl Common {
     ///
     /// No branches: the verifier would follow every combination of them.
     #[inline(always)]
-    pub(crate) fn socket_flags(&self) -> u8 {
+    fn socket_flags(&self) -> u8 {
         // `skc_reuse` is 1 for REUSEADDR and 2 for FORCE_REUSE, as our bits are.
         let mut flags =
             self.bits(offset!(skc_reuse)) & (socket_flags::REUSEADDR | socket_flags::FORCE_REUSE);
@@ -139,22 +172,34 @@ impl Common {
 
     /// Peer address as two words in memory order; IPv4 in the first four bytes.
     #[inline(always)]
-    pub(crate) fn peer_addr(&self) -> [u64; 2] {
+    fn peer_addr(&self) -> [u64; 2] {
         if self.family() == AF_INET6 && offset!(skc_v6_daddr) != MISSING {
             let at = offset!(skc_v6_daddr);
-            return [self.field(at), self.field(at + 8)];
+            return self.pair(at);
         }
         [v4_word(self.field(offset!(skc_daddr))), 0]
     }
 
     /// Local address, as [`peer_addr`](Self::peer_addr).
     #[inline(always)]
-    pub(crate) fn local_addr(&self) -> [u64; 2] {
+    fn local_addr(&self) -> [u64; 2] {
         if self.family() == AF_INET6 && offset!(skc_v6_rcv_saddr) != MISSING {
             let at = offset!(skc_v6_rcv_saddr);
-            return [self.field(at), self.field(at + 8)];
+            return self.pair(at);
         }
         [v4_word(self.field(offset!(skc_rcv_saddr))), 0]
+    }
+
+    /// Local address of an IPv4 socket.
+    #[inline(always)]
+    fn v4_local_addr(&self) -> [u8; 4] {
+        self.field::<u32>(offset!(skc_rcv_saddr)).to_ne_bytes()
+    }
+
+    /// Peer address of an IPv4 socket.
+    #[inline(always)]
+    fn v4_peer_addr(&self) -> [u8; 4] {
+        self.field::<u32>(offset!(skc_daddr)).to_ne_bytes()
     }
 
     /// Writes the socket's identity to `to`. `port` is the local port; state
@@ -164,7 +209,7 @@ impl Common {
     ///
     /// `to` is valid for writes.
     #[inline(always)]
-    pub(crate) unsafe fn write_to(&self, to: *mut SocketWire, cookie: u64, netns: u32, port: u16) {
+    unsafe fn write_to(&self, to: *mut SocketWire, cookie: u64, netns: u32, port: u16) {
         let family = self.family();
         // SAFETY: the caller vouches for `to`; both addresses lie at multiples
         // of eight bytes in it.
@@ -177,8 +222,8 @@ impl Common {
         // Each branch stores its own, so that the verifier need not follow
         // both to the end.
         if family == AF_INET6 && offset!(skc_v6_rcv_saddr) != MISSING {
-            let local = self.field(offset!(skc_v6_rcv_saddr));
-            let peer = self.field(offset!(skc_v6_daddr));
+            let local = self.pair(offset!(skc_v6_rcv_saddr));
+            let peer = self.pair(offset!(skc_v6_daddr));
             // SAFETY: as above.
             unsafe {
                 write_pair(local_addr, local);
@@ -322,7 +367,7 @@ fn lacks_file(sk: Addr) -> Result<bool, Stop> {
 
 /// Local port of a full socket that may have given its port back.
 #[inline(always)]
-pub(crate) fn local_port(sk: Addr, common: &Common) -> Result<u16, Stop> {
+pub(crate) fn local_port(sk: Addr, common: &impl Head) -> Result<u16, Stop> {
     match common.local_port() {
         0 => Ok(u16::from_be(read(sk + u64::from(offset!(inet_sport)))?)),
         port => Ok(port),

@@ -15,7 +15,7 @@ use crate::{
     maps::{self, EVENTS, LISTENERS},
     memory::Addr,
     output,
-    sock::{self, Common, IPPROTO_MPTCP, IPPROTO_TCP},
+    sock::{self, Common, Head as _, IPPROTO_MPTCP, IPPROTO_TCP},
     task,
 };
 

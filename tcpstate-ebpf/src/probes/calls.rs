@@ -29,7 +29,7 @@ use crate::{
     maps::{self, EVENTS, IN_FLIGHT, InFlight, LISTENERS, SCRATCH},
     memory::{Addr, read},
     output,
-    sock::{self, Common, IPPROTO_MPTCP, IPPROTO_TCP},
+    sock::{self, Common, Head as _, IPPROTO_MPTCP, IPPROTO_TCP},
     task,
 };
 

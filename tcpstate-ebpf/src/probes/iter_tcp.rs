@@ -15,7 +15,7 @@ use crate::{
     globals::is_set,
     memory::untyped_arg,
     output,
-    sock::{self, Common},
+    sock::{self, Common, Head as _},
 };
 
 /// `struct bpf_iter__tcp`: kernel ABI.

@@ -10,7 +10,7 @@ use crate::{
     holders::{self, Pair},
     maps::{EVENTS, SCRATCH},
     output,
-    sock::{self, Common},
+    sock::{self, Common, Head as _},
     task,
 };
 

@@ -20,7 +20,7 @@ use crate::{
     maps::{self, EVENTS},
     memory::{Addr, read, read_addr, untyped_arg},
     output,
-    sock::{self, Common, state},
+    sock::{self, Common, Head as _, state},
     task,
 };
 

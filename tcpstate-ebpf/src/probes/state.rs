@@ -9,7 +9,7 @@ use aya_ebpf::{
 use tcpstate_common::{
     config::{ListenerKey, flags},
     offsets::MISSING,
-    record::{Counter, Kind, StateRecord, sk_flags, socket_flags},
+    record::{AF_INET6, Counter, Kind, ShortStateRecord, StateRecord, sk_flags, socket_flags},
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     memory::Addr,
     mini::{self, Mini},
     output,
-    sock::{self, Common, IPPROTO_TCP, state},
+    sock::{self, Head as _, IPPROTO_TCP, Typed, direct, state},
     task,
 };
 
@@ -40,18 +40,17 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     if old == state::LISTEN && new == state::SYN_RECV {
         return Err(Stop::NotWanted);
     }
-    if direct::<u16>(sk, offset!(sk_protocol)) != IPPROTO_TCP {
-        return Err(Stop::NotWanted);
-    }
-    let mut common = Common::empty();
-    common.fill(sk)?;
+    let head = Typed(sk);
     // 0 where `listen` or `connect` is called on an unbound socket: the kernel
     // chooses the port only after this transition (`inet_csk_listen_start`,
     // `tcp_v4_connect`), and writes it to no field before. Under a port filter
     // the transition is then not reported; the call's own record, made at its
     // return, has the port.
-    let port = sock::local_port(sk, &common)?;
-    if !filter::wants_ports(port, common.peer_port()) {
+    let port = sock::local_port(sk, &head)?;
+    if !filter::wants_ports(port, head.peer_port()) {
+        return Err(Stop::NotWanted);
+    }
+    if direct::<u16>(sk, offset!(sk_protocol)) != IPPROTO_TCP {
         return Err(Stop::NotWanted);
     }
     let net = direct::<u64>(sk, offset!(skc_net));
@@ -61,11 +60,9 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     }
     let sk_err = direct::<u32>(sk, offset!(sk_err)) as u16;
     // A subflow of MPTCP is reset by whatever handles the packet, with no error.
-    let by_current = is_process_context(old, new, sk_err, &common)
+    let by_current = is_process_context(old, new, sk_err, &head)
         && !(new == state::CLOSE && old != state::LISTEN && sock::is_mptcp(sk));
-    // `listen` and `connect` of the kernel run in whatever asked it to.
-    let is_kernels = matches!(new, state::LISTEN | state::SYN_SENT) && sock::is_kernels(sk);
-    let cookie = cookie(sk, &common);
+    let cookie = cookie(sk, &head);
     let listener = if old == state::SYN_RECV {
         origin(sk)
     } else {
@@ -78,17 +75,50 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         remember_listener(sk, cookie, netns, port);
     }
     let mini = if new == state::CLOSE && matches!(old, state::FIN_WAIT2 | state::CLOSING) {
-        mini::seek(sk, &common, port, old, sk_err)
+        mini::seek(sk, port, old, sk_err)?
     } else {
         Mini::NOT_SOUGHT
     };
+    let found = Found {
+        old,
+        new,
+        port,
+        sk_err,
+        netns,
+        cookie,
+        listener,
+        mini,
+    };
+    if by_current || head.family() == AF_INET6 {
+        write_long(sk, net, &found, by_current)
+    } else {
+        write_short(sk, &found)
+    }
+}
 
+/// What has been found out about a transition.
+struct Found {
+    old: u8,
+    new: u8,
+    port: u16,
+    sk_err: u16,
+    netns: u32,
+    cookie: u64,
+    listener: u64,
+    mini: Mini,
+}
+
+#[inline(always)]
+fn write_long(sk: Addr, net: Addr, found: &Found, by_current: bool) -> Result<(), Stop> {
+    let head = Typed(sk);
+    let new = found.new;
+    // `listen` and `connect` of the kernel run in whatever asked it to.
+    let is_kernels = matches!(new, state::LISTEN | state::SYN_SENT) && sock::is_kernels(sk);
     let netns_cookie = if new == state::LISTEN && offset!(net_cookie) != MISSING {
         direct::<u64>(net, offset!(net_cookie)) as u32
     } else {
         0
     };
-
     let Some(mut entry) = EVENTS.reserve::<StateRecord>(0) else {
         return Err(Stop::Full);
     };
@@ -96,21 +126,26 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     // SAFETY: reserved memory of this type; every field is written.
     unsafe {
         output::write_head(&raw mut (*record).head, Kind::State);
-        common.write_to(&raw mut (*record).socket, cookie, netns, port);
+        head.write_to(
+            &raw mut (*record).socket,
+            found.cookie,
+            found.netns,
+            found.port,
+        );
         (*record).socket.state = new;
         if is_kernels {
             (*record).socket.flags |= socket_flags::KERNEL;
         }
-        (*record).old = old;
+        (*record).old = found.old;
         (*record).new = new;
-        (*record).mini = mini.verdict;
-        (*record).mini_state = mini.state;
-        (*record).sk_err = sk_err;
-        (*record).sk_flags = common.sock_flags() as u8 & (sk_flags::DEAD | sk_flags::DONE);
-        (*record).mini_flags = mini.flags;
-        (*record).mini_expires_ms = mini.expires_ms;
+        (*record).mini = found.mini.verdict;
+        (*record).mini_state = found.mini.state;
+        (*record).sk_err = found.sk_err;
+        (*record).sk_flags = head.sock_flags() as u8 & (sk_flags::DEAD | sk_flags::DONE);
+        (*record).mini_flags = found.mini.flags;
+        (*record).mini_expires_ms = found.mini.expires_ms;
         (*record).netns_cookie = netns_cookie;
-        (*record).listener = listener;
+        (*record).listener = found.listener;
         if by_current && !is_kernels {
             task::write_current(&raw mut (*record).task);
         } else {
@@ -122,18 +157,44 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A field of the traced socket, or of what it points to, loaded without a
-/// helper: the verifier knows the type and makes the load safe.
+/// Two transitions of three are of IPv4 and nobody's in particular: theirs is
+/// half as long, which is half the memory to write, to read and to run out of.
 #[inline(always)]
-fn direct<T: Copy>(base: Addr, offset: u32) -> T {
-    // SAFETY: the verifier checks type and place of the load.
-    unsafe { ((base + u64::from(offset)) as *const T).read_volatile() }
+fn write_short(sk: Addr, found: &Found) -> Result<(), Stop> {
+    let head = Typed(sk);
+    let Some(mut entry) = EVENTS.reserve::<ShortStateRecord>(0) else {
+        return Err(Stop::Full);
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: reserved memory of this type; every field is written.
+    unsafe {
+        output::write_head(&raw mut (*record).head, Kind::ShortState);
+        (*record).cookie = found.cookie;
+        (*record).listener = found.listener;
+        (*record).local_addr = head.v4_local_addr();
+        (*record).peer_addr = head.v4_peer_addr();
+        (*record).local_port = found.port;
+        (*record).peer_port = head.peer_port();
+        (*record).netns = found.netns;
+        (*record).old = found.old;
+        (*record).new = found.new;
+        (*record).flags = head.socket_flags();
+        (*record).mini = found.mini.verdict;
+        (*record).sk_err = found.sk_err;
+        (*record).mini_state = found.mini.state;
+        (*record).mini_flags = found.mini.flags;
+        (*record).mini_expires_ms = found.mini.expires_ms;
+        (*record).bound_dev_if = head.bound_dev_if();
+    }
+    entry.submit(output::QUIETLY);
+    maps::count(Counter::Written);
+    Ok(())
 }
 
 /// Transitions that only a system call of the socket's owner makes. All others
 /// can run in a softirq, on top of whatever task it interrupted.
 #[inline(always)]
-fn is_process_context(old: u8, new: u8, sk_err: u16, common: &Common) -> bool {
+fn is_process_context(old: u8, new: u8, sk_err: u16, head: &Typed) -> bool {
     match new {
         // listen, connect; close and shutdown (`tcp_close_state`).
         state::LISTEN | state::SYN_SENT | state::FIN_WAIT1 | state::LAST_ACK => true,
@@ -142,7 +203,7 @@ fn is_process_context(old: u8, new: u8, sk_err: u16, common: &Common) -> bool {
             // No error and still open: the owner aborts (`SO_LINGER` 0, close
             // with unread data).
             state::ESTABLISHED | state::SYN_SENT | state::CLOSE_WAIT => {
-                sk_err == 0 && common.sock_flags() & u64::from(sk_flags::DEAD) == 0
+                sk_err == 0 && head.sock_flags() & u64::from(sk_flags::DEAD) == 0
             }
             _ => false,
         },
@@ -153,8 +214,8 @@ fn is_process_context(old: u8, new: u8, sk_err: u16, common: &Common) -> bool {
 /// The socket's cookie, made now if it has none: a TIME_WAIT keeps the cookie
 /// only of a socket that had one.
 #[inline(always)]
-fn cookie(sk: Addr, common: &Common) -> u64 {
-    let cookie = common.cookie();
+fn cookie(sk: Addr, head: &Typed) -> u64 {
+    let cookie = head.cookie();
     if cookie == 0 && is_set(flags::HAS_COOKIE_HELPER) {
         // SAFETY: the tracepoint's own socket argument.
         return unsafe { bpf_get_socket_cookie(sk as *mut _) };

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tcpstate_common::record::{
     ARGV_LEN, CallRecord, FailedCallRecord, Head, HolderWire, Kind, MAX_HOLDERS, MiniRecord,
-    ResetRecord, SnapshotRecord, StateRecord, TaskWire, WalkStatus, call, direction, mini,
-    mini_end, mini_event, socket_flags, userlocks, via,
+    ResetRecord, ShortStateRecord, SnapshotRecord, StateRecord, TaskWire, WalkStatus, call,
+    direction, mini, mini_end, mini_event, socket_flags, userlocks, via,
 };
 use thiserror::Error;
 
@@ -115,6 +115,10 @@ impl Decoder {
         let head: &Head = view(bytes, 0)?;
         let body = match Kind::from_raw(head.kind) {
             Some(Kind::State) => Body::State(self.state(view(bytes, head.kind)?)?),
+            Some(Kind::ShortState) => {
+                let record: &ShortStateRecord = view(bytes, head.kind)?;
+                Body::State(self.state(&record.to_long())?)
+            }
             Some(Kind::Reset) => Body::Reset(self.reset(view(bytes, head.kind)?)?),
             Some(Kind::Call) => self.call(view(bytes, head.kind)?)?,
             Some(Kind::FailedCall) => self.failed_call(view(bytes, head.kind)?)?,

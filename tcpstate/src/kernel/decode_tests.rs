@@ -30,6 +30,42 @@ fn a_state_change_with_a_mini_socket_is_decoded() {
 }
 
 #[test]
+fn a_short_state_change_says_what_the_long_one_says() {
+    let mut short = ShortStateRecord::new_zeroed();
+    short.head = head(Kind::ShortState);
+    short.cookie = 42;
+    short.listener = 43;
+    short.local_addr = [127, 0, 0, 1];
+    short.peer_addr = [127, 0, 0, 2];
+    short.local_port = 8080;
+    short.peer_port = 40_000;
+    short.netns = 4_026_531_840;
+    (short.old, short.new) = (11, 7);
+    short.flags = socket_flags::REUSEADDR;
+    short.sk_err = 104;
+    short.mini = mini::FOUND;
+    short.mini_state = 6;
+    short.mini_flags = socket_flags::MINI;
+    short.mini_expires_ms = 60_000;
+    let mut long = short.to_long();
+    long.head = head(Kind::State);
+
+    let (_, body) = decoder().event(short.as_bytes()).unwrap();
+
+    assert_eq!(decoder().event(long.as_bytes()).unwrap().1, body);
+    let Body::State(change) = body else {
+        panic!("not a state change");
+    };
+    assert_eq!(change.local.to_string(), "127.0.0.1:8080");
+    assert_eq!(change.peer.to_string(), "127.0.0.2:40000");
+    assert_eq!((change.old, change.new), (State::Closing, State::Closed));
+    assert_eq!((change.sock.cookie, change.listener), (42, Some(43)));
+    assert_eq!(change.error.as_deref(), Some("ECONNRESET"));
+    assert_eq!(change.mini.map(|mini| mini.expires_ms), Some(Some(60_000)));
+    assert!(change.reuse.reuseaddr && change.process.is_none());
+}
+
+#[test]
 fn an_inferred_mini_socket_has_no_made_up_time() {
     let mut record = state_record();
     record.mini = mini::INFERRED;

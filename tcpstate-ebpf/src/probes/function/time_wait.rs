@@ -19,7 +19,7 @@ use crate::{
     maps::{self, BORN, EVENTS, GOING},
     memory::{Addr, untyped_arg},
     output,
-    sock::{self, Common},
+    sock::{self, Common, Head as _},
 };
 
 /// From the decision that a mini-socket is to go to its end it is

@@ -85,6 +85,7 @@ impl Observer {
         let watched = ring::map(&mut loaded.ebpf, "WATCHED")?;
         let listeners = ring::map(&mut loaded.ebpf, "LISTENERS")?;
         let decoder = loaded.decoder.with_cgroups(cgroup::Hierarchy::open());
+        give_back_memory();
         let diagnostics = if options.verbose {
             diagnostics::Diagnostics::open(&mut loaded.ebpf)
         } else {
@@ -160,19 +161,39 @@ impl Observer {
     /// and those for which the kernel itself says that it did not run a program,
     /// because the program was interrupted by its own hook.
     pub fn lost(&self) -> Result<u64, KernelError> {
-        let missed: u64 = self
-            .ebpf
-            .programs()
-            .filter_map(|(_, program)| program.fd().ok())
-            .map(|fd| recursion_misses(fd.as_fd().as_raw_fd()))
-            .sum();
         let Counters {
             dropped,
             written: _,
             calls_forgotten,
             read_failed,
         } = self.counters()?;
-        Ok(dropped + calls_forgotten + read_failed + missed + self.undecodable)
+        Ok(dropped + calls_forgotten + read_failed + self.missed() + self.undecodable)
+    }
+
+    /// Runs that the kernel left out.
+    fn missed(&self) -> u64 {
+        self.ebpf
+            .programs()
+            .filter_map(|(_, program)| program.fd().ok())
+            .map(|fd| recursion_misses(fd.as_fd().as_raw_fd()))
+            .sum()
+    }
+
+    /// The books of the ring buffer, as a JSON object: once nothing more is
+    /// written, `written` equals `read`, and what is missing is in the others.
+    pub fn ledger(&self) -> Result<String, KernelError> {
+        let Counters {
+            dropped,
+            written,
+            calls_forgotten,
+            read_failed,
+        } = self.counters()?;
+        let (read, missed, undecodable) = (self.ring.read(), self.missed(), self.undecodable);
+        Ok(format!(
+            "{{\"written\":{written},\"read\":{read},\"dropped\":{dropped},\
+             \"calls_forgotten\":{calls_forgotten},\"read_failed\":{read_failed},\
+             \"missed\":{missed},\"undecodable\":{undecodable}}}"
+        ))
     }
 
     /// What the kernel program counted.
@@ -225,6 +246,17 @@ impl Observer {
             .try_into()
             .map_err(|error: aya::programs::ProgramError| IterError::Start(error.to_string()))?;
         iter_tcp::read(program, &self.decoder)
+    }
+}
+
+/// Reading the kernel's types takes 40 MB for an instant, which the allocator would
+/// keep for the whole run.
+#[expect(unsafe_code, reason = "glibc's own call has no safe wrapper")]
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes a number and returns unused memory to the system.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Counters {
 pub(super) struct Ring {
     records: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
+    /// Records handed out.
+    read: u64,
     /// Made at the first wait: only that needs a runtime.
     waiter: Option<AsyncFd<OwnedFd>>,
 }
@@ -38,6 +40,7 @@ impl Ring {
         Ok(Self {
             records: map(ebpf, "EVENTS")?,
             counters: map(ebpf, "COUNTERS")?,
+            read: 0,
             waiter: None,
         })
     }
@@ -70,7 +73,13 @@ impl Ring {
             take(&record);
             count += 1;
         }
+        self.read += count as u64;
         count
+    }
+
+    /// Records handed out so far.
+    pub(super) fn read(&self) -> u64 {
+        self.read
     }
 
     pub(super) fn counters(&self) -> Result<Counters, KernelError> {

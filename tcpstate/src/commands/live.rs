@@ -58,6 +58,8 @@ pub(super) struct Live {
     pub(super) filters: Filters,
     facts: Vec<(u64, Body)>,
     reading: Option<holders::PortReading>,
+    /// Whether the program says on stderr what it does.
+    verbose: bool,
 }
 
 impl Live {
@@ -83,6 +85,11 @@ impl Live {
         // The terminal is given back before anything is said.
         drop(self.ui.take());
         result?;
+        if self.verbose
+            && let Ok(ledger) = self.observer.ledger()
+        {
+            tell(&format!("ledger {ledger}"));
+        }
         self.report_recording()?;
         Ok(self)
     }
@@ -96,8 +103,12 @@ impl Live {
         tokio::pin!(deadline);
         let mut poll = interval(DRAIN_EVERY);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_more = false;
         loop {
             tokio::select! {
+                // A batch was full: the next one is taken as soon as keys and signals
+                // have had their chance.
+                () = tokio::task::yield_now(), if is_more => {}
                 name = self.signals.next() => return Ok(name),
                 () = &mut deadline => return Ok("duration"),
                 cue = next_cue(script) => match cue {
@@ -115,13 +126,16 @@ impl Live {
                 ready = self.observer.ready() => ready.context("cannot wait for the kernel's ring buffer")?,
                 _ = poll.tick() => {}
             }
-            self.advance()?;
+            is_more = self.advance()?;
         }
     }
 
-    /// Takes in what has come, looks at what is due, writes and draws.
-    fn advance(&mut self) -> Result<()> {
+    /// Takes in what has come, looks at what is due, writes and draws. `true`: more
+    /// has come already.
+    fn advance(&mut self) -> Result<bool> {
         let is_more = self.drain()?;
+        // Somebody waits for a diagnosis; looks can take a while.
+        self.pipeline.write_out()?;
         let now_ns = clock::monotonic_ns();
         if self.losses.is_due(now_ns, COUNT_EVERY_NS) {
             self.count_losses(now_ns)?;
@@ -147,7 +161,7 @@ impl Live {
             ui.draw(self.pipeline.engine(), now_ns)
                 .context("cannot draw on the terminal")?;
         }
-        Ok(())
+        Ok(is_more)
     }
 
     /// Takes in one batch. `true`: there may be more.
@@ -221,6 +235,12 @@ impl Live {
             ),
         }
     }
+}
+
+/// Says what the program does, with `-v`. A stderr that nobody reads is no reason
+/// to end.
+fn tell(what: &str) {
+    let _ = writeln!(std::io::stderr(), "tcpstate: {what}");
 }
 
 /// A reader that has gone is a clean end.

@@ -1,7 +1,7 @@
 //! Looks into the kernel's tables while a run goes on: mini-sockets that are
 //! due, and the whole table after a loss.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use super::departed::Departed;
 use super::namespaces::Sweep;
 use crate::clock;
 use crate::event::{Body, NetnsEnd, SocketSeen, Source, State};
-use crate::model::{NS_PER_MS, Socket, Tuple};
+use crate::model::{NS_PER_MS, Socket, SocketId, Tuple};
 use crate::snapshot::netns::{Namespaces, NetnsError};
 use crate::snapshot::sock_diag::SockDiag;
 use crate::snapshot::{SocketItem, owners, proc};
@@ -32,7 +32,7 @@ pub(super) const RECENT_NS: u64 = 10_000_000;
 const GIVE_UP_NS: u64 = 5_000_000_000;
 
 /// What is there: mini-sockets and others, by their addresses.
-type Found = BTreeMap<(bool, Tuple), SocketSeen>;
+type Found = HashMap<(bool, Tuple), SocketSeen, foldhash::fast::FixedState>;
 
 /// Looks into the kernel's tables.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ pub(in crate::commands) struct Looks {
     pub(super) namespaces: Namespaces,
     pub(super) sweep: Sweep,
     pub(super) departed: Departed,
+    /// How long the kernel took for its last whole list.
+    pub(super) listing_ns: u64,
     looked_ns: u64,
     rest_until_ns: u64,
 }
@@ -55,30 +57,30 @@ impl Live {
     pub(super) fn look(&mut self, now_ns: u64) -> Result<()> {
         self.looks.looked_ns = now_ns;
         let due = self.pipeline.engine_mut().take_due_checks(now_ns, MAX_DUE);
-        let mut by_netns: BTreeMap<u32, Vec<Socket>> = BTreeMap::new();
+        let mut by_netns: BTreeMap<u32, Vec<SocketId>> = BTreeMap::new();
         for id in due {
             if let Some(socket) = self.pipeline.engine().table().get(&id) {
-                by_netns
-                    .entry(socket.sock.netns)
-                    .or_default()
-                    .push(socket.clone());
+                by_netns.entry(socket.sock.netns).or_default().push(id);
             }
         }
-        for (netns, sockets) in by_netns {
-            let found = if sockets.len() <= SINGLE_LOOKUPS {
+        for (netns, ids) in by_netns {
+            let began_ns = clock::monotonic_ns();
+            let found = if ids.len() <= SINGLE_LOOKUPS {
+                let table = self.pipeline.engine().table();
+                let sockets: Vec<Socket> =
+                    ids.iter().filter_map(|id| table.get(id).cloned()).collect();
                 self.look_up(netns, &sockets)
             } else {
-                self.find_all(netns)
+                self.find_minis(netns)
             };
             let asked_ns = clock::monotonic_ns();
             // What the hooks saw meanwhile comes first.
             while self.drain()? {}
-            for socket in sockets {
-                let table = self.pipeline.engine().table();
-                let is_unchanged = table
-                    .get(&socket.id())
-                    .is_some_and(|known| known.steps == socket.steps);
-                if !is_unchanged {
+            for id in ids {
+                let Some(socket) = self.pipeline.engine().table().get(&id) else {
+                    continue;
+                };
+                if socket.has_changed_since(began_ns) {
                     continue;
                 }
                 let now_there = match &found {
@@ -90,12 +92,12 @@ impl Live {
                     {
                         Some(SocketSeen {
                             netns_ended: Some(NetnsEnd::Unreachable),
-                            ..closed(&socket)
+                            ..closed(socket)
                         })
                     }
                     Err(()) => continue,
                 };
-                if let Some(seen) = difference(&socket, now_there, asked_ns) {
+                if let Some(seen) = difference(socket, now_there, asked_ns) {
                     self.pipeline.feed(asked_ns, Body::Socket(seen))?;
                 }
             }
@@ -109,7 +111,7 @@ impl Live {
     pub(super) fn look_up(&mut self, netns: u32, sockets: &[Socket]) -> Result<Found, ()> {
         let looked = self.looks.namespaces.inside(netns, || {
             let mut diag = SockDiag::open(netns)?;
-            let mut found = BTreeMap::new();
+            let mut found = Found::default();
             for socket in sockets {
                 if let Some(there) = diag.lookup(
                     socket.sock.family,
@@ -128,10 +130,12 @@ impl Live {
         }
     }
 
-    fn find_all(&mut self, netns: u32) -> Result<Found, ()> {
+    /// All mini-sockets of a namespace.
+    fn find_minis(&mut self, netns: u32) -> Result<Found, ()> {
         let found = self.snapshot(netns).map_err(|_| ())?;
         Ok(found
             .into_iter()
+            .filter(|(_, item)| item.is_mini)
             .map(|(_, item)| ((item.is_mini, item.tuple()), item.to_seen(None)))
             .collect())
     }
@@ -159,12 +163,14 @@ impl Live {
         };
         let mut items = Vec::new();
         let mut covered = BTreeSet::new();
+        let began_ns = clock::monotonic_ns();
         for netns in namespaces.iter().copied() {
             if let Ok(found) = self.snapshot(netns) {
                 items.extend(found);
                 covered.insert(netns);
             }
         }
+        self.looks.listing_ns = clock::monotonic_ns().saturating_sub(began_ns);
         let by_inode = if proc::has_numbers_of_the_host() {
             owners::first_holders()
         } else {

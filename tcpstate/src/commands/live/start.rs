@@ -91,6 +91,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         filters: start.filters,
         facts: Vec::new(),
         reading: None,
+        verbose: start.verbose,
     };
     let header = live.header();
     live.pipeline
@@ -164,6 +165,11 @@ impl Live {
     /// on, so nothing falls between; what both show is merged by time.
     fn fill_table(&mut self) -> Result<()> {
         let (_, sockets, _) = self.snapshot_all();
+        if self.verbose && self.ui.is_none() {
+            let took_us = self.looks.listing_ns / 1_000;
+            let (ms, rest) = (took_us / 1_000, took_us % 1_000);
+            super::tell(&format!("sockets listed in {ms}.{rest:03} ms"));
+        }
         for (_, seen) in &sockets {
             if let (State::Listen, Some(process)) = (seen.state, &seen.process) {
                 self.observer

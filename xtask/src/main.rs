@@ -1,5 +1,6 @@
 //! Tasks around the repository. `cargo xtask` alone lists them.
 
+mod bench;
 mod ebpf;
 mod fuzz;
 mod lint;
@@ -37,6 +38,8 @@ enum Task {
     },
     /// Let fuzzers look for bytes that break what reads recordings and records.
     Fuzz(fuzz::Args),
+    /// Measure what watching costs, beside the peers that are installed; as root.
+    Bench(bench::Args),
     /// Hold the table against the kernel for minutes of random churn; as root.
     Soak(soak::Args),
     /// Run the live tests on other kernels, each in a virtual machine.
@@ -51,6 +54,7 @@ fn main() -> anyhow::Result<()> {
         Task::Lint => lint::run(&root()?),
         Task::Test { arguments } => suite::run(&root()?, &arguments),
         Task::Fuzz(args) => fuzz::run(&root()?, &args),
+        Task::Bench(args) => bench::run(&root()?, &args),
         Task::Soak(args) => soak::run(&root()?, &args),
         Task::Vm(args) => vm::run(&root()?, &args),
         Task::Ci => {

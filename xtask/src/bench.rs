@@ -1,0 +1,163 @@
+//! `cargo xtask bench`: what watching costs, measured side by side with the peers
+//! that are installed, on the same load, in turn. Writes the tables of
+//! `docs/performance.md` and machine-readable results.
+//!
+//! No test depends on a time. The short form, which CI runs, is there for its
+//! counts: each event is seen or counted as lost, and the books of the ring buffer
+//! balance.
+
+mod load;
+mod machine;
+mod measure;
+mod observer;
+mod results;
+mod stage;
+mod stopwatch;
+mod table;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use machine::Machine;
+use measure::Bench;
+use results::Results;
+
+const PAGE: &str = "docs/performance.md";
+const RESULTS: &str = "docs/performance.json";
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Seconds instead of a quarter of an hour: for the counts, not for the times.
+    /// Writes nothing into the docs.
+    #[arg(long)]
+    short: bool,
+    /// Only this; may be repeated. Writes nothing into the docs.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+    /// Where the machine-readable results go.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(subcommand)]
+    load: Option<LoadCommand>,
+}
+
+#[derive(clap::Subcommand)]
+enum LoadCommand {
+    /// The load by itself, in this network namespace.
+    #[command(subcommand, hide = true)]
+    Load(load::Load),
+}
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Connections a second with and without an observer.
+    FullSpeed,
+    /// Nanoseconds per event in the kernel.
+    Kernel,
+    /// Cost by events a second.
+    Rates,
+    /// From the start to the first event.
+    Start,
+    /// The first table, by sockets.
+    Populations,
+    /// A process that never touches a socket.
+    Syscalls,
+    /// From a failed bind to its diagnosis.
+    Diagnoses,
+    /// Drawing a frame, by sockets.
+    Frames,
+}
+
+impl Part {
+    const ALL: [Self; 8] = [
+        Self::FullSpeed,
+        Self::Kernel,
+        Self::Rates,
+        Self::Start,
+        Self::Populations,
+        Self::Syscalls,
+        Self::Diagnoses,
+        Self::Frames,
+    ];
+}
+
+/// Measures.
+pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
+    if let Some(LoadCommand::Load(load)) = &args.load {
+        return load::run(load);
+    }
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "loading BPF programs needs root: sudo cargo xtask bench"
+    );
+    let programs = build(root, args.short)?;
+    let tcpstate = programs.join("tcpstate");
+    let files = observer::Files::new()?;
+    let bench = Bench {
+        programs: &programs,
+        tcpstate: &tcpstate,
+        files: &files,
+        short: args.short,
+    };
+    let mut results = Results {
+        machine: Machine::here(args.short),
+        ..Results::default()
+    };
+    eprintln!("{}", results.machine.line());
+    for part in Part::ALL {
+        if !args.only.is_empty() && !args.only.contains(&part) {
+            continue;
+        }
+        match part {
+            Part::FullSpeed => results.full_speed = bench.full_speed(&mut results.absent)?,
+            Part::Kernel => results.kernel = bench.kernel()?,
+            Part::Rates => results.rates = bench.rates()?,
+            Part::Start => results.start = Some(bench.start()?),
+            Part::Populations => results.populations = bench.populations()?,
+            Part::Syscalls => results.syscalls = Some(bench.syscalls()?),
+            Part::Diagnoses => results.diagnoses = bench.diagnoses()?,
+            Part::Frames if args.short => {}
+            Part::Frames => results.frames = bench.frames()?,
+        }
+    }
+    let tables = table::tables(&results);
+    println!("{tables}");
+    let json = serde_json::to_string_pretty(&results).context("results are plain data")?;
+    if let Some(path) = &args.json {
+        write(path, &json)?;
+    }
+    if !args.short && args.only.is_empty() {
+        write(&root.join(RESULTS), &(json + "\n"))?;
+        let page = root.join(PAGE);
+        let text = fs::read_to_string(&page).with_context(|| format!("cannot read {PAGE}"))?;
+        write(&page, &table::put_into(&text, &tables)?)?;
+    }
+    Ok(())
+}
+
+/// Builds the product as it is shipped and the example that draws frames; for the
+/// short form, whose times mean nothing, the product as the tests have it. Gives
+/// the folder.
+fn build(root: &Path, short: bool) -> Result<PathBuf> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(root)
+        .args(["build", "-p", "tcpstate", "--bin", "tcpstate"]);
+    if !short {
+        cargo.args(["--release", "--example", "frame_cost"]);
+    }
+    let status = cargo.status().context("cannot start cargo build")?;
+    ensure!(status.success(), "cargo build: {status}");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join(if short { "debug" } else { "release" }))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,184 @@
+//! What others wait for: a system call beside us, the diagnosis of a failed bind,
+//! a frame.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::{Bench, float, load};
+use crate::bench::observer::{self, Observer, Watching};
+use crate::bench::results::{Diagnoses, Frames, Syscalls, change, median, percentile};
+use crate::bench::stage::on_stage;
+
+impl Bench<'_> {
+    /// A process that never touches a socket, with and without us.
+    pub(in crate::bench) fn syscalls(&self) -> Result<Syscalls> {
+        let calls = if self.short { 1_000_000 } else { 20_000_000 };
+        let (mut alone, mut watched) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds() {
+            for (observer, to) in [
+                (Observer::Nobody, &mut alone),
+                (Observer::Json, &mut watched),
+            ] {
+                on_stage(|| {
+                    let watching = Watching::start(observer, self.tcpstate, self.files)?;
+                    let done = load(&["syscalls", "--calls", &calls.to_string()])?;
+                    let took_ns = done["took_ns"].as_u64().context("the load says its time")?;
+                    to.push(float(took_ns) / float(calls));
+                    watching.end().map(drop)
+                })?;
+            }
+        }
+        let (alone_ns, watched_ns) = (median(&alone), median(&watched));
+        Ok(Syscalls {
+            calls,
+            alone_ns,
+            watched_ns,
+            change_percent: change(alone_ns, watched_ns),
+        })
+    }
+
+    /// From a failed `bind` to its diagnosis.
+    pub(in crate::bench) fn diagnoses(&self) -> Result<Vec<Diagnoses>> {
+        Ok(vec![
+            self.diagnoses_beside("nothing", false)?,
+            self.diagnoses_beside("the load at full speed", true)?,
+        ])
+    }
+
+    fn diagnoses_beside(&self, beside: &'static str, is_busy: bool) -> Result<Diagnoses> {
+        let binds = if self.short { 20 } else { 300 };
+        let waits = on_stage(|| {
+            let mut child = self.watch(&["--json"]).spawn()?;
+            let stdout = child.stdout.take().context("stdout is piped")?;
+            let is_over = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                let reader = scope.spawn(|| waits(stdout));
+                std::thread::sleep(Duration::from_millis(700));
+                if is_busy {
+                    scope.spawn(|| {
+                        while !is_over.load(Ordering::Relaxed) {
+                            let done = load(&["connections", "--connections", "20000"]);
+                            if done.is_err() {
+                                break;
+                            }
+                        }
+                    });
+                }
+                let done = load(&[
+                    "failing-binds",
+                    "--binds",
+                    &binds.to_string(),
+                    "--every-ms",
+                    "20",
+                ]);
+                is_over.store(true, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(500));
+                observer::end(&mut child)?;
+                done?;
+                reader
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })?;
+        ensure!(
+            waits.len() == binds,
+            "{} of {binds} failed binds have a diagnosis",
+            waits.len()
+        );
+        let found = Diagnoses {
+            beside,
+            binds,
+            median_ms: median(&waits),
+            p99_ms: percentile(&waits, 99),
+            worst_ms: percentile(&waits, 100),
+        };
+        eprintln!("{found:?}");
+        Ok(found)
+    }
+
+    /// Drawing, as the example `frame_cost` measures it.
+    pub(in crate::bench) fn frames(&self) -> Result<Vec<Frames>> {
+        let output = Command::new(self.programs.join("examples/frame_cost"))
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot start frame_cost")?;
+        ensure!(
+            output.status.success(),
+            "frame_cost failed: {}",
+            output.status
+        );
+        Ok(frames_of(&String::from_utf8_lossy(&output.stdout)))
+    }
+}
+
+/// Milliseconds from each failed bind to its diagnosis.
+fn waits(stdout: ChildStdout) -> Result<Vec<f64>> {
+    let mut waits = Vec::new();
+    let mut failed_ns = 0;
+    for line in BufReader::with_capacity(1 << 16, stdout).lines() {
+        let line = line?;
+        // The diagnosis follows its call.
+        if line.starts_with(r#"{"event":"bind""#) {
+            let bind: Value = serde_json::from_str(&line)?;
+            if bind["ok"] == false {
+                failed_ns = bind["mono_ns"].as_u64().unwrap_or(0);
+            }
+        } else if line.starts_with(r#"{"event":"diagnosis""#) {
+            waits.push(float(monotonic_ns().saturating_sub(failed_ns)) / 1e6);
+        }
+    }
+    Ok(waits)
+}
+
+/// Rows such as `|    100000 |    900 |    700 |   1100 |   1500 |    200 |`:
+/// sockets, first, median, p99, worst, pause.
+fn frames_of(table: &str) -> Vec<Frames> {
+    table
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<u64> = line
+                .split('|')
+                .filter_map(|cell| cell.trim().parse().ok())
+                .collect();
+            let [sockets, _, median_us, p99_us, worst_us, _] = *cells.as_slice() else {
+                return None;
+            };
+            Some(Frames {
+                sockets,
+                median_us,
+                p99_us,
+                worst_us,
+            })
+        })
+        .collect()
+}
+
+/// `CLOCK_MONOTONIC`, as the kernel's records have it.
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    seconds * 1_000_000_000 + nanos
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_numbers_are_frames() {
+        let table = "| sockets | first |\n| --: | --: |\n| 100 | 9 | 1 | 2 | 3 | 4 |\n";
+
+        let frames = frames_of(table);
+
+        assert_eq!(frames.len(), 1);
+        assert_eq!(
+            (frames[0].sockets, frames[0].median_us, frames[0].worst_us),
+            (100, 1, 3)
+        );
+    }
+}

@@ -1,0 +1,500 @@
+//! Who watches while the load runs: tcpstate in its ways, its peers, nobody;
+//! and what that cost.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::stopwatch::Stopwatch;
+
+/// An observer must be ready and gone within this.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// After the last event: long enough for any observer to have read it.
+const SETTLES: Duration = Duration::from_millis(1200);
+/// Clock ticks of `/proc/PID/stat` in a second (`USER_HZ`, the same everywhere).
+const TICKS: u64 = 100;
+
+/// Who watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Observer {
+    Nobody,
+    Json,
+    /// JSON, narrowed to a port that the load does not use.
+    JsonOtherPort,
+    Text,
+    Tui,
+    /// No output, recorded to a file.
+    Record,
+    /// The same, compressed.
+    RecordZstd,
+    Tcpstates,
+    Tcplife,
+    Bpftrace,
+    /// `ss` ten times a second.
+    SsPolling,
+    /// A BPF program that does nothing: what the kernel's own clock adds.
+    Empty,
+}
+
+/// The nearest thing that bpftrace can say in one line.
+const BPFTRACE: &str = r#"tracepoint:sock:inet_sock_set_state /args->protocol == 6/ {
+    printf("%llu %s %d %s:%d %s:%d %d %d\n", nsecs, comm, pid, ntop(args->saddr), args->sport,
+        ntop(args->daddr), args->dport, args->oldstate, args->newstate); }"#;
+
+impl Observer {
+    pub(super) const PEERS: [Self; 4] = [
+        Self::Tcpstates,
+        Self::Tcplife,
+        Self::Bpftrace,
+        Self::SsPolling,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Json => "tcpstate, JSON to a file",
+            Self::JsonOtherPort => "tcpstate, JSON, `--port` of something else",
+            Self::Text => "tcpstate, text to a file",
+            Self::Tui => "tcpstate, dashboard",
+            Self::Record => "tcpstate, dashboard and recording",
+            Self::RecordZstd => "tcpstate, dashboard and recording, compressed",
+            Self::Tcpstates => "libbpf-tools tcpstates",
+            Self::Tcplife => "libbpf-tools tcplife",
+            Self::Bpftrace => "bpftrace one-liner",
+            Self::SsPolling => "ss, ten times a second",
+            Self::Empty => "bpftrace, a program that does nothing",
+        }
+    }
+
+    pub(super) fn is_ours(self) -> bool {
+        !matches!(self, Self::Nobody | Self::Empty) && !Self::PEERS.contains(&self)
+    }
+
+    /// The program that has to be installed.
+    fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Tcpstates => Some("tcpstates"),
+            Self::Tcplife => Some("tcplife"),
+            Self::Bpftrace | Self::Empty => Some("bpftrace"),
+            Self::SsPolling => Some("ss"),
+            _ => None,
+        }
+    }
+
+    /// What is to be installed, where it is not there.
+    pub(super) fn missing(self) -> Option<String> {
+        let program = self.program()?;
+        let package = match self {
+            Self::Bpftrace | Self::Empty => "bpftrace",
+            Self::SsPolling => "iproute2",
+            _ => "libbpf-tools",
+        };
+        find(program)
+            .is_none()
+            .then(|| format!("{program} is not installed (package {package})"))
+    }
+
+    fn command(self, tcpstate: &Path, files: &Files) -> Option<Command> {
+        let watch = |arguments: &[&str]| {
+            let mut command = Command::new(tcpstate);
+            command.args(["watch", "--netns", "self"]).args(arguments);
+            command
+        };
+        Some(match self {
+            Self::Nobody => return None,
+            Self::Json => watch(&["--json"]),
+            Self::JsonOtherPort => watch(&["--json", "--port", "9"]),
+            Self::Text => watch(&["--format", "text"]),
+            Self::Tui => watch(&["--format", "tui"]),
+            Self::Record | Self::RecordZstd => {
+                let mut command = watch(&["--format", "tui", "--record"]);
+                command.arg(files.recording(self));
+                command
+            }
+            Self::Tcpstates | Self::Tcplife => Command::new(find(self.program()?)?),
+            Self::Bpftrace | Self::Empty => {
+                let mut command = Command::new("bpftrace");
+                let nothing = "tracepoint:sock:inet_sock_set_state { }";
+                command.args([
+                    "-e",
+                    if self == Self::Empty {
+                        nothing
+                    } else {
+                        BPFTRACE
+                    },
+                ]);
+                command
+            }
+            Self::SsPolling => {
+                let mut command = Command::new("sh");
+                command.args(["-c", "while :; do ss -Htano; sleep 0.1; done"]);
+                command
+            }
+        })
+    }
+
+    fn has_dashboard(self) -> bool {
+        matches!(self, Self::Tui | Self::Record | Self::RecordZstd)
+    }
+}
+
+/// Where observers write.
+pub(super) struct Files {
+    folder: PathBuf,
+}
+
+impl Files {
+    pub(super) fn new() -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("tcpstate-bench-{}", std::process::id()));
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(Self { folder })
+    }
+
+    pub(super) fn out(&self) -> PathBuf {
+        self.folder.join("out")
+    }
+
+    fn err(&self) -> PathBuf {
+        self.folder.join("err")
+    }
+
+    pub(super) fn recording(&self, observer: Observer) -> PathBuf {
+        self.folder.join(match observer {
+            Observer::RecordZstd => "recording.jsonl.zst",
+            _ => "recording.jsonl",
+        })
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What watching cost.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Cost {
+    /// Of the observer's process, while the load ran and until it was read.
+    pub(super) cpu_ns: u64,
+    /// Most memory that was resident, kB.
+    pub(super) peak_kb: u64,
+    /// Memory that was resident before the load, kB.
+    pub(super) idle_kb: u64,
+    /// State changes that it wrote down; absent: it writes none.
+    pub(super) events: Option<u64>,
+    /// Events that it says it lost.
+    pub(super) lost: Option<u64>,
+    /// Of the BPF program that ran most: runs and nanoseconds, where counted.
+    pub(super) runs: u64,
+    pub(super) run_ns: u64,
+    /// Bytes of the recording.
+    pub(super) recorded_bytes: Option<u64>,
+    /// Lines of the recording or of the JSON.
+    pub(super) lines: Option<u64>,
+    /// What tcpstate says about its ring buffer at the end.
+    pub(super) ledger: Option<Value>,
+}
+
+/// An observer at work.
+pub(super) struct Watching<'a> {
+    observer: Observer,
+    files: &'a Files,
+    child: Option<Child>,
+    /// The other end of the dashboard's terminal.
+    terminal: Option<thread::JoinHandle<()>>,
+    cpu_before: u64,
+    idle_kb: u64,
+}
+
+impl<'a> Watching<'a> {
+    /// Starts it and waits until its hooks are on.
+    pub(super) fn start(observer: Observer, tcpstate: &Path, files: &'a Files) -> Result<Self> {
+        let mut watching = Self {
+            observer,
+            files,
+            child: None,
+            terminal: None,
+            cpu_before: 0,
+            idle_kb: 0,
+        };
+        let Some(mut command) = observer.command(tcpstate, files) else {
+            return Ok(watching);
+        };
+        command
+            .stdin(Stdio::null())
+            .stderr(File::create(files.err()).context("cannot write")?);
+        if observer.is_ours() {
+            command.arg("-v");
+        }
+        if observer.has_dashboard() {
+            let (inside, outside) = terminal()?;
+            command
+                .env("TERM", "xterm-256color")
+                .stdin(inside.try_clone()?)
+                .stdout(inside);
+            watching.terminal = Some(thread::spawn(move || {
+                // Ends when the last process has closed the terminal.
+                let mut outside = File::from(outside);
+                let mut buffer = vec![0; 1 << 16];
+                while matches!(outside.read(&mut buffer), Ok(1..)) {}
+            }));
+        } else {
+            command.stdout(File::create(files.out()).context("cannot write")?);
+        }
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        drop(command);
+        let pid = watching.child.insert(child).id();
+        let began = Stopwatch::start();
+        while observer != Observer::SsPolling && programs(pid).is_empty() {
+            if began.elapsed() > PATIENCE {
+                bail!("{} does not get ready", observer.name());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        thread::sleep(Duration::from_millis(700));
+        watching.cpu_before = cpu_ns(pid);
+        watching.idle_kb = status_kb(pid, "VmRSS:");
+        Ok(watching)
+    }
+
+    pub(super) fn cpu_ns(&self) -> u64 {
+        self.child.as_ref().map_or(0, |child| {
+            cpu_ns(child.id()).saturating_sub(self.cpu_before)
+        })
+    }
+
+    /// Ends it and says what it cost.
+    pub(super) fn end(mut self) -> Result<Cost> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(Cost::default());
+        };
+        thread::sleep(SETTLES);
+        let pid = child.id();
+        let busiest = programs(pid).into_iter().max().unwrap_or_default();
+        let mut cost = Cost {
+            cpu_ns: cpu_ns(pid).saturating_sub(self.cpu_before),
+            peak_kb: status_kb(pid, "VmHWM:"),
+            idle_kb: self.idle_kb,
+            runs: busiest.0,
+            run_ns: busiest.1,
+            ..Cost::default()
+        };
+        end(&mut child)?;
+        if let Some(terminal) = self.terminal.take() {
+            let _ = terminal.join();
+        }
+        self.count(&mut cost)?;
+        Ok(cost)
+    }
+
+    fn count(&self, cost: &mut Cost) -> Result<()> {
+        let err = fs::read_to_string(self.files.err()).unwrap_or_default();
+        match self.observer {
+            Observer::Nobody
+            | Observer::SsPolling
+            | Observer::Tcplife
+            | Observer::Tui
+            | Observer::Empty => {}
+            Observer::Text => {
+                let (lines, _) = read_lines(&self.files.out(), |line| line.contains(" -> "))?;
+                cost.events = Some(lines);
+            }
+            Observer::Json | Observer::JsonOtherPort => {
+                count_json(&self.files.out(), cost)?;
+            }
+            Observer::Record | Observer::RecordZstd => {
+                let recording = self.files.recording(self.observer);
+                cost.recorded_bytes = Some(fs::metadata(&recording)?.len());
+                if self.observer == Observer::Record {
+                    count_json(&recording, cost)?;
+                }
+            }
+            Observer::Tcpstates | Observer::Bpftrace => {
+                let (lines, _) = read_lines(&self.files.out(), |line| {
+                    line.starts_with(|first: char| first.is_ascii_hexdigit())
+                })?;
+                cost.events = Some(lines);
+                cost.lost = Some(said_lost(&err));
+            }
+        }
+        cost.ledger = err
+            .lines()
+            .find_map(|line| line.strip_prefix("tcpstate: ledger "))
+            .and_then(|json| serde_json::from_str(json).ok());
+        Ok(())
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// SIGINT, as on a terminal; what does not go then is killed.
+pub(super) fn end(child: &mut Child) -> Result<()> {
+    let pid = rustix::process::Pid::from_child(child);
+    // It may have ended by itself.
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+    let began = Stopwatch::start();
+    while child.try_wait()?.is_none() {
+        if began.elapsed() > PATIENCE {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("an observer does not end");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Runs and nanoseconds of each BPF program that a process holds.
+fn programs(pid: u32) -> Vec<(u64, u64)> {
+    let Ok(folder) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
+        return Vec::new();
+    };
+    folder
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
+        .filter(|info| info.contains("prog_id:") && info.contains("run_cnt:"))
+        .map(|info| (field(&info, "run_cnt:"), field(&info, "run_time_ns:")))
+        .collect()
+}
+
+fn status_kb(pid: u32, name: &str) -> u64 {
+    field(
+        &fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(),
+        name,
+    )
+}
+
+fn field(text: &str, name: &str) -> u64 {
+    text.lines()
+        .find_map(|line| {
+            line.strip_prefix(name)?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
+        .unwrap_or(0)
+}
+
+/// Processor time of a process and of its children that have ended, to 10 ms.
+fn cpu_ns(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, which may hold anything, ends with the last bracket.
+    let Some((_, fields)) = stat.rsplit_once(')') else {
+        return 0;
+    };
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(4)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum();
+    ticks * (1_000_000_000 / TICKS)
+}
+
+fn count_json(path: &Path, cost: &mut Cost) -> Result<()> {
+    let (states, lines) = read_lines(path, |line| line.starts_with(r#"{"event":"tcp.state""#))?;
+    cost.events = Some(states);
+    cost.lines = Some(lines);
+    let mut last = String::new();
+    for line in BufReader::new(File::open(path)?).lines() {
+        last = line?;
+    }
+    let footer: Value = serde_json::from_str(&last).context("the last line is not JSON")?;
+    anyhow::ensure!(footer["event"] == "footer", "the output has no footer");
+    cost.lost = Some(footer["losses"]["kernel"].as_u64().unwrap_or(0));
+    Ok(())
+}
+
+fn read_lines(path: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<(u64, u64)> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (mut wanted, mut all) = (0, 0);
+    for line in BufReader::with_capacity(1 << 20, file).lines() {
+        all += 1;
+        wanted += u64::from(is_wanted(&line?));
+    }
+    Ok((wanted, all))
+}
+
+/// Adds up `lost 12 events`, `Lost 12 events`.
+fn said_lost(err: &str) -> u64 {
+    err.lines()
+        .filter_map(|line| {
+            let (_, rest) = line.split_once("ost ")?;
+            rest.split_whitespace().next()?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(program))
+        .find(|file| file.exists())
+}
+
+/// Both ends of a terminal of 200 by 60.
+fn terminal() -> Result<(OwnedFd, OwnedFd)> {
+    use rustix::fs::{Mode, OFlags};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Winsize, tcsetwinsize};
+
+    let outside =
+        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).context("cannot open a terminal")?;
+    grantpt(&outside)?;
+    unlockpt(&outside)?;
+    tcsetwinsize(
+        &outside,
+        Winsize {
+            ws_row: 60,
+            ws_col: 200,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        },
+    )?;
+    let name = ptsname(&outside, Vec::new())?;
+    let inside = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
+    Ok((inside, outside))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_peers_say_they_lost_is_added_up() {
+        let err = "lost 12 events on CPU #0!\nAttaching 1 probe...\nLost 30 events\n";
+
+        assert_eq!(said_lost(err), 42);
+    }
+
+    #[test]
+    fn fields_of_proc_are_found_by_name() {
+        let info = "prog_type:\t26\nprog_id:\t7\nrun_time_ns:\t1200\nrun_cnt:\t10\n";
+
+        assert_eq!(
+            (field(info, "run_cnt:"), field(info, "run_time_ns:")),
+            (10, 1200)
+        );
+        assert_eq!(field(info, "nothing:"), 0);
+    }
+}

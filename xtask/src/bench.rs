@@ -31,7 +31,7 @@ const RESULTS: &str = "docs/performance.json";
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Seconds instead of a quarter of an hour: for the counts, not for the times.
+    /// Half a minute instead of a quarter of an hour: for the counts, not for the times.
     /// Writes nothing into the docs.
     #[arg(long)]
     short: bool,
@@ -109,33 +109,43 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
         ..Results::default()
     };
     eprintln!("{}", results.machine.line());
+    let mut failed = Vec::new();
     for part in Part::ALL {
         if !args.only.is_empty() && !args.only.contains(&part) {
             continue;
         }
-        match part {
-            Part::FullSpeed => results.full_speed = bench.full_speed(&mut results.absent)?,
-            Part::Kernel => results.kernel = bench.kernel()?,
-            Part::Rates => results.rates = bench.rates()?,
-            Part::Start => results.start = Some(bench.start()?),
-            Part::Populations => results.populations = bench.populations()?,
-            Part::Syscalls => results.syscalls = Some(bench.syscalls()?),
-            Part::Diagnoses => results.diagnoses = bench.diagnoses()?,
-            Part::Frames if args.short => {}
-            Part::Frames => results.frames = bench.frames()?,
+        if let Err(error) = measure(part, &bench, &mut results) {
+            eprintln!("{part:?}: {error:#}");
+            failed.push(part);
+        }
+        // What is measured is kept, whatever comes after it.
+        let json = serde_json::to_string_pretty(&results).context("results are plain data")? + "\n";
+        if let Some(path) = &args.json {
+            write(path, &json)?;
+        }
+        if !args.short && args.only.is_empty() {
+            write(&root.join(RESULTS), &json)?;
+            let page = root.join(PAGE);
+            let text = fs::read_to_string(&page).with_context(|| format!("cannot read {PAGE}"))?;
+            write(&page, &table::put_into(&text, &table::tables(&results))?)?;
         }
     }
-    let tables = table::tables(&results);
-    println!("{tables}");
-    let json = serde_json::to_string_pretty(&results).context("results are plain data")?;
-    if let Some(path) = &args.json {
-        write(path, &json)?;
-    }
-    if !args.short && args.only.is_empty() {
-        write(&root.join(RESULTS), &(json + "\n"))?;
-        let page = root.join(PAGE);
-        let text = fs::read_to_string(&page).with_context(|| format!("cannot read {PAGE}"))?;
-        write(&page, &table::put_into(&text, &tables)?)?;
+    println!("{}", table::tables(&results));
+    ensure!(failed.is_empty(), "could not be measured: {failed:?}");
+    Ok(())
+}
+
+fn measure(part: Part, bench: &Bench<'_>, results: &mut Results) -> Result<()> {
+    match part {
+        Part::FullSpeed => results.full_speed = bench.full_speed(&mut results.absent)?,
+        Part::Kernel => results.kernel = bench.kernel()?,
+        Part::Rates => results.rates = bench.rates()?,
+        Part::Start => results.start = Some(bench.start()?),
+        Part::Populations => results.populations = bench.populations()?,
+        Part::Syscalls => results.syscalls = Some(bench.syscalls()?),
+        Part::Diagnoses => results.diagnoses = bench.diagnoses()?,
+        Part::Frames if bench.short => {}
+        Part::Frames => results.frames = bench.frames()?,
     }
     Ok(())
 }

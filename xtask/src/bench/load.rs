@@ -2,7 +2,6 @@
 //! is a process of its own (`cargo xtask bench load …`) in the stage's network
 //! namespace, does a stated amount of work and says what it did as JSON.
 
-use std::fs;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -77,6 +76,9 @@ pub(crate) enum Load {
         /// Established connections, both ends counted, instead of TIME_WAITs.
         #[arg(long)]
         established: bool,
+        /// Of several such processes: one process has too few descriptors.
+        #[arg(long, default_value_t = 0)]
+        number: u32,
     },
     /// Binds a port that somebody listens on.
     FailingBinds {
@@ -104,7 +106,8 @@ pub(crate) fn run(load: &Load) -> Result<()> {
         Load::Population {
             sockets,
             established,
-        } => population(sockets, established),
+            number,
+        } => population(sockets, established, number),
         Load::FailingBinds { binds, every_ms } => failing_binds(binds, every_ms),
         Load::Syscalls { calls } => {
             let began = Stopwatch::start();
@@ -181,23 +184,30 @@ fn churn(
     Ok(())
 }
 
-/// TIME_WAITs are spread over many addresses: one pair of addresses gives some
-/// 60,000 ports.
-fn population(sockets: u64, established: bool) -> Result<()> {
-    const PER_ADDRESS: u64 = 20_000;
+/// Each connection has a port of its own, so that none takes the place of another
+/// one's TIME_WAIT; one address has room for some 50,000.
+fn population(sockets: u64, established: bool, number: u32) -> Result<()> {
+    const PER_ADDRESS: u64 = 50_000;
+    const FIRST_PORT: u64 = 10_000;
     let connections = if established { sockets / 2 } else { sockets };
-    lift_descriptor_limit(2 * connections + 1_000);
-    let hosts = connections.div_ceil(PER_ADDRESS);
+    lift_descriptor_limit();
     let mut kept = Vec::new();
-    for host in 0..hosts {
-        let ip = Ipv4Addr::from(0x7f00_0101 + u32::try_from(host)?);
+    for host in 0..connections.div_ceil(PER_ADDRESS) {
+        let ip = Ipv4Addr::from(0x7f00_0101 + number * 256 + u32::try_from(host)?);
         let (listener, address) = listener(SocketAddr::new(ip.into(), PORT))?;
-        for _ in 0..PER_ADDRESS.min(connections - host * PER_ADDRESS) {
+        for at in 0..PER_ADDRESS.min(connections - host * PER_ADDRESS) {
             let client = stream(address)?;
+            let port = u16::try_from(FIRST_PORT + at)?;
+            let from = SocketAddr::new(ip.into(), port);
+            bind(&client, &from).with_context(|| format!("cannot bind {from}"))?;
             connect(&client, &address).context("cannot connect")?;
             let server = accept(&listener).context("cannot accept")?;
             if established {
                 kept.push((client, server));
+            } else {
+                // The server's end first: it keeps the TIME_WAIT.
+                drop(server);
+                drop(client);
             }
         }
     }
@@ -234,25 +244,19 @@ fn stream(address: SocketAddr) -> Result<OwnedFd> {
     socket(family, SocketType::STREAM, None).context("cannot make a socket")
 }
 
-fn lift_descriptor_limit(descriptors: u64) {
+/// As many descriptors as may be had without asking anybody.
+fn lift_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    let most = fs::read_to_string("/proc/sys/fs/nr_open")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(descriptors);
-    let now = getrlimit(Resource::Nofile);
-    let wanted = Some(descriptors.min(most));
-    if now.current < wanted {
-        // Where it fails, making the sockets says so.
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: wanted,
-                maximum: now.maximum.max(wanted),
-            },
-        );
-    }
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Where it fails, making the sockets says so.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the last thing that a load does")]

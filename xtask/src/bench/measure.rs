@@ -43,11 +43,11 @@ impl Run {
 
 impl Bench<'_> {
     fn rounds(&self) -> usize {
-        if self.short { 1 } else { 5 }
+        if self.short { 1 } else { 3 }
     }
 
     fn connections(&self) -> u64 {
-        if self.short { 20_000 } else { 100_000 }
+        if self.short { 20_000 } else { 60_000 }
     }
 
     /// Slowdown and cost at full speed: nobody, tcpstate, peers, and again.

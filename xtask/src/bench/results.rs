@@ -93,7 +93,7 @@ pub(super) struct Population {
     /// `ss -Htano` to a file; median.
     pub(super) ss_ms: Option<f64>,
     pub(super) peak_kb: u64,
-    /// Of one processor, ten seconds of watching them with nothing happening.
+    /// Of one processor, five seconds of watching them with nothing happening.
     pub(super) idle_cpu_percent: f64,
 }
 

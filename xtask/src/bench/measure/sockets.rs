@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{Bench, float, spawn_load};
 use crate::bench::observer::{self, Observer, Watching};
@@ -73,20 +73,29 @@ impl Bench<'_> {
     }
 
     fn population(&self, sockets: u64, established: bool) -> Result<Population> {
-        let mut arguments = vec!["population".to_owned(), "--sockets".to_owned()];
-        arguments.push(sockets.to_string());
-        if established {
-            arguments.push("--established".to_owned());
+        // One process may have as few as 10,000 descriptors.
+        let each = if established { 8_000 } else { sockets };
+        let mut holders = Vec::new();
+        for number in 0..sockets.div_ceil(each) {
+            let sockets = each.min(sockets - number * each).to_string();
+            let number = number.to_string();
+            let mut arguments = vec!["population", "--number", &number, "--sockets", &sockets];
+            if established {
+                arguments.push("--established");
+            }
+            holders.push(Holder(spawn_load(&arguments)?));
         }
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let mut holder = spawn_load(&arguments)?;
-        let said = holder.stdout.take().context("stdout is piped")?;
-        BufReader::new(said).read_line(&mut String::new())?;
+        for Holder(load) in &mut holders {
+            let mut said = String::new();
+            let stdout = load.stdout.take().context("stdout is piped")?;
+            BufReader::new(stdout).read_line(&mut said)?;
+            ensure!(said.contains("ready"), "the sockets could not be made");
+        }
 
         // A TIME_WAIT lives for a minute.
         let rounds = if sockets > 500_000 { 2 } else { 5 };
         let (mut tables, mut listings, mut ss) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut listed, mut peak_kb) = (0, 0);
+        let mut listed = 0;
         for _ in 0..rounds {
             let (table_ms, sockets, listing_ms) = self.first_table()?;
             tables.push(table_ms);
@@ -102,11 +111,15 @@ impl Bench<'_> {
             }
         }
         let watching = Watching::start(Observer::Json, self.tcpstate, self.files)?;
-        std::thread::sleep(Duration::from_secs(if self.short { 1 } else { 5 }));
-        let seconds = if self.short { 1.7 } else { 5.7 };
-        let idle_cpu_percent = float(watching.cpu_ns()) / 1e7 / seconds;
-        peak_kb = peak_kb.max(watching.end()?.peak_kb);
-        observer::end(&mut holder)?;
+        // Until the table is there.
+        std::thread::sleep(Duration::from_secs_f64(median(&tables) / 500.0));
+        let before_ns = watching.cpu_ns();
+        let seconds = if self.short { 1 } else { 5 };
+        std::thread::sleep(Duration::from_secs(seconds));
+        let spent_ns = watching.cpu_ns() - before_ns;
+        let idle_cpu_percent = float(spent_ns) / 1e7 / float(seconds);
+        let peak_kb = watching.end()?.peak_kb;
+        drop(holders);
         let found = Population {
             sockets,
             state: if established {
@@ -147,6 +160,16 @@ impl Bench<'_> {
             sockets,
             said_ms(&said, "tcpstate: sockets listed in "),
         ))
+    }
+}
+
+/// A process that keeps sockets; they go with it.
+struct Holder(Child);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -2,7 +2,7 @@
 //! that are installed, on the same load, in turn. Writes the tables of
 //! `docs/performance.md` and machine-readable results.
 //!
-//! No test depends on a time. The short form, which CI runs, is there for its
+//! No test depends on a time. The short form is there for its
 //! counts: each event is seen or counted as lost, and the books of the ring buffer
 //! balance.
 

@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// The test program to run.
     #[arg(long, default_value = LIVE, value_name = "NAME", value_parser = [LIVE, "matrix"])]
     program: String,
-    /// Only the tests that CI runs.
+    /// Only a selection: where kernels differ.
     #[arg(long, conflicts_with = "filter")]
     quick: bool,
     /// Half a million state changes: print what watching them costs and loses.

@@ -1,4 +1,4 @@
-//! Which tests CI runs on other kernels.
+//! A selection of tests for other kernels.
 //!
 //! Emulation takes ten times as long as the machine itself, and the whole suite
 //! some quarter of an hour for each kernel and mode. These are the ones where

@@ -65,6 +65,7 @@ impl Bench<'_> {
                 (100_000, false),
                 (100_000, true),
                 (1_000_000, false),
+                (1_000_000, true),
             ]
         };
         all.iter()

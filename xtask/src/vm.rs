@@ -7,24 +7,25 @@ mod apt;
 mod cpio;
 mod initramfs;
 mod kernels;
+mod machines;
 mod outcome;
+mod programs;
 mod qemu;
 mod quick;
+mod table;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use apt::Apt;
-use initramfs::{Programs, Purpose};
 use kernels::{KERNELS, Kernel};
-use outcome::{Mode, NotHere, Outcome, not_here};
-use qemu::{Guest, Qemu};
+use machines::Machines;
+use outcome::Mode;
+use programs::Programs;
+use qemu::Qemu;
 
 /// What `vm` takes.
 #[derive(clap::Args)]
@@ -78,20 +79,6 @@ const GUEST_PACKAGES: &[&str] = &[
     "libpython3.11-minimal",
     "libpython3.11-stdlib",
 ];
-/// Fewer tests than this, without a filter, mean that the list of tests could
-/// not be read.
-const FEWEST_TESTS: usize = 50;
-
-/// How one kernel did in one mode.
-struct Row {
-    series: &'static str,
-    mode: Mode,
-    /// None: the guest did not come to an end.
-    outcome: Option<Outcome>,
-    is_right: bool,
-    seconds: u64,
-}
-
 /// Runs the tests on each kernel, prints a table, and fails if any of them
 /// failed or did not run.
 pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
@@ -108,7 +95,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let qemu = Qemu::find(&apt)?;
     let tools = apt.tools("guest", GUEST_PACKAGES)?;
     let machines = Machines {
-        programs: build(root, &folder, &args.program)?,
+        programs: Programs::build(root, &folder, &args.program)?,
         folder,
         qemu,
         tools,
@@ -144,7 +131,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
         }
     }
     let rows = machines.test_all(jobs)?;
-    print_table(&rows);
+    table::print(&rows);
     for series in &absent {
         println!("{series:6}  not to be had, see above");
     }
@@ -161,217 +148,6 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A kernel, the files of its packages, and a mode.
-type Job = (&'static Kernel, PathBuf, Mode);
-
-/// What every guest is made of.
-struct Machines<'a> {
-    folder: PathBuf,
-    qemu: Qemu,
-    tools: PathBuf,
-    programs: Programs,
-    args: &'a Args,
-}
-
-impl Machines<'_> {
-    fn shell(&self, kernel: &Kernel, tree: &Path) -> Result<()> {
-        let initramfs = self.folder.join("shell.initramfs");
-        let purpose = Purpose::Shell;
-        initramfs::write(
-            &initramfs,
-            kernel,
-            tree,
-            &self.tools,
-            &self.programs,
-            &purpose,
-        )?;
-        self.qemu.console(&Guest {
-            kernel: &image(tree, kernel)?,
-            initramfs: &initramfs,
-            processors: self.args.processors,
-        })
-    }
-
-    /// Runs the tests on each kernel in each mode, on several machines at a time.
-    fn test_all(&self, jobs: VecDeque<Job>) -> Result<Vec<Row>> {
-        let jobs = Mutex::new(jobs);
-        let next = || {
-            jobs.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front()
-        };
-        let work = || -> Result<Vec<Row>> {
-            let mut rows = Vec::new();
-            while let Some((kernel, tree, mode)) = next() {
-                rows.push(self.test(kernel, &tree, mode)?);
-            }
-            Ok(rows)
-        };
-        let mut rows = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.args.machines.max(1))
-                .map(|_| scope.spawn(work))
-                .collect();
-            let mut rows = Vec::new();
-            for worker in workers {
-                match worker.join() {
-                    Ok(done) => rows.extend(done?),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            Ok::<_, anyhow::Error>(rows)
-        })?;
-        rows.sort_by_key(|row| {
-            let age = KERNELS
-                .iter()
-                .position(|kernel| kernel.series == row.series);
-            (age, row.mode)
-        });
-        Ok(rows)
-    }
-
-    /// Runs the tests on one kernel in one mode.
-    fn test(&self, kernel: &'static Kernel, tree: &Path, mode: Mode) -> Result<Row> {
-        let not_here = self.not_here(kernel);
-        let arguments = self.arguments(&not_here);
-        let wanted = tests(&self.programs, &arguments)?;
-        ensure!(!wanted.is_empty(), "no test has such a name");
-        ensure!(
-            self.is_narrowed() || wanted.len() >= FEWEST_TESTS,
-            "the test program lists only {} tests",
-            wanted.len()
-        );
-        println!("{} in {mode} mode: {} tests", kernel.release, wanted.len());
-        for not in not_here {
-            println!("{}: not run: {}: {}", kernel.series, not.test, not.why);
-        }
-        let start = now();
-        let outcome = self.boot(kernel, tree, mode, &arguments);
-        let seconds = start.elapsed().as_secs();
-        let complaints = outcome.as_ref().map_or_else(
-            |error| vec![format!("{error:#}")],
-            |outcome| outcome.complaints(&wanted, kernel, mode),
-        );
-        for complaint in &complaints {
-            println!("{}: {complaint}", kernel.series);
-        }
-        if let Ok(outcome) = &outcome {
-            for line in &outcome.told {
-                println!("{}: {line}", kernel.series);
-            }
-        }
-        Ok(Row {
-            series: kernel.series,
-            mode,
-            outcome: outcome.ok(),
-            is_right: complaints.is_empty(),
-            seconds,
-        })
-    }
-
-    fn boot(
-        &self,
-        kernel: &Kernel,
-        tree: &Path,
-        mode: Mode,
-        arguments: &[String],
-    ) -> Result<Outcome> {
-        let nonce = format!("{:x}-{mode}", std::process::id());
-        let file = |end: &str| self.folder.join(format!("{}-{mode}.{end}", kernel.series));
-        let initramfs = file("initramfs");
-        let purpose = Purpose::Tests {
-            nonce: &nonce,
-            mode,
-            arguments,
-        };
-        initramfs::write(
-            &initramfs,
-            kernel,
-            tree,
-            &self.tools,
-            &self.programs,
-            &purpose,
-        )?;
-        let (console, said) = (file("console"), file("outcome"));
-        let guest = Guest {
-            kernel: &image(tree, kernel)?,
-            initramfs: &initramfs,
-            processors: self.args.processors,
-        };
-        let limit = Duration::from_secs(self.args.timeout);
-        self.qemu
-            .run(&guest, &console, &said, limit)
-            .and_then(|()| healthy(&console))
-            .and_then(|()| Outcome::read(&read(&said)?, &nonce, kernel))
-            .with_context(|| {
-                format!(
-                    "what it said is in {} and {}",
-                    console.display(),
-                    said.display()
-                )
-            })
-    }
-
-    fn is_narrowed(&self) -> bool {
-        let Args {
-            program,
-            quick,
-            load,
-            filter,
-            ..
-        } = self.args;
-        program != LIVE || *quick || *load || !filter.is_empty()
-    }
-
-    fn not_here(&self, kernel: &Kernel) -> Vec<&'static NotHere> {
-        not_here(kernel)
-            .filter(|not| !(self.args.load && not.test == LOAD))
-            .collect()
-    }
-
-    /// What the test program is told: which tests not to run, and which to run.
-    fn arguments(&self, not_here: &[&NotHere]) -> Vec<String> {
-        let skipped = not_here
-            .iter()
-            .flat_map(|not| ["--skip".to_owned(), not.test.to_owned()]);
-        let wanted: Vec<String> = if self.args.quick {
-            quick::TESTS.iter().map(|test| (*test).to_owned()).collect()
-        } else if self.args.load {
-            vec![LOAD.to_owned()]
-        } else {
-            self.args.filter.clone()
-        };
-        skipped.chain(wanted).collect()
-    }
-}
-
-/// How the names of the tests begin that measure.
-const LOAD: &str = "load::";
-
-fn print_table(rows: &[Row]) {
-    println!("\nkernel  mode        passed  failed  skipped  seconds");
-    for row in rows {
-        let Row {
-            series,
-            mode,
-            seconds,
-            ..
-        } = row;
-        match &row.outcome {
-            Some(outcome) => println!(
-                "{series:6}  {:10}  {:6}  {:6}  {:7}  {seconds:7}",
-                mode.to_string(),
-                outcome.passed.len(),
-                outcome.failed.len(),
-                outcome.skipped.len(),
-            ),
-            None => println!(
-                "{series:6}  {:10}  no outcome                {seconds:7}",
-                mode.to_string()
-            ),
-        }
-    }
-}
-
 fn chosen(series: &[String]) -> Result<Vec<&'static Kernel>> {
     if series.is_empty() {
         return Ok(KERNELS.iter().collect());
@@ -385,92 +161,6 @@ fn chosen(series: &[String]) -> Result<Vec<&'static Kernel>> {
                 .with_context(|| format!("there is no kernel {wanted}; --list lists them"))
         })
         .collect()
-}
-
-/// Builds the program and a program of tests, and puts them into `folder`
-/// without what only a debugger reads.
-fn build(root: &Path, folder: &Path, tests: &str) -> Result<Programs> {
-    let output = Command::new(env!("CARGO"))
-        .current_dir(root)
-        .args(["test", "-p", "tcpstate", "--test", tests, "--no-run"])
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start cargo")?;
-    ensure!(
-        output.status.success(),
-        "cargo ended with {}",
-        output.status
-    );
-    let text = String::from_utf8_lossy(&output.stdout);
-    let executable = |name: &str| {
-        text.lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .filter(|message| message["target"]["name"] == name)
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .with_context(|| format!("cargo did not say where {name} is"))
-    };
-    Ok(Programs {
-        built_at: executable("tcpstate")?,
-        tcpstate: stripped(&executable("tcpstate")?, &folder.join("tcpstate"))?,
-        tests: stripped(&executable(tests)?, &folder.join("tests"))?,
-    })
-}
-
-fn stripped(program: &Path, to: &Path) -> Result<PathBuf> {
-    let status = Command::new("strip")
-        .arg("-o")
-        .args([to, program])
-        .status()
-        .context("cannot start strip; install it with: apt-get install binutils")?;
-    ensure!(status.success(), "strip ended with {status}");
-    Ok(to.to_owned())
-}
-
-/// The names of the tests that the guest is to run.
-fn tests(programs: &Programs, arguments: &[String]) -> Result<BTreeSet<String>> {
-    let output = Command::new(&programs.tests)
-        .args(["--list", "--format", "terse"])
-        .args(arguments)
-        .output()
-        .context("cannot start the test program")?;
-    ensure!(output.status.success(), "the tests cannot be listed");
-    Ok(String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| line.strip_suffix(": test"))
-        .map(str::to_owned)
-        .collect())
-}
-
-/// The kernel's image among its unpacked packages.
-fn image(tree: &Path, kernel: &Kernel) -> Result<PathBuf> {
-    [
-        format!("boot/vmlinuz-{}", kernel.release),
-        format!("usr/lib/modules/{}/vmlinuz", kernel.release),
-        format!("usr/lib/modules/{}/vmlinuz.unsigned", kernel.release),
-    ]
-    .iter()
-    .map(|path| tree.join(path))
-    .find(|path| path.exists())
-    .with_context(|| format!("{} holds no vmlinuz", tree.display()))
-}
-
-/// Whether the guest's kernel has not complained.
-fn healthy(console: &Path) -> Result<()> {
-    const COMPLAINTS: &[&str] = &["BUG:", "WARNING:", "Oops", "Kernel panic", "soft lockup"];
-    let text = read(console)?;
-    let line = text
-        .lines()
-        .find(|line| COMPLAINTS.iter().any(|complaint| line.contains(complaint)));
-    match line {
-        Some(line) => bail!("the guest's kernel said: {line}"),
-        None => Ok(()),
-    }
-}
-
-fn read(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[expect(clippy::disallowed_methods, reason = "times what a machine takes")]

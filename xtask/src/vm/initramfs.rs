@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::cpio::Archive;
 use super::kernels::Kernel;
 use super::outcome::Mode;
+use super::programs::Programs;
 
 /// What [`INIT`] and the tests take from busybox.
 const APPLETS: &[&str] = &[
@@ -48,15 +49,6 @@ pub(super) enum Purpose<'a> {
     },
     /// A shell.
     Shell,
-}
-
-/// What was built for the guest.
-pub(super) struct Programs {
-    /// Where the tests look for the program.
-    pub(super) built_at: PathBuf,
-    pub(super) tcpstate: PathBuf,
-    /// The tests.
-    pub(super) tests: PathBuf,
 }
 
 /// Writes the root of `kernel`'s guest to `path`. `tree` is the kernel's

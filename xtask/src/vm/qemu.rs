@@ -42,9 +42,9 @@ pub(super) struct Qemu {
 }
 
 /// A guest's kernel and root.
-pub(super) struct Guest<'a> {
-    pub(super) kernel: &'a Path,
-    pub(super) initramfs: &'a Path,
+pub(super) struct Guest {
+    pub(super) kernel: PathBuf,
+    pub(super) initramfs: PathBuf,
     pub(super) processors: u32,
 }
 
@@ -79,7 +79,7 @@ impl Qemu {
     /// written to `console` and `outcome`.
     pub(super) fn run(
         &self,
-        guest: &Guest<'_>,
+        guest: &Guest,
         console: &Path,
         outcome: &Path,
         limit: Duration,
@@ -101,7 +101,7 @@ impl Qemu {
     }
 
     /// Boots the guest with its console on this terminal.
-    pub(super) fn console(&self, guest: &Guest<'_>) -> Result<()> {
+    pub(super) fn console(&self, guest: &Guest) -> Result<()> {
         let status = self
             .machine(guest)
             .args(["-display", "none", "-serial", "mon:stdio"])
@@ -111,16 +111,16 @@ impl Qemu {
         Ok(())
     }
 
-    fn machine(&self, guest: &Guest<'_>) -> Command {
+    fn machine(&self, guest: &Guest) -> Command {
         let mut command = self.command();
         command
             .args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"])
             .args(["-m", "1024", "-nodefaults", "-no-reboot", "-smp"])
             .arg(guest.processors.to_string())
             .arg("-kernel")
-            .arg(guest.kernel)
+            .arg(&guest.kernel)
             .arg("-initrd")
-            .arg(guest.initramfs)
+            .arg(&guest.initramfs)
             .args(["-append", "console=ttyS0 panic=-1 loglevel=5"]);
         command
     }

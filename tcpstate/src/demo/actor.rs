@@ -17,7 +17,7 @@
 //!
 //! It ends when its standard input does.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{Command, Stdio};
@@ -54,10 +54,14 @@ pub fn play(is_child: bool) -> io::Result<()> {
 }
 
 /// Holds what was inherited: waits for the parent to go, then for the end of
-/// the standard input that both share.
+/// the standard input that both share. The parent lives until it has been told
+/// that its child knows it.
 fn outlive_parent() -> io::Result<()> {
     set_name("server-child");
     let parent = rustix::process::getppid();
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{DONE}")?;
+    stdout.flush()?;
     while rustix::process::getppid() == parent {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -126,7 +130,7 @@ impl Actor {
         // The mistake that the story is about: a listening socket without
         // close-on-exec goes to every child.
         rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::empty())?;
-        Command::new("/proc/self/exe")
+        let mut child = Command::new("/proc/self/exe")
             .args(["__actor", "--child"])
             .stdin(
                 io::stdin()
@@ -134,10 +138,22 @@ impl Actor {
                     .try_clone_to_owned()
                     .map_err(|error| errno(&error))?,
             )
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
-            .map(|_| ())
-            .map_err(|error| errno(&error))
+            .map_err(|error| errno(&error))?;
+        let mut answer = String::new();
+        child
+            .stdout
+            .take()
+            .map(BufReader::new)
+            .ok_or(Errno::PIPE)?
+            .read_line(&mut answer)
+            .map_err(|error| errno(&error))?;
+        if answer.trim() == DONE {
+            Ok(())
+        } else {
+            Err(Errno::CHILD)
+        }
     }
 }
 

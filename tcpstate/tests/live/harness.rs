@@ -271,20 +271,44 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
         .expect("tcpstate starts")
 }
 
-/// Runs the program to its end, and does something once its hooks are on.
-pub(crate) fn run_around(arguments: &[&str], act: fn()) -> (String, ExitStatus) {
+/// Runs the program, does something once its hooks are on, and ends it as ctrl-c
+/// would once it has told of all of `parts`, or patience is at its end.
+pub(crate) fn run_around(arguments: &[&str], act: fn(), parts: &[&str]) -> (String, ExitStatus) {
     let mut child = Command::new(TCPSTATE)
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
         .expect("tcpstate starts");
-    let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines() {
+            if sender.send(line.expect("the output is text")).is_err() {
+                break;
+            }
+        }
+    });
     let mut text = String::new();
-    stdout.read_line(&mut text).expect("there is a header");
+    let mut add = |line: &str| {
+        text.push_str(line);
+        text.push('\n');
+        parts.iter().all(|part| text.contains(part))
+    };
+    add(&lines.recv().expect("there is a header"));
     act();
-    stdout
-        .read_to_string(&mut text)
-        .expect("the output is text");
+    while let Ok(line) = lines.recv_timeout(patience()) {
+        if add(&line) {
+            break;
+        }
+    }
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::INT,
+    )
+    .expect("tcpstate is there to be ended");
+    for line in lines {
+        add(&line);
+    }
     (text, child.wait().expect("it ends"))
 }
 

@@ -105,17 +105,13 @@ fn a_recording_replays_to_the_same_bytes() {
     let file = directory.path().join("run.jsonl");
     let file = file.to_str().expect("temporary paths are text");
     let (stdout, status) = run_around(
-        &[
-            "watch",
-            "--json",
-            "--netns",
-            "self",
-            "--record",
-            file,
-            "--duration",
-            "2500ms",
-        ],
+        &["watch", "--json", "--netns", "self", "--record", file],
         failing_restart,
+        &[
+            "{\"event\":\"diagnosis\"",
+            "{\"event\":\"tcp.time_wait.enter\"",
+            "{\"event\":\"tick\"",
+        ],
     );
 
     let recorded = std::fs::read(file).expect("it was recorded");
@@ -177,25 +173,19 @@ fn text_is_one_line_per_event_and_tells_the_reason() {
     if !on_stage() {
         return;
     }
-    let (text, _) = run_around(
-        &[
-            "watch",
-            "--netns",
-            "self",
-            "--port",
-            "8080",
-            "--duration",
-            "1500ms",
-        ],
-        failing_restart,
-    );
-
-    for part in [
+    let parts = [
         "established -> fin_wait_1",
         "bind         127.0.0.1:8080  FAILED EADDRINUSE",
         "WHY ",
         "[time_wait_left_without_reuse]",
-    ] {
+    ];
+    let (text, _) = run_around(
+        &["watch", "--netns", "self", "--port", "8080"],
+        failing_restart,
+        &parts,
+    );
+
+    for part in parts {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
     }
     assert!(!text.contains('\x1b'), "no colours into a pipe");

@@ -11,7 +11,8 @@ use serde_json::Value;
 use tcpstate::clock;
 
 use crate::harness::{
-    TCPSTATE, at, connection, drain, has, listener, on_stage, on_stage_alone, run, socket, try_bind,
+    TCPSTATE, at, connection, drain, has, listener, on_stage, on_stage_alone, run, socket, ss,
+    try_bind,
 };
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -279,7 +280,7 @@ fn a_socket_of_another_interface_does_not_stand_in_the_way() {
 
 #[test]
 fn a_port_with_more_sockets_than_the_walk_takes_is_answered_all_the_same() {
-    if !on_stage() {
+    if !on_stage() || !has("ss", "iproute2") {
         return;
     }
     let listening = listener(SERVER, true);
@@ -291,7 +292,11 @@ fn a_port_with_more_sockets_than_the_walk_takes_is_answered_all_the_same() {
     drop(listening);
     std::thread::sleep(Duration::from_millis(100));
 
+    // On a slow machine the first ones end meanwhile.
+    let listed = || ss(&["state", "time-wait", "sport", "=", ":8080"]).len() as u64;
+    let at_most = listed();
     let plain = explain(&[]);
+    let at_least = listed();
     let reusing = explain(&["--reuseaddr"]);
 
     assert_eq!(
@@ -303,7 +308,11 @@ fn a_port_with_more_sockets_than_the_walk_takes_is_answered_all_the_same() {
         .iter()
         .map(|holder| 1 + holder["alike"].as_u64().unwrap_or(0))
         .sum();
-    assert_eq!(count, 400);
+    assert!(at_most > 192, "the walk takes {at_most}");
+    assert!(
+        (at_least..=at_most).contains(&count),
+        "{count}, and ss has {at_most}, then {at_least}"
+    );
     assert_eq!(reusing["would_bind"], kernel_says("0.0.0.0:8080", true));
     assert_eq!(reusing["would_bind"], "yes");
 }

@@ -40,7 +40,7 @@ pub use ring::Counters;
 
 use crate::clock;
 use crate::event::{Body, Capture, Probe};
-use crate::snapshot::iter_tcp::{self, IterError};
+use crate::snapshot::iter_tcp::{self, IterError, Walk};
 use crate::snapshot::{SocketItem, cgroup};
 
 /// What to observe; empty: everything.
@@ -239,14 +239,30 @@ impl Observer {
     /// iterator is refused, [`sock_diag`](crate::snapshot::sock_diag) is the
     /// fallback.
     pub fn snapshot(&mut self) -> Result<Vec<(u64, SocketItem)>, IterError> {
-        let program: &mut Iter = self
-            .ebpf
-            .program_mut("iter_tcp")
-            .ok_or_else(|| IterError::Start("the object has no iterator".to_owned()))?
-            .try_into()
-            .map_err(|error: aya::programs::ProgramError| IterError::Start(error.to_string()))?;
-        iter_tcp::read(program, &self.decoder)
+        let decoder = &self.decoder;
+        iter_tcp::read(iterator(&mut self.ebpf)?, decoder)
     }
+
+    /// Begins the same list, to be read bit by bit.
+    pub(crate) fn begin_walk(&mut self) -> Result<Walk, IterError> {
+        Walk::begin(iterator(&mut self.ebpf)?)
+    }
+
+    /// Hands out the next few hundred sockets of a list. `false`: that was all.
+    pub(crate) fn go_on(
+        &self,
+        walk: &mut Walk,
+        take: impl FnMut(u64, SocketItem),
+    ) -> Result<bool, IterError> {
+        walk.read(&self.decoder, take)
+    }
+}
+
+fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, IterError> {
+    ebpf.program_mut("iter_tcp")
+        .ok_or_else(|| IterError::Start("the object has no iterator".to_owned()))?
+        .try_into()
+        .map_err(|error: aya::programs::ProgramError| IterError::Start(error.to_string()))
 }
 
 /// Reading the kernel's types takes 40 MB for an instant, which the allocator would

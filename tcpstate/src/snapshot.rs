@@ -14,7 +14,7 @@ pub mod sysctl;
 use std::sync::Arc;
 
 use crate::event::{Endpoint, Process, Reuse, SeenHolder, Sock, SocketSeen, Source, State};
-use crate::model::Tuple;
+use crate::model::{NS_PER_MS, Tuple};
 
 /// A socket in the kernel's tables. Absent: the source cannot tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +79,16 @@ impl SocketItem {
             netns_ended: None,
             ended: None,
             source: Source::Snapshot,
+        }
+    }
+
+    /// The same later than it was read: a timer has run on.
+    #[must_use]
+    pub fn to_seen_at(&self, read_ns: u64, now_ns: u64) -> SocketSeen {
+        let passed_ms = now_ns.saturating_sub(read_ns) / NS_PER_MS;
+        SocketSeen {
+            expires_ms: self.expires_ms.map(|ms| ms.saturating_sub(passed_ms)),
+            ..self.to_seen(None)
         }
     }
 

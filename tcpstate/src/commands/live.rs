@@ -6,6 +6,7 @@ mod looks;
 mod losses;
 mod namespaces;
 mod signals;
+mod slice;
 mod start;
 mod sweeps;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 
 use crate::clock;
 use crate::event::{Body, Filters, Tick};
@@ -28,14 +29,18 @@ pub(super) use start::{Start, start};
 /// How often the ring buffer is emptied when nothing urgent wakes us. The
 /// kernel program wakes us at once for a failed call.
 const DRAIN_EVERY: Duration = Duration::from_millis(20);
-/// How often mini-sockets that are due are looked up.
-const LOOK_EVERY_NS: u64 = 100_000_000;
+/// The same while much is going on: what is in the ring buffer before a failed call
+/// is taken in before it.
+const DRAIN_EVERY_BUSY: Duration = Duration::from_millis(4);
+/// So many facts in one go are much, and make it likely for a while.
+const MUCH: usize = 256;
+const BUSY_LASTS_NS: u64 = 100_000_000;
 /// How often the counters of losses are read.
 const COUNT_EVERY_NS: u64 = 250_000_000;
 /// Without an event for this long, a `tick` says that time went on.
 const TICK_AFTER_NS: u64 = 1_000_000_000;
-/// Facts that are taken from the ring buffer in one go.
-const DRAIN_MAX: usize = 8192;
+/// Facts that are taken from the ring buffer in one go, and written.
+const DRAIN_MAX: usize = 1024;
 
 /// What a script has to say.
 pub(super) enum Cue {
@@ -57,6 +62,8 @@ pub(super) struct Live {
     /// What the run is narrowed to.
     pub(super) filters: Filters,
     facts: Vec<(u64, Body)>,
+    /// Much was going on a moment ago.
+    busy_until_ns: u64,
     reading: Option<holders::PortReading>,
     /// Whether the program says on stderr what it does.
     verbose: bool,
@@ -99,10 +106,10 @@ impl Live {
         duration: Option<Duration>,
         script: &mut Option<mpsc::UnboundedReceiver<Cue>>,
     ) -> Result<&'static str> {
-        let deadline = tokio::time::sleep(duration.unwrap_or(Duration::MAX));
+        let deadline = sleep(duration.unwrap_or(Duration::MAX));
         tokio::pin!(deadline);
-        let mut poll = interval(DRAIN_EVERY);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let poll = sleep(DRAIN_EVERY);
+        tokio::pin!(poll);
         let mut is_more = false;
         loop {
             tokio::select! {
@@ -124,25 +131,28 @@ impl Live {
                     }
                 }
                 ready = self.observer.ready() => ready.context("cannot wait for the kernel's ring buffer")?,
-                _ = poll.tick() => {}
+                () = &mut poll => {}
             }
             is_more = self.advance()?;
+            let is_busy = clock::monotonic_ns() < self.busy_until_ns;
+            let pause = if is_busy {
+                DRAIN_EVERY_BUSY
+            } else {
+                DRAIN_EVERY
+            };
+            poll.as_mut().reset(Instant::now() + pause);
         }
     }
 
-    /// Takes in what has come, looks at what is due, writes and draws. `true`: more
-    /// has come already.
+    /// Takes in what has come, looks at what is due, writes and draws. `true`: there
+    /// is more to do already.
     fn advance(&mut self) -> Result<bool> {
         let is_more = self.drain()?;
-        // Somebody waits for a diagnosis; looks can take a while.
-        self.pipeline.write_out()?;
         let now_ns = clock::monotonic_ns();
         if self.losses.is_due(now_ns, COUNT_EVERY_NS) {
             self.count_losses(now_ns)?;
         }
-        if !is_more && self.looks.is_due(now_ns, LOOK_EVERY_NS) {
-            self.look(now_ns)?;
-        }
+        let is_looking = !is_more && self.look(now_ns)?;
         self.sweep_namespaces(now_ns)?;
         self.find_heirs(now_ns)?;
         if !is_more {
@@ -161,18 +171,29 @@ impl Live {
             ui.draw(self.pipeline.engine(), now_ns)
                 .context("cannot draw on the terminal")?;
         }
-        Ok(is_more)
+        Ok(is_more || is_looking)
     }
 
-    /// Takes in one batch. `true`: there may be more.
+    /// Takes in one batch and writes what follows from it: somebody may wait for a
+    /// diagnosis. `true`: there may be more.
     fn drain(&mut self) -> Result<bool> {
         let mut facts = std::mem::take(&mut self.facts);
-        let is_more = self.observer.drain(DRAIN_MAX, &mut facts) == DRAIN_MAX;
+        let count = self.observer.drain(DRAIN_MAX, &mut facts);
         for (mono_ns, body) in facts.drain(..) {
             self.take(mono_ns, body)?;
         }
         self.facts = facts;
-        Ok(is_more)
+        if count >= MUCH {
+            self.busy_until_ns = clock::monotonic_ns().saturating_add(BUSY_LASTS_NS);
+        }
+        self.pipeline.write_out()?;
+        Ok(count == DRAIN_MAX)
+    }
+
+    /// Takes in all that has come.
+    fn catch_up(&mut self) -> Result<()> {
+        while self.drain()? {}
+        Ok(())
     }
 
     /// Takes in one fact of the kernel program.
@@ -184,7 +205,7 @@ impl Live {
     }
 
     fn drain_all(&mut self) -> Result<()> {
-        while self.drain()? {}
+        self.catch_up()?;
         let mut facts = std::mem::take(&mut self.facts);
         self.observer.release(&mut facts);
         for (mono_ns, body) in facts.drain(..) {
@@ -196,7 +217,6 @@ impl Live {
     fn say(&mut self, line: &str) -> Result<()> {
         // What happened before the line was said is shown before it.
         self.drain()?;
-        self.pipeline.write_out()?;
         match &mut self.ui {
             Some(ui) => ui.notice(line.to_owned()),
             None => self.pipeline.outputs_mut().remark(&format!("\n# {line}"))?,

@@ -12,7 +12,7 @@ use super::signals::Signals;
 use super::sweeps::Sweeps;
 use crate::clock;
 use crate::engine::Limits;
-use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus, SCHEMA_VERSION, State};
+use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus, SCHEMA_VERSION};
 use crate::kernel::{Observer, Options};
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
@@ -90,6 +90,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         losses: Losses::default(),
         filters: start.filters,
         facts: Vec::new(),
+        busy_until_ns: 0,
         reading: None,
         verbose: start.verbose,
     };
@@ -164,33 +165,27 @@ impl Live {
     /// Fills the table with the sockets that are there already. The hooks are
     /// on, so nothing falls between; what both show is merged by time.
     fn fill_table(&mut self) -> Result<()> {
-        let (_, sockets, _) = self.snapshot_all();
+        let listed = self.list_all();
         if self.verbose && self.ui.is_none() {
             let took_us = self.looks.listing_ns / 1_000;
             let (ms, rest) = (took_us / 1_000, took_us % 1_000);
             super::tell(&format!("sockets listed in {ms}.{rest:03} ms"));
         }
-        for (_, seen) in &sockets {
-            if let (State::Listen, Some(process)) = (seen.state, &seen.process) {
+        for seen in listed.listeners() {
+            if let Some(process) = &seen.process
+                && self.wants(&seen)
+            {
                 self.observer
                     .note_listener(process.pid, seen.sock.netns, seen.local.port)?;
             }
         }
-        let mut facts = Vec::new();
-        while self.observer.drain(super::DRAIN_MAX, &mut facts) == super::DRAIN_MAX {}
-        let mut facts = facts.into_iter().peekable();
-        for (found_ns, seen) in sockets {
-            if !self.filters.pids.is_empty() {
-                self.observer.watch(seen.sock.cookie)?;
+        let is_about_processes = !self.filters.pids.is_empty();
+        self.merge(listed, |live, seen| {
+            if is_about_processes {
+                live.observer.watch(seen.sock.cookie)?;
             }
-            while let Some((mono_ns, body)) = facts.next_if(|(mono_ns, _)| *mono_ns < found_ns) {
-                self.take(mono_ns, body)?;
-            }
-            self.feed_seen(found_ns, seen)?;
-        }
-        for (mono_ns, body) in facts {
-            self.take(mono_ns, body)?;
-        }
-        Ok(())
+            Ok(())
+        })
+        .map(drop)
     }
 }

@@ -14,6 +14,7 @@ use anyhow::Result;
 
 use super::Live;
 use super::looks::{closed, difference};
+use super::slice::Slice;
 use crate::clock;
 use crate::event::{Body, Endpoint, Process, Sock, SocketSeen, State};
 use crate::model::{NS_PER_MS, PortKey, Socket, SocketId, Tuple};
@@ -96,7 +97,7 @@ impl Live {
             return Ok(());
         }
         // What is compared must not be older than the list.
-        while self.drain()? {}
+        self.catch_up()?;
         let began_cpu_ns = clock::processor_ns();
         if self.sweeps.current.is_none() {
             self.begin_sweep(now_ns);
@@ -181,9 +182,9 @@ impl Live {
             self.miss(sweep)?;
             return Ok(false);
         }
-        let slice_ns = clock::monotonic_ns();
+        let slice = Slice::of(SLICE_NS);
         let mut items = Vec::new();
-        while clock::monotonic_ns().saturating_sub(slice_ns) < SLICE_NS {
+        while !slice.is_over() {
             let filled_ns = std::mem::replace(&mut sweep.filled_ns, clock::monotonic_ns());
             let Ok(is_more) = sweep.dump.read(&mut items) else {
                 return Ok(false);
@@ -222,10 +223,7 @@ impl Live {
         let mut new = Vec::new();
         for (asked_ns, item) in doubtful {
             let now_ns = clock::monotonic_ns();
-            let mut seen = item.to_seen(None);
-            seen.expires_ms = seen
-                .expires_ms
-                .map(|ms| ms.saturating_sub(now_ns.saturating_sub(asked_ns) / NS_PER_MS));
+            let seen = item.to_seen_at(asked_ns, now_ns);
             match self.known(&item) {
                 Some(known) if known.has_changed_since(asked_ns) => {}
                 Some(known) => {
@@ -337,7 +335,7 @@ impl Live {
             return Ok(());
         };
         let there: BTreeSet<(bool, Tuple)> = found.into_keys().collect();
-        while self.drain()? {}
+        self.catch_up()?;
         for socket in bound.chain(others) {
             let is_unchanged = self
                 .pipeline

@@ -38,6 +38,10 @@ pub(crate) struct Args {
     /// Only this; may be repeated. Writes nothing into the docs.
     #[arg(long, value_enum)]
     only: Vec<Part>,
+    /// Measures the programs in this folder instead of building them: two builds can be
+    /// measured in turn. Writes nothing into the docs.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
     /// Where the machine-readable results go.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -95,7 +99,10 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
         rustix::process::geteuid().is_root(),
         "loading BPF programs needs root: sudo cargo xtask bench"
     );
-    let programs = build(root, args.short)?;
+    let programs = match &args.programs {
+        Some(folder) => folder.clone(),
+        None => build(root, args.short)?,
+    };
     let tcpstate = programs.join("tcpstate");
     let files = observer::Files::new()?;
     let bench = Bench {
@@ -123,7 +130,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
         if let Some(path) = &args.json {
             write(path, &json)?;
         }
-        if !args.short && args.only.is_empty() {
+        if !args.short && args.only.is_empty() && args.programs.is_none() {
             write(&root.join(RESULTS), &json)?;
             let page = root.join(PAGE);
             let text = fs::read_to_string(&page).with_context(|| format!("cannot read {PAGE}"))?;

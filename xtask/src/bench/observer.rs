@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::stopwatch::Stopwatch;
 
 /// An observer must be ready and gone within this.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// After the last event: long enough for any observer to have read it.
 const SETTLES: Duration = Duration::from_millis(1200);
 /// Clock ticks of `/proc/PID/stat` in a second (`USER_HZ`, the same everywhere).

@@ -4,9 +4,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{Bench, float, load};
@@ -57,8 +58,12 @@ impl Bench<'_> {
             let stdout = child.stdout.take().context("stdout is piped")?;
             let is_over = AtomicBool::new(false);
             std::thread::scope(|scope| {
-                let reader = scope.spawn(|| waits(stdout));
-                std::thread::sleep(Duration::from_millis(700));
+                let (ready, is_ready) = mpsc::channel();
+                let reader = scope.spawn(|| waits(stdout, ready));
+                if is_ready.recv_timeout(observer::PATIENCE).is_err() {
+                    observer::end(&mut child)?;
+                    bail!("tcpstate does not get ready");
+                }
                 if is_busy {
                     scope.spawn(|| {
                         while !is_over.load(Ordering::Relaxed) {
@@ -116,12 +121,18 @@ impl Bench<'_> {
     }
 }
 
-/// Milliseconds from each failed bind to its diagnosis.
-fn waits(stdout: ChildStdout) -> Result<Vec<f64>> {
+/// Milliseconds from each failed bind to its diagnosis. Tells when the hooks are on,
+/// which the first line says.
+fn waits(stdout: ChildStdout, ready: Sender<()>) -> Result<Vec<f64>> {
     let mut waits = Vec::new();
+    let mut ready = Some(ready);
     let mut failed_ns = 0;
     for line in BufReader::with_capacity(1 << 16, stdout).lines() {
         let line = line?;
+        if let Some(ready) = ready.take() {
+            // Who does not wait any more has given up.
+            let _ = ready.send(());
+        }
         // The diagnosis follows its call.
         if line.starts_with(r#"{"event":"bind""#) {
             let bind: Value = serde_json::from_str(&line)?;

@@ -3,6 +3,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_map_type},
+    helpers::bpf_ktime_get_ns,
     macros::{btf_map, map},
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -101,6 +102,23 @@ pub(crate) struct InFlight {
     pub(crate) requested: [u8; SOCKADDR_LEN],
     /// Zero.
     pub(crate) reserved: u32,
+}
+
+impl InFlight {
+    /// A call that is seen now, and of which no more is known yet.
+    #[inline(always)]
+    pub(crate) fn now(call: u8) -> Self {
+        Self {
+            // SAFETY: takes nothing, reads the clock.
+            entered_ns: unsafe { bpf_ktime_get_ns() },
+            user_addr: 0,
+            fd: 0,
+            call: u16::from(call),
+            addr_len: 0,
+            requested: [0; SOCKADDR_LEN],
+            reserved: 0,
+        }
+    }
 }
 
 /// Socket storage with `BPF_F_CLONE`, which aya's own type does not offer.

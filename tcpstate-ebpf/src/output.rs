@@ -1,7 +1,12 @@
-//! The head that every record begins with.
+//! The head that every record begins with, and its way out.
 
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
-use tcpstate_common::record::{Head, Kind};
+use aya_ebpf::{
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    maps::ring_buf::RingBufEntry,
+};
+use tcpstate_common::record::{Counter, Head, Kind};
+
+use crate::{error::Stop, maps};
 
 /// Nobody is woken: the reader looks often enough by itself, and a wakeup per
 /// event would cost the observed program 8 µs each.
@@ -23,4 +28,17 @@ pub(crate) unsafe fn write_head(to: *mut Head, kind: Kind) {
         (*to).cpu = bpf_get_smp_processor_id();
         (*to).mono_ns = bpf_ktime_get_ns();
     }
+}
+
+/// Sends off a record that was filled in, or gives its room back.
+#[inline(always)]
+pub(crate) fn settle<T>(entry: RingBufEntry<T>, filled: Result<(), Stop>) -> Result<(), Stop> {
+    match filled {
+        Ok(()) => {
+            entry.submit(QUIETLY);
+            maps::count(Counter::Written);
+        }
+        Err(_) => entry.discard(QUIETLY),
+    }
+    filled
 }

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user, generated},
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user, generated},
     macros::tracepoint,
     programs::TracePointContext,
 };
@@ -82,16 +82,8 @@ fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
     if !filter::wants_current() {
         return Err(Stop::NotWanted);
     }
-    let mut in_flight = InFlight {
-        // SAFETY: takes nothing, reads the clock.
-        entered_ns: unsafe { bpf_ktime_get_ns() },
-        user_addr: 0,
-        fd: word(ctx, 2) as u32,
-        call: u16::from(call),
-        addr_len: 0,
-        requested: [0; SOCKADDR_LEN],
-        reserved: 0,
-    };
+    let mut in_flight = InFlight::now(call);
+    in_flight.fd = word(ctx, 2) as u32;
     if call != call::LISTEN {
         in_flight.user_addr = word(ctx, 3);
         let len = word(ctx, 4) as u32;

@@ -1,9 +1,7 @@
 //! `bind` and `listen` through `io_uring` (Linux 6.11): no system call of that
 //! name is made, so failures are taken from the completion of the request.
 
-use aya_ebpf::{
-    EbpfContext, helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 use tcpstate_common::{
     offsets::MISSING,
     record::{AF_INET, AF_INET6, SOCKADDR_LEN, call, via},
@@ -53,16 +51,7 @@ fn try_complete(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     if result >= 0 || !filter::wants_current() {
         return Err(Stop::NotWanted);
     }
-    let mut in_flight = InFlight {
-        // SAFETY: takes nothing, reads the clock.
-        entered_ns: unsafe { bpf_ktime_get_ns() },
-        user_addr: 0,
-        fd: 0,
-        call: u16::from(call),
-        addr_len: 0,
-        requested: [0; SOCKADDR_LEN],
-        reserved: 0,
-    };
+    let mut in_flight = InFlight::now(call);
     if call == call::BIND {
         let addr = address_of(request)?;
         // SAFETY: the buffer is `SOCKADDR_LEN` bytes long; the kernel's copy of

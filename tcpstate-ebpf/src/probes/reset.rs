@@ -7,17 +7,14 @@
 use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 use tcpstate_common::{
     offsets::MISSING,
-    record::{
-        AF_INET, AF_INET6, Counter, Kind, ResetRecord, SocketWire, direction, sk_flags,
-        socket_flags,
-    },
+    record::{AF_INET, AF_INET6, Kind, ResetRecord, SocketWire, direction, sk_flags, socket_flags},
 };
 
 use crate::{
     error::{Stop, finish},
     filter,
     globals::offset,
-    maps::{self, EVENTS},
+    maps::EVENTS,
     memory::{Addr, read, read_addr, untyped_arg},
     output,
     sock::{self, Common, Head as _, state},
@@ -61,7 +58,7 @@ fn report(direction: u8, sk: Addr, skb: Addr, reason: Option<u32>) -> Result<(),
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
-    let result = unsafe {
+    let filled = unsafe {
         output::write_head(&raw mut (*record).head, Kind::Reset);
         (*record).direction = direction;
         (*record).has_socket = u8::from(sk != 0);
@@ -71,14 +68,7 @@ fn report(direction: u8, sk: Addr, skb: Addr, reason: Option<u32>) -> Result<(),
         task::write_nobody(&raw mut (*record).task);
         fill(record, sk, skb)
     };
-    match result {
-        Ok(()) => {
-            entry.submit(output::QUIETLY);
-            maps::count(Counter::Written);
-        }
-        Err(_) => entry.discard(output::QUIETLY),
-    }
-    result
+    output::settle(entry, filled)
 }
 
 /// Fills in the socket and, in process context, the task.

@@ -6,7 +6,7 @@
 //! What fails before these functions is not about TCP (a bad descriptor, an
 //! address that cannot be read), but for the refusals of security modules.
 
-use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_ns, macros::fexit, programs::FExitContext};
+use aya_ebpf::{EbpfContext, macros::fexit, programs::FExitContext};
 use tcpstate_common::{
     config::flags,
     offsets::MISSING,
@@ -160,16 +160,7 @@ fn try_call(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
     if is_told_elsewhere {
         return Err(Stop::NotWanted);
     }
-    let mut in_flight = InFlight {
-        // SAFETY: takes nothing, reads the clock.
-        entered_ns: unsafe { bpf_ktime_get_ns() },
-        user_addr: 0,
-        fd: 0,
-        call: u16::from(call),
-        addr_len: 0,
-        requested: [0; SOCKADDR_LEN],
-        reserved: 0,
-    };
+    let mut in_flight = InFlight::now(call);
     if function.has_address {
         let addr = untyped_arg(ctx.as_ptr(), 1)?;
         let len = untyped_arg(ctx.as_ptr(), 2)? as u32;

@@ -9,14 +9,14 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     offsets::MISSING,
-    record::{Counter, Kind, MiniRecord, mini_end, mini_event},
+    record::{Kind, MiniRecord, mini_end, mini_event},
 };
 
 use crate::{
     error::{Stop, finish},
     filter,
     globals::{config, offset},
-    maps::{self, BORN, EVENTS, GOING},
+    maps::{BORN, EVENTS, GOING},
     memory::{Addr, untyped_arg},
     output,
     sock::{self, Common, Head as _},
@@ -194,7 +194,7 @@ fn report(tw: Addr, what: u8, why: u8, left_ms: Option<i32>) -> Result<(), Stop>
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
-    let result = unsafe {
+    let filled = unsafe {
         output::write_head(&raw mut (*record).head, Kind::Mini);
         (*record).what = what;
         (*record).why = why;
@@ -206,12 +206,5 @@ fn report(tw: Addr, what: u8, why: u8, left_ms: Option<i32>) -> Result<(), Stop>
         }
         written
     };
-    match result {
-        Ok(()) => {
-            entry.submit(output::QUIETLY);
-            maps::count(Counter::Written);
-        }
-        Err(_) => entry.discard(output::QUIETLY),
-    }
-    result
+    output::settle(entry, filled)
 }

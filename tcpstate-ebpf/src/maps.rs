@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     config::ListenerKey,
-    record::{self, Counter, SOCKADDR_LEN},
+    record::{self, Counter, SOCKADDR_LEN, TaskWire},
 };
 
 use crate::{holders::Scratch, probes::function::time_wait::Going};
@@ -30,6 +30,10 @@ const MAX_TRIPPED: u32 = 1_024;
 /// Threads inside an `io_uring` request at one time. Full: the least recently used
 /// is forgotten, and its call counts as a system call.
 const MAX_IO_URING: u32 = 4_096;
+/// Sockets between `connect` and the peer's answer whose port was chosen for them.
+/// Full: the least recently used is forgotten, and nobody is named for its
+/// connection.
+const MAX_CONNECTING: u32 = 4_096;
 /// Sockets of the watched processes. Full: the least recently used is forgotten.
 const MAX_WATCHED: u32 = 65_536;
 /// Listening (process, namespace, port). Full: the least recently used is
@@ -69,6 +73,11 @@ pub(crate) static TRIPPED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(M
 /// Threads inside a function that carries out an `io_uring` request.
 #[map]
 pub(crate) static IO_URING: LruHashMap<u64, u32> = LruHashMap::with_max_entries(MAX_IO_URING, 0);
+
+/// Who connects a socket that has neither cookie nor port yet.
+#[map]
+pub(crate) static CONNECTING: LruHashMap<u64, TaskWire> =
+    LruHashMap::with_max_entries(MAX_CONNECTING, 0);
 
 /// Cookies of the sockets of the watched processes.
 #[map]

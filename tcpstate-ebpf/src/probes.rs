@@ -2,6 +2,7 @@
 
 mod accept;
 mod calls;
+mod connecting;
 pub(crate) mod function;
 mod io_uring;
 mod iter_tcp;

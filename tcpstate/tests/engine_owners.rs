@@ -4,8 +4,8 @@ mod facts;
 
 use facts::{MS, SECOND, by, call, change, into_mini, process, seen, through};
 use tcpstate::engine::{Engine, Limits};
-use tcpstate::event::{Body, ExitReason, NetnsEnd, State};
-use tcpstate::model::{Phase, PortKey, SocketId};
+use tcpstate::event::{Body, ExitReason, KnownBy, NetnsEnd, State};
+use tcpstate::model::{Origin, Phase, PortKey, SocketId};
 
 const LISTENER: u64 = 1;
 const CHILD: u64 = 2;
@@ -152,4 +152,39 @@ fn a_namespace_with_the_number_of_one_that_ended_restarts_nothing() {
         assert_eq!(counted, restarts, "cookie {cookie}");
         assert_eq!(who_listens(&engine), Some(10));
     }
+}
+
+/// Hooks that are given no cookies know the socket only once it has its port.
+#[test]
+fn who_connected_a_socket_without_a_name_is_known_from_the_answer_on() {
+    let mut engine = Engine::new(Limits::default());
+    let client = process(20, "client");
+    let nowhere = "10.0.0.2:0";
+    engine.observe(
+        0,
+        by(
+            change(0, nowhere, SERVER, State::Closed, State::SynSent),
+            &client,
+        ),
+    );
+    assert_eq!(engine.table().len(), 0, "it has no name yet");
+
+    engine.observe(
+        MS,
+        by(
+            change(0, CLIENT, SERVER, State::SynSent, State::Established),
+            &client,
+        ),
+    );
+
+    let socket = engine.table().iter().next().expect("it has a name now");
+    let owner = socket.owner.as_ref().expect("who connected it was kept");
+    assert_eq!((owner.pid, owner.via), (20, KnownBy::Tracked));
+    assert_eq!(socket.origin, Origin::Outgoing);
+    let told = engine.log().iter().next_back().expect("it was told");
+    let Body::State(change) = &told.body else {
+        panic!("{told:?}");
+    };
+    let process = change.process.as_ref().expect("whose it is");
+    assert_eq!(process.via, KnownBy::Tracked, "it did not answer itself");
 }

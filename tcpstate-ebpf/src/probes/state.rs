@@ -9,7 +9,9 @@ use aya_ebpf::{
 use tcpstate_common::{
     config::{ListenerKey, flags},
     offsets::MISSING,
-    record::{AF_INET6, Counter, Kind, ShortStateRecord, StateRecord, sk_flags, socket_flags},
+    record::{
+        AF_INET6, Counter, Kind, ShortStateRecord, StateRecord, TaskWire, sk_flags, socket_flags,
+    },
 };
 
 use crate::{
@@ -20,6 +22,7 @@ use crate::{
     memory::Addr,
     mini::{self, Mini},
     output,
+    probes::connecting,
     sock::{self, Head as _, IPPROTO_TCP, Typed, direct, state},
     task,
 };
@@ -79,6 +82,14 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     } else {
         Mini::NOT_SOUGHT
     };
+    let connector = match (old, new) {
+        (_, state::SYN_SENT) if cookie == 0 && port == 0 => {
+            connecting::note(sk);
+            None
+        }
+        (state::SYN_SENT, _) => connecting::take(sk, new),
+        _ => None,
+    };
     let found = Found {
         old,
         new,
@@ -89,8 +100,8 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         listener,
         mini,
     };
-    if by_current || head.family() == AF_INET6 {
-        write_long(sk, net, &found, by_current)
+    if by_current || connector.is_some() || head.family() == AF_INET6 {
+        write_long(sk, net, &found, by_current, connector.as_ref())
     } else {
         write_short(sk, &found)
     }
@@ -109,7 +120,13 @@ struct Found {
 }
 
 #[inline(always)]
-fn write_long(sk: Addr, net: Addr, found: &Found, by_current: bool) -> Result<(), Stop> {
+fn write_long(
+    sk: Addr,
+    net: Addr,
+    found: &Found,
+    by_current: bool,
+    connector: Option<&TaskWire>,
+) -> Result<(), Stop> {
     let head = Typed(sk);
     let new = found.new;
     // `listen` and `connect` of the kernel run in whatever asked it to.
@@ -148,6 +165,8 @@ fn write_long(sk: Addr, net: Addr, found: &Found, by_current: bool) -> Result<()
         (*record).listener = found.listener;
         if by_current && !is_kernels {
             task::write_current(&raw mut (*record).task);
+        } else if let Some(connector) = connector {
+            (*record).task = *connector;
         } else {
             task::write_nobody(&raw mut (*record).task);
         }

@@ -126,7 +126,7 @@ fn cost_of(name: &str) -> &'static str {
         "tcp_send_reset" => "resets that this host sends are not shown",
         "socket cookies" => {
             "sockets are told apart by their addresses: whose an outgoing connection is that had \
-             its port chosen is not known"
+             its port chosen is known only once its peer has answered"
         }
         "resets without a socket" => {
             "an RST for a port that nobody listens on, or from a TIME_WAIT, is not shown"

@@ -24,7 +24,13 @@ impl Engine {
             _ => None,
         }
         .or_else(|| known.and_then(|socket| socket.owner.clone()))
-        .or_else(|| self.owner_through_listener(&change));
+        .or_else(|| self.owner_through_listener(&change))
+        // Where hooks are given no cookies, a socket whose port is chosen for it has
+        // no name before this; the kernel program has kept who connected it.
+        .or_else(|| {
+            let process = change.process.as_ref().filter(|_| is_answer(&change))?;
+            Some(self.followed.tracked(process))
+        });
         let is_first_close = matches!(change.new, State::FinWait1)
             || (change.new == State::Closed
                 && matches!(change.old, State::Established | State::SynSent));
@@ -45,7 +51,7 @@ impl Engine {
             (State::SynReceived, _) => Origin::Accepted,
             _ => known.map_or(Origin::Unknown, |socket| socket.origin),
         };
-        if change.process.is_none() {
+        if change.process.is_none() || is_answer(&change) {
             change.process.clone_from(&owner);
         }
         self.end_time_wait_that_is_reused(mono_ns, &change, id);
@@ -237,6 +243,11 @@ impl Engine {
             _ => None,
         }
     }
+}
+
+/// The peer has answered: no process does that.
+fn is_answer(change: &StateChange) -> bool {
+    change.old == State::SynSent && change.new != State::Closed
 }
 
 fn is_from_fixed_port(socket: &Socket) -> bool {

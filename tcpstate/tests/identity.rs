@@ -519,6 +519,21 @@ fn assert_not_joined(socket: &Socket, number_of: impl Fn(&Socket) -> Option<u32>
     assert_ne!(left_by.pid, SERVERS_PID);
 }
 
+#[test]
+fn one_that_begins_to_listen_is_not_the_nameless_one_that_listens_already() {
+    let mut engine = engine();
+    for (at_ms, cookie, old, new) in [
+        (1, 0, State::Closed, State::Listen),
+        (2, 7, State::Closed, State::Listen),
+        (3, 7, State::Listen, State::Closed),
+    ] {
+        let change = change(cookie, ANY, NOBODY, old, new);
+        engine.observe(at_ms * MS, Body::State(change));
+    }
+
+    assert_eq!(table(&engine), [(State::Listen, false, 0)]);
+}
+
 proptest! {
     /// Lives one after the other on few addresses, so that TIME_WAITs are taken
     /// over all the time; with cookies, and without.

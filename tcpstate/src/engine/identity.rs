@@ -94,7 +94,8 @@ impl Engine {
             return None;
         }
         let id = SocketId::of(&change.sock, change.local, change.peer);
-        if self.table.get(&id).is_none() {
+        // One whose life begins here is not the nameless one that is there already.
+        if self.table.get(&id).is_none() && change.old != State::Closed {
             self.learn_cookie(&change.sock, change.local, change.peer, false);
         }
         match self.table.get(&id) {

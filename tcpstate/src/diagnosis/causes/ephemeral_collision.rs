@@ -55,8 +55,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         {
             "for which bind to port 0 chose this port".to_owned()
         }
-        Some([first, last]) => format!("for which connect chose this port from {first} to {last}"),
-        None => "for which connect chose this port".to_owned(),
+        Some(range @ [first, last]) if leaders.iter().all(|b| is_within(range, b)) => {
+            format!("for which connect chose this port from {first} to {last}")
+        }
+        _ => "for which connect chose this port".to_owned(),
     };
     let until = match (lead.role, facts.clears_ms()) {
         (Role::TimeWait, Some(ms)) => format!("it is free {}", text::in_seconds(ms)),
@@ -101,14 +103,18 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     }
 }
 
-/// Whether `connect` cannot have chosen the port.
+/// Whether `connect` cannot have chosen the port. The range is the one of now; it is
+/// asked only about a mini-socket, which keeps no mark of a `bind`.
 fn has_fixed_port(blocker: &Blocker<'_>, range: Option<[u16; 2]>) -> bool {
-    let port = blocker.seen.local.port;
     match (blocker.seen.is_connect_bound, blocker.seen.is_port_locked) {
         (Some(true), _) => false,
-        (_, Some(true)) => true,
-        _ => range.is_some_and(|[first, last]| !(first..=last).contains(&port)),
+        (_, Some(is_locked)) => is_locked,
+        _ => range.is_some_and(|range| !is_within(range, blocker)),
     }
+}
+
+fn is_within([first, last]: [u16; 2], blocker: &Blocker<'_>) -> bool {
+    (first..=last).contains(&blocker.seen.local.port)
 }
 
 /// Keeps `connect` from choosing the port; the list that is there must stay.
@@ -223,6 +229,20 @@ mod tests {
                 .contains("which was bound to this port before connect")
         );
         assert!(diagnosis.fixes.iter().all(|fix| &*fix.id != "reserve_port"));
+    }
+
+    #[test]
+    fn a_range_that_was_changed_since_says_nothing_about_a_socket_with_a_mark() {
+        let mut chosen = holder(State::Established, "10.0.0.1", 700, PLAIN);
+        chosen.is_port_locked = Some(false);
+        let diagnosis = Scene::bind("0.0.0.0", 700)
+            .with(chosen, owned(7, "curl", Origin::Outgoing))
+            .diagnose();
+
+        let words = "outgoing connection of curl[7] to 10.0.0.9:443 (ESTABLISHED), for which \
+                     connect chose this port; it is free";
+        assert!(diagnosis.summary.contains(words), "{}", diagnosis.summary);
+        assert!(diagnosis.fixes.iter().any(|fix| &*fix.id == "reserve_port"));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub mod flags {
     pub const HAS_FUNCTION_HOOKS: u32 = 1 << 6;
     /// Among them those that make, re-arm and end mini-sockets.
     pub const HAS_HOOKED_MINIS: u32 = 1 << 7;
+    /// `bpf_get_current_task_btf` exists (Linux 5.11).
+    pub const HAS_TYPED_TASK: u32 = 1 << 8;
 }
 
 /// Processes that one run can be narrowed to.

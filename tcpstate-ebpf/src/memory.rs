@@ -1,5 +1,5 @@
-//! Reading kernel memory: always through the helper that survives a bad
-//! address, never by dereferencing.
+//! Reading kernel memory: through the helper that survives a bad address, or
+//! directly where the verifier knows the type and makes the load survive one.
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 
@@ -13,6 +13,13 @@ pub(crate) type Addr = u64;
 pub(crate) fn read<T: Copy>(addr: Addr) -> Result<T, Stop> {
     // SAFETY: the helper checks the address and reports what it cannot read.
     unsafe { bpf_probe_read_kernel(addr as *const T) }.map_err(|_| Stop::Read)
+}
+
+/// A field of an object whose type the verifier knows.
+#[inline(always)]
+pub(crate) fn direct<T: Copy>(base: Addr, offset: u32) -> T {
+    // SAFETY: the verifier checks type and place of the load.
+    unsafe { ((base + u64::from(offset)) as *const T).read_volatile() }
 }
 
 /// Reads a pointer at `addr`.

@@ -13,7 +13,7 @@ use tcpstate_common::{
 use crate::{
     error::Stop,
     globals::{config, offset},
-    memory::{Addr, read, read_addr, read_into},
+    memory::{Addr, direct, read, read_addr, read_into},
 };
 
 /// TCP states, as `enum` in `include/net/tcp_states.h`.
@@ -82,13 +82,6 @@ impl Head for Typed {
     fn field<T: Copy>(&self, offset: u32) -> T {
         direct(self.0, offset)
     }
-}
-
-/// A field of an object whose type the verifier knows.
-#[inline(always)]
-pub(crate) fn direct<T: Copy>(base: Addr, offset: u32) -> T {
-    // SAFETY: the verifier checks type and place of the load.
-    unsafe { ((base + u64::from(offset)) as *const T).read_volatile() }
 }
 
 /// What a `struct sock_common` says.

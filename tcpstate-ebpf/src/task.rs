@@ -3,18 +3,20 @@
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     generated::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task, bpf_probe_read_user,
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task,
+        bpf_get_current_task_btf, bpf_probe_read_user,
     },
 };
 use tcpstate_common::{
+    config::flags,
     offsets::MISSING,
     record::{ARGV_LEN, COMM_LEN, TaskWire},
 };
 
 use crate::{
     error::Stop,
-    globals::offset,
-    memory::{Addr, read, read_addr, read_into},
+    globals::{is_set, offset},
+    memory::{Addr, direct, read, read_addr, read_into},
 };
 
 /// `PF_KTHREAD`: the kernel acts on its own account (a deferred `fput`, a
@@ -37,6 +39,31 @@ fn current() -> Addr {
     unsafe { bpf_get_current_task() }
 }
 
+/// A field of the current task. Where the verifier knows the task's type, no
+/// helper is called for it.
+#[inline(always)]
+fn field<T: Copy>(offset: u32) -> Result<T, Stop> {
+    if is_set(flags::HAS_TYPED_TASK) {
+        // SAFETY: takes nothing, returns the running task.
+        let task = unsafe { bpf_get_current_task_btf() } as Addr;
+        return Ok(direct(task, offset));
+    }
+    read(current() + u64::from(offset))
+}
+
+/// A field of what a pointer from [`field`] points to.
+#[inline(always)]
+fn behind<T: Copy>(pointer: Addr, offset: u32) -> Result<T, Stop> {
+    if is_set(flags::HAS_TYPED_TASK) {
+        // The verifier wants to see this where RCU protects what is behind it.
+        if pointer == 0 {
+            return Err(Stop::Read);
+        }
+        return Ok(direct(pointer, offset));
+    }
+    read(pointer + u64::from(offset))
+}
+
 /// No task: `pid` 0.
 ///
 /// # Safety
@@ -57,8 +84,7 @@ pub(crate) unsafe fn write_nobody(to: *mut TaskWire) {
 #[inline(always)]
 pub(crate) unsafe fn write_current(to: *mut TaskWire) {
     let is_kernel_thread = offset!(task_flags) != MISSING
-        && read::<u32>(current() + u64::from(offset!(task_flags)))
-            .is_ok_and(|flags| flags & PF_KTHREAD != 0);
+        && field::<u32>(offset!(task_flags)).is_ok_and(|flags| flags & PF_KTHREAD != 0);
     if is_kernel_thread {
         // SAFETY: the caller vouches for `to`.
         unsafe { write_nobody(to) };
@@ -72,11 +98,31 @@ pub(crate) unsafe fn write_current(to: *mut TaskWire) {
         (*to).ppid = 0;
         (*to).uid = effective_user();
         (*to).cgroup = 0;
-        bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_LEN as u32);
+        write_comm(&raw mut (*to).comm);
         if (*to).pid != (*to).tid {
             write_process_name((&raw mut (*to).comm).cast());
         }
     }
+}
+
+/// The name of the thread.
+///
+/// # Safety
+///
+/// `to` is valid for writes and lies at a multiple of eight bytes.
+#[inline(always)]
+unsafe fn write_comm(to: *mut [u8; COMM_LEN]) {
+    if is_set(flags::HAS_TYPED_TASK)
+        && offset!(task_comm) != MISSING
+        && let Ok(first) = field(offset!(task_comm))
+        && let Ok(second) = field(offset!(task_comm) + 8)
+    {
+        // SAFETY: the caller vouches for `to`.
+        unsafe { to.cast::<[u64; 2]>().write([first, second]) };
+        return;
+    }
+    // SAFETY: the caller vouches for `to`; the helper writes `COMM_LEN` bytes.
+    unsafe { bpf_get_current_comm(to.cast(), COMM_LEN as u32) };
 }
 
 /// The name of the process over that of the thread, which threads may choose.
@@ -89,7 +135,7 @@ unsafe fn write_process_name(to: *mut u8) {
     if offset!(task_group_leader) == MISSING || offset!(task_comm) == MISSING {
         return;
     }
-    let Ok(leader) = read_addr(current() + u64::from(offset!(task_group_leader))) else {
+    let Ok(leader) = field::<u64>(offset!(task_group_leader)) else {
         return;
     };
     let name = leader + u64::from(offset!(task_comm));
@@ -101,13 +147,14 @@ unsafe fn write_process_name(to: *mut u8) {
 /// one only.
 #[inline(always)]
 fn effective_user() -> u32 {
-    let real = bpf_get_current_uid_gid() as u32;
-    if offset!(task_cred) == MISSING || offset!(cred_euid) == MISSING {
-        return real;
+    if offset!(task_cred) != MISSING
+        && offset!(cred_euid) != MISSING
+        && let Ok(cred) = field(offset!(task_cred))
+        && let Ok(euid) = behind(cred, offset!(cred_euid))
+    {
+        return euid;
     }
-    read_addr(current() + u64::from(offset!(task_cred)))
-        .and_then(|cred| read(cred + u64::from(offset!(cred_euid))))
-        .unwrap_or(real)
+    bpf_get_current_uid_gid() as u32
 }
 
 /// Adds the parent and the cgroup, for a process that may be gone before user
@@ -131,8 +178,7 @@ fn parent() -> Result<u32, Stop> {
     if offset!(task_real_parent) == MISSING || offset!(task_tgid) == MISSING {
         return Ok(0);
     }
-    let parent = read_addr(current() + u64::from(offset!(task_real_parent)))?;
-    read(parent + u64::from(offset!(task_tgid)))
+    behind(field(offset!(task_real_parent))?, offset!(task_tgid))
 }
 
 /// Copies the task's arguments to `to`, and how many bytes to `written`.
@@ -150,9 +196,9 @@ pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), St
     {
         return Ok(());
     }
-    let mm = read_addr(current() + u64::from(offset!(task_mm)))?;
-    let start: u64 = read(mm + u64::from(offset!(mm_arg_start)))?;
-    let end: u64 = read(mm + u64::from(offset!(mm_arg_end)))?;
+    let mm = field(offset!(task_mm))?;
+    let start: u64 = behind(mm, offset!(mm_arg_start))?;
+    let end: u64 = behind(mm, offset!(mm_arg_end))?;
     let mut len = end.wrapping_sub(start);
     if len > ARGV_LEN as u64 {
         len = ARGV_LEN as u64;
@@ -173,13 +219,12 @@ pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), St
 /// The socket behind a descriptor of the current task: its `struct sock`.
 #[inline(always)]
 pub(crate) fn sock_of(fd: u32) -> Result<Addr, Stop> {
-    let files = read_addr(current() + u64::from(offset!(task_files)))?;
-    let table = read_addr(files + u64::from(offset!(files_fdt)))?;
-    let size: u32 = read(table + u64::from(offset!(fdt_max_fds)))?;
+    let table = behind(field(offset!(task_files))?, offset!(files_fdt))?;
+    let size: u32 = behind(table, offset!(fdt_max_fds))?;
     if fd >= size {
         return Err(Stop::NotWanted);
     }
-    let slots = read_addr(table + u64::from(offset!(fdt_fd)))?;
+    let slots: Addr = behind(table, offset!(fdt_fd))?;
     sock_of_file(read_addr(slots + u64::from(fd) * 8)?)
 }
 

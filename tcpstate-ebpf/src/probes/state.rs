@@ -19,11 +19,11 @@ use crate::{
     filter,
     globals::{is_set, offset},
     maps::{self, EVENTS, LISTENERS, ORIGIN},
-    memory::Addr,
+    memory::{Addr, direct},
     mini::{self, Mini},
     output,
     probes::connecting,
-    sock::{self, Head as _, IPPROTO_TCP, Typed, direct, state},
+    sock::{self, Head as _, IPPROTO_TCP, Typed, state},
     task,
 };
 
@@ -57,6 +57,11 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         return Err(Stop::NotWanted);
     }
     let net = direct::<u64>(sk, offset!(skc_net));
+    // Never so, and said for the verifier: where the kernel's types mark what RCU
+    // protects, such a pointer may be NULL to it.
+    if net == 0 {
+        return Err(Stop::NotWanted);
+    }
     let netns = direct::<u32>(net, offset!(net_inum));
     if !filter::wants_netns(netns) {
         return Err(Stop::NotWanted);

@@ -444,6 +444,9 @@ fn config(options: &Options, types: &KernelTypes) -> Result<Config, KernelError>
     if types.has_function("bpf_sk_storage_get_tracing") {
         config.flags |= flags::HAS_SK_STORAGE;
     }
+    if types.has_function("bpf_get_current_task_btf") {
+        config.flags |= flags::HAS_TYPED_TASK;
+    }
     Ok(config)
 }
 

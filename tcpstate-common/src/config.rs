@@ -21,6 +21,9 @@ pub mod flags {
     pub const HAS_HOOKED_MINIS: u32 = 1 << 7;
     /// `bpf_get_current_task_btf` exists (Linux 5.11).
     pub const HAS_TYPED_TASK: u32 = 1 << 8;
+    /// `bpf_task_pt_regs` exists (Linux 5.15), and [`crate::offsets`] says where
+    /// the registers hold a call's arguments: its return is hook enough.
+    pub const HAS_TASK_REGISTERS: u32 = 1 << 9;
 }
 
 /// Processes that one run can be narrowed to.

@@ -243,6 +243,19 @@ offsets! {
         /// Number of arguments of `btf_trace_tcp_send_reset`, less the
         /// tracepoint's own first one: 2, or 3 with a reason (Linux 6.10).
         send_reset_args,
+        /// Where `pt_regs` has the first argument of a system call while it returns;
+        /// not where the architecture puts the result.
+        regs_first,
+        /// The second one.
+        regs_second,
+        /// The third one.
+        regs_third,
+        /// Number of the system call `bind`, which the architecture chooses.
+        number_of_bind,
+        /// Number of `listen`.
+        number_of_listen,
+        /// Number of `connect`.
+        number_of_connect,
         /// `inet_timewait_sock.tw_timer`; this and all that follow are for
         /// function hooks.
         tw_timer,

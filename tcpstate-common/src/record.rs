@@ -406,7 +406,8 @@ wire! {
         pub unprivileged_port_start: u32,
         /// The calling task.
         pub task: TaskWire,
-        /// `CLOCK_MONOTONIC` at the call's entry.
+        /// `CLOCK_MONOTONIC` when the call was first seen: at its entry where that is
+        /// hooked, else at its return.
         pub entered_ns: u64,
     } size 160
 }

@@ -48,7 +48,8 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(record::COUNTERS, 0);
 
-/// What a call asked for, from its entry to its return; keyed by thread.
+/// What a call asked for, from its entry to its return, where the entry is hooked;
+/// keyed by thread.
 #[map]
 pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(MAX_IN_FLIGHT, 0);
 
@@ -97,7 +98,7 @@ pub(crate) static ORIGIN: OriginStorage = OriginStorage::new();
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct InFlight {
-    /// `CLOCK_MONOTONIC` at entry.
+    /// `CLOCK_MONOTONIC` when the call was first seen.
     pub(crate) entered_ns: u64,
     /// The caller's `struct sockaddr`.
     pub(crate) user_addr: u64,

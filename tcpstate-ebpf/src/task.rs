@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     generated::{
         bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task,
-        bpf_get_current_task_btf, bpf_probe_read_user,
+        bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs,
     },
 };
 use tcpstate_common::{
@@ -62,6 +62,15 @@ fn behind<T: Copy>(pointer: Addr, offset: u32) -> Result<T, Stop> {
         return Ok(direct(pointer, offset));
     }
     read(pointer + u64::from(offset))
+}
+
+/// The registers with which the current task has entered the kernel; only where
+/// `HAS_TASK_REGISTERS` is set.
+#[inline(always)]
+pub(crate) fn registers() -> Addr {
+    // SAFETY: the running task, which is there; the address is only ever read
+    // through `read`.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as Addr }
 }
 
 /// No task: `pid` 0.

@@ -1,8 +1,9 @@
-//! `bind`, `listen`, `connect`: what was asked for at the call's entry, what
-//! came of it at its return, and on failure what stood in the way.
+//! `bind`, `listen`, `connect`: what was asked for, what came of it, and on
+//! failure what stood in the way; all at the call's return.
 //!
-//! A thread that is killed inside a call still runs its return tracepoint, so
-//! entries do not pile up.
+//! Up to Linux 5.14 a program cannot ask for the registers of its task: there
+//! the entry is hooked too and remembers the arguments. A thread that is killed
+//! inside a call still runs its return tracepoint, so entries do not pile up.
 
 use aya_ebpf::{
     EbpfContext,
@@ -99,15 +100,13 @@ fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
 
 #[inline(always)]
 fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
-    let key = bpf_get_current_pid_tgid();
-    let Some(entry) = IN_FLIGHT.get_ptr(key) else {
-        return Err(Stop::NotWanted);
-    };
-    // SAFETY: a value of this map, and nobody else has this thread's key.
-    let mut in_flight = unsafe { *entry };
-    let _ = IN_FLIGHT.remove(key);
-    let call = in_flight.call as u8;
     let result = word(ctx, 2) as i64;
+    let mut in_flight = if is_set(flags::HAS_TASK_REGISTERS) {
+        from_registers(ctx, result)?
+    } else {
+        remembered()?
+    };
+    let call = in_flight.call as u8;
     if result >= 0 {
         if call == call::CONNECT {
             if !is_set(flags::REPORT_CONNECTS) {
@@ -137,6 +136,55 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
         sk: task::sock_of(in_flight.fd)?,
     };
     report_failure(ctx, &in_flight, &returned)
+}
+
+/// What the entry of this thread's call has remembered.
+#[inline(always)]
+fn remembered() -> Result<InFlight, Stop> {
+    let key = bpf_get_current_pid_tgid();
+    let Some(entry) = IN_FLIGHT.get_ptr(key) else {
+        return Err(Stop::NotWanted);
+    };
+    // SAFETY: a value of this map, and nobody else has this thread's key.
+    let in_flight = unsafe { *entry };
+    let _ = IN_FLIGHT.remove(key);
+    Ok(in_flight)
+}
+
+/// What this thread's call was made with, if it is to be told at all.
+#[inline(always)]
+fn from_registers(ctx: &TracePointContext, result: i64) -> Result<InFlight, Stop> {
+    let number = word(ctx, 1) as u32;
+    let call = if number == offset!(number_of_connect) {
+        call::CONNECT
+    } else if number == offset!(number_of_bind) {
+        call::BIND
+    } else {
+        call::LISTEN
+    };
+    // Nearly every call is a connect that succeeds or goes on by itself.
+    let is_untold = call == call::CONNECT
+        && if result >= 0 {
+            !is_set(flags::REPORT_CONNECTS)
+        } else {
+            !is_final(result.wrapping_neg() as u32)
+        };
+    if is_untold || !filter::wants_current() {
+        return Err(Stop::NotWanted);
+    }
+    let registers = task::registers();
+    let fd: u64 = read(registers + u64::from(offset!(regs_first)))?;
+    let mut in_flight = InFlight::now(call);
+    in_flight.fd = fd as u32;
+    if call != call::LISTEN {
+        in_flight.user_addr = read(registers + u64::from(offset!(regs_second)))?;
+        let len = read::<u64>(registers + u64::from(offset!(regs_third)))? as u32;
+        in_flight.addr_len = if len > 0xffff { 0xffff } else { len as u16 };
+    }
+    if call == call::BIND {
+        read_address(&mut in_flight);
+    }
+    Ok(in_flight)
 }
 
 /// Whether a failed `connect` is over: not under way, not interrupted.

@@ -92,6 +92,11 @@ impl Hook {
         self.name() == "io_uring_complete"
     }
 
+    /// The entry of a system call.
+    fn is_entry(self) -> bool {
+        self.name().starts_with("sys_enter_")
+    }
+
     fn missing(self, offsets: &Offsets) -> Option<&'static str> {
         let sockets = offsets::missing_for_sockets(offsets);
         match self {
@@ -226,8 +231,15 @@ impl Settings {
         if let Some(what) = REQUIRED.missing(&offsets) {
             return Err(KernelError::Layout { what });
         }
+        let mut config = config(options, types)?;
+        if config.flags & flags::HAS_TYPED_TASK != 0
+            && types.has_function("bpf_task_pt_regs")
+            && offsets::missing_for_arguments(&offsets).is_none()
+        {
+            config.flags |= flags::HAS_TASK_REGISTERS;
+        }
         Ok(Self {
-            config: config(options, types)?,
+            config,
             ports: ports(options),
             offsets,
             log_level: log_level(options),
@@ -275,6 +287,8 @@ fn attach_all(
             Some("a function hook does its work")
         } else if hook.is_io_uring() && !settings.has_io_uring_bind {
             Some("this kernel does not bind through io_uring")
+        } else if hook.is_entry() && settings.config.flags & flags::HAS_TASK_REGISTERS != 0 {
+            Some("the call's return still knows its arguments")
         } else {
             None
         };

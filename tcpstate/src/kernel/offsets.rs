@@ -22,6 +22,7 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         }
     };
     let death_row = types.member("net", &["ipv4", "tcp_death_row"]);
+    let [regs_first, regs_second, regs_third] = arguments(types);
 
     Offsets {
         skc_reuse: common_bits("skc_reuse"),
@@ -121,8 +122,45 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
             .tracepoint_args("tcp_send_reset")
             .and_then(|count| u32::try_from(count).ok())
             .unwrap_or(MISSING),
+        regs_first,
+        regs_second,
+        regs_third,
+        number_of_bind: number(libc::SYS_bind),
+        number_of_listen: number(libc::SYS_listen),
+        number_of_connect: number(libc::SYS_connect),
         ..Offsets::NONE
     }
+}
+
+/// Where the registers hold the first three arguments of a system call while it
+/// returns, in words of 64 bits.
+fn arguments(types: &KernelTypes) -> [u32; 3] {
+    let at = |field| byte_offset(types, "pt_regs", &[field]);
+    match at("di") {
+        // arm64: the result takes the place of the first one, which is kept apart.
+        MISSING => {
+            let regs = at("regs");
+            let after = |bytes| regs.checked_add(bytes).unwrap_or(MISSING);
+            [at("orig_x0"), after(8), after(16)]
+        }
+        x86_64 => [x86_64, at("si"), at("dx")],
+    }
+}
+
+fn number(call: libc::c_long) -> u32 {
+    u32::try_from(call).unwrap_or(MISSING)
+}
+
+/// What a call's return cannot do without to know the arguments.
+pub(super) fn missing_for_arguments(offsets: &Offsets) -> Option<&'static str> {
+    first_missing([
+        (offsets.regs_first, "pt_regs (first argument)"),
+        (offsets.regs_second, "pt_regs (second argument)"),
+        (offsets.regs_third, "pt_regs (third argument)"),
+        (offsets.number_of_bind, "bind"),
+        (offsets.number_of_listen, "listen"),
+        (offsets.number_of_connect, "connect"),
+    ])
 }
 
 /// What only function hooks need. `functions`: those that this kernel has, with

@@ -102,6 +102,10 @@ offsets! {
         skc_cookie,
         /// `sock_common.skc_flags`.
         skc_flags,
+        /// `sock_common.skc_hash`.
+        skc_hash,
+        /// `sock_common.skc_nulls_node`, by which a connection hangs in `ehash`.
+        skc_nulls_node,
         /// `sock.sk_protocol`, 16 bits.
         sk_protocol,
         /// `sock.sk_err`.
@@ -130,6 +134,12 @@ offsets! {
         net_prot_sock,
         /// `inet_timewait_death_row.hashinfo`.
         death_row_hashinfo,
+        /// `inet_hashinfo.ehash`.
+        hashinfo_ehash,
+        /// `inet_hashinfo.ehash_mask`.
+        hashinfo_ehash_mask,
+        /// Size of `inet_ehash_bucket`, which begins with its chain.
+        ehash_bucket_size,
         /// `inet_hashinfo.bhash`.
         hashinfo_bhash,
         /// `inet_hashinfo.bhash_size`.
@@ -166,8 +176,6 @@ offsets! {
         tb2_bhash_node,
         /// `inet_bind2_bucket.owners`.
         tb2_owners,
-        /// `inet_bind2_bucket.v6_rcv_saddr`; IPv4 is mapped in it.
-        tb2_v6_rcv_saddr,
         /// `task_struct.flags`.
         task_flags,
         /// `task_struct.cred`.

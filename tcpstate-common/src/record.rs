@@ -103,7 +103,7 @@ pub mod mini {
     pub const NOT_SOUGHT: u8 = 0;
     /// The kernel made none: the port is free.
     pub const NONE: u8 = 1;
-    /// Found in the bind bucket.
+    /// Found among the connections.
     pub const FOUND: u8 = 2;
     /// The search was given up; the socket's fields say that one was made.
     pub const INFERRED: u8 = 3;

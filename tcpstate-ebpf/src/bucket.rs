@@ -132,12 +132,6 @@ pub(crate) fn second_level_owners(bucket: Addr) -> Result<Addr, Stop> {
     read_addr(bucket + u64::from(offset!(tb2_owners)))
 }
 
-/// Local address of a second-level bucket; IPv4 mapped into IPv6.
-#[inline(always)]
-pub(crate) fn second_level_addr(bucket: Addr) -> Result<[u64; 2], Stop> {
-    read(bucket + u64::from(offset!(tb2_v6_rcv_saddr)))
-}
-
 /// The socket that an owner's node belongs to; the same for every kind.
 #[inline(always)]
 pub(crate) fn owner(node: Addr) -> Addr {

@@ -1,32 +1,28 @@
 //! A socket has just gone from FIN_WAIT_2 or CLOSING to CLOSE: did the kernel
 //! put a mini-socket (TIME_WAIT, or an orphan's FIN_WAIT_2) in its place?
 //!
-//! If it did, that one is in the bind bucket before the tracepoint runs, and
-//! at the head of its list (`inet_twsk_hashdance`).
-
-use core::mem::MaybeUninit;
+//! If it did, that one has taken the socket's place in the table of connections
+//! (`ehash`) before the tracepoint runs (`inet_twsk_hashdance`). The table has
+//! about as many chains as connections, so that a search is a step or two
+//! however many TIME_WAITs the port has.
 
 use tcpstate_common::{
     config::flags,
     offsets::MISSING,
-    record::{AF_INET6, mini, sk_flags, socket_flags},
+    record::{mini, sk_flags, socket_flags},
 };
 
 use crate::{
-    bucket::{self, Bucket},
     error::Stop,
     globals::{is_set, offset},
-    memory::{Addr, read_addr},
+    memory::{Addr, direct, read_addr},
     probes::function::time_wait,
-    sock::{self, Common, Head as _, state},
+    sock::{self, Common, Head, Typed, state},
 };
 
-/// Local addresses of one port that are looked at (second-level buckets).
-const MAX_ADDRESSES: u32 = 16;
-/// Sockets of one list that are looked at. A fresh mini-socket is the first;
-/// only those that other CPUs made in the same instant can be before it. This
-/// keeps a port with 30,000 TIME_WAITs as fast as one with a single one.
-const MAX_OWNERS: u32 = 16;
+/// Sockets of one chain that are looked at. A fresh mini-socket is the first;
+/// only those that other CPUs put there in the same instant can be before it.
+const MAX_CHAIN: u32 = 8;
 
 /// What the search found; the fields of a `StateRecord`.
 pub(crate) struct Mini {
@@ -61,18 +57,18 @@ enum Walk {
     GaveUp,
 }
 
-/// Looks for the mini-socket of the socket at `sk`.
+/// Looks for the mini-socket of the socket at `sk`, whose local port was `port`
+/// and whose namespace is `net`.
 #[inline(always)]
-pub(crate) fn seek(sk: Addr, port: u16, old: u8, sk_err: u16) -> Result<Mini, Stop> {
-    let mut common = Common::empty();
+pub(crate) fn seek(sk: Addr, net: Addr, port: u16, old: u8, sk_err: u16) -> Mini {
+    let head = Typed(sk);
     let mut candidate = Common::empty();
-    common.fill(sk)?;
     let found = if is_set(flags::HAS_HOOKED_MINIS) {
-        hooked(sk, &common, &mut candidate)
+        hooked(sk, &head, &mut candidate)
     } else {
-        walk(&common, port, &mut candidate)
+        walk(&head, net, port, &mut candidate)
     };
-    Ok(match found {
+    match found {
         Ok(Walk::Found(tw)) => Mini {
             verdict: mini::FOUND,
             state: sock::substate(tw).unwrap_or(state::TIME_WAIT),
@@ -80,38 +76,38 @@ pub(crate) fn seek(sk: Addr, port: u16, old: u8, sk_err: u16) -> Result<Mini, St
             expires_ms: sock::expires_ms(tw).unwrap_or(0).max(0) as u32,
         },
         Ok(Walk::NotThere) => Mini::NONE,
-        Ok(Walk::GaveUp) | Err(_) => infer(&common, old, sk_err),
-    })
+        Ok(Walk::GaveUp) | Err(_) => infer(&head, old, sk_err),
+    }
 }
 
 /// The one that a function hook saw being made.
 #[inline(always)]
-fn hooked(sk: Addr, common: &Common, candidate: &mut Common) -> Result<Walk, Stop> {
+fn hooked(sk: Addr, head: &Typed, candidate: &mut Common) -> Result<Walk, Stop> {
     let tw = time_wait::born_of(sk);
     if tw == 0 {
         return Ok(Walk::NotThere);
     }
     candidate.fill(tw)?;
-    Ok(if is_of(candidate, common) {
+    Ok(if is_of(candidate, head) {
         Walk::Found(tw)
     } else {
         Walk::NotThere
     })
 }
 
-/// Whether `candidate` is the mini-socket of the connection of `common`.
+/// Whether `candidate` is a mini-socket with the peer of the socket with `head`.
 #[inline(always)]
-fn is_of(candidate: &Common, common: &Common) -> bool {
+fn is_of(candidate: &Common, head: &Typed) -> bool {
     candidate.state() == state::TIME_WAIT
-        && candidate.peer_port() == common.peer_port()
-        && candidate.family() == common.family()
-        && candidate.peer_addr() == common.peer_addr()
+        && candidate.peer_port() == head.peer_port()
+        && candidate.family() == head.family()
+        && candidate.peer_addr() == head.peer_addr()
 }
 
 /// What the socket's own fields say where the walk could not.
 #[inline(always)]
-fn infer(common: &Common, old: u8, sk_err: u16) -> Mini {
-    let flags = common.sock_flags();
+fn infer(head: &Typed, old: u8, sk_err: u16) -> Mini {
+    let flags = head.sock_flags();
     let is_done = flags & u64::from(sk_flags::DONE) != 0;
     let is_dead = flags & u64::from(sk_flags::DEAD) != 0;
     let state = if sk_err != 0 {
@@ -126,81 +122,60 @@ fn infer(common: &Common, old: u8, sk_err: u16) -> Mini {
     Mini {
         verdict: mini::INFERRED,
         state,
-        flags: common.socket_flags() | socket_flags::MINI,
+        flags: head.socket_flags() | socket_flags::MINI,
         expires_ms: 0,
     }
 }
 
 #[inline(always)]
-fn walk(common: &Common, port: u16, candidate: &mut Common) -> Result<Walk, Stop> {
-    if offset!(net_death_row) == MISSING || offset!(tb_node) == MISSING {
+fn walk(head: &Typed, net: Addr, port: u16, candidate: &mut Common) -> Result<Walk, Stop> {
+    if offset!(net_death_row) == MISSING
+        || offset!(death_row_hashinfo) == MISSING
+        || offset!(hashinfo_ehash) == MISSING
+        || offset!(hashinfo_ehash_mask) == MISSING
+        || offset!(ehash_bucket_size) == MISSING
+        || offset!(skc_hash) == MISSING
+        || offset!(skc_nulls_node) == MISSING
+    {
         return Ok(Walk::GaveUp);
     }
-    let bucket = match bucket::find(common.net(), port, false)? {
-        Bucket::At(bucket) => bucket,
-        Bucket::None => return Ok(Walk::NotThere),
-        Bucket::Unknown => return Ok(Walk::GaveUp),
+    let hashinfo: Addr = if offset!(net_death_row_is_pointer) == 1 {
+        let death_row = direct::<u64>(net, offset!(net_death_row));
+        direct(death_row, offset!(death_row_hashinfo))
+    } else {
+        direct(net, offset!(net_death_row) + offset!(death_row_hashinfo))
     };
-    let mut node = bucket::first_node(bucket)?;
-    if bucket::has_second_level() {
-        let Some(owners) = owners_of_address(node, mapped(common))? else {
-            return Ok(Walk::GaveUp);
-        };
-        node = owners;
-    }
-    let peer_port = common.peer_port();
-    let peer_addr = common.peer_addr();
-    for _ in 0..MAX_OWNERS {
-        if node == 0 {
-            return Ok(Walk::NotThere);
+    // Not loaded directly: an index into what it points to needs a plain number.
+    let table = read_addr(hashinfo + u64::from(offset!(hashinfo_ehash)))?;
+    let hash: u32 = head.field(offset!(skc_hash));
+    let slot = u64::from(hash & direct::<u32>(hashinfo, offset!(hashinfo_ehash_mask)));
+    let mut node = read_addr(table + slot * u64::from(offset!(ehash_bucket_size)))?;
+    for _ in 0..MAX_CHAIN {
+        if is_end(node) {
+            // A socket that moves to another chain takes the walk along; the end
+            // of a chain says which one it is.
+            return Ok(if node >> 1 == slot {
+                Walk::NotThere
+            } else {
+                Walk::GaveUp
+            });
         }
-        let owner = bucket::owner(node);
-        candidate.fill(owner)?;
-        if candidate.state() == state::TIME_WAIT
-            && candidate.peer_port() == peer_port
-            && candidate.family() == common.family()
-            && candidate.peer_addr() == peer_addr
+        let connection = node.wrapping_sub(u64::from(offset!(skc_nulls_node)));
+        candidate.fill(connection)?;
+        if is_of(candidate, head)
+            && candidate.local_port() == port
+            && candidate.local_addr() == head.local_addr()
+            && candidate.net() == net
         {
-            return Ok(Walk::Found(owner));
+            return Ok(Walk::Found(connection));
         }
         node = read_addr(node)?;
     }
     Ok(Walk::GaveUp)
 }
 
-/// First socket of the second-level bucket of this local address; 0: there is
-/// no such bucket; none: the list is longer than we follow.
+/// Whether a list that ends in a number instead of in NULL ends here.
 #[inline(always)]
-fn owners_of_address(mut node: Addr, addr: [u64; 2]) -> Result<Option<Addr>, Stop> {
-    for _ in 0..MAX_ADDRESSES {
-        if node == 0 {
-            return Ok(Some(0));
-        }
-        let bucket = bucket::second_level(node);
-        if bucket::second_level_addr(bucket)? == addr {
-            return Ok(Some(bucket::second_level_owners(bucket)?));
-        }
-        node = read_addr(node)?;
-    }
-    Ok(None)
-}
-
-/// The local address as second-level buckets have it.
-#[inline(always)]
-fn mapped(common: &Common) -> [u64; 2] {
-    let addr = common.local_addr();
-    if common.family() == AF_INET6 {
-        return addr;
-    }
-    let v4 = addr[0].to_ne_bytes();
-    let mut low = MaybeUninit::<[u8; 8]>::zeroed();
-    // SAFETY: zeroed bytes are a byte array.
-    let bytes = unsafe { low.assume_init_mut() };
-    bytes[2] = 0xff;
-    bytes[3] = 0xff;
-    bytes[4] = v4[0];
-    bytes[5] = v4[1];
-    bytes[6] = v4[2];
-    bytes[7] = v4[3];
-    [0, u64::from_ne_bytes(*bytes)]
+fn is_end(node: Addr) -> bool {
+    node & 1 == 1
 }

@@ -83,7 +83,7 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         remember_listener(sk, cookie, netns, port);
     }
     let mini = if new == state::CLOSE && matches!(old, state::FIN_WAIT2 | state::CLOSING) {
-        mini::seek(sk, port, old, sk_err)?
+        mini::seek(sk, net, port, old, sk_err)
     } else {
         Mini::NOT_SOUGHT
     };

@@ -77,7 +77,7 @@ pub struct Mini {
     pub expires_ms: Option<u64>,
     /// The options that it was left with.
     pub reuse: Reuse,
-    /// `kernel`: found in the bind bucket; `inferred`: from the socket's fields.
+    /// `kernel`: found in the kernel's tables; `inferred`: from the socket's fields.
     pub source: Source,
 }
 

@@ -44,6 +44,8 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         skc_v6_rcv_saddr: common("skc_v6_rcv_saddr", 16),
         skc_cookie: common("skc_cookie", 8),
         skc_flags: common("skc_flags", 8),
+        skc_hash: common("skc_hash", 4),
+        skc_nulls_node: at("sock_common", &["skc_nulls_node"]),
         sk_protocol: at("sock", &["sk_protocol"]),
         sk_err: at("sock", &["sk_err"]),
         sk_uid: at("sock", &["sk_uid"]),
@@ -59,6 +61,9 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
             .map_or(MISSING, |member| u32::from(types.is_pointer(member))),
         net_prot_sock: at("net", &["ipv4", "sysctl_ip_prot_sock"]),
         death_row_hashinfo: at("inet_timewait_death_row", &["hashinfo"]),
+        hashinfo_ehash: at("inet_hashinfo", &["ehash"]),
+        hashinfo_ehash_mask: at("inet_hashinfo", &["ehash_mask"]),
+        ehash_bucket_size: types.size("inet_ehash_bucket").unwrap_or(MISSING),
         hashinfo_bhash: at("inet_hashinfo", &["bhash"]),
         hashinfo_bhash_size: at("inet_hashinfo", &["bhash_size"]),
         hashbucket_size: types.size("inet_bind_hashbucket").unwrap_or(MISSING),
@@ -77,7 +82,6 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         tb_bhash2: at("inet_bind_bucket", &["bhash2"]),
         tb2_bhash_node: at("inet_bind2_bucket", &["bhash_node"]),
         tb2_owners: at("inet_bind2_bucket", &["owners"]),
-        tb2_v6_rcv_saddr: at("inet_bind2_bucket", &["v6_rcv_saddr"]),
         task_flags: at("task_struct", &["flags"]),
         task_cred: at("task_struct", &["cred"]),
         cred_euid: at("cred", &["euid"]),
@@ -240,12 +244,11 @@ pub(super) fn missing_for_walk(offsets: &Offsets) -> Option<&'static str> {
         (offsets.tw_expires, "inet_timewait_sock.tw_timer"),
     ];
     let lists = if offsets.tb_bhash2 == MISSING {
-        [(offsets.tb_owners, "inet_bind_bucket.owners"); 3]
+        [(offsets.tb_owners, "inet_bind_bucket.owners"); 2]
     } else {
         [
             (offsets.tb2_bhash_node, "inet_bind2_bucket.bhash_node"),
             (offsets.tb2_owners, "inet_bind2_bucket.owners"),
-            (offsets.tb2_v6_rcv_saddr, "inet_bind2_bucket.v6_rcv_saddr"),
         ]
     };
     first_missing(fields.into_iter().chain(lists))

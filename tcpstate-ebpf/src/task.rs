@@ -228,13 +228,19 @@ pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), St
 /// The socket behind a descriptor of the current task: its `struct sock`.
 #[inline(always)]
 pub(crate) fn sock_of(fd: u32) -> Result<Addr, Stop> {
+    sock_of_file(file_of(fd)?)
+}
+
+/// The open file behind a descriptor of the current task; 0: there is none.
+#[inline(always)]
+pub(crate) fn file_of(fd: u32) -> Result<Addr, Stop> {
     let table = behind(field(offset!(task_files))?, offset!(files_fdt))?;
     let size: u32 = behind(table, offset!(fdt_max_fds))?;
     if fd >= size {
         return Err(Stop::NotWanted);
     }
     let slots: Addr = behind(table, offset!(fdt_fd))?;
-    sock_of_file(read_addr(slots + u64::from(fd) * 8)?)
+    read_addr(slots + u64::from(fd) * 8)
 }
 
 /// The socket behind an open file: its `struct sock`.
@@ -248,9 +254,15 @@ pub(crate) fn sock_of_file(file: Addr) -> Result<Addr, Stop> {
     if mode & MODE_TYPE != MODE_SOCKET {
         return Err(Stop::NotWanted);
     }
-    let socket = read_addr(file + u64::from(offset!(file_private_data)))?;
-    match read_addr(socket + u64::from(offset!(socket_sk)))? {
+    match presumed_sock_of_file(file)? {
         0 => Err(Stop::NotWanted),
         sk => Ok(sk),
     }
+}
+
+/// The same, if the file is a socket; else any number.
+#[inline(always)]
+pub(crate) fn presumed_sock_of_file(file: Addr) -> Result<Addr, Stop> {
+    let socket = read_addr(file + u64::from(offset!(file_private_data)))?;
+    read_addr(socket + u64::from(offset!(socket_sk)))
 }

@@ -32,7 +32,47 @@ fn try_accept(ctx: &TracePointContext) -> Result<(), Stop> {
     if result < 0 || !filter::wants_current() {
         return Err(Stop::NotWanted);
     }
-    report(task::sock_of(result as u32)?, via::SYSCALL)
+    let file = task::file_of(result as u32)?;
+    if is_passed_over(task::presumed_sock_of_file(file)?)? {
+        return Err(Stop::NotWanted);
+    }
+    report(task::sock_of_file(file)?, via::SYSCALL)
+}
+
+/// Whether the connection `sk` is the listener's own or not of interest, which
+/// nearly all are, as far as a few reads tell; [`report`] asks again in full.
+#[inline(always)]
+fn is_passed_over(sk: Addr) -> Result<bool, Stop> {
+    let mut common = Common::empty();
+    common.fill(sk)?;
+    if !matches!(common.family(), AF_INET | AF_INET6) {
+        return Ok(true);
+    }
+    let (port, peer_port) = (common.local_port(), common.peer_port());
+    // An MPTCP socket or one that was reset may not have them.
+    if port == 0 || peer_port == 0 {
+        return Ok(false);
+    }
+    if !filter::wants_ports(port, peer_port) {
+        return Ok(true);
+    }
+    // A socket of a process of interest has to be remembered.
+    if is_set(flags::FILTER_PIDS) {
+        return Ok(false);
+    }
+    let netns = sock::netns_of(common.net())?;
+    Ok(!filter::wants_netns(netns) || is_listening(netns, port))
+}
+
+/// Whether the current process listens on this port.
+#[inline(always)]
+fn is_listening(netns: u32, port: u16) -> bool {
+    let key = ListenerKey {
+        tgid: task::tgid(),
+        netns,
+        port: u32::from(port),
+    };
+    LISTENERS.get_ptr(key).is_some()
 }
 
 /// Reports the connection `sk` that the current process has accepted.
@@ -64,12 +104,7 @@ pub(super) fn report(mut sk: Addr, via: u8) -> Result<(), Stop> {
     }
     let cookie = common.cookie();
     filter::watch(cookie);
-    let key = ListenerKey {
-        tgid: task::tgid(),
-        netns,
-        port: u32::from(port),
-    };
-    if LISTENERS.get_ptr(key).is_some() {
+    if is_listening(netns, port) {
         return Err(Stop::NotWanted);
     }
 

@@ -44,12 +44,16 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         return Err(Stop::NotWanted);
     }
     let head = Typed(sk);
-    // 0 where `listen` or `connect` is called on an unbound socket: the kernel
-    // chooses the port only after this transition (`inet_csk_listen_start`,
-    // `tcp_v4_connect`), and writes it to no field before. Under a port filter
-    // the transition is then not reported; the call's own record, made at its
-    // return, has the port.
-    let port = sock::local_port(sk, &head)?;
+    let port = if new == state::CLOSE {
+        sock::local_port(sk, &head)?
+    } else {
+        // 0 where `listen` or `connect` is called on an unbound socket: the kernel
+        // chooses the port only after this transition (`inet_csk_listen_start`,
+        // `tcp_v4_connect`), and writes it to no field before. Under a port filter
+        // the transition is then not reported; the call's own record, made at its
+        // return, has the port.
+        head.local_port()
+    };
     if !filter::wants_ports(port, head.peer_port()) {
         return Err(Stop::NotWanted);
     }

@@ -150,6 +150,8 @@ pub struct Namespaces {
     missed: BTreeMap<u32, u64>,
     /// When threads and descriptors may be searched again.
     search_rest_until_ns: u64,
+    /// When the last search through all of them began.
+    searched_ns: u64,
     /// Found to have ended, and not told yet.
     ended: Vec<NetnsError>,
 }
@@ -224,6 +226,13 @@ impl Namespaces {
         self.open(inode).map(drop)
     }
 
+    /// When threads and descriptors were last searched: `Unreachable` says nothing
+    /// of a namespace that is younger.
+    #[must_use]
+    pub fn searched_ns(&self) -> u64 {
+        self.searched_ns
+    }
+
     /// The known namespaces that have ended since the last call: `Gone` is
     /// certain, `Unreachable` is not. They are forgotten. Another one may have
     /// the number of one that is gone.
@@ -265,6 +274,7 @@ impl Namespaces {
         }
         self.take_in(list());
         if !self.known.contains_key(&inode) && began_ns >= self.search_rest_until_ns {
+            self.searched_ns = began_ns;
             self.take_in(list_all());
             let ended_ns = clock::monotonic_ns();
             let cost_ns = ended_ns.saturating_sub(began_ns);

@@ -74,7 +74,11 @@ impl Live {
 
     /// Takes the sockets of a namespace out of the table that went with it.
     fn end_namespace(&mut self, netns: u32, end: NetnsEnd) -> Result<()> {
-        let began_ns = clock::monotonic_ns();
+        let known_ns = match end {
+            NetnsEnd::Gone => clock::monotonic_ns(),
+            // The next search may find where what is younger than this one is.
+            NetnsEnd::Unreachable => self.looks.namespaces.searched_ns(),
+        };
         let mut known: Vec<Socket> = self
             .pipeline
             .engine()
@@ -94,7 +98,7 @@ impl Live {
         // Another namespace may have the number by now.
         let there = self.sockets_there(netns);
         known.retain(|socket| !there.contains(&socket.id()));
-        let recent = known.extract_if(.., |socket| socket.since_ns + RECENT_NS >= began_ns);
+        let recent = known.extract_if(.., |socket| socket.since_ns + RECENT_NS >= known_ns);
         if recent.count() > 0 {
             self.looks.sweep.unknown.insert(netns);
         }

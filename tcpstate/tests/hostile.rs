@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
+use tcpstate::export::json;
 use tcpstate::recording::index::Index;
+use tcpstate::recording::input;
+use tcpstate::recording::reader::Reader;
 
 /// A recording that is kept, as it replays.
 static KEPT: LazyLock<String> = LazyLock::new(|| {
@@ -356,6 +359,85 @@ fn a_damaged_or_cut_compressed_recording_is_read_up_to_there() {
             .add(&file)
             .expect("what is there can be gone about in");
         assert!(index.len() > 10_000 && !index.has_footer());
+    }
+}
+
+/// At every byte of the frame's header and its end, and at some hundred between.
+#[test]
+fn a_compressed_recording_cut_anywhere_is_read_to_its_last_whole_line() {
+    let stage = Stage::new();
+    let packed = compressed(None, |out| {
+        // Frames of a few lines each, as a recording that is flushed has them.
+        for lines in KEPT.split_inclusive('\n').collect::<Vec<_>>().chunks(3) {
+            out.write_all(lines.concat().as_bytes())
+                .expect("memory takes it");
+            out.flush().expect("memory takes it");
+        }
+    });
+    let end = packed.len() - 1;
+    let between = (0..packed.len()).step_by(packed.len() / 300);
+    let mut events_before = 0;
+    for at in (0..32)
+        .chain(between.filter(|at| *at >= 32))
+        .chain(end - 8..=end)
+    {
+        let file = stage.file("cut.zst", &packed[..at]);
+        let mut said = Vec::new();
+        let mut events = Vec::new();
+        let input = input::open(&file).expect("it can be opened");
+        for event in Reader::new(input) {
+            match event {
+                Ok(event) => events.push(event),
+                Err(error) => said.push(error.to_string()),
+            }
+        }
+        assert!(
+            KEPT.lines().zip(&events).all(|(line, event)| {
+                json::read_line(line.as_bytes()).is_ok_and(|kept| kept.1.as_ref() == Some(event))
+            }),
+            "cut at {at}"
+        );
+        // Four bytes tell that it is compressed; the last ones are a checksum's.
+        if at >= 4 && events.len() < KEPT.lines().count() {
+            let [said] = &*said else {
+                panic!("cut at {at}: {said:?}");
+            };
+            let sentence = format!("the recording was cut in line {}", events.len() + 1);
+            assert!(said.starts_with(&sentence), "cut at {at}: {said}");
+        }
+        if at >= 32 {
+            assert!(events.len() >= events_before, "cut at {at}");
+            events_before = events.len();
+        }
+
+        let mut index = Index::default();
+        index
+            .add(&file)
+            .expect("what is there can be gone about in");
+        assert_eq!(index.len(), events.len(), "cut at {at}");
+        assert_eq!(
+            index.has_footer(),
+            events.len() == KEPT.lines().count(),
+            "cut at {at}"
+        );
+    }
+    assert_eq!(events_before, KEPT.lines().count());
+
+    // What the commands say of some of them.
+    for (at, code, sentence) in [
+        (0, 2, "has no header line"),
+        (3, 2, "has no header line"),
+        (4, 2, "was cut in line 1"),
+        (12, 2, "was cut in line 1"),
+        (packed.len() / 2, 0, "was cut in line"),
+    ] {
+        let file = stage.file("cut.zst", &packed[..at]);
+        for command in &EVERY_WAY[..2] {
+            let output = limited(command, &[&file]);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(stderr.contains(sentence), "cut at {at}: {stderr}");
+            assert_eq!(output.status.code(), Some(code), "cut at {at}: {stderr}");
+        }
     }
 }
 

@@ -115,19 +115,31 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
+    /// No call.
+    pub(crate) const NONE: Self = Self {
+        entered_ns: 0,
+        user_addr: 0,
+        fd: 0,
+        call: 0,
+        addr_len: 0,
+        requested: [0; SOCKADDR_LEN],
+        reserved: 0,
+    };
+
     /// A call that is seen now, and of which no more is known yet.
     #[inline(always)]
     pub(crate) fn now(call: u8) -> Self {
-        Self {
-            // SAFETY: takes nothing, reads the clock.
-            entered_ns: unsafe { bpf_ktime_get_ns() },
-            user_addr: 0,
-            fd: 0,
-            call: u16::from(call),
-            addr_len: 0,
-            requested: [0; SOCKADDR_LEN],
-            reserved: 0,
-        }
+        let mut seen = Self::NONE;
+        seen.see(call);
+        seen
+    }
+
+    /// It is seen now.
+    #[inline(always)]
+    pub(crate) fn see(&mut self, call: u8) {
+        // SAFETY: takes nothing, reads the clock.
+        self.entered_ns = unsafe { bpf_ktime_get_ns() };
+        self.call = u16::from(call);
     }
 }
 

@@ -101,11 +101,13 @@ fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
 #[inline(always)]
 fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
     let result = word(ctx, 2) as i64;
-    let mut in_flight = if is_set(flags::HAS_TASK_REGISTERS) {
-        from_registers(ctx, result)?
+    // Filled in where it is: on Linux 5.10 the stack has no room for a copy.
+    let mut in_flight = InFlight::NONE;
+    if is_set(flags::HAS_TASK_REGISTERS) {
+        fill_from_registers(ctx, result, &mut in_flight)?;
     } else {
-        remembered()?
-    };
+        recall(&mut in_flight)?;
+    }
     let call = in_flight.call as u8;
     if result >= 0 {
         if call == call::CONNECT {
@@ -140,20 +142,24 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
 
 /// What the entry of this thread's call has remembered.
 #[inline(always)]
-fn remembered() -> Result<InFlight, Stop> {
+fn recall(in_flight: &mut InFlight) -> Result<(), Stop> {
     let key = bpf_get_current_pid_tgid();
     let Some(entry) = IN_FLIGHT.get_ptr(key) else {
         return Err(Stop::NotWanted);
     };
     // SAFETY: a value of this map, and nobody else has this thread's key.
-    let in_flight = unsafe { *entry };
+    *in_flight = unsafe { *entry };
     let _ = IN_FLIGHT.remove(key);
-    Ok(in_flight)
+    Ok(())
 }
 
 /// What this thread's call was made with, if it is to be told at all.
 #[inline(always)]
-fn from_registers(ctx: &TracePointContext, result: i64) -> Result<InFlight, Stop> {
+fn fill_from_registers(
+    ctx: &TracePointContext,
+    result: i64,
+    in_flight: &mut InFlight,
+) -> Result<(), Stop> {
     let number = word(ctx, 1) as u32;
     let call = if number == offset!(number_of_connect) {
         call::CONNECT
@@ -174,7 +180,7 @@ fn from_registers(ctx: &TracePointContext, result: i64) -> Result<InFlight, Stop
     }
     let registers = task::registers();
     let fd: u64 = read(registers + u64::from(offset!(regs_first)))?;
-    let mut in_flight = InFlight::now(call);
+    in_flight.see(call);
     in_flight.fd = fd as u32;
     if call != call::LISTEN {
         in_flight.user_addr = read(registers + u64::from(offset!(regs_second)))?;
@@ -182,9 +188,9 @@ fn from_registers(ctx: &TracePointContext, result: i64) -> Result<InFlight, Stop
         in_flight.addr_len = if len > 0xffff { 0xffff } else { len as u16 };
     }
     if call == call::BIND {
-        read_address(&mut in_flight);
+        read_address(in_flight);
     }
-    Ok(in_flight)
+    Ok(())
 }
 
 /// Whether a failed `connect` is over: not under way, not interrupted.

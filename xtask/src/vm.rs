@@ -15,6 +15,7 @@ mod quick;
 mod table;
 
 use std::collections::VecDeque;
+use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
@@ -96,7 +97,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let tools = apt.tools("guest", GUEST_PACKAGES)?;
     let machines = Machines {
         programs: Programs::build(root, &folder, &args.program)?,
-        folder,
+        folder: folder.clone(),
         qemu,
         tools,
         args,
@@ -132,6 +133,10 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     }
     let rows = machines.test_all(jobs)?;
     table::print(&rows);
+    let by_test = folder.join("tests.txt");
+    fs::write(&by_test, table::by_test(&rows))
+        .with_context(|| format!("writing {}", by_test.display()))?;
+    println!("each test on each of them: {}", by_test.display());
     for series in &absent {
         println!("{series:6}  not to be had, see above");
     }

@@ -79,6 +79,7 @@ const GUEST_PACKAGES: &[&str] = &[
     "python3.11-minimal",
     "libpython3.11-minimal",
     "libpython3.11-stdlib",
+    "libffi8",
 ];
 /// Runs the tests on each kernel, prints a table, and fails if any of them
 /// failed or did not run.

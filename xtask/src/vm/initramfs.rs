@@ -19,7 +19,9 @@ const APPLETS: &[&str] = &[
     "env", "head", "tail", "dmesg", "cut", "wc", "rm", "cp", "ln", "timeout", "find",
 ];
 /// Programs of the host that tests run; those that it lacks the tests miss.
-const PROGRAMS: &[&str] = &["ip", "ss", "setpriv", "unshare", "socat"];
+const PROGRAMS: &[&str] = &[
+    "ip", "ss", "setpriv", "unshare", "socat", "sysctl", "setcap",
+];
 /// Modules that tests need; a kernel that has one built in, or not at all, is
 /// as good, since the tests say what is missing.
 const MODULES: &[&str] = &[
@@ -98,6 +100,8 @@ pub(super) fn write(
     // The tests start it by the path at which it was built.
     let built = programs.built_at.to_string_lossy();
     root.link(built.trim_start_matches('/'), "/bin/tcpstate");
+    let data = programs.sources.join("tests/data");
+    root.copy_tree(data.to_string_lossy().trim_start_matches('/'), &data)?;
     add_modules(&mut root, kernel, tree)?;
     root.write(path)
 }

@@ -11,6 +11,8 @@ pub(super) struct Programs {
     /// Where the tests look for the program.
     pub(super) built_at: PathBuf,
     pub(super) tcpstate: PathBuf,
+    /// Where the tests look for the recordings that they read.
+    pub(super) sources: PathBuf,
     /// The tests.
     pub(super) tests: PathBuf,
 }
@@ -19,9 +21,10 @@ impl Programs {
     /// Builds the program and a program of tests, and puts them into `folder`
     /// without what only a debugger reads.
     pub(super) fn build(root: &Path, folder: &Path, tests: &str) -> Result<Self> {
+        // Of the whole workspace, as `cargo xtask test` builds them.
         let output = Command::new(env!("CARGO"))
             .current_dir(root)
-            .args(["test", "-p", "tcpstate", "--test", tests, "--no-run"])
+            .args(["test", "--workspace", "--test", tests, "--no-run"])
             .arg("--message-format=json-render-diagnostics")
             .stderr(Stdio::inherit())
             .output()
@@ -40,6 +43,7 @@ impl Programs {
                 .with_context(|| format!("cargo did not say where {name} is"))
         };
         Ok(Self {
+            sources: root.join("tcpstate"),
             built_at: executable("tcpstate")?,
             tcpstate: stripped(&executable("tcpstate")?, &folder.join("tcpstate"))?,
             tests: stripped(&executable(tests)?, &folder.join("tests"))?,

@@ -13,6 +13,8 @@ use super::kernels::{Kernel, MAIN, Package, SUITES};
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Where what runs on the host and in the guest is taken from, beside kernels.
 const TOOL_SUITE: &str = "bookworm";
+/// Is there once all lists of packages are.
+const UPDATED: &str = "updated";
 
 /// A cache of packages, below one folder.
 pub(super) struct Apt {
@@ -29,7 +31,7 @@ impl Apt {
     /// The unpacked files of a kernel, whose packages are as recorded.
     pub(super) fn kernel(&self, kernel: &Kernel) -> Result<PathBuf> {
         let tree = self.folder.join("kernels").join(kernel.release);
-        if is_complete(&tree) {
+        if is_complete(&tree, kernel.release) {
             return Ok(tree);
         }
         let missing: Vec<&Package> = kernel
@@ -61,7 +63,7 @@ impl Apt {
             );
             unpack(&deb, &tree)?;
         }
-        complete(&tree)?;
+        complete(&tree, kernel.release)?;
         Ok(tree)
     }
 
@@ -69,7 +71,8 @@ impl Apt {
     /// signature.
     pub(super) fn tools(&self, name: &str, packages: &[&str]) -> Result<PathBuf> {
         let tree = self.folder.join(name);
-        if is_complete(&tree) {
+        let contents = packages.join(" ");
+        if is_complete(&tree, &contents) {
             return Ok(tree);
         }
         let wanted: Vec<String> = packages
@@ -81,7 +84,7 @@ impl Apt {
         for package in packages {
             unpack(&self.deb(package)?, &tree)?;
         }
-        complete(&tree)?;
+        complete(&tree, &contents)?;
         Ok(tree)
     }
 
@@ -90,7 +93,7 @@ impl Apt {
             return Ok(());
         }
         let debs = self.folder.join("debs");
-        if !self.folder.join("apt/sources.list").exists() {
+        if !self.folder.join("apt").join(UPDATED).exists() {
             self.update()?;
         }
         make_dir(&debs)?;
@@ -98,7 +101,8 @@ impl Apt {
         self.apt_get(&debs, &[&["download".to_owned()], wanted].concat())
     }
 
-    /// Fetches the lists of packages.
+    /// Fetches the lists of packages. A suite that is not to be had is said and
+    /// passed over: what it has cannot be downloaded then, and all else can.
     fn update(&self) -> Result<()> {
         ensure!(
             Path::new(KEYS).exists(),
@@ -114,21 +118,20 @@ impl Apt {
             .chain(SUITES)
             .map(|(archive, suite)| format!("deb [signed-by={KEYS}] {archive} {suite} main\n"))
             .collect();
-        // The list of sources comes last: while it is missing, this is to be done.
-        let sources = apt.join("sources.new");
-        write(&sources, &lines.concat())?;
-        self.apt_get_from("sources.new", &apt, &["update".to_owned()])?;
-        fs::rename(&sources, apt.join("sources.list")).context("keeping the list of sources")
+        write(&apt.join("sources.list"), &lines.concat())?;
+        match self.apt_get(&apt, &["update".to_owned()]) {
+            Ok(()) => write(&apt.join(UPDATED), ""),
+            Err(error) => {
+                println!("not all lists of packages are to be had: {error:#}");
+                Ok(())
+            }
+        }
     }
 
     fn apt_get(&self, at: &Path, arguments: &[String]) -> Result<()> {
-        self.apt_get_from("sources.list", at, arguments)
-    }
-
-    fn apt_get_from(&self, sources: &str, at: &Path, arguments: &[String]) -> Result<()> {
         let apt = self.folder.join("apt");
         let options = [
-            ("Dir::Etc::sourcelist", apt.join(sources)),
+            ("Dir::Etc::sourcelist", apt.join("sources.list")),
             ("Dir::Etc::sourceparts", "/dev/null".into()),
             ("Dir::Etc::preferencesparts", "/dev/null".into()),
             ("Dir::State", apt.join("state")),
@@ -188,15 +191,15 @@ fn unpack(deb: &Path, tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A tree that was unpacked to its end says so.
+/// A tree that was unpacked to its end says so, and of what.
 const COMPLETE: &str = ".complete";
 
-fn is_complete(tree: &Path) -> bool {
-    tree.join(COMPLETE).exists()
+fn is_complete(tree: &Path, contents: &str) -> bool {
+    fs::read_to_string(tree.join(COMPLETE)).is_ok_and(|unpacked| unpacked == contents)
 }
 
-fn complete(tree: &Path) -> Result<()> {
-    write(&tree.join(COMPLETE), "")
+fn complete(tree: &Path, contents: &str) -> Result<()> {
+    write(&tree.join(COMPLETE), contents)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -129,6 +129,7 @@ fn an_orphan_in_fin_wait_2_is_told_apart_and_its_change_is_found() {
         return;
     }
     let mut watch = Watch::start(&[]);
+    let header = watch.wait_for("the header", |event| event["event"] == "header");
     let listening = listener(SERVER, true);
     let (server, client) = connection(&listening, SERVER);
     let peer = port_of(&client);
@@ -145,9 +146,15 @@ fn an_orphan_in_fin_wait_2_is_told_apart_and_its_change_is_found() {
     drop(client);
     let entry = entered(&mut watch, 8080, peer);
 
+    // A function hook sees the FIN that finds it; else it is looked up.
+    let source = if header["capture"] == "functions" {
+        "kernel"
+    } else {
+        "snapshot"
+    };
     assert_eq!(
         (&entry["from"], &entry["source"]),
-        (&Value::from("fin_wait_2"), &Value::from("snapshot"))
+        (&Value::from("fin_wait_2"), &Value::from(source))
     );
     assert!(
         wait_for_ss("time-wait", |line| line.contains(":8080")),
@@ -401,7 +408,10 @@ fn an_orphan_whose_peer_stays_silent_is_gone_after_fin_timeout() {
         .as_u64()
         .expect("it has a timer");
     assert!((1_500..=2_100).contains(&expires_ms), "{expires_ms} ms");
-    assert_eq!(gone["sock"]["cookie"], orphan["sock"]["cookie"]);
+    // Before Linux 5.12 a hook is given none, and the look gives it one.
+    if orphan["sock"]["cookie"] != 0 {
+        assert_eq!(gone["sock"]["cookie"], orphan["sock"]["cookie"]);
+    }
     let events = watch.finish();
     assert!(
         !events

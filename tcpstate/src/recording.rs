@@ -5,5 +5,7 @@ pub mod input;
 pub mod parts;
 pub mod private;
 pub mod reader;
+mod scan;
 mod sink;
+mod unpack;
 pub mod writer;

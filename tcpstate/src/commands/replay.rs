@@ -1,7 +1,10 @@
 //! `tcpstate replay`: a recording through the same engine again.
 
+mod copies;
+mod place;
 mod player;
 mod screen;
+mod wishes;
 
 use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::Path;

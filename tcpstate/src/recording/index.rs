@@ -1,19 +1,22 @@
 //! Where each event of a recording is, so that one can go to any of them
 //! without reading the rest.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, Write as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memchr::memchr;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::input;
+use super::input::{self, Seekable};
 use super::reader::MAX_LINE;
+use super::scan::{Found, Scan, Step};
 use crate::event::{Body, Event};
-use crate::export::json;
+use crate::export::json::{self, LineHead};
 
 /// Events that an index takes: 16 bytes each.
 pub const MAX_EVENTS: usize = 32 << 20;
@@ -56,10 +59,20 @@ pub enum IndexError {
 struct Line {
     /// File number in the highest 16 bits, offset in the others.
     place: u64,
-    mono_ns: u64,
+    /// The latest time up to here: events need not be in its order.
+    latest_ns: u64,
 }
 
 const OFFSET_BITS: u32 = 48;
+
+/// Events that an engine works out anew.
+const DERIVED: [&str; 5] = [
+    "tcp.time_wait.enter",
+    "tcp.time_wait.exit",
+    "diagnosis",
+    "restart",
+    "fallback",
+];
 
 /// What was found while indexing that is worth a jump: the event's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +84,8 @@ pub enum Landmark {
 }
 
 /// The places of all events of a recording, in one file or several.
+///
+/// It is made piece by piece: what was found so far can be used meanwhile.
 #[derive(Debug, Default)]
 pub struct Index {
     files: Vec<File>,
@@ -79,6 +94,18 @@ pub struct Index {
     bad_lines: u64,
     has_footer: bool,
     block: Block,
+    waiting: VecDeque<Waiting>,
+    /// The file that is read, and what it is called.
+    scan: Option<(Scan, PathBuf)>,
+    /// Bytes of all files, as they are, and of those that were read.
+    bytes: u64,
+    read_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    path: PathBuf,
+    size: u64,
 }
 
 #[derive(Debug, Default)]
@@ -90,44 +117,94 @@ struct Block {
 impl Index {
     /// Indexes one more file, which goes on where the last one ended.
     pub fn add(&mut self, path: &Path) -> Result<(), IndexError> {
-        let (file, text) = input::open_seekable(path, MAX_UNPACKED)?.ok_or(IndexError::TooLarge)?;
-        let number = self.files.len() as u64;
-        self.files.push(file);
-        self.scan(text, number << OFFSET_BITS)
+        self.begin(path)?;
+        while self.advance(u64::MAX)? {}
+        Ok(())
     }
 
-    fn scan(&mut self, mut input: impl BufRead, mut place: u64) -> Result<(), IndexError> {
-        let mut line = Vec::new();
-        for number in 1.. {
-            line.clear();
-            let read = read_line(&mut input, &mut line)?;
-            if read == 0 {
-                break;
-            }
-            match head(&line) {
-                Some((name, mono_ns)) => {
-                    // Of later parts the header says nothing new.
-                    if name == "header" && !self.lines.is_empty() {
-                        self.check_part(&line, number)?;
-                        place += read;
-                        continue;
-                    }
-                    self.has_footer = name == "footer";
-                    match name {
-                        "diagnosis" => self.landmarks.push(Landmark::Failure(self.lines.len())),
-                        "restart" => self.landmarks.push(Landmark::Restart(self.lines.len())),
-                        _ => {}
-                    }
-                    if self.lines.len() >= MAX_EVENTS {
-                        return Err(IndexError::TooManyEvents);
-                    }
-                    self.lines.push(Line { place, mono_ns });
+    /// One more file that [`Self::advance`] is to read, after those before it.
+    pub fn begin(&mut self, path: &Path) -> Result<(), IndexError> {
+        let size = input::seekable_size(path)?;
+        self.bytes += size;
+        self.waiting.push_back(Waiting {
+            path: path.to_owned(),
+            size,
+        });
+        Ok(())
+    }
+
+    /// Reads about `bytes` more. `false`: all was read.
+    pub fn advance(&mut self, bytes: u64) -> Result<bool, IndexError> {
+        let mut piece = bytes;
+        while piece > 0 {
+            let Some((scan, _)) = &mut self.scan else {
+                if !self.open_next()? {
+                    return Ok(false);
                 }
-                None if line.iter().all(u8::is_ascii_whitespace) => {}
-                None => self.bad_lines += 1,
+                continue;
+            };
+            match scan.next(&mut piece) {
+                Ok(Step::Line(found)) => {
+                    self.take_in(&found)?;
+                    if let Some((scan, _)) = &mut self.scan {
+                        scan.give_back(found);
+                    }
+                }
+                Ok(Step::Enough) => break,
+                Ok(Step::End) => {
+                    self.read_bytes += scan.read_bytes();
+                    self.scan = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    return Err(IndexError::TooLarge);
+                }
+                Err(error) => return Err(error.into()),
             }
-            place += read;
         }
+        Ok(!self.is_complete())
+    }
+
+    fn open_next(&mut self) -> Result<bool, IndexError> {
+        let Some(Waiting { path, size }) = self.waiting.front() else {
+            return Ok(false);
+        };
+        let Seekable { kept, text, source } = input::open_seekable(path, MAX_UNPACKED)?;
+        // It may have grown.
+        let grown = source.metadata()?.len().saturating_sub(*size);
+        self.bytes = self.bytes.saturating_add(grown);
+        self.files.push(kept);
+        if let Some(Waiting { path, .. }) = self.waiting.pop_front() {
+            self.scan = Some((Scan::new(text, source), path));
+        }
+        Ok(true)
+    }
+
+    fn take_in(&mut self, found: &Found) -> Result<(), IndexError> {
+        let line = &found.line;
+        let Some((name, mono_ns)) = head(line) else {
+            if found.is_too_long || !line.iter().all(u8::is_ascii_whitespace) {
+                self.bad_lines += 1;
+            }
+            return Ok(());
+        };
+        // Of later parts the header says nothing new.
+        if name == "header" && !self.lines.is_empty() {
+            return self.check_part(line, found.number);
+        }
+        self.has_footer = name == "footer";
+        match &*name {
+            "diagnosis" => self.landmarks.push(Landmark::Failure(self.lines.len())),
+            "restart" => self.landmarks.push(Landmark::Restart(self.lines.len())),
+            _ => {}
+        }
+        if self.lines.len() >= MAX_EVENTS {
+            return Err(IndexError::TooManyEvents);
+        }
+        let file = self.files.len() as u64 - 1;
+        self.lines.push(Line {
+            place: file << OFFSET_BITS | found.place,
+            latest_ns: mono_ns.max(self.time(usize::MAX)),
+        });
         Ok(())
     }
 
@@ -152,7 +229,32 @@ impl Index {
         Ok(())
     }
 
-    /// Events.
+    /// Whether all was read.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.scan.is_none() && self.waiting.is_empty()
+    }
+
+    /// How much of it was read, in percent; below 100 while it is not complete.
+    #[must_use]
+    pub fn percent(&self) -> u8 {
+        if self.is_complete() {
+            return 100;
+        }
+        let scanned = self.scan.as_ref().map_or(0, |(scan, _)| scan.read_bytes());
+        let read = u128::from(self.read_bytes.saturating_add(scanned));
+        u8::try_from(read * 100 / u128::from(self.bytes.max(1))).map_or(99, |part| part.min(99))
+    }
+
+    /// The file that is read, or is next.
+    #[must_use]
+    pub fn reading(&self) -> Option<&Path> {
+        let scanned = self.scan.as_ref().map(|(_, path)| path);
+        let next = || self.waiting.front().map(|waiting| &waiting.path);
+        scanned.or_else(next).map(PathBuf::as_path)
+    }
+
+    /// Events so far.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lines.len()
@@ -182,44 +284,54 @@ impl Index {
         &self.landmarks
     }
 
-    /// When the event was, monotonic clock; of one beyond the last, when that was.
+    /// The latest time of the events up to this one, monotonic clock; of one
+    /// beyond the last, of all.
     #[must_use]
     pub fn time(&self, event: usize) -> u64 {
         self.lines
             .get(event)
             .or(self.lines.last())
-            .map_or(0, |line| line.mono_ns)
+            .map_or(0, |line| line.latest_ns)
     }
 
-    /// Number of the first event after `mono_ns`. Events need not be in the
-    /// order of time; those that came before a later one count as before.
+    /// Number of the first event after `mono_ns`. `None`: it may be one that was
+    /// not read yet.
     #[must_use]
-    pub fn first_after(&self, mono_ns: u64) -> usize {
-        self.lines.partition_point(|line| line.mono_ns <= mono_ns)
+    pub fn first_after(&self, mono_ns: u64) -> Option<usize> {
+        let first = self.lines.partition_point(|line| line.latest_ns <= mono_ns);
+        (first < self.lines.len() || self.is_complete()).then_some(first)
     }
 
     /// Reads an event; `None`: it cannot be read, or is of a later version.
     pub fn read(&mut self, event: usize) -> io::Result<Option<Event>> {
+        Ok(self.line(event)?.and_then(parse))
+    }
+
+    /// The same, and `None` for what an engine works out anew.
+    pub fn read_fact(&mut self, event: usize) -> io::Result<Option<Event>> {
+        let line = self.line(event)?;
+        Ok(line.filter(|line| !is_derived(line)).and_then(parse))
+    }
+
+    fn line(&mut self, event: usize) -> io::Result<Option<&[u8]>> {
         let Some(line) = self.lines.get(event) else {
             return Ok(None);
         };
         let place = line.place;
-        if let Some(text) = self.block.line_at(place) {
-            return Ok(parse(text));
-        }
         // A block that begins with the line: what follows is wanted next.
         let mut size = BLOCK;
-        loop {
+        while self.block.end_of(place).is_none() {
             self.fill(place, size)?;
-            if let Some(text) = self.block.line_at(place) {
-                return Ok(parse(text));
-            }
             if self.block.bytes.len() < size || size > MAX_LINE {
                 // The last line has no end; a line this long was not indexed.
-                return Ok(parse(&self.block.bytes));
+                break;
             }
             size *= 2;
         }
+        let end = self.block.end_of(place);
+        let from = usize::try_from(place - self.block.place).unwrap_or(usize::MAX);
+        let end = end.unwrap_or(self.block.bytes.len());
+        Ok(self.block.bytes.get(from..end))
     }
 
     fn fill(&mut self, place: u64, size: usize) -> io::Result<()> {
@@ -246,12 +358,10 @@ impl Index {
 }
 
 impl Block {
-    /// The whole line at this place.
-    fn line_at(&self, place: u64) -> Option<&[u8]> {
+    /// Where in it the line that begins here ends; `None`: not in it.
+    fn end_of(&self, place: u64) -> Option<usize> {
         let from = usize::try_from(place.checked_sub(self.place)?).ok()?;
-        let rest = self.bytes.get(from..)?;
-        let end = memchr(b'\n', rest)?;
-        rest.get(..end)
+        memchr(b'\n', self.bytes.get(from..)?).map(|length| from + length)
     }
 }
 
@@ -259,103 +369,29 @@ fn parse(line: &[u8]) -> Option<Event> {
     json::read_line(line).ok().and_then(|(_, event)| event)
 }
 
-/// Reads a line with its end; of one that is too long only the beginning is
-/// kept. How many bytes it had; 0: the file is over.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
-    let mut read = 0;
-    loop {
-        let chunk = match input.fill_buf() {
-            Ok(chunk) => chunk,
-            // A compressed recording that was cut.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(read),
-            Err(error) => return Err(error),
-        };
-        if chunk.is_empty() {
-            return Ok(read);
-        }
-        let end = memchr(b'\n', chunk);
-        let taken = end.map_or(chunk.len(), |at| at + 1);
-        if line.len() + taken <= MAX_LINE {
-            line.extend_from_slice(&chunk[..taken]);
-        }
-        input.consume(taken);
-        read += taken as u64;
-        if end.is_some() {
-            return Ok(read);
-        }
-    }
+/// Whether an engine works the event out anew.
+fn is_derived(line: &[u8]) -> bool {
+    LineHead::as_written(line).is_some_and(|head| DERIVED.contains(&head.event))
 }
 
 /// Name and time of an event, without reading all of it where the line is as
 /// this program writes it.
-fn head(line: &[u8]) -> Option<(&str, u64)> {
-    as_written(line).or_else(|| {
+fn head(line: &[u8]) -> Option<(Cow<'_, str>, u64)> {
+    // A line without its end was cut.
+    let as_written = || {
+        let head = LineHead::as_written(line.strip_suffix(b"}\n")?)?;
+        Some((Cow::Borrowed(head.event), head.mono_ns))
+    };
+    as_written().or_else(|| {
         #[derive(Deserialize)]
         struct Head<'a> {
-            event: &'a str,
+            #[serde(borrow)]
+            event: Cow<'a, str>,
             mono_ns: u64,
         }
         let head: Head<'_> = serde_json::from_slice(line).ok()?;
         Some((head.event, head.mono_ns))
     })
-}
-
-fn as_written(line: &[u8]) -> Option<(&str, u64)> {
-    // A line without its end was cut.
-    let line = line.strip_suffix(b"}\n")?;
-    let rest = line.strip_prefix(b"{\"event\":\"")?;
-    let end = rest.iter().position(|byte| *byte == b'"')?;
-    let name = std::str::from_utf8(&rest[..end]).ok()?;
-    // Position and calendar time come between.
-    let key = b"\"mono_ns\":";
-    let head = rest.get(end..rest.len().min(end + 120))?;
-    let at = head.windows(key.len()).position(|window| window == key)?;
-    let digits = &rest[end + at + key.len()..];
-    let length = digits
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    if !matches!(digits.get(length), Some(b',') | None) {
-        return None;
-    }
-    let mono_ns = std::str::from_utf8(&digits[..length]).ok()?.parse().ok()?;
-    Some((name, mono_ns))
-}
-
-/// Unpacks into a file without a name; `None`: it is more than `limit`.
-pub(super) fn unpack(mut packed: impl BufRead, limit: u64) -> io::Result<Option<File>> {
-    let mut file = roomy_file()?;
-    let mut size = 0_u64;
-    loop {
-        let chunk = match packed.fill_buf() {
-            Ok(chunk) => chunk,
-            // Cut, or damaged further on: what is there is shown.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || size > 0 => break,
-            Err(error) => return Err(error),
-        };
-        if chunk.is_empty() {
-            break;
-        }
-        let length = chunk.len();
-        size += length as u64;
-        if size > limit {
-            return Ok(None);
-        }
-        file.write_all(chunk)?;
-        packed.consume(length);
-    }
-    Ok(Some(file))
-}
-
-/// A file without a name where there is most room: `/tmp` is memory on many
-/// machines, `/var/tmp` never.
-fn roomy_file() -> io::Result<File> {
-    if std::env::var_os("TMPDIR").is_none()
-        && let Ok(file) = tempfile::tempfile_in("/var/tmp")
-    {
-        return Ok(file);
-    }
-    tempfile::tempfile()
 }
 
 #[cfg(test)]
@@ -390,8 +426,73 @@ mod tests {
             assert_eq!(index.time(event), read.mono_ns);
         }
         assert!(index.read(20_000).unwrap().is_none());
-        assert_eq!(index.first_after(55), 6);
-        assert_eq!(index.first_after(u64::MAX), 20_000);
+        assert_eq!(index.first_after(55), Some(6));
+        assert_eq!(index.first_after(u64::MAX), Some(20_000));
+    }
+
+    #[test]
+    fn what_was_found_in_pieces_is_what_is_found_at_once() {
+        let text: String = (0..5_000).map(tick).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let plain = dir.path().join("r.jsonl");
+        std::fs::write(&plain, &text).unwrap();
+        let packed = dir.path().join("r.jsonl.zst");
+        std::fs::write(&packed, zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
+        for path in [plain, packed] {
+            let mut index = Index::default();
+            index.begin(&path).unwrap();
+            let (mut pieces, mut percent) = (0, 0);
+
+            while index.advance(1_000).unwrap() {
+                pieces += 1;
+                assert!((percent..100).contains(&index.percent()));
+                percent = index.percent();
+                assert_eq!(index.reading(), Some(&*path));
+                let last = index.len() - 1;
+                let read = index.read(last).unwrap().unwrap();
+                assert_eq!(read.mono_ns, index.time(last));
+                // A later event may be within the same time.
+                assert_eq!(index.first_after(read.mono_ns), None);
+                assert_eq!(index.first_after(read.mono_ns - 1), Some(last));
+            }
+
+            assert!(pieces > 100, "{pieces}");
+            assert_eq!((index.len(), index.percent()), (5_000, 100));
+            assert_eq!(index.read(4_999).unwrap().unwrap().seq, 4_999);
+        }
+    }
+
+    #[test]
+    fn events_out_of_the_order_of_time_are_found_at_the_latest_time_so_far() {
+        let text: String = [0, 5, 3, 9, 4].map(tick).concat();
+        let index = index(&text);
+
+        let times: Vec<u64> = (0..5).map(|event| index.time(event)).collect();
+
+        assert_eq!(times, [0, 50, 50, 90, 90]);
+        assert_eq!(index.first_after(50), Some(3));
+    }
+
+    #[test]
+    fn an_engine_works_out_what_is_passed_over() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+        let kept = [
+            "data/report/restart.jsonl",
+            "traces/client_closes_first.jsonl",
+        ];
+        let mut passed_over = 0;
+        for file in kept {
+            let mut index = Index::default();
+            index.add(&folder.join(file)).unwrap();
+            for event in 0..index.len() {
+                let read = index.read(event).unwrap().unwrap();
+                let fact = index.read_fact(event).unwrap();
+
+                assert_eq!(fact.is_none(), read.body.is_derived(), "{file} {event}");
+                passed_over += usize::from(fact.is_none());
+            }
+        }
+        assert!(passed_over > 0);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use zstd::stream::read::Decoder;
 
+use super::unpack::{self, Unpacking};
+
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
 /// What a zstd frame begins with.
@@ -30,29 +32,51 @@ pub fn of(mut input: impl Read + 'static) -> io::Result<Box<dyn BufRead>> {
     })
 }
 
-/// Opens the recording as a file in which one can go anywhere, with a reader of
-/// it. `None`: it unpacks to more than `limit` bytes.
-pub(super) fn open_seekable(
-    path: &Path,
-    limit: u64,
-) -> io::Result<Option<(File, BufReader<File>)>> {
+/// A recording in which one can go anywhere.
+pub(super) struct Seekable {
+    /// What was read of it so far, uncompressed.
+    pub(super) kept: File,
+    /// Its lines; what is read of them is in `kept`.
+    pub(super) text: Box<dyn BufRead>,
+    /// The file as it is: it moves on with `text`.
+    pub(super) source: File,
+}
+
+/// Opens the recording to go about in it. A compressed one is unpacked as it is
+/// read; more than `limit` bytes are an error of the kind `FileTooLarge`.
+pub(super) fn open_seekable(path: &Path, limit: u64) -> io::Result<Seekable> {
     let mut file = File::open(path)?;
-    if !file.metadata()?.is_file() {
+    let (_, is_zstd) = look_into(&mut file)?;
+    file.rewind()?;
+    let source = file.try_clone()?;
+    if is_zstd {
+        let kept = unpack::roomy_file()?;
+        let unpacking = Unpacking::new(decoder(file)?, kept.try_clone()?, limit);
+        return Ok(Seekable {
+            kept,
+            text: Box::new(BufReader::with_capacity(BUFFER, unpacking)),
+            source,
+        });
+    }
+    Ok(Seekable {
+        kept: file.try_clone()?,
+        text: Box::new(BufReader::with_capacity(BUFFER, file)),
+        source,
+    })
+}
+
+/// Bytes of the file; an error: one cannot go about in it.
+pub(super) fn seekable_size(path: &Path) -> io::Result<u64> {
+    let meta = File::open(path)?.metadata()?;
+    if meta.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !meta.is_file() {
         return Err(io::Error::other(
             "one cannot go about in what is not a file; read it with --format text",
         ));
     }
-    let (_, is_zstd) = look_into(&mut file)?;
-    file.rewind()?;
-    if is_zstd {
-        match super::index::unpack(unpacked(file)?, limit)? {
-            Some(unpacked) => file = unpacked,
-            None => return Ok(None),
-        }
-    }
-    file.rewind()?;
-    let text = BufReader::with_capacity(BUFFER, file.try_clone()?);
-    Ok(Some((file, text)))
+    Ok(meta.len())
 }
 
 /// The first bytes, and whether they begin a compressed recording.
@@ -66,7 +90,11 @@ fn look_into(input: &mut impl Read) -> io::Result<(Vec<u8>, bool)> {
 }
 
 fn unpacked(packed: impl Read) -> io::Result<impl BufRead> {
+    Ok(BufReader::with_capacity(BUFFER, decoder(packed)?))
+}
+
+fn decoder<R: Read>(packed: R) -> io::Result<Decoder<'static, BufReader<R>>> {
     let mut decoder = Decoder::new(packed)?;
     decoder.window_log_max(MAX_WINDOW_LOG)?;
-    Ok(BufReader::with_capacity(BUFFER, decoder))
+    Ok(decoder)
 }

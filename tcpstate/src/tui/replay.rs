@@ -31,14 +31,18 @@ pub struct Position {
     pub speed: &'static str,
     /// Events up to here.
     pub event: u64,
-    /// Events in all.
+    /// Events in all, as far as it was read.
     pub events: u64,
     /// The time shown, monotonic clock of the recording.
     pub now_ns: u64,
     /// Time of the first event.
     pub first_ns: u64,
-    /// Time of the last event.
+    /// Time of the last event, as far as it was read.
     pub last_ns: u64,
+    /// It is still being read: how much of it was, in percent.
+    pub reading: Option<u8>,
+    /// Where the user wants to go was not read yet.
+    pub is_waiting: bool,
     /// On the way to elsewhere: percent of the way.
     pub seeking: Option<u8>,
     /// What is worth a mark, in order.
@@ -46,12 +50,16 @@ pub struct Position {
 }
 
 impl Position {
-    /// What there is to go through.
+    /// What there is to go through; the end may not be known yet.
     pub(crate) fn span(&self) -> Span {
+        let last_ns = match self.reading {
+            Some(_) => u64::MAX,
+            None => self.last_ns,
+        };
         Span {
             here_ns: self.now_ns,
             first_ns: self.first_ns,
-            last_ns: self.last_ns,
+            last_ns,
         }
     }
 }

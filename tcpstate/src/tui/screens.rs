@@ -191,6 +191,8 @@ fn position() -> Position {
         now_ns: at(300),
         first_ns,
         last_ns: at(600),
+        reading: None,
+        is_waiting: false,
         seeking: None,
         marks: Arc::new([
             Mark {

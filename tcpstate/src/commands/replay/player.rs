@@ -1,36 +1,34 @@
 //! Plays a recording to an engine: forth at any speed, back from a copy that
 //! was put aside on the way.
+//!
+//! The first screen does not wait for the whole recording. While nothing else is
+//! to be done, the rest of it is read, then a scout goes ahead through all of it
+//! and puts copies aside, so that every later way is short.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
+use super::copies::Copies;
+use super::place::Place;
+use super::wishes::{Way, Wish, Wishes};
 use crate::clock;
-use crate::engine::{Engine, Limits};
-use crate::event::Event;
+use crate::engine::Engine;
 use crate::recording::index::{Index, Landmark};
 use crate::tui::Replay;
 use crate::tui::replay::{Mark, MarkKind, Position};
 
-/// Events between two copies of the engine, at least.
-const COPY_EVERY: usize = 1 << 14;
-/// Copies at most. When there are more, every other one goes and the distance
-/// between them doubles.
-const MAX_COPIES: usize = 64;
-/// Sockets in all copies together: about 500 bytes each.
-const MAX_COPIED_SOCKETS: usize = 1 << 20;
-/// How many times the table's sockets must have gone by as events before it is
-/// copied again: copies of large tables are rarer.
-const EVENTS_PER_SOCKET: usize = 4;
-/// Longest that keys wait while we go elsewhere.
+/// Longest that keys wait while we read or go elsewhere.
 const SLICE_NS: u64 = 20_000_000;
-/// Events between two looks at the clock.
-const CLOCK_EVERY: usize = 64;
+/// Bytes that are read between two looks at the clock.
+const PIECE: u64 = 1 << 18;
+/// Sockets in a table that a scout still carries: it is one more of them.
+const MAX_SCOUTED_SOCKETS: usize = 1 << 18;
 /// A jump in seconds.
 const JUMP_NS: u64 = 10_000_000_000;
-/// Events that the screen can reach back to.
-const KEPT_EVENTS: usize = 1 << 13;
+/// Marks up to which each new one is shown at once; of more, when there are twice
+/// as many, since all are drawn anew.
+const FEW_MARKS: usize = 1 << 10;
 
 /// Speeds: what the person reads, and how many nanoseconds of the recording go
 /// by in a thousand of ours.
@@ -50,16 +48,18 @@ const NORMAL_SPEED: usize = 3;
 /// A recording being played.
 pub(super) struct Player {
     index: Index,
-    engine: Engine,
-    /// The event that comes next.
-    next: usize,
+    here: Place,
     now_ns: u64,
     is_playing: bool,
     speed: usize,
+    wishes: Wishes,
     /// On the way to this event.
     goal: Option<Goal>,
-    copies: BTreeMap<usize, Engine>,
-    copy_every: usize,
+    copies: Copies,
+    /// Goes ahead of us.
+    scout: Option<Place>,
+    /// Up to here copies were put aside.
+    scouted: usize,
     marks: Arc<[Mark]>,
     /// Position of the recording's first event; of a later part it is not 0.
     first_seq: u64,
@@ -75,45 +75,39 @@ struct Goal {
 }
 
 impl Player {
-    /// A player at the first failed call or restart, or, where there is none,
-    /// playing from the beginning.
+    /// A player that plays from the beginning, but for a recording with a failed
+    /// call or a restart: there it goes to the first. The index has an event, and need not be
+    /// complete.
     pub(super) fn new(mut index: Index) -> Self {
-        let marks = index
-            .landmarks()
-            .iter()
-            .map(|landmark| match *landmark {
-                Landmark::Failure(event) => (event, MarkKind::Failure),
-                Landmark::Restart(event) => (event, MarkKind::Restart),
-            })
-            .map(|(event, kind)| Mark {
-                mono_ns: index.time(event),
-                kind,
-            })
-            .collect();
         let first = index.read(0).ok().flatten();
+        let first_seq = first.map_or(0, |event| event.seq);
         let mut player = Self {
-            first_seq: first.map_or(0, |event| event.seq),
-            engine: engine(),
-            next: 0,
+            first_seq,
+            here: Place::first(first_seq),
             now_ns: index.time(0),
             is_playing: false,
             speed: NORMAL_SPEED,
+            wishes: Wishes::default(),
             goal: None,
-            copies: BTreeMap::new(),
-            copy_every: COPY_EVERY,
-            marks,
+            copies: Copies::new(),
+            scout: None,
+            scouted: 0,
+            marks: Arc::new([]),
             index,
         };
-        if player.index.landmarks().is_empty() {
-            player.is_playing = true;
-        } else {
-            player.do_as(Replay::NextMark);
-        }
+        player.mark();
+        // Until it is known whether there is one, there is something to see.
+        player.is_playing = !player.index.is_complete();
+        player.wish(Wish::Open);
         player
     }
 
     pub(super) fn engine(&self) -> &Engine {
-        &self.engine
+        &self.here.engine
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
     }
 
     /// The time that the screen shows.
@@ -122,123 +116,170 @@ impl Player {
     }
 
     pub(super) fn position(&self) -> Position {
+        let is_reading = !self.index.is_complete();
         Position {
             is_playing: self.is_playing,
             speed: SPEEDS[self.speed].0,
-            event: self.next as u64,
+            event: self.here.next as u64,
             events: self.index.len() as u64,
             now_ns: self.now_ns,
             first_ns: self.index.time(0),
             last_ns: self.index.time(usize::MAX),
+            reading: is_reading.then(|| self.index.percent()),
             seeking: self.goal.map(|goal| self.progress(goal)),
+            is_waiting: self.wishes.is_waiting(),
             marks: Arc::clone(&self.marks),
         }
     }
 
     fn progress(&self, goal: Goal) -> u8 {
         let way = goal.event.saturating_sub(goal.from).max(1);
-        let done = self.next.saturating_sub(goal.from);
+        let done = self.here.next.saturating_sub(goal.from);
         u8::try_from(done * 100 / way).unwrap_or(100).min(99)
     }
 
+    /// Whether there is something to do before anyone presses a key.
+    pub(super) fn is_busy(&self) -> bool {
+        self.goal.is_some() || !self.index.is_complete() || self.scouted < self.index.len()
+    }
+
     /// Does what a key asks for.
-    pub(super) fn do_as(&mut self, wish: Replay) {
-        match wish {
-            Replay::Play => {
-                let is_over = self.next >= self.index.len();
-                self.is_playing = !self.is_playing;
-                if self.is_playing && is_over && self.goal.is_none() {
-                    self.go_to(0);
-                }
+    pub(super) fn do_as(&mut self, key: Replay) {
+        match key {
+            Replay::Play => self.play_or_stop(),
+            Replay::Step => self.wish_and_stop(self.here.next.saturating_add(1)),
+            Replay::StepBack => self.wish_and_stop(self.here.next.saturating_sub(1)),
+            Replay::NextMark => self.wish(Wish::NextMark),
+            Replay::PreviousMark => self.wish(Wish::PreviousMark),
+            Replay::Forward => self.wish(Wish::Time(self.now_ns.saturating_add(JUMP_NS))),
+            Replay::Back => self.wish(Wish::Time(self.now_ns.saturating_sub(JUMP_NS))),
+            Replay::GoTo(mono_ns) => self.wish(Wish::Time(mono_ns)),
+            Replay::GoToShare(percent) => self.wish(Wish::Share(percent)),
+            Replay::GoToEvent(seq) => {
+                // Positions have no gaps, so the first one tells them all.
+                let event = usize::try_from(seq.saturating_sub(self.first_seq));
+                self.wish_and_stop(event.unwrap_or(usize::MAX).saturating_add(1));
             }
-            Replay::Step => self.go_to_and_stop(self.next.saturating_add(1)),
-            Replay::StepBack => self.go_to_and_stop(self.next.saturating_sub(1)),
-            Replay::NextMark => {
-                let next = self.marked().find(|event| *event > self.target());
-                if let Some(event) = next {
-                    self.go_to_and_stop(event);
-                }
-            }
-            Replay::PreviousMark => {
-                let before = self.marked().rfind(|event| *event < self.target());
-                self.go_to_and_stop(before.unwrap_or(0));
-            }
-            Replay::Forward => self.go_to_time(self.now_ns.saturating_add(JUMP_NS)),
-            Replay::Back => self.go_to_time(self.now_ns.saturating_sub(JUMP_NS)),
-            Replay::GoTo(mono_ns) => self.go_to_time(mono_ns),
-            Replay::GoToEvent(seq) => self.go_to_event(seq),
             Replay::Faster => self.speed = (self.speed + 1).min(SPEEDS.len() - 1),
             Replay::Slower => self.speed = self.speed.saturating_sub(1),
-            Replay::Begin => self.go_to_and_stop(0),
-            Replay::End => self.go_to_and_stop(self.index.len()),
+            Replay::Begin => self.wish_and_stop(0),
+            Replay::End => self.wish_and_stop(usize::MAX),
         }
     }
 
-    /// The position right after each mark.
-    fn marked(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
-        self.index
-            .landmarks()
-            .iter()
-            .map(|landmark| match *landmark {
-                Landmark::Failure(event) | Landmark::Restart(event) => event + 1,
-            })
+    fn play_or_stop(&mut self) {
+        if self.goal.is_some() || self.wishes.is_waiting() {
+            // On a long way: stay where it has led so far.
+            self.wishes.clear();
+            self.goal = None;
+            self.is_playing = false;
+            self.now_ns = self.here.engine.now_ns().max(self.index.time(0));
+            return;
+        }
+        self.wishes.clear();
+        self.is_playing = !self.is_playing;
+        if self.is_playing && self.is_over() {
+            self.wish(Wish::Event(0));
+        }
     }
 
-    /// Where we are, or will be.
-    fn target(&self) -> usize {
-        self.goal.map_or(self.next, |goal| goal.event)
+    fn is_over(&self) -> bool {
+        self.index.is_complete() && self.here.next >= self.index.len()
     }
 
-    fn go_to_and_stop(&mut self, event: usize) {
+    fn wish_and_stop(&mut self, event: usize) {
         self.is_playing = false;
-        self.go_to(event);
+        self.wish(Wish::Event(event));
     }
 
-    fn go_to(&mut self, event: usize) {
-        let event = event.min(self.index.len());
-        let now_ns = self.index.time(event.saturating_sub(1));
-        self.set_out(event, now_ns);
+    fn wish(&mut self, wish: Wish) {
+        self.wishes.push(wish);
+        self.set_out();
     }
 
-    /// To right after it. Positions have no gaps, so the first one tells them all.
-    fn go_to_event(&mut self, seq: u64) {
-        let event = usize::try_from(seq.saturating_sub(self.first_seq)).unwrap_or(usize::MAX);
-        self.go_to_and_stop(event.saturating_add(1));
-    }
-
-    fn go_to_time(&mut self, mono_ns: u64) {
-        let mono_ns = mono_ns.clamp(self.index.time(0), self.index.time(usize::MAX));
-        self.set_out(self.index.first_after(mono_ns), mono_ns);
-    }
-
-    /// From the nearest copy before the goal, unless we are nearer.
-    fn set_out(&mut self, event: usize, now_ns: u64) {
-        let copy = self.copies.range(..=event).next_back();
-        let copied = copy.map_or(0, |(at, _)| *at);
-        if event < self.next || copied > self.next {
-            self.engine = copy.map_or_else(engine, |(_, engine)| engine.clone());
-            self.next = copied;
+    /// Sets out for what is wished for, as far as it is known where that is.
+    fn set_out(&mut self) {
+        loop {
+            let there = self.goal.map_or(self.here.next, |goal| goal.event);
+            let Some((wish, way)) = self.wishes.next_known(&self.index, there) else {
+                return;
+            };
+            match way {
+                Way::To { event, now_ns } => {
+                    let is_mark = matches!(wish, Wish::Open | Wish::NextMark | Wish::PreviousMark);
+                    self.is_playing &= !is_mark;
+                    self.start_near(event);
+                    self.goal = Some(Goal {
+                        event,
+                        from: self.here.next,
+                        now_ns,
+                    });
+                }
+                Way::Play => self.is_playing = true,
+                Way::None => {}
+            }
         }
-        self.goal = Some(Goal {
-            event,
-            from: self.next,
-            now_ns,
-        });
+    }
+
+    /// From the scout or the nearest copy before the goal, unless we are nearer.
+    fn start_near(&mut self, event: usize) {
+        let is_scout_there = |place: &mut Place| place.next <= event;
+        let copied = self.copies.before(event);
+        let nearest = copied.map_or(0, |copy| copy.next);
+        let is_behind = self.here.next > event;
+        let own = if is_behind { 0 } else { self.here.next };
+        let scouted = self.scout.as_ref().map_or(0, |scout| scout.next);
+        if scouted > nearest.max(own)
+            && let Some(scout) = self.scout.take_if(is_scout_there)
+        {
+            self.here = scout;
+        } else if is_behind || nearest > own {
+            self.here = copied.map_or_else(|| Place::first(self.first_seq), Place::clone);
+        }
     }
 
     /// Lets `elapsed_ns` of our time go by, for no longer than a slice of it.
     pub(super) fn advance(&mut self, elapsed_ns: u64) -> Result<()> {
         let until_ns = clock::monotonic_ns().saturating_add(SLICE_NS);
-        if let Some(goal) = self.goal {
-            if self.feed_until(goal.event, u64::MAX, until_ns)? {
-                self.now_ns = goal.now_ns;
-                self.goal = None;
+        let is_there = if let Some(goal) = self.goal {
+            self.go_to(goal, until_ns)?
+        } else {
+            !self.is_playing || self.play(elapsed_ns, until_ns)?
+        };
+        self.pass();
+        if is_there {
+            if self.index.is_complete() {
+                self.scout(until_ns)?;
+            } else {
+                self.read_on(until_ns)?;
             }
-            return Ok(());
         }
-        if !self.is_playing {
-            return Ok(());
+        Ok(())
+    }
+
+    /// Where we are the scout need not go.
+    fn pass(&mut self) {
+        if self.here.next > self.scouted {
+            self.scouted = self.here.next;
+            if self.is_over() {
+                self.copies.keep(&self.here);
+            }
         }
+    }
+
+    fn go_to(&mut self, goal: Goal, until_ns: u64) -> Result<bool> {
+        let target = (goal.event, u64::MAX);
+        let is_there = self
+            .here
+            .go_on(&mut self.index, &mut self.copies, target, until_ns)?;
+        if is_there {
+            self.now_ns = goal.now_ns;
+            self.goal = None;
+        }
+        Ok(is_there)
+    }
+
+    fn play(&mut self, elapsed_ns: u64, until_ns: u64) -> Result<bool> {
         let rate = SPEEDS[self.speed].1;
         let last_ns = self.index.time(usize::MAX);
         let wanted_ns = if rate == u64::MAX {
@@ -249,77 +290,80 @@ impl Player {
                 .saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
                 .min(last_ns)
         };
-        if self.feed_until(self.index.len(), wanted_ns, until_ns)? {
+        let target = (usize::MAX, wanted_ns);
+        let is_there = self
+            .here
+            .go_on(&mut self.index, &mut self.copies, target, until_ns)?;
+        if is_there {
             self.now_ns = wanted_ns;
-            self.is_playing = self.next < self.index.len();
+            self.is_playing = !self.is_over();
         } else {
-            self.now_ns = self.now_ns.max(self.engine.now_ns().min(wanted_ns));
+            self.now_ns = self.now_ns.max(self.here.engine.now_ns().min(wanted_ns));
         }
+        Ok(is_there)
+    }
+
+    fn read_on(&mut self, until_ns: u64) -> Result<()> {
+        let name = self.index.reading().map(|path| path.display().to_string());
+        loop {
+            let is_more = self.index.advance(PIECE).with_context(|| {
+                let name = name.as_deref().unwrap_or_default();
+                format!("cannot read the recording {name}")
+            })?;
+            if !is_more || clock::monotonic_ns() >= until_ns {
+                break;
+            }
+        }
+        self.mark();
+        self.set_out();
         Ok(())
     }
 
-    /// Feeds events before number `event` and up to `mono_ns`. `false`: the time
-    /// for it was over first.
-    fn feed_until(&mut self, event: usize, mono_ns: u64, until_ns: u64) -> Result<bool> {
-        let mut fed = 0_usize;
-        while self.next < event && self.index.time(self.next) <= mono_ns {
-            if fed.is_multiple_of(CLOCK_EVERY) && fed > 0 && clock::monotonic_ns() >= until_ns {
-                return Ok(false);
-            }
-            self.put_copy_aside();
-            if let Some(event) = self
-                .index
-                .read(self.next)
-                .context("cannot read the recording")?
-            {
-                self.feed(event);
-            }
-            self.next += 1;
-            fed += 1;
-        }
-        Ok(true)
-    }
-
-    fn feed(&mut self, event: Event) {
-        if self.engine.next_seq() == 0 {
-            self.engine.begin_at(event.seq);
-        }
-        self.engine.observe(event.mono_ns, event.body);
-    }
-
-    fn copied_sockets(&self) -> usize {
-        let copies = self.copies.values();
-        copies.map(|engine| engine.table().len()).sum()
-    }
-
-    fn put_copy_aside(&mut self) {
-        let last = self.copies.range(..=self.next).next_back();
-        let distance = self.next - last.map_or(0, |(at, _)| *at);
-        let wanted = self
-            .copy_every
-            .max(self.engine.table().len().saturating_mul(EVENTS_PER_SOCKET));
-        if distance < wanted {
+    /// Takes in the marks that were found.
+    fn mark(&mut self) {
+        let (shown, found) = (self.marks.len(), self.index.landmarks().len());
+        let is_due = found <= FEW_MARKS || found >= 2 * shown || self.index.is_complete();
+        if shown == found || !is_due {
             return;
         }
-        self.copies.insert(self.next, self.engine.clone());
-        while self.copies.len() > MAX_COPIES
-            || (self.copies.len() > 1 && self.copied_sockets() > MAX_COPIED_SOCKETS)
-        {
-            self.copy_every *= 2;
-            let mut is_kept = false;
-            self.copies.retain(|_, _| {
-                is_kept = !is_kept;
-                is_kept
-            });
-        }
+        let marks = self.index.landmarks().iter().map(|landmark| {
+            let (event, kind) = match *landmark {
+                Landmark::Failure(event) => (event, MarkKind::Failure),
+                Landmark::Restart(event) => (event, MarkKind::Restart),
+            };
+            let mono_ns = self.index.time(event);
+            Mark { mono_ns, kind }
+        });
+        self.marks = marks.collect();
     }
-}
 
-fn engine() -> Engine {
-    Engine::new(Limits {
-        events: KEPT_EVENTS,
-        ..Limits::default()
-    })
+    fn scout(&mut self, until_ns: u64) -> Result<()> {
+        let end = self.index.len();
+        if self.scouted >= end {
+            return Ok(());
+        }
+        let is_ahead = |scout: &Place| scout.next >= self.scouted;
+        let scout = self.scout.take();
+        let mut scout = scout.filter(is_ahead).unwrap_or_else(|| {
+            let copied = self.copies.before(usize::MAX);
+            match copied.filter(|copy| copy.next > self.here.next) {
+                Some(copy) => copy.clone(),
+                None => self.here.clone(),
+            }
+        });
+        let target = (end, u64::MAX);
+        let is_there = scout.go_on(&mut self.index, &mut self.copies, target, until_ns)?;
+        self.scouted = self.scouted.max(scout.next);
+        if is_there {
+            self.copies.keep(&scout);
+        } else if scout.engine.table().len() > MAX_SCOUTED_SOCKETS {
+            // Too much to carry: the user goes there alone.
+            self.scouted = end;
+        } else {
+            self.scout = Some(scout);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

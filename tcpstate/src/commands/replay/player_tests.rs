@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use super::*;
 use crate::export::json;
 use crate::tui::Replay;
@@ -6,6 +8,13 @@ use crate::tui::screens::story;
 /// A recording of a server that goes down and comes back, as a player, with the
 /// same events played through once.
 fn played() -> (Player, Engine, tempfile::TempDir) {
+    let (path, live, dir) = recorded();
+    let mut index = Index::default();
+    index.add(&path).unwrap();
+    (Player::new(index), live, dir)
+}
+
+fn recorded() -> (PathBuf, Engine, tempfile::TempDir) {
     let told = story::restarted();
     let anchor = told.engine.header().unwrap().clock;
     let mut text = Vec::new();
@@ -15,15 +24,23 @@ fn played() -> (Player, Engine, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("r.jsonl");
     std::fs::write(&path, text).unwrap();
+    (path, told.engine, dir)
+}
+
+/// Opened with only its first event read.
+fn opened(path: &Path) -> Player {
     let mut index = Index::default();
-    index.add(&path).unwrap();
-    (Player::new(index), told.engine, dir)
+    index.begin(path).unwrap();
+    while index.is_empty() {
+        assert!(index.advance(1).unwrap());
+    }
+    Player::new(index)
 }
 
 fn arrive(player: &mut Player) {
     for _ in 0..1_000 {
         player.advance(0).unwrap();
-        if player.goal.is_none() {
+        if player.goal.is_none() && !player.wishes.is_waiting() {
             return;
         }
     }
@@ -71,13 +88,13 @@ fn steps_and_jumps_lead_to_the_same_place_from_either_side() {
     let (mut player, _, _dir) = played();
     player.do_as(Replay::End);
     arrive(&mut player);
-    let end = player.next;
+    let end = player.here.next;
 
     player.do_as(Replay::Begin);
     arrive(&mut player);
-    assert_eq!((player.next, player.engine().next_seq()), (0, 0));
+    assert_eq!((player.here.next, player.engine().next_seq()), (0, 0));
     let mut seen = vec![sockets(player.engine())];
-    while player.next < end {
+    while player.here.next < end {
         player.do_as(Replay::Step);
         arrive(&mut player);
         seen.push(sockets(player.engine()));
@@ -85,7 +102,7 @@ fn steps_and_jumps_lead_to_the_same_place_from_either_side() {
     for at in (0..end).rev() {
         player.do_as(Replay::StepBack);
         arrive(&mut player);
-        assert_eq!(player.next, at);
+        assert_eq!(player.here.next, at);
         assert_eq!(sockets(player.engine()), seen[at], "event {at}");
     }
 }
@@ -128,7 +145,7 @@ fn marks_are_found_forth_and_back() {
     for _ in 0..marks {
         player.do_as(Replay::NextMark);
         arrive(&mut player);
-        places.push(player.next);
+        places.push(player.here.next);
     }
     assert!(
         places.windows(2).all(|pair| pair[0] < pair[1]),
@@ -137,7 +154,7 @@ fn marks_are_found_forth_and_back() {
     for place in places.iter().rev().skip(1) {
         player.do_as(Replay::PreviousMark);
         arrive(&mut player);
-        assert_eq!(player.next, *place);
+        assert_eq!(player.here.next, *place);
     }
 }
 
@@ -155,4 +172,108 @@ fn it_goes_to_an_event_by_its_position() {
     player.do_as(Replay::GoToEvent(u64::MAX));
     arrive(&mut player);
     assert_eq!(player.engine().next_seq(), live.next_seq());
+}
+
+#[test]
+fn keys_before_all_is_read_lead_where_they_lead_afterwards() {
+    let (path, _, _dir) = recorded();
+    let (first_ns, last_ns) = {
+        let (player, ..) = played();
+        (player.position().first_ns, player.position().last_ns)
+    };
+    let middle_ns = first_ns + (last_ns - first_ns) / 2;
+    let wishes: [&[Replay]; 12] = [
+        &[],
+        &[Replay::End],
+        &[Replay::NextMark],
+        &[Replay::NextMark, Replay::NextMark],
+        &[Replay::NextMark; 80],
+        &[Replay::End, Replay::PreviousMark],
+        &[Replay::End, Replay::PreviousMark, Replay::PreviousMark],
+        &[Replay::NextMark, Replay::End, Replay::Begin],
+        &[Replay::GoTo(middle_ns)],
+        &[Replay::GoTo(u64::MAX)],
+        &[Replay::GoToShare(30)],
+        &[Replay::GoToEvent(9), Replay::NextMark],
+    ];
+    for keys in wishes {
+        let mut early = opened(&path);
+        let mut late = opened(&path);
+        if !keys.is_empty() {
+            // Else it opens at the first mark, and goes on from there.
+            late.wishes.clear();
+        }
+        while late.index.advance(1).unwrap() {}
+        late.mark();
+        late.set_out();
+        for player in [&mut early, &mut late] {
+            for key in keys {
+                player.do_as(*key);
+            }
+        }
+        assert!(!early.index.is_complete(), "{keys:?}");
+
+        for player in [&mut early, &mut late] {
+            while player.is_busy() {
+                player.advance(0).unwrap();
+            }
+        }
+
+        assert_eq!(early.here.next, late.here.next, "{keys:?}");
+        assert_eq!(early.position(), late.position(), "{keys:?}");
+        let both = [&early, &late].map(|player| sockets(player.engine()));
+        assert_eq!(both[0], both[1], "{keys:?}");
+    }
+}
+
+#[test]
+fn while_nobody_asks_for_anything_it_goes_ahead_to_the_end() {
+    let (mut player, live, _dir) = played();
+
+    while player.is_busy() {
+        player.advance(0).unwrap();
+    }
+
+    assert_eq!(
+        player.engine().failures().len(),
+        1,
+        "it is at the first mark"
+    );
+    assert!(player.here.next < player.index.len());
+    let end = player.copies.before(usize::MAX).unwrap();
+    assert_eq!(end.next, player.index.len());
+    assert_eq!(sockets(&end.engine), sockets(&live));
+    assert!(player.scout.is_none());
+    player.do_as(Replay::End);
+    assert_eq!(player.here.next, player.index.len(), "it is there at once");
+}
+
+#[test]
+fn the_way_to_a_place_begins_where_the_scout_is() {
+    let (mut player, _, _dir) = played();
+    let mut scout = player.here.clone();
+    let Player { index, copies, .. } = &mut player;
+    assert!(scout.go_on(index, copies, (7, u64::MAX), u64::MAX).unwrap());
+    player.scout = Some(scout);
+
+    player.do_as(Replay::End);
+
+    assert_eq!(player.here.next, 7);
+    assert!(player.scout.is_none());
+}
+
+#[test]
+fn a_long_way_can_be_left() {
+    let (path, _, _dir) = recorded();
+    let mut player = opened(&path);
+    player.do_as(Replay::End);
+    assert!(player.position().is_waiting);
+
+    player.do_as(Replay::Play);
+
+    while player.is_busy() {
+        player.advance(0).unwrap();
+    }
+    assert_eq!(player.here.next, 0);
+    assert!(!player.position().is_waiting && !player.is_playing);
 }

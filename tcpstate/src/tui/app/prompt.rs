@@ -91,13 +91,16 @@ impl App {
         let anchor = engine.header().map(|header| header.clock);
         let no_calendar = || "the time of day is not known yet; write -30s".to_owned();
         if let Some(position) = &self.position {
-            if let When::Event(seq) = when {
-                return Ok(Control::Replay(Replay::GoToEvent(seq)));
-            }
-            let mono_ns = when
-                .resolve(position.span(), anchor)
-                .ok_or_else(no_calendar)?;
-            return Ok(Control::Replay(Replay::GoTo(mono_ns)));
+            let replay = match when {
+                When::Event(seq) => Replay::GoToEvent(seq),
+                // Of a whole that may not be known yet.
+                When::Share(percent) => Replay::GoToShare(percent),
+                _ => {
+                    let mono_ns = when.resolve(position.span(), anchor);
+                    Replay::GoTo(mono_ns.ok_or_else(no_calendar)?)
+                }
+            };
+            return Ok(Control::Replay(replay));
         }
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
         let lines = self.stream.lines();

@@ -110,6 +110,8 @@ pub enum Replay {
     End,
     /// To this time on the recording's monotonic clock, in nanoseconds.
     GoTo(u64),
+    /// To so many percent of the recording's time.
+    GoToShare(u64),
     /// To right after the event with this position.
     GoToEvent(u64),
 }

@@ -13,6 +13,8 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, position: 
     let row = area.height.saturating_sub(1);
     let mut pen = screen.pen(buf, area, row);
     let state = match (position.seeking, position.is_playing) {
+        // A place that was not read yet: the other end says how long.
+        _ if position.is_waiting => "…     ".to_owned(),
         (Some(percent), _) => format!("… {percent:>2} %"),
         (None, true) => format!("▶ {}", position.speed),
         (None, false) => format!("‖ {}", position.speed),
@@ -22,7 +24,10 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, position: 
         units::count(position.event),
         units::count(position.events)
     );
-    let end = screen.time_of_day(position.last_ns);
+    let end = match position.reading {
+        Some(percent) => format!("reading {percent:>2} %"),
+        None => screen.time_of_day(position.last_ns),
+    };
     pen.skip(1)
         .keep_right(1)
         .at_right(&counter, Role::Text)
@@ -99,6 +104,8 @@ mod tests {
             now_ns: 150,
             first_ns: 100,
             last_ns: 200,
+            reading: None,
+            is_waiting: false,
             seeking: None,
             marks: Arc::new([
                 mark(120, MarkKind::Failure),

@@ -386,7 +386,9 @@ impl Dashboard {
                 terminal.until("slower", |screen| screen.contains(" 0.5× "));
                 terminal.keys(&["+"]);
             }
-            Replay::GoTo(_) | Replay::GoToEvent(_) => unreachable!("no key is bound to it"),
+            Replay::GoTo(_) | Replay::GoToShare(_) | Replay::GoToEvent(_) => {
+                unreachable!("no key is bound to it")
+            }
         }
         if matches!(wish, Replay::Faster | Replay::Slower) {
             terminal.until("as fast as before", |screen| screen.contains(" 1× "));

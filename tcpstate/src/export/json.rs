@@ -1,12 +1,14 @@
 //! Events as JSON lines, and back.
 
+mod head;
 mod lines;
 
 use std::borrow::Cow;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use head::LineHead;
 pub use lines::Lines;
 
 use crate::event::{Body, ClockAnchor, Event, KnownBy, rfc3339};
@@ -101,7 +103,15 @@ pub fn read_line(line: &[u8]) -> serde_json::Result<(u64, Option<Event>)> {
         serde_json::from_slice(line)
     }
 
-    let common: Common<'_> = serde_json::from_slice(line)?;
+    // A line as we write it is read once, any other twice.
+    let common = match LineHead::as_written(line) {
+        Some(head) => Common {
+            event: Cow::Borrowed(head.event),
+            seq: head.seq,
+            mono_ns: head.mono_ns,
+        },
+        None => serde_json::from_slice(line)?,
+    };
     let body = match &*common.event {
         "header" => Body::Header(body(line)?),
         "socket" => Body::Socket(body(line)?),
@@ -119,7 +129,10 @@ pub fn read_line(line: &[u8]) -> serde_json::Result<(u64, Option<Event>)> {
         "loss" => Body::Loss(body(line)?),
         "tick" => Body::Tick(body(line)?),
         "footer" => Body::Footer(body(line)?),
-        _ => return Ok((common.seq, None)),
+        _ => {
+            serde_json::from_slice::<IgnoredAny>(line)?;
+            return Ok((common.seq, None));
+        }
     };
     let event = Event {
         seq: common.seq,

@@ -5,6 +5,8 @@
 //! them in place takes 7 ms, while the crates that turn every type into an owned
 //! one take 130 ms and more (`docs/decisions/003-own-btf-reader.md`).
 
+mod blanked;
+
 use std::collections::HashMap;
 use std::ops::Range;
 

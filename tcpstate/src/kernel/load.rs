@@ -7,7 +7,7 @@ use std::thread;
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, FEntry, FExit, Iter, ProgramError, TracePoint},
+    programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint},
 };
 use tcpstate_common::{
     config::{Config, MAX_PIDS, PortBitmap, flags},
@@ -147,19 +147,20 @@ pub(super) struct Loaded {
 
 /// Loads and attaches.
 pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
-    // aya reads the kernel's types for itself, twice: once as the loader's
-    // default and once for the hooks.
-    let (types, btf, loader) = thread::scope(|scope| {
-        let btf = scope.spawn(Btf::from_sys_fs);
+    let (prepared, loader) = thread::scope(|scope| {
+        // The loader begins with reading all of the kernel's types, which it makes no
+        // use of, and there is no way around it.
+        let loader = scope.spawn(EbpfLoader::new);
         let types = KernelTypes::read();
-        let loader = EbpfLoader::new();
-        (types, btf.join(), loader)
+        let prepared = types.and_then(|types| {
+            let settings = Settings::new(options, &types)?;
+            let btf = types.for_loader(&names_of_types())?;
+            Ok((types, settings, btf))
+        });
+        (prepared, loader.join())
     });
-    let types = types?;
-    let mut settings = Settings::new(options, &types)?;
-    let btf = btf
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        .map_err(|error| KernelError::Load(Box::new(error.into())))?;
+    let (types, mut settings, btf) = prepared?;
+    let loader = loader.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let (ebpf, mut probes) = tracefs::with(|| {
         let (mut ebpf, hooked) = attach::open(&mut settings, loader, &btf)?;
         let mut probes = attach_all(&mut ebpf, &btf, &settings, &hooked.replaced)?;
@@ -199,7 +200,20 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
     })
 }
 
+/// What the types are called whose numbers the kernel wants to know of a program that
+/// is attached to a hook.
+fn names_of_types() -> Vec<String> {
+    let hooks = HOOKS.iter().filter_map(|hook| match hook {
+        Hook::TpBtf(name) => Some(format!("btf_trace_{name}")),
+        Hook::Iter(name) => Some(format!("bpf_iter_{name}")),
+        _ => None,
+    });
+    let functions = functions::names().into_iter().chain([attach::TRIAL]);
+    hooks.chain(functions.map(str::to_owned)).collect()
+}
+
 /// What the object is told before it is loaded.
+#[derive(Clone)]
 pub(super) struct Settings {
     pub(super) config: Config,
     ports: PortBitmap,
@@ -250,7 +264,7 @@ impl Settings {
     }
 
     /// Opens the object. No program is loaded or attached yet.
-    pub(super) fn open<'a>(&'a self, mut loader: EbpfLoader<'a>) -> Result<Ebpf, KernelError> {
+    pub(super) fn open<'a>(&'a self, loader: &mut EbpfLoader<'a>) -> Result<Ebpf, KernelError> {
         lift_memlock_limit();
         loader
             .override_global("CONFIG", &self.config, true)
@@ -281,9 +295,8 @@ fn attach_all(
     settings: &Settings,
     replaced: &[&str],
 ) -> Result<Vec<Probe>, KernelError> {
-    let mut probes = Vec::with_capacity(HOOKS.len() + 1);
-    for hook in HOOKS {
-        let why_unused = if replaced.contains(&hook.name()) {
+    let why_unused = |hook: Hook| {
+        if replaced.contains(&hook.name()) {
             Some("a function hook does its work")
         } else if hook.is_io_uring() && !settings.has_io_uring_bind {
             Some("this kernel does not bind through io_uring")
@@ -291,8 +304,14 @@ fn attach_all(
             Some("the call's return still knows its arguments")
         } else {
             None
-        };
-        if let Some(why) = why_unused {
+        }
+    };
+    let used =
+        |hook: &Hook| why_unused(*hook).is_none() && hook.missing(&settings.offsets).is_none();
+    load_ahead(ebpf, btf, HOOKS.into_iter().filter(used));
+    let mut probes = Vec::with_capacity(HOOKS.len() + 1);
+    for hook in HOOKS {
+        if let Some(why) = why_unused(hook) {
             probes.push(unused(hook.name(), hook.kind(), why.to_owned()));
             continue;
         }
@@ -307,6 +326,22 @@ fn attach_all(
         probes.push(probe(hook.name(), hook.kind(), outcome.err()));
     }
     Ok(probes)
+}
+
+/// Has the kernel verify the programs of these hooks on two processors: the required
+/// one takes it about as long as all others. What is refused is tried again when it
+/// is attached, which tells why.
+fn load_ahead(ebpf: &mut Ebpf, btf: &Btf, hooks: impl Iterator<Item = Hook>) {
+    let mut programs: BTreeMap<&str, &mut Program> = ebpf.programs_mut().collect();
+    let required = programs.remove(REQUIRED.program());
+    thread::scope(|scope| {
+        scope.spawn(|| required.map(|program| load_program(program, btf, REQUIRED)));
+        for hook in hooks {
+            if let Some(program) = programs.get_mut(hook.program()) {
+                let _ = load_program(program, btf, hook);
+            }
+        }
+    });
 }
 
 pub(super) fn try_attach(
@@ -345,42 +380,48 @@ fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> Result<(), ProgramError> {
     let program = ebpf
         .program_mut(hook.program())
         .ok_or(ProgramError::NotLoaded)?;
+    load_program(program, btf, hook)?;
     match hook {
-        Hook::TpBtf(name) => {
-            let program: &mut BtfTracePoint = program.try_into()?;
-            program.load(name, btf)?;
-            program.attach()?;
+        Hook::TpBtf(_) => {
+            <&mut BtfTracePoint>::try_from(program)?.attach()?;
         }
         Hook::Syscall { name, .. } => {
-            let program: &mut TracePoint = program.try_into()?;
-            match program.load() {
-                // Another tracepoint shares it.
-                Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
-                Err(error) => return Err(error),
-            }
-            program.attach("syscalls", name)?;
+            <&mut TracePoint>::try_from(program)?.attach("syscalls", name)?;
         }
-        Hook::Iter(name) => {
-            let program: &mut Iter = program.try_into()?;
-            program.load(name, btf)?;
+        Hook::Iter(_) => {}
+        Hook::Fentry(_)
+        | Hook::Around {
+            is_return: false, ..
+        } => {
+            <&mut FEntry>::try_from(program)?.attach()?;
         }
+        Hook::Fexit(_) | Hook::Around { .. } => {
+            <&mut FExit>::try_from(program)?.attach()?;
+        }
+    }
+    Ok(())
+}
+
+fn load_program(program: &mut Program, btf: &Btf, hook: Hook) -> Result<(), ProgramError> {
+    let loaded = match hook {
+        Hook::TpBtf(name) => <&mut BtfTracePoint>::try_from(program)?.load(name, btf),
+        Hook::Syscall { .. } => <&mut TracePoint>::try_from(program)?.load(),
+        Hook::Iter(name) => <&mut Iter>::try_from(program)?.load(name, btf),
         Hook::Fentry(name)
         | Hook::Around {
             function: name,
             is_return: false,
             ..
-        } => {
-            let program: &mut FEntry = program.try_into()?;
-            program.load(name, btf)?;
-            program.attach()?;
-        }
+        } => <&mut FEntry>::try_from(program)?.load(name, btf),
         Hook::Fexit(name) | Hook::Around { function: name, .. } => {
-            let program: &mut FExit = program.try_into()?;
-            program.load(name, btf)?;
-            program.attach()?;
+            <&mut FExit>::try_from(program)?.load(name, btf)
         }
+    };
+    match loaded {
+        // Ahead, or for another tracepoint that shares it.
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        loaded => loaded,
     }
-    Ok(())
 }
 
 /// What the kernel said, in one line.

@@ -41,7 +41,7 @@ impl PortReader {
         let settings = load::Settings::new(&options, &types)?;
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("EVENTS", ANSWERS_BYTES);
-        let mut ebpf = settings.open(loader)?;
+        let mut ebpf = settings.open(&mut loader)?;
         let program: &mut RawTracePoint = program(&mut ebpf, PROGRAM)?;
         program.load().map_err(|error| refused(&error))?;
         Ok(Self {

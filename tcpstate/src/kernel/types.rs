@@ -67,6 +67,13 @@ impl KernelTypes {
         self.btf.function_parameters(names)
     }
 
+    /// For the loader, which asks for the numbers of these type definitions and
+    /// functions and for nothing else.
+    pub(super) fn for_loader(&self, names: &[String]) -> Result<aya::Btf, KernelError> {
+        aya::Btf::parse(&self.btf.blanked(names), aya::Endianness::default())
+            .map_err(|error| KernelError::Load(Box::new(error.into())))
+    }
+
     /// Names and values of an enum.
     pub(super) fn enumerators(&self, name: &str) -> Vec<(i64, String)> {
         self.btf.enumerators(name)

@@ -11,6 +11,8 @@ use crate::event::{Capture, Probe, ProbeStatus};
 use crate::kernel::KernelError;
 use crate::kernel::load::{Hook, Settings, probe, reason, try_attach, unused};
 
+/// The function that is hooked to see whether that is allowed.
+pub(in crate::kernel) const TRIAL: &str = "tcp_set_state";
 /// What a probe is called that stands for all function hooks.
 const FUNCTION_HOOKS: &str = "function hooks";
 
@@ -22,7 +24,17 @@ pub(in crate::kernel) fn open(
     loader: EbpfLoader<'_>,
     btf: &Btf,
 ) -> Result<(Ebpf, Functions), KernelError> {
-    let mut ebpf = settings.open(loader)?;
+    let others: Vec<&Group> = GROUPS
+        .into_iter()
+        .filter(|group| !group.is_about_minis())
+        .collect();
+    let without = settings.clone();
+    let with_all = settings.with_hooks_of(&GROUPS);
+    let with_others = settings.with_hooks_of(&others);
+    // Making one takes long; it can open the object again and again.
+    let mut loader = loader;
+
+    let mut ebpf = without.open(&mut loader)?;
     let mut hooked = Functions::default();
     if !settings.may_hook_functions {
         return Ok((ebpf, hooked));
@@ -32,16 +44,18 @@ pub(in crate::kernel) fn open(
         hooked.probes.push(unused(FUNCTION_HOOKS, "fentry", why));
         return Ok((ebpf, hooked));
     }
-    (ebpf, hooked) = hook(settings, btf, &GROUPS)?;
+    drop(ebpf);
+    ebpf = with_all.open(&mut loader)?;
+    hooked = hook(&mut ebpf, &with_all, btf, &GROUPS);
+    *settings = with_all.clone();
     if !hooked.has_minis {
-        let others: Vec<&Group> = GROUPS
-            .into_iter()
-            .filter(|group| !group.is_about_minis())
-            .collect();
         let mut refused = hooked.probes;
         refused.retain(|probe| MINI_SOCKETS.has(&probe.name));
-        (ebpf, hooked) = hook(settings, btf, &others)?;
+        drop(ebpf);
+        ebpf = with_others.open(&mut loader)?;
+        hooked = hook(&mut ebpf, &with_others, btf, &others);
         hooked.probes.extend(refused);
+        *settings = with_others.clone();
     }
     Ok((ebpf, hooked))
 }
@@ -55,26 +69,28 @@ pub(in crate::kernel) struct Functions {
     has_minis: bool,
 }
 
-/// Opens the object for these groups and attaches them.
-fn hook(
-    settings: &mut Settings,
-    btf: &Btf,
-    groups: &[&Group],
-) -> Result<(Ebpf, Functions), KernelError> {
-    settings.config.flags |= flags::HAS_FUNCTION_HOOKS;
-    settings.config.flags &= !flags::HAS_HOOKED_MINIS;
-    if groups.iter().any(|group| group.is_about_minis()) {
-        settings.config.flags |= flags::HAS_HOOKED_MINIS;
+impl Settings {
+    /// The same for an object whose hooks on functions are these.
+    fn with_hooks_of(&self, groups: &[&Group]) -> Self {
+        let mut settings = self.clone();
+        settings.config.flags |= flags::HAS_FUNCTION_HOOKS;
+        if groups.iter().any(|group| group.is_about_minis()) {
+            settings.config.flags |= flags::HAS_HOOKED_MINIS;
+        }
+        settings
     }
-    let mut ebpf = settings.open(EbpfLoader::new())?;
+}
+
+/// Attaches these groups.
+fn hook(ebpf: &mut Ebpf, settings: &Settings, btf: &Btf, groups: &[&Group]) -> Functions {
     let mut functions = Functions::default();
     for group in groups {
-        if attach_group(&mut ebpf, btf, settings, group, &mut functions.probes) {
+        if attach_group(ebpf, btf, settings, group, &mut functions.probes) {
             functions.replaced.extend(group.replaces);
             functions.has_minis |= group.is_about_minis();
         }
     }
-    Ok((ebpf, functions))
+    functions
 }
 
 /// Attaches the hooks of a group; `false`: one that it rests on is refused, and
@@ -137,7 +153,7 @@ fn detach(ebpf: &mut Ebpf, hook: Hook) {
 
 /// Loads and attaches a function hook that does nothing, and removes it.
 fn try_function_hook(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {
-    attach_for_a_moment(ebpf, btf, "tcp_set_state").map_err(|error| reason(&error))
+    attach_for_a_moment(ebpf, btf, TRIAL).map_err(|error| reason(&error))
 }
 
 fn attach_for_a_moment(ebpf: &mut Ebpf, btf: &Btf, function: &str) -> Result<(), ProgramError> {

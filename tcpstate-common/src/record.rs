@@ -123,6 +123,9 @@ pub enum WalkStatus {
     Failed = 3,
     /// The port has no bucket (any more).
     NoBucket = 4,
+    /// Nobody walked: at most the socket that the kernel tripped over is in the
+    /// record.
+    LeftToUser = 5,
 }
 
 impl WalkStatus {
@@ -134,6 +137,7 @@ impl WalkStatus {
             1 => Self::Complete,
             2 => Self::Truncated,
             4 => Self::NoBucket,
+            5 => Self::LeftToUser,
             _ => Self::Failed,
         }
     }
@@ -547,7 +551,9 @@ pub enum Counter {
     CallsForgotten = 2,
     /// Reads of kernel memory that failed.
     ReadFailed = 3,
+    /// Failed calls that a hook did not report, and the one behind it did.
+    MadeUpFor = 4,
 }
 
 /// Number of [`Counter`]s.
-pub const COUNTERS: u32 = 4;
+pub const COUNTERS: u32 = 5;

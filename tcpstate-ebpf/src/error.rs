@@ -11,6 +11,8 @@ pub(crate) enum Stop {
     Read,
     /// The ring buffer has no room.
     Full,
+    /// Another call is being put together where this one would be.
+    Busy,
     /// The call's entry could not be remembered.
     Forgotten,
 }
@@ -22,7 +24,7 @@ impl Stop {
         match self {
             Self::NotWanted => None,
             Self::Read => Some(Counter::ReadFailed),
-            Self::Full => Some(Counter::Dropped),
+            Self::Full | Self::Busy => Some(Counter::Dropped),
             Self::Forgotten => Some(Counter::CallsForgotten),
         }
     }

@@ -162,6 +162,34 @@ pub(crate) unsafe fn walk(
     }
 }
 
+/// Puts the socket at `sk` into a record that no walk has filled; one that has given
+/// the port back is left out.
+///
+/// # Safety
+///
+/// `record` is valid for writes, and its counters are 0.
+#[inline(always)]
+pub(crate) unsafe fn write_alone(
+    record: *mut FailedCallRecord,
+    sk: Addr,
+    common: &mut Common,
+    port: u16,
+    netns: u32,
+) {
+    if common.fill(sk).is_err() || common.local_port() != port {
+        return;
+    }
+    // SAFETY: the caller vouches for `record`.
+    unsafe {
+        let to = holder(record, 0);
+        if sock::write_holder(to, sk, common, common.cookie(), netns).is_ok() {
+            (*to).is_tripped_over = 1;
+            (*record).recorded = 1;
+            (*record).visited = 1;
+        }
+    }
+}
+
 /// First pass: which sockets to record.
 #[inline(always)]
 fn collect() -> u64 {

@@ -30,6 +30,9 @@ const MAX_TRIPPED: u32 = 1_024;
 /// Threads inside an `io_uring` request at one time. Full: the least recently used
 /// is forgotten, and its call counts as a system call.
 const MAX_IO_URING: u32 = 4_096;
+/// Threads between the hooks behind a call that has failed. Full: the least recently
+/// used is forgotten, and its call is reported twice.
+const MAX_REPORTED: u32 = 8_192;
 /// Sockets between `connect` and the peer's answer whose port was chosen for them.
 /// Full: the least recently used is forgotten, and nobody is named for its
 /// connection.
@@ -74,6 +77,10 @@ pub(crate) static TRIPPED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(M
 /// Threads inside a function that carries out an `io_uring` request.
 #[map]
 pub(crate) static IO_URING: LruHashMap<u64, u32> = LruHashMap::with_max_entries(MAX_IO_URING, 0);
+
+/// Threads whose failed call was reported a moment ago.
+#[map]
+pub(crate) static REPORTED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(MAX_REPORTED, 0);
 
 /// Who connects a socket that has neither cookie nor port yet.
 #[map]

@@ -166,14 +166,18 @@ impl Observer {
             written: _,
             calls_forgotten,
             read_failed,
+            made_up_for,
         } = self.counters()?;
-        Ok(dropped + calls_forgotten + read_failed + self.missed() + self.undecodable)
+        let lost = dropped + calls_forgotten + read_failed + self.missed() + self.undecodable;
+        Ok(lost.saturating_sub(made_up_for))
     }
 
-    /// Runs that the kernel left out.
+    /// Runs that the kernel left out. Those of a hook that stands behind another one
+    /// lose nothing by themselves: where that one was left out as well, it counts.
     fn missed(&self) -> u64 {
         self.ebpf
             .programs()
+            .filter(|(name, _)| !functions::is_behind(name))
             .filter_map(|(_, program)| program.fd().ok())
             .map(|fd| recursion_misses(fd.as_fd().as_raw_fd()))
             .sum()
@@ -187,12 +191,14 @@ impl Observer {
             written,
             calls_forgotten,
             read_failed,
+            made_up_for,
         } = self.counters()?;
         let (read, missed, undecodable) = (self.ring.read(), self.missed(), self.undecodable);
         Ok(format!(
             "{{\"written\":{written},\"read\":{read},\"dropped\":{dropped},\
              \"calls_forgotten\":{calls_forgotten},\"read_failed\":{read_failed},\
-             \"missed\":{missed},\"undecodable\":{undecodable}}}"
+             \"missed\":{missed},\"undecodable\":{undecodable},\
+             \"made_up_for\":{made_up_for}}}"
         ))
     }
 

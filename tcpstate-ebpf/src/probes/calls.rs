@@ -121,6 +121,7 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
             via: via::SYSCALL,
             errno: 0,
             sk: task::sock_of(in_flight.fd)?,
+            is_followed: false,
         };
         return report_success(&in_flight, &returned);
     }
@@ -136,6 +137,7 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
         via: via::SYSCALL,
         errno,
         sk: task::sock_of(in_flight.fd)?,
+        is_followed: false,
     };
     report_failure(ctx, &in_flight, &returned)
 }
@@ -237,13 +239,18 @@ pub(super) struct Returned {
     pub(super) errno: u32,
     /// Its socket.
     pub(super) sk: Addr,
+    /// Other hooks follow, of which one wakes the reader if the call has failed.
+    pub(super) is_followed: bool,
 }
 
 impl Returned {
     /// All but the socket in one word.
     #[inline(always)]
     fn packed(&self) -> u64 {
-        u64::from(self.errno) << 32 | u64::from(self.via) << 8 | u64::from(self.call)
+        u64::from(self.errno) << 32
+            | u64::from(self.is_followed) << 16
+            | u64::from(self.via) << 8
+            | u64::from(self.call)
     }
 
     #[inline(always)]
@@ -253,6 +260,7 @@ impl Returned {
             via: (packed >> 8) as u8,
             errno: (packed >> 32) as u32,
             sk,
+            is_followed: packed >> 16 & 1 == 1,
         }
     }
 }
@@ -304,6 +312,7 @@ fn target(mut sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Tar
 const NOT_WANTED: u64 = 100;
 const READ: u64 = 101;
 const FULL: u64 = 102;
+const BUSY: u64 = 103;
 
 #[inline(always)]
 fn code(stop: Stop) -> u64 {
@@ -311,6 +320,7 @@ fn code(stop: Stop) -> u64 {
         Stop::NotWanted => NOT_WANTED,
         Stop::Read => READ,
         Stop::Full | Stop::Forgotten => FULL,
+        Stop::Busy => BUSY,
     }
 }
 
@@ -320,6 +330,7 @@ fn outcome(code: u64) -> Result<u64, Stop> {
         NOT_WANTED => Err(Stop::NotWanted),
         READ => Err(Stop::Read),
         FULL => Err(Stop::Full),
+        BUSY => Err(Stop::Busy),
         status => Ok(status),
     }
 }
@@ -369,7 +380,7 @@ pub(super) fn report_refusal(in_flight: &InFlight, returned: &Returned) -> Resul
 }
 
 /// Takes this CPU's scratch for a call. A function hook keeps its CPU, but a
-/// task may be put aside inside it: then the next one's call is counted as lost.
+/// task may be put aside inside it: then there is none for the next one's call.
 #[inline(always)]
 fn take_scratch(in_flight: &InFlight) -> Result<(), Stop> {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
@@ -379,7 +390,7 @@ fn take_scratch(in_flight: &InFlight) -> Result<(), Stop> {
     unsafe {
         let is_taken = &raw mut (*scratch).is_taken;
         if is_taken.read_volatile() != 0 {
-            return Err(Stop::Full);
+            return Err(Stop::Busy);
         }
         is_taken.write_volatile(1);
         (*scratch).in_flight = *in_flight;
@@ -465,7 +476,6 @@ extern "C" fn refused_call(sk: u64, packed: u64) -> u64 {
 
 #[inline(always)]
 fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
-    let Returned { call, errno, .. } = *returned;
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         return Err(Stop::Full);
     };
@@ -476,23 +486,8 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
     // arguments from `argv_len` on, which nobody reads.
     unsafe {
         let record = &raw mut (*scratch).record;
-        let head = &raw mut (*record).call;
-        write_call(head, Kind::FailedCall, in_flight, returned, &target, common);
-        task::write_lineage(&raw mut (*head).task);
-        (*record).walk = 0;
-        (*record).reserved = 0;
-        (*record).recorded = 0;
-        (*record).visited = 0;
-        (*record).padding = [0; 3];
-        let uid = sock::uid(target.sk);
-        (*record).uid = uid.unwrap_or(0);
-        (*record).has_uid = u8::from(uid.is_some());
-        // A task without readable arguments has none.
-        let _ = task::write_argv(
-            (&raw mut (*record).argv).cast(),
-            &raw mut (*record).argv_len,
-        );
-        let port = contested_port(in_flight, call, errno, common);
+        write_failed(record, in_flight, returned, &target, common);
+        let port = contested_port(in_flight, returned, common);
         let status = if port == 0 || !may_walk {
             WalkStatus::NotRun
         } else {
@@ -510,17 +505,114 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
             )
         };
         (*record).walk = status as u8;
+        let wake = if returned.is_followed {
+            output::QUIETLY
+        } else {
+            output::AT_ONCE
+        };
         EVENTS
-            .output::<FailedCallRecord>(&*record, output::AT_ONCE)
+            .output::<FailedCallRecord>(&*record, wake)
             .map_err(|_| Stop::Full)?;
         Ok(u64::from((*record).walk))
     }
 }
 
+/// Reports a call that has failed without its port's bucket, for which there is no
+/// room to put it together: user space reads it then.
+#[inline(always)]
+pub(super) fn report_briefly(in_flight: &InFlight, returned: &Returned) -> Result<(), Stop> {
+    let thread = bpf_get_current_pid_tgid();
+    IN_FLIGHT
+        .insert(thread, in_flight, 0)
+        .map_err(|_| Stop::Forgotten)?;
+    let code = brief_call(returned.sk, returned.packed());
+    let _ = IN_FLIGHT.remove(thread);
+    outcome(code)?;
+    maps::count(Counter::Written);
+    Ok(())
+}
+
+/// Writes the record of [`report_briefly`] for the call that this thread has in flight;
+/// see [`failed_call`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn brief_call(sk: u64, packed: u64) -> u64 {
+    match try_brief(&Returned::unpacked(sk, packed)) {
+        Ok(()) => 0,
+        Err(stop) => code(stop),
+    }
+}
+
+#[inline(always)]
+fn try_brief(returned: &Returned) -> Result<(), Stop> {
+    let Some(entry) = IN_FLIGHT.get_ptr(bpf_get_current_pid_tgid()) else {
+        return Err(Stop::Forgotten);
+    };
+    // SAFETY: a value of this map, and nobody else has this thread's key.
+    let in_flight = unsafe { &*entry };
+    let mut common = Common::empty();
+    let target = target(returned.sk, in_flight, &mut common)?;
+    let tripped = conflict::tripped_over(target.sk);
+    let Some(mut entry) = EVENTS.reserve::<FailedCallRecord>(0) else {
+        return Err(Stop::Full);
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: reserved memory of this type; every field is written but `sharing` and
+    // the holders, arguments and options that nobody reads.
+    unsafe {
+        write_failed(record, in_flight, returned, &target, &common);
+        let port = contested_port(in_flight, returned, &common);
+        (*record).walk = if port == 0 {
+            WalkStatus::NotRun as u8
+        } else {
+            WalkStatus::LeftToUser as u8
+        };
+        if port != 0 && tripped != 0 {
+            holders::write_alone(record, tripped, &mut common, port, target.netns);
+        }
+    }
+    entry.submit(output::QUIETLY);
+    Ok(())
+}
+
+/// Writes all of a failed call but the walk and what it finds.
+///
+/// # Safety
+///
+/// `record` is valid for writes.
+#[inline(always)]
+unsafe fn write_failed(
+    record: *mut FailedCallRecord,
+    in_flight: &InFlight,
+    returned: &Returned,
+    target: &Target,
+    common: &Common,
+) {
+    // SAFETY: the caller vouches for `record`.
+    unsafe {
+        let head = &raw mut (*record).call;
+        write_call(head, Kind::FailedCall, in_flight, returned, target, common);
+        task::write_lineage(&raw mut (*head).task);
+        (*record).walk = 0;
+        (*record).reserved = 0;
+        (*record).recorded = 0;
+        (*record).visited = 0;
+        (*record).padding = [0; 3];
+        let uid = sock::uid(target.sk);
+        (*record).uid = uid.unwrap_or(0);
+        (*record).has_uid = u8::from(uid.is_some());
+        // A task without readable arguments has none.
+        let _ = task::write_argv(
+            (&raw mut (*record).argv).cast(),
+            &raw mut (*record).argv_len,
+        );
+    }
+}
+
 /// The port whose holders explain the failure; 0: none would.
 #[inline(always)]
-fn contested_port(in_flight: &InFlight, call: u8, errno: u32, common: &Common) -> u16 {
-    match (call, errno) {
+fn contested_port(in_flight: &InFlight, returned: &Returned, common: &Common) -> u16 {
+    match (returned.call, returned.errno) {
         (call::BIND, EADDRINUSE) => requested_port(in_flight),
         (call::LISTEN, EADDRINUSE) | (call::CONNECT, EADDRINUSE | EADDRNOTAVAIL) => {
             common.local_port()

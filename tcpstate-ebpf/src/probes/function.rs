@@ -7,6 +7,7 @@
 //! word that holds a narrower argument are not cleared: every one is cut to its
 //! width.
 
+mod behind;
 mod calls;
 pub(crate) mod conflict;
 mod io_uring;

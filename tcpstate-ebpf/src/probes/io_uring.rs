@@ -69,6 +69,7 @@ fn try_complete(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         via: via::IO_URING,
         errno: result.wrapping_neg() as u32,
         sk: task::sock_of_file(file)?,
+        is_followed: false,
     };
     calls::report_failure(ctx, &in_flight, &returned)
 }

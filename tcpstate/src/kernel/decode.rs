@@ -338,7 +338,10 @@ impl Decoder {
         let status = WalkStatus::from_raw(*walk);
         match status {
             WalkStatus::NotRun | WalkStatus::Failed => None,
-            WalkStatus::Complete | WalkStatus::Truncated | WalkStatus::NoBucket => {
+            WalkStatus::Complete
+            | WalkStatus::Truncated
+            | WalkStatus::NoBucket
+            | WalkStatus::LeftToUser => {
                 // A socket that went while the kernel program looked has no
                 // family: one holder less, not a failure.
                 let holders: Vec<SeenHolder> = holders[..recorded]
@@ -346,13 +349,17 @@ impl Decoder {
                     .filter_map(|holder| self.holder(holder).ok())
                     .collect();
                 Some(Seen {
-                    source: SeenSource::BindBucket,
-                    is_complete: status != WalkStatus::Truncated && holders.len() == recorded,
+                    source: match status {
+                        WalkStatus::LeftToUser => SeenSource::Snapshot,
+                        _ => SeenSource::BindBucket,
+                    },
+                    is_complete: matches!(status, WalkStatus::Complete | WalkStatus::NoBucket)
+                        && holders.len() == recorded,
                     visited: u32::from(*visited),
                     holders,
                     sharing: match status {
-                        // Without a bucket the field was not written.
-                        WalkStatus::NoBucket => None,
+                        // Then the field was not written.
+                        WalkStatus::NoBucket | WalkStatus::LeftToUser => None,
                         _ => fields::sharing(sharing),
                     },
                 })

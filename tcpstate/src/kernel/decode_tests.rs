@@ -191,6 +191,28 @@ fn users_and_sharing_are_read_as_this_kernel_means_them() {
 }
 
 #[test]
+fn a_failed_call_that_nobody_walked_for_leaves_the_port_to_be_read() {
+    let mut record = failed_bind();
+    record.walk = WalkStatus::LeftToUser as u8;
+    record.recorded = 1;
+    record.visited = 1;
+    record.holders[0].socket = socket();
+    record.holders[0].is_tripped_over = 1;
+    // What was not written may be anything.
+    record.sharing.mode = sharing::ANY_ADDRESS;
+    record.sharing.family = AF_INET;
+
+    let (_, body) = decoder().event(record.as_bytes()).unwrap();
+
+    let Body::Bind(call) = body else {
+        panic!("not a bind");
+    };
+    let seen = call.seen.unwrap();
+    assert!(!seen.is_complete && seen.holders[0].is_tripped_over);
+    assert_eq!((seen.source, seen.sharing), (SeenSource::Snapshot, None));
+}
+
+#[test]
 fn counts_beyond_the_record_are_cut() {
     let mut record = failed_bind();
     record.walk = WalkStatus::Truncated as u8;

@@ -43,6 +43,12 @@ const MINI_SOCKETS: Group = Group {
 /// `bind` and `listen`, whoever makes them, and the socket that they trip over.
 const BIND_AND_LISTEN: Group = Group {
     functions: &[
+        behind("inet_bind", "inet_bind_waker", 3),
+        behind("inet_bind", "inet_bind_second", 3),
+        behind("inet6_bind", "inet6_bind_waker", 3),
+        behind("inet6_bind", "inet6_bind_second", 3),
+        behind("inet_listen", "inet_listen_waker", 2),
+        behind("inet_listen", "inet_listen_second", 2),
         required(Hook::Fexit("inet_bind"), 3),
         required(Hook::Fexit("inet6_bind"), 3),
         required(Hook::Fexit("inet_listen"), 2),
@@ -70,6 +76,8 @@ const BIND_AND_LISTEN: Group = Group {
 /// `connect`.
 const CONNECT: Group = Group {
     functions: &[
+        behind("inet_stream_connect", "inet_stream_connect_waker", 4),
+        behind("inet_stream_connect", "inet_stream_connect_second", 4),
         required(Hook::Fexit("inet_stream_connect"), 4),
         optional(around("io_connect", "io_connect_entry"), 2),
         optional(around_exit("io_connect", "io_connect_exit"), 2),
@@ -124,6 +132,16 @@ const fn required(hook: Hook, args: usize) -> Function {
         is_required: true,
         args: Some(args),
     }
+}
+
+/// Stands behind another hook of the function, and is attached before it.
+const fn behind(function: &'static str, program: &'static str, args: usize) -> Function {
+    required(around_exit(function, program), args)
+}
+
+/// Whether a program stands behind another one at the same function.
+pub(super) fn is_behind(program: &str) -> bool {
+    program.ends_with("_second") || program.ends_with("_waker")
 }
 
 const fn optional(hook: Hook, args: usize) -> Function {

@@ -23,6 +23,8 @@ pub struct Counters {
     pub calls_forgotten: u64,
     /// Events that were given up because kernel memory could not be read.
     pub read_failed: u64,
+    /// Failed calls that a hook did not report, and the one behind it did.
+    pub made_up_for: u64,
 }
 
 /// The user side of the ring buffer and of the counters.
@@ -98,6 +100,7 @@ impl Ring {
             written: sum(Counter::Written)?,
             calls_forgotten: sum(Counter::CallsForgotten)?,
             read_failed: sum(Counter::ReadFailed)?,
+            made_up_for: sum(Counter::MadeUpFor)?,
         })
     }
 }

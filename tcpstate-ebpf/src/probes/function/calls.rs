@@ -13,7 +13,7 @@ use tcpstate_common::{
     record::{SOCKADDR_LEN, call, via},
 };
 
-use super::io_uring;
+use super::{behind, io_uring};
 use crate::{
     error::{Stop, finish},
     filter,
@@ -38,8 +38,8 @@ enum First {
 }
 
 /// A function that does a call.
-struct Function {
-    call: u8,
+pub(super) struct Function {
+    pub(super) call: u8,
     first: First,
     /// Whether address and length are the next two arguments.
     has_address: bool,
@@ -47,6 +47,8 @@ struct Function {
     args: u64,
     /// It may succeed and be followed by what does the call.
     is_refusal: bool,
+    /// It has more hooks: see [`behind`](super::behind).
+    is_followed: bool,
 }
 
 /// A hook at the return of a function.
@@ -60,27 +62,26 @@ macro_rules! hook {
     };
 }
 
-hook!(inet_bind, "inet_bind", bind(First::Socket));
-hook!(inet6_bind, "inet6_bind", bind(First::Socket));
-hook!(inet_bind_sk, "inet_bind_sk", bind(First::SubflowOfMptcp));
-hook!(inet6_bind_sk, "inet6_bind_sk", bind(First::SubflowOfMptcp));
-hook!(inet_listen, "inet_listen", listen(First::Socket));
-hook!(
-    __inet_listen_sk,
-    "__inet_listen_sk",
-    listen(First::SubflowOfMptcp)
-);
+hook!(inet_bind, "inet_bind", BIND);
+hook!(inet6_bind, "inet6_bind", BIND);
+hook!(inet_bind_sk, "inet_bind_sk", of_mptcp(BIND));
+hook!(inet6_bind_sk, "inet6_bind_sk", of_mptcp(BIND));
+hook!(inet_listen, "inet_listen", LISTEN);
+hook!(__inet_listen_sk, "__inet_listen_sk", of_mptcp(LISTEN));
 hook!(inet_stream_connect, "inet_stream_connect", CONNECT);
-hook!(mptcp_stream_connect, "mptcp_stream_connect", CONNECT);
 hook!(
-    security_socket_bind,
-    "security_socket_bind",
-    refusal(bind(First::Socket))
+    mptcp_stream_connect,
+    "mptcp_stream_connect",
+    Function {
+        is_followed: false,
+        ..CONNECT
+    }
 );
+hook!(security_socket_bind, "security_socket_bind", refusal(BIND));
 hook!(
     security_socket_listen,
     "security_socket_listen",
-    refusal(listen(First::Socket))
+    refusal(LISTEN)
 );
 hook!(
     security_socket_connect,
@@ -88,37 +89,45 @@ hook!(
     refusal(Function { args: 3, ..CONNECT })
 );
 
-const fn bind(first: First) -> Function {
-    Function {
-        call: call::BIND,
-        first,
-        has_address: true,
-        args: 3,
-        is_refusal: false,
-    }
-}
+pub(super) const BIND: Function = Function {
+    call: call::BIND,
+    first: First::Socket,
+    has_address: true,
+    args: 3,
+    is_refusal: false,
+    is_followed: true,
+};
 
-const fn listen(first: First) -> Function {
-    Function {
-        call: call::LISTEN,
-        first,
-        has_address: false,
-        args: 2,
-        is_refusal: false,
-    }
-}
+pub(super) const LISTEN: Function = Function {
+    call: call::LISTEN,
+    first: First::Socket,
+    has_address: false,
+    args: 2,
+    is_refusal: false,
+    is_followed: true,
+};
 
-const CONNECT: Function = Function {
+pub(super) const CONNECT: Function = Function {
     call: call::CONNECT,
     first: First::Socket,
     has_address: true,
     args: 4,
     is_refusal: false,
+    is_followed: true,
 };
+
+const fn of_mptcp(function: Function) -> Function {
+    Function {
+        first: First::SubflowOfMptcp,
+        is_followed: false,
+        ..function
+    }
+}
 
 const fn refusal(function: Function) -> Function {
     Function {
         is_refusal: true,
+        is_followed: false,
         ..function
     }
 }
@@ -132,8 +141,27 @@ pub(crate) fn inet_csk_accept(ctx: FExitContext) -> i32 {
 
 #[inline(always)]
 fn try_call(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
-    let result = untyped_arg(ctx.as_ptr(), function.args)? as u32 as i32;
-    let errno = if result < 0 { result.unsigned_abs() } else { 0 };
+    let (in_flight, returned) = returned(ctx, function)?;
+    if function.is_refusal {
+        calls::report_refusal(&in_flight, &returned)
+    } else if returned.errno == 0 {
+        calls::report_success(&in_flight, &returned)
+    } else {
+        let reported = calls::report_failure(ctx, &in_flight, &returned);
+        if function.is_followed {
+            behind::note(&reported);
+        }
+        reported
+    }
+}
+
+/// The call that `function` has returned from, if it is to be reported.
+#[inline(always)]
+pub(super) fn returned(
+    ctx: &FExitContext,
+    function: &Function,
+) -> Result<(InFlight, Returned), Stop> {
+    let errno = errno(ctx, function)?;
     let call = function.call;
     let is_unwanted = if errno == 0 {
         function.is_refusal || (call == call::CONNECT && !is_set(flags::REPORT_CONNECTS))
@@ -171,14 +199,16 @@ fn try_call(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
         via: via(sk),
         errno,
         sk,
+        is_followed: function.is_followed,
     };
-    if function.is_refusal {
-        calls::report_refusal(&in_flight, &returned)
-    } else if errno == 0 {
-        calls::report_success(&in_flight, &returned)
-    } else {
-        calls::report_failure(ctx, &in_flight, &returned)
-    }
+    Ok((in_flight, returned))
+}
+
+/// The error that a function returns; 0: none.
+#[inline(always)]
+pub(super) fn errno(ctx: &FExitContext, function: &Function) -> Result<u32, Stop> {
+    let result = untyped_arg(ctx.as_ptr(), function.args)? as u32 as i32;
+    Ok(if result < 0 { result.unsigned_abs() } else { 0 })
 }
 
 #[inline(always)]

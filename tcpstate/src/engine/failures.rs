@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Failure};
 use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
-use crate::event::{Body, Call, SeenHolder, Sock, State};
+use crate::event::{Body, Call, Seen, SeenHolder, Sock, State};
 use crate::model::{NS_PER_MS, Phase, PortKey, SocketId};
 
 impl Engine {
@@ -22,12 +22,10 @@ impl Engine {
             self.ports.story(key).add_failure(seq, mono_ns);
             self.seek_elsewhere(mono_ns, seq, key, &call);
         }
-        let known: Vec<KnownHolder> = call
-            .seen
-            .iter()
-            .flat_map(|seen| &seen.holders)
-            .map(|holder| self.known_holder(holder))
-            .collect();
+        let known: Vec<KnownHolder> = call.seen.as_ref().map_or_else(Vec::new, |seen| {
+            let known = |holder| self.known_holder(holder, is_alone(holder, seen));
+            seen.holders.iter().map(known).collect()
+        });
         self.note_holders_seen(&call);
         let mut missing = Vec::new();
         if self.unresynced > 0 {
@@ -74,7 +72,7 @@ impl Engine {
         }
     }
 
-    fn known_holder(&self, holder: &SeenHolder) -> KnownHolder {
+    fn known_holder(&self, holder: &SeenHolder, is_alone: bool) -> KnownHolder {
         let id = SocketId::of(&holder.sock, holder.local, holder.peer);
         // Before 5.15 it may have got its cookie only after it was last seen.
         let nameless = Sock {
@@ -83,10 +81,9 @@ impl Engine {
         };
         let nameless = SocketId::of(&nameless, holder.local, holder.peer);
         let by_addresses = || {
-            // Of a connection there is one at a time; listeners may be several.
             self.table
                 .get(&nameless)
-                .filter(|known| known.is_mini == holder.is_mini && holder.peer.port != 0)
+                .filter(|known| known.is_mini == holder.is_mini && is_alone)
         };
         let socket = self.table.get_or_closed(&id).or_else(by_addresses);
         let Some(socket) = socket else {
@@ -130,4 +127,11 @@ impl Engine {
             seq: *closed_seq,
         })
     }
+}
+
+/// Whether no other socket on the port has its addresses: of a connection there is one at
+/// a time, listeners may be several.
+fn is_alone(holder: &SeenHolder, seen: &Seen) -> bool {
+    let is_like = |other: &&SeenHolder| other.local == holder.local && other.peer.port == 0;
+    holder.peer.port != 0 || (seen.is_complete && seen.holders.iter().filter(is_like).count() == 1)
 }

@@ -5,7 +5,8 @@
 //! `would_work` says are held against the stage and against the kernel, which
 //! is asked again with each option more. A call that succeeds has no diagnosis.
 //!
-//! `TCPSTATE_CASE=substring` runs the cases whose name has it.
+//! `TCPSTATE_CASE=substring` runs the cases whose name has it, `TCPSTATE_EVERY=10`
+//! a tenth of them.
 //!
 //! A program of its own, one test after the other: a test that starts a program
 //! has it hold everybody's sockets between fork and exec.
@@ -31,9 +32,9 @@ mod stage;
 
 use crate::harness::{has, on_stage};
 use run::{Case, Runner};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, PoisonError};
 use tcpstate::demo::namespace;
-use tcpstate::snapshot::port::lists_bound_sockets;
 
 /// Held by the test that runs.
 static STAGE: Mutex<()> = Mutex::new(());
@@ -105,20 +106,24 @@ fn cases(has_other_device: bool) -> Vec<Case> {
 
 /// Those that were asked for.
 fn wanted(cases: &[Case]) -> impl Iterator<Item = &Case> {
-    cases.iter().filter(|case| is_wanted(&case.to_string()))
+    cases.iter().filter(|case| {
+        let name = case.to_string();
+        is_wanted(&name) && !run::is_let_in_by_memory(&name)
+    })
 }
 
 fn is_wanted(name: &str) -> bool {
-    // Before Linux 6.8 a port's bucket remembers that all who bound it shared it,
-    // also after one has cleared the option, and lets the next one in for that.
-    let is_remembered = name.contains("reuse") && name.contains(", then plain");
-    if is_remembered && !lists_bound_sockets() {
-        return false;
-    }
-    match std::env::var("TCPSTATE_CASE") {
-        Ok(part) => name.contains(&part),
-        Err(_) => true,
-    }
+    let is_left_out = std::env::var("TCPSTATE_CASE").is_ok_and(|part| !name.contains(&part));
+    !is_left_out && is_in_sample(name)
+}
+
+/// Of every so many cases one, always the same ones.
+fn is_in_sample(name: &str) -> bool {
+    let every = std::env::var("TCPSTATE_EVERY").ok();
+    let every: u64 = every.and_then(|every| every.parse().ok()).unwrap_or(1);
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish().is_multiple_of(every)
 }
 
 /// A second interface with an address; `false`: this kernel has none to give.

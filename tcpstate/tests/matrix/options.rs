@@ -1,6 +1,7 @@
 //! Socket options that have no safe wrapper among our dependencies, and users.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
 use rustix::process::Uid;
@@ -118,18 +119,35 @@ const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
 /// Leaves `connect` no other ports to choose from: this socket's, or, on older
 /// kernels, those of the whole namespace until the next socket is made.
 pub(crate) fn set_local_ports(socket: &OwnedFd, first: u16, last: u16) {
-    let range = u32::from(first) | u32::from(last) << 16;
-    match set(
-        socket,
-        libc::SOL_IP,
-        IP_LOCAL_PORT_RANGE,
-        &range.to_ne_bytes(),
-    ) {
+    match set_range(socket, first, last) {
         Err(Errno::NOPROTOOPT) => {
             namespace::set_local_port_range(first, last).expect("the namespace is ours");
         }
         result => result.expect("the range is within the namespace's"),
     }
+}
+
+/// Whether a socket can have a range of its own.
+pub(crate) fn sockets_have_ranges() -> bool {
+    static HAVE: OnceLock<bool> = OnceLock::new();
+    *HAVE.get_or_init(|| {
+        let socket = crate::harness::socket(super::address::Addr::Lo1.at(0));
+        set_range(&socket, 0, 0).is_ok()
+    })
+}
+
+/// Gives the namespace all ports to choose from again, if it had to do with less.
+pub(crate) fn give_local_ports_back() {
+    if !sockets_have_ranges() {
+        let (first, last) = super::LOCAL_PORTS;
+        namespace::set_local_port_range(first, last).expect("the namespace is ours");
+    }
+}
+
+fn set_range(socket: &OwnedFd, first: u16, last: u16) -> Result<(), Errno> {
+    let range = u32::from(first) | u32::from(last) << 16;
+    let (level, option) = (libc::SOL_IP, IP_LOCAL_PORT_RANGE);
+    set(socket, level, option, &range.to_ne_bytes())
 }
 
 /// `tcpi_state`: the first byte of `TCP_INFO`.

@@ -131,14 +131,16 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn build(servers: &Servers, port: u16, parts: &[Part]) -> Self {
-        Builder {
+        let stage = Builder {
             servers,
             port,
             parts,
             holders: Vec::new(),
             open: Vec::new(),
         }
-        .build()
+        .build();
+        options::give_local_ports_back();
+        stage
     }
 
     /// Has the sockets listen that were to listen later.

@@ -1,7 +1,7 @@
 //! A selection of tests for other kernels.
 //!
 //! Emulation takes ten times as long as the machine itself, and the whole suite
-//! some quarter of an hour for each kernel and mode. These are the ones where
+//! some ten minutes for each kernel and mode. These are the ones where
 //! kernels differ: what each hook tells, how a TIME_WAIT lives and ends, why
 //! calls fail, which holders are found, and that both modes tell the same. What
 //! the others test (dashboards, files, other tools) is no kernel's business.

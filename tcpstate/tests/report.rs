@@ -186,6 +186,25 @@ fn resets_are_counted_by_reason() {
     assert_eq!(kind.reason.as_deref(), Some("tcp_abort_on_close"));
 }
 
+/// One host sees both ends of a connection, and RSTs that answer to no socket.
+#[test]
+fn resets_are_not_taken_for_so_many_connections() {
+    let mut story = Story::begun();
+    let server = process("nginx", 7);
+    let listener = story.listen(PORT, &server);
+    let sock = story.accept(listener, PORT, 50_000);
+    story.reset(sock, PORT, 50_000, &server);
+    story.reset(sock, PORT, 50_000, &server);
+    story.stop_listening(listener, PORT, &server);
+    story.wait_ms(100);
+    story.listen(PORT, &process("nginx", 8));
+
+    let page = markdown::render(&report_of(&story));
+
+    assert!(page.contains("2 resets were seen"), "{page}");
+    assert!(!page.contains("connections were"), "{page}");
+}
+
 #[test]
 fn what_finds_no_room_is_counted() {
     let mut story = Story::begun();

@@ -128,10 +128,11 @@ fn why_it_worked(report: &Report) -> String {
         )
     } else if resets > 0 {
         format!(
-            "Nothing was in TIME_WAIT on port {} any more; {} cut off by RST, which leaves no \
-             TIME_WAIT.",
+            // Seen at both ends on one host, and also from closed ports: no count of connections.
+            "Nothing was in TIME_WAIT on port {} any more; {} seen, and a connection that RST cuts \
+             off leaves no TIME_WAIT.",
             restart.port,
-            count(resets, "connection was", "connections were")
+            count(resets, "reset was", "resets were")
         )
     } else {
         format!("Nothing was in TIME_WAIT on port {} by then.", restart.port)

@@ -12,6 +12,7 @@ mod containers;
 mod demo;
 mod explain;
 mod harness;
+mod hostile;
 mod io_uring;
 mod keys;
 #[path = "../support/lines.rs"]

@@ -66,6 +66,16 @@ impl Terminal {
         self.tmux(&["capture-pane", "-p", "-t", "main"])
     }
 
+    /// Writes every byte that comes from now on to a file, as the program wrote it.
+    pub(crate) fn keep_bytes(&self, file: &Path) {
+        self.tmux(&[
+            "pipe-pane",
+            "-t",
+            "main",
+            &format!("cat > {}", file.display()),
+        ]);
+    }
+
     /// What was copied last.
     pub(crate) fn clipboard(&self) -> String {
         self.tmux(&["show-buffer"])

@@ -54,9 +54,9 @@ impl Bench<'_> {
     pub(super) fn full_speed(&self, absent: &mut Vec<String>) -> Result<Vec<FullSpeed>> {
         use Observer::{Json, JsonOtherPort, Nobody, Record, RecordZstd, Text, Tui};
 
-        let mut all = vec![Nobody, Json, JsonOtherPort];
+        let mut all = vec![Nobody, Json];
         if !self.short {
-            all.extend([Text, Tui, Record, RecordZstd]);
+            all.extend([JsonOtherPort, Text, Tui, Record, RecordZstd]);
         }
         for peer in Observer::PEERS {
             match peer.missing() {
@@ -65,11 +65,15 @@ impl Bench<'_> {
                 None => {}
             }
         }
-        let few = [Nobody, Json, JsonOtherPort];
+        let few: &[Observer] = if self.short {
+            &[Nobody, Json]
+        } else {
+            &[Nobody, Json, JsonOtherPort]
+        };
         let mut found = self.side_by_side(Kind::ServerFirst, 1, &all)?;
-        found.extend(self.side_by_side(Kind::ServerFirst, 2, &few)?);
+        found.extend(self.side_by_side(Kind::ServerFirst, 2, few)?);
         for kind in [Kind::ClientFirst, Kind::Reset, Kind::Ipv6] {
-            found.extend(self.side_by_side(kind, 1, &few)?);
+            found.extend(self.side_by_side(kind, 1, few)?);
         }
         Ok(found)
     }

@@ -257,7 +257,7 @@ impl<'a> Watching<'a> {
         drop(command);
         let pid = watching.child.insert(child).id();
         let began = Stopwatch::start();
-        while observer != Observer::SsPolling && programs(pid).is_empty() {
+        while !watching.is_ready(pid) {
             if began.elapsed() > PATIENCE {
                 bail!("{} does not get ready", observer.name());
             }
@@ -267,6 +267,16 @@ impl<'a> Watching<'a> {
         watching.cpu_before = cpu_ns(pid);
         watching.idle_kb = status_kb(pid, "VmRSS:");
         Ok(watching)
+    }
+
+    /// Whether its hooks are on; of a peer, whether it has loaded a program, after which
+    /// it is given a moment.
+    fn is_ready(&self, pid: u32) -> bool {
+        if self.observer.is_ours() {
+            let said = fs::read_to_string(self.files.err()).unwrap_or_default();
+            return said.contains("tcpstate: watching after ");
+        }
+        self.observer == Observer::SsPolling || !programs(pid).is_empty()
     }
 
     pub(super) fn cpu_ns(&self) -> u64 {

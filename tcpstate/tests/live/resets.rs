@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use rustix::net::{SendFlags, Shutdown, shutdown};
 use serde_json::Value;
+use tcpstate::clock;
 
 use crate::harness::{
-    Watch, at, connection, drain, has, listener, listing, on_stage, port_of, socket,
+    Watch, at, connection, drain, has, listener, listing, on_stage, patience, port_of, socket, ss,
 };
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -152,7 +153,7 @@ const CASES: [Case; 12] = [
         name: "a server that aborts with the peer's FIN there",
         act: |stage| {
             shutdown(stage.client(), Shutdown::Write).expect("open");
-            wait();
+            until_acknowledged();
             abort(stage.server.take().expect("open"));
         },
         told: &["C received fin_wait_2", "S sent closed tcp_state"],
@@ -171,13 +172,26 @@ const CASES: [Case; 12] = [
         act: |stage| {
             // No time for the peer's FIN: RST instead of FIN_WAIT_2.
             shutdown(stage.server(), Shutdown::Write).expect("open");
-            wait();
+            until_acknowledged();
             linger2(stage.server());
             drop(stage.server.take());
         },
         told: &["C received close_wait", "S sent closed tcp_abort_on_linger"],
     },
 ];
+
+/// Until the peer has acknowledged the FIN that was sent: an acknowledgement that
+/// comes after an RST is answered by another one.
+fn until_acknowledged() {
+    let began_ns = clock::monotonic_ns();
+    while ss(&["state", "fin-wait-2", "( sport = :8080 or dport = :8080 )"]).is_empty() {
+        assert!(
+            clock::monotonic_ns() - began_ns
+                < u64::try_from(patience().as_nanos()).expect("seconds")
+        );
+        wait();
+    }
+}
 
 /// `TCP_LINGER2` below 0.
 #[expect(unsafe_code, reason = "no safe wrapper for this option")]

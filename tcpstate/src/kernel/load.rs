@@ -2,7 +2,9 @@
 //! `inet_sock_set_state` is required; any other hook that the kernel refuses
 //! becomes a line in [`Probe`] and a capability that is off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use aya::{
@@ -20,6 +22,9 @@ use crate::event::{Capture, Probe, ProbeStatus};
 
 /// The kernel program, as `cargo xtask ebpf build` made it.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/tcpstate.bpf.o");
+
+/// Programs that the kernel verifies at one time: a few of them take nearly all of it.
+const MAX_VERIFYING: usize = 4;
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,19 +333,30 @@ fn attach_all(
     Ok(probes)
 }
 
-/// Has the kernel verify the programs of these hooks on two processors: the required
-/// one takes it about as long as all others. What is refused is tried again when it
-/// is attached, which tells why.
+/// Has the kernel verify the programs of these hooks, as many at one time as help:
+/// verifying is most of the start, and a program is verified by one processor. What
+/// is refused is tried again when it is attached, which tells why.
 fn load_ahead(ebpf: &mut Ebpf, btf: &Btf, hooks: impl Iterator<Item = Hook>) {
     let mut programs: BTreeMap<&str, &mut Program> = ebpf.programs_mut().collect();
-    let required = programs.remove(REQUIRED.program());
-    thread::scope(|scope| {
-        scope.spawn(|| required.map(|program| load_program(program, btf, REQUIRED)));
-        for hook in hooks {
-            if let Some(program) = programs.get_mut(hook.program()) {
-                let _ = load_program(program, btf, hook);
-            }
+    let waiting: VecDeque<(Hook, &mut Program)> = hooks
+        .filter_map(|hook| Some((hook, programs.remove(hook.program())?)))
+        .collect();
+    let waiting = Mutex::new(waiting);
+    let next = || {
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.pop_front()
+    };
+    let work = || {
+        while let Some((hook, program)) = next() {
+            let _ = load_program(program, btf, hook);
         }
+    };
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        for _ in 1..processors.min(MAX_VERIFYING) {
+            scope.spawn(work);
+        }
+        work();
     });
 }
 

@@ -47,8 +47,13 @@ pub(super) fn run(args: &WatchArgs, verbose: bool, capture: Option<Capture>) -> 
     })
 }
 
+/// Bytes that a pipe on stdout is asked to hold, where it is one and may: beside a
+/// reader that does other work too, events need not wait for it so often.
+const PIPE_BYTES: usize = 1 << 20;
+
 /// Where events go; `None`: the dashboard.
 pub(super) fn stdout(output: &OutputArgs) -> Option<Stdout> {
+    let _ = rustix::pipe::fcntl_setpipe_size(io::stdout(), PIPE_BYTES);
     let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
     match output.format(io::stdout().is_terminal()) {
         Format::Tui => None,

@@ -41,7 +41,10 @@ impl Engine {
                 let story = self.ports.story(key);
                 story.last_bind = Some((seq, mono_ns, Arc::clone(&facts.process)));
                 story.was_last_bind_to_this_port = facts.requested.port == key.port;
-                if matches!(story.phase, Phase::Down { .. }) {
+                // With SO_REUSEADDR it says nothing about TIME_WAITs.
+                let is_telling =
+                    matches!(story.phase, Phase::Down { .. }) && !facts.reuse.reuseaddr;
+                if is_telling && !self.are_minis_hooked {
                     self.look_at_port_again(mono_ns, key);
                 }
             }

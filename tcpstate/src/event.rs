@@ -18,6 +18,7 @@ pub mod rfc3339;
 pub mod run;
 pub mod socket;
 pub mod time_wait;
+mod weight;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

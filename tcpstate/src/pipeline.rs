@@ -11,8 +11,8 @@ pub use outputs::{OutputError, Outputs};
 pub use selector::Selector;
 
 /// Facts that are taken in before their events are written out. Must be well
-/// below [`Limits::events`], which may not overtake the writers.
-const BATCH: u64 = 4096;
+/// below what the log keeps, which may not overtake the writers.
+const BATCH: u64 = 1024;
 
 /// Engine and outputs.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::place::Place;
+use crate::engine::Engine;
 
 /// Events between two copies, at least.
 const COPY_EVERY: usize = 1 << 14;
@@ -11,6 +12,8 @@ const COPY_EVERY: usize = 1 << 14;
 const MAX_COPIES: usize = 64;
 /// Sockets in all copies together: about 500 bytes each.
 const MAX_COPIED_SOCKETS: usize = 1 << 20;
+/// Bytes that the events in all copies take besides themselves.
+const MAX_COPIED_WEIGHT: usize = 256 << 20;
 /// How many times the table's sockets must have gone by as events before it is
 /// copied again: copies of large tables are rarer.
 const EVENTS_PER_SOCKET: usize = 4;
@@ -51,7 +54,9 @@ impl Copies {
         }
         self.copies.insert(place.next, place.clone());
         while self.copies.len() > MAX_COPIES
-            || (self.copies.len() > 1 && self.sockets() > MAX_COPIED_SOCKETS)
+            || (self.copies.len() > 1
+                && (self.sum(|engine| engine.table().len()) > MAX_COPIED_SOCKETS
+                    || self.sum(|engine| engine.log().weight()) > MAX_COPIED_WEIGHT))
         {
             self.every *= 2;
             // The last one stays.
@@ -63,9 +68,8 @@ impl Copies {
         }
     }
 
-    fn sockets(&self) -> usize {
-        let copies = self.copies.values();
-        copies.map(|place| place.engine.table().len()).sum()
+    fn sum(&self, of: fn(&Engine) -> usize) -> usize {
+        self.copies.values().map(|place| of(&place.engine)).sum()
     }
 }
 

@@ -4,7 +4,8 @@ mod facts;
 
 use facts::{MS, SECOND, by, call, change, into_mini, process, seen, through};
 use tcpstate::engine::{Engine, Limits};
-use tcpstate::event::{Body, ExitReason, KnownBy, NetnsEnd, State};
+use tcpstate::event::{Body, ClockAnchor, ExitReason, KnownBy, NetnsEnd, State};
+use tcpstate::export::json;
 use tcpstate::model::{Origin, Phase, PortKey, SocketId};
 
 const LISTENER: u64 = 1;
@@ -187,4 +188,13 @@ fn who_connected_a_socket_without_a_name_is_known_from_the_answer_on() {
     };
     let process = change.process.as_ref().expect("whose it is");
     assert_eq!(process.via, KnownBy::Tracked, "it did not answer itself");
+
+    let mut line = Vec::new();
+    json::write_line(told, ClockAnchor::default(), &mut line).unwrap();
+    let (_, read) = json::read_line(&line).unwrap();
+    assert_eq!(
+        read.as_ref(),
+        Some(told),
+        "a replay knows it from nowhere else"
+    );
 }

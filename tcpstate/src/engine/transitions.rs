@@ -28,7 +28,7 @@ impl Engine {
         // Where hooks are given no cookies, a socket whose port is chosen for it has
         // no name before this; the kernel program has kept who connected it.
         .or_else(|| {
-            let process = change.process.as_ref().filter(|_| is_answer(&change))?;
+            let process = change.process.as_ref().filter(|_| change.is_answer())?;
             Some(self.followed.tracked(process))
         });
         let is_first_close = matches!(change.new, State::FinWait1)
@@ -51,7 +51,7 @@ impl Engine {
             (State::SynReceived, _) => Origin::Accepted,
             _ => known.map_or(Origin::Unknown, |socket| socket.origin),
         };
-        if change.process.is_none() || is_answer(&change) {
+        if change.process.is_none() || change.is_answer() {
             change.process.clone_from(&owner);
         }
         self.end_time_wait_that_is_reused(mono_ns, &change, id);
@@ -243,11 +243,6 @@ impl Engine {
             _ => None,
         }
     }
-}
-
-/// The peer has answered: no process does that.
-fn is_answer(change: &StateChange) -> bool {
-    change.old == State::SynSent && change.new != State::Closed
 }
 
 fn is_from_fixed_port(socket: &Socket) -> bool {

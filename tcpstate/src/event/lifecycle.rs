@@ -118,3 +118,12 @@ pub struct StateChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mini: Option<Mini>,
 }
+
+impl StateChange {
+    /// Whether the peer has answered a `connect`, which no process does: whoever is
+    /// named for it had connected before.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        self.old == State::SynSent && self.new != State::Closed
+    }
+}

@@ -86,7 +86,7 @@ fn write<T: Serialize>(head: Head, body: &T, line: &mut Vec<u8>) -> serde_json::
 ///
 /// No event: one of a later version, to be ignored. What the engine worked
 /// out itself when the line was written (a process with `via: tracked`) is left
-/// out: it is worked out anew.
+/// out: it is worked out anew. Who connected stays beside the peer's answer.
 ///
 /// # Errors
 ///
@@ -144,6 +144,9 @@ pub fn read_line(line: &[u8]) -> serde_json::Result<(u64, Option<Event>)> {
 
 fn without_conclusions(mut body: Body) -> Body {
     let process = match &mut body {
+        // Where hooks are given no cookies the kernel program says who connected, and
+        // nothing else does.
+        Body::State(change) if change.is_answer() => return body,
         Body::State(change) => &mut change.process,
         Body::Reset(reset) => &mut reset.process,
         _ => return body,

@@ -1,0 +1,232 @@
+//! Calls that have failed, with what stood in their way.
+
+use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid};
+use aya_log_ebpf::warn;
+use tcpstate_common::record::{Counter, FailedCallRecord, Kind, WalkStatus, call};
+
+use super::{
+    Returned,
+    returned::{code, outcome},
+    told::{Target, give_scratch_back, requested_port, take_scratch, target, write_call},
+};
+use crate::{
+    error::Stop,
+    holders::{self, Pair},
+    maps::{self, EVENTS, IN_FLIGHT, InFlight, SCRATCH},
+    output,
+    probes::function::conflict,
+    sock::{self, Common, Head as _},
+    task,
+};
+
+const EADDRINUSE: u32 = 98;
+const EADDRNOTAVAIL: u32 = 99;
+
+/// Reports a call that has failed, with the bucket of the port that it is about.
+#[inline(always)]
+pub(in crate::probes) fn report_failure<C: EbpfContext>(
+    ctx: &C,
+    in_flight: &InFlight,
+    returned: &Returned,
+) -> Result<(), Stop> {
+    take_scratch(in_flight)?;
+    let code = failed_call(returned.sk, returned.packed());
+    give_scratch_back();
+    let walk = outcome(code)?;
+    maps::count(Counter::Written);
+    // Rare, and worth a look at the kernel's layout.
+    if walk == WalkStatus::Failed as u64 {
+        warn!(
+            ctx,
+            "call {}: the bind bucket could not be walked", returned.call
+        );
+    }
+    Ok(())
+}
+
+/// Reports a call that was refused before any port was looked at.
+#[inline(always)]
+pub(in crate::probes) fn report_refusal(
+    in_flight: &InFlight,
+    returned: &Returned,
+) -> Result<(), Stop> {
+    take_scratch(in_flight)?;
+    let code = refused_call(returned.sk, returned.packed());
+    give_scratch_back();
+    outcome(code)?;
+    maps::count(Counter::Written);
+    Ok(())
+}
+
+/// Writes the record of a call that has failed; gives the status of the walk.
+/// One copy for all programs that report calls; what it needs of the call lies
+/// in the scratch, since up to Linux 5.11 such a function is handed nothing but
+/// numbers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn failed_call(sk: u64, packed: u64) -> u64 {
+    match try_failed(&Returned::unpacked(sk, packed), true) {
+        Ok(walk) => walk,
+        Err(stop) => code(stop),
+    }
+}
+
+/// The same for a call that was refused before any port was looked at.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refused_call(sk: u64, packed: u64) -> u64 {
+    match try_failed(&Returned::unpacked(sk, packed), false) {
+        Ok(walk) => walk,
+        Err(stop) => code(stop),
+    }
+}
+
+#[inline(always)]
+fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return Err(Stop::Full);
+    };
+    // SAFETY: this CPU's scratch, which was taken.
+    let (common, in_flight) = unsafe { (&mut (*scratch).caller, &(*scratch).in_flight) };
+    let target = target(returned.sk, in_flight, common)?;
+    // SAFETY: as above. Every field is written but the holders from `recorded` on and the
+    // arguments from `argv_len` on, which nobody reads.
+    unsafe {
+        let record = &raw mut (*scratch).record;
+        write_failed(record, in_flight, returned, &target, common);
+        let port = contested_port(in_flight, returned, common);
+        let status = if port == 0 || !may_walk {
+            WalkStatus::NotRun
+        } else {
+            let outside_vrf = common.bound_dev_if() == 0;
+            holders::walk(
+                scratch,
+                common.net(),
+                port,
+                &Pair {
+                    failing: target.sk,
+                    tripped: conflict::tripped_over(target.sk),
+                },
+                outside_vrf,
+                target.netns,
+            )
+        };
+        (*record).walk = status as u8;
+        let wake = if returned.is_followed {
+            output::QUIETLY
+        } else {
+            output::AT_ONCE
+        };
+        EVENTS
+            .output::<FailedCallRecord>(&*record, wake)
+            .map_err(|_| Stop::Full)?;
+        Ok(u64::from((*record).walk))
+    }
+}
+
+/// Reports a call that has failed without its port's bucket, for which there is no
+/// room to put it together: user space reads it then.
+#[inline(always)]
+pub(in crate::probes) fn report_briefly(
+    in_flight: &InFlight,
+    returned: &Returned,
+) -> Result<(), Stop> {
+    let thread = bpf_get_current_pid_tgid();
+    IN_FLIGHT
+        .insert(thread, in_flight, 0)
+        .map_err(|_| Stop::Forgotten)?;
+    let code = brief_call(returned.sk, returned.packed());
+    let _ = IN_FLIGHT.remove(thread);
+    outcome(code)?;
+    maps::count(Counter::Written);
+    Ok(())
+}
+
+/// Writes the record of [`report_briefly`] for the call that this thread has in flight;
+/// see [`failed_call`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn brief_call(sk: u64, packed: u64) -> u64 {
+    match try_brief(&Returned::unpacked(sk, packed)) {
+        Ok(()) => 0,
+        Err(stop) => code(stop),
+    }
+}
+
+#[inline(always)]
+fn try_brief(returned: &Returned) -> Result<(), Stop> {
+    let Some(entry) = IN_FLIGHT.get_ptr(bpf_get_current_pid_tgid()) else {
+        return Err(Stop::Forgotten);
+    };
+    // SAFETY: a value of this map, and nobody else has this thread's key.
+    let in_flight = unsafe { &*entry };
+    let mut common = Common::empty();
+    let target = target(returned.sk, in_flight, &mut common)?;
+    let tripped = conflict::tripped_over(target.sk);
+    let Some(mut entry) = EVENTS.reserve::<FailedCallRecord>(0) else {
+        return Err(Stop::Full);
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: reserved memory of this type; every field is written but `sharing` and
+    // the holders, arguments and options that nobody reads.
+    unsafe {
+        write_failed(record, in_flight, returned, &target, &common);
+        let port = contested_port(in_flight, returned, &common);
+        (*record).walk = if port == 0 {
+            WalkStatus::NotRun as u8
+        } else {
+            WalkStatus::LeftToUser as u8
+        };
+        if port != 0 && tripped != 0 {
+            holders::write_alone(record, tripped, &mut common, port, target.netns);
+        }
+    }
+    entry.submit(output::QUIETLY);
+    Ok(())
+}
+
+/// Writes all of a failed call but the walk and what it finds.
+///
+/// # Safety
+///
+/// `record` is valid for writes.
+#[inline(always)]
+unsafe fn write_failed(
+    record: *mut FailedCallRecord,
+    in_flight: &InFlight,
+    returned: &Returned,
+    target: &Target,
+    common: &Common,
+) {
+    // SAFETY: the caller vouches for `record`.
+    unsafe {
+        let head = &raw mut (*record).call;
+        write_call(head, Kind::FailedCall, in_flight, returned, target, common);
+        task::write_lineage(&raw mut (*head).task);
+        (*record).walk = 0;
+        (*record).reserved = 0;
+        (*record).recorded = 0;
+        (*record).visited = 0;
+        (*record).padding = [0; 3];
+        let uid = sock::uid(target.sk);
+        (*record).uid = uid.unwrap_or(0);
+        (*record).has_uid = u8::from(uid.is_some());
+        // A task without readable arguments has none.
+        let _ = task::write_argv(
+            (&raw mut (*record).argv).cast(),
+            &raw mut (*record).argv_len,
+        );
+    }
+}
+
+/// The port whose holders explain the failure; 0: none would.
+#[inline(always)]
+fn contested_port(in_flight: &InFlight, returned: &Returned, common: &Common) -> u16 {
+    match (returned.call, returned.errno) {
+        (call::BIND, EADDRINUSE) => requested_port(in_flight),
+        (call::LISTEN, EADDRINUSE) | (call::CONNECT, EADDRINUSE | EADDRNOTAVAIL) => {
+            common.local_port()
+        }
+        _ => 0,
+    }
+}

@@ -56,6 +56,14 @@ pub(super) enum Hook {
 }
 
 impl Hook {
+    /// What it is called where hooks are listed: several can be at one function.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Around { program, .. } if functions::is_behind(program) => program,
+            _ => self.name(),
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::TpBtf(name)

@@ -112,7 +112,7 @@ fn attach_group(
         let there = settings.functions.get(hook.name()).copied();
         if there.is_none() && !is_required {
             let why = "this kernel does it without this function".to_owned();
-            probes.push(unused(hook.name(), hook.kind(), why));
+            probes.push(unused(hook.label(), hook.kind(), why));
             continue;
         }
         let outcome = match (there, *args) {
@@ -123,7 +123,7 @@ fn attach_group(
             _ => try_attach(ebpf, btf, settings, *hook),
         };
         let is_off = outcome.is_err() && *is_required;
-        probes.push(probe(hook.name(), hook.kind(), outcome.err()));
+        probes.push(probe(hook.label(), hook.kind(), outcome.err()));
         if is_off {
             for function in group.functions {
                 detach(ebpf, function.hook);

@@ -28,9 +28,15 @@ pub enum NamespaceError {
 
 /// Moves the calling thread into a new network namespace with the loopback
 /// interface up, and gives its inode number.
+///
+/// No RST ends a TIME_WAIT there (`tcp_rfc1337`). On a busy machine a FIN is sent
+/// again before its acknowledgement has come; the TIME_WAIT answers, the socket
+/// that it answers is gone by then, and the RST for that would end it.
 pub fn enter_private() -> Result<u32, NamespaceError> {
     unshare().map_err(NamespaceError::Unshare)?;
     loopback_up().map_err(NamespaceError::Loopback)?;
+    // Where it may not be set, stories come out otherwise now and then.
+    let _ = fs::write("/proc/sys/net/ipv4/tcp_rfc1337", "1");
     current_inode().map_err(NamespaceError::Loopback)
 }
 

@@ -38,7 +38,7 @@ fn every_story_has_a_report_that_names_its_cause_and_downtime() {
         let recording = folder.path().join(format!("{}.jsonl.zst", scenario.name));
         let path = recording.to_str().expect("the path is text");
         let output = run(&["demo", scenario.name, "--format", "text", "--record", path]);
-        assert!(output.status.success(), "{}", scenario.name);
+        assert!(output.status.success(), "{}: {output:?}", scenario.name);
 
         let made = json(&recording);
         let pages = [report(&recording, "html"), report(&recording, "md")];

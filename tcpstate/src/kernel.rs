@@ -12,6 +12,7 @@ mod diagnostics;
 mod errno;
 mod error;
 mod functions;
+mod hook;
 mod load;
 mod offsets;
 mod port;

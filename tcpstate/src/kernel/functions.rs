@@ -4,7 +4,7 @@
 
 pub(super) mod attach;
 
-use super::load::Hook;
+use super::hook::Hook;
 
 /// A hook on a function.
 struct Function {

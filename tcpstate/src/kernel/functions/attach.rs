@@ -9,7 +9,8 @@ use tcpstate_common::config::flags;
 use super::{Function, GROUPS, Group, MINI_SOCKETS, REASONS, names};
 use crate::event::{Capture, Probe, ProbeStatus};
 use crate::kernel::KernelError;
-use crate::kernel::load::{Hook, Settings, probe, reason, try_attach, unused};
+use crate::kernel::hook::Hook;
+use crate::kernel::load::{Settings, probe, reason, try_attach, unused};
 
 /// The function that is hooked to see whether that is allowed.
 pub(in crate::kernel) const TRIAL: &str = "tcp_set_state";

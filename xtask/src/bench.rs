@@ -71,6 +71,8 @@ enum Part {
     Populations,
     /// A process that never touches a socket.
     Syscalls,
+    /// A process that binds sockets.
+    Binds,
     /// From a failed bind to its diagnosis.
     Diagnoses,
     /// Drawing a frame, by sockets.
@@ -78,13 +80,14 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::FullSpeed,
         Self::Kernel,
         Self::Rates,
         Self::Start,
         Self::Populations,
         Self::Syscalls,
+        Self::Binds,
         Self::Diagnoses,
         Self::Frames,
     ];
@@ -157,6 +160,7 @@ fn measure(part: Part, bench: &Bench<'_>, results: &mut Results) -> Result<()> {
         Part::Start => results.start = Some(bench.start()?),
         Part::Populations => results.populations = bench.populations()?,
         Part::Syscalls => results.syscalls = Some(bench.syscalls()?),
+        Part::Binds => results.binds = bench.binds(&mut results.absent)?,
         Part::Diagnoses => results.diagnoses = bench.diagnoses()?,
         Part::Frames if bench.short => {}
         Part::Frames => results.frames = bench.frames()?,

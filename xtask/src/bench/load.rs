@@ -1,4 +1,4 @@
-//! The load: connections, populations, failing binds, empty system calls. Each
+//! The load: connections, populations, binds, failing binds, empty system calls. Each
 //! is a process of its own (`cargo xtask bench load …`) in the stage's network
 //! namespace, does a stated amount of work and says what it did as JSON.
 
@@ -87,6 +87,11 @@ pub(crate) enum Load {
         #[arg(long)]
         every_ms: u64,
     },
+    /// Makes sockets, binds each to a port that the kernel chooses, and closes it.
+    Binds {
+        #[arg(long)]
+        calls: u64,
+    },
     /// Makes a system call that has nothing to do with sockets.
     Syscalls {
         #[arg(long)]
@@ -109,6 +114,14 @@ pub(crate) fn run(load: &Load) -> Result<()> {
             number,
         } => population(sockets, established, number),
         Load::FailingBinds { binds, every_ms } => failing_binds(binds, every_ms),
+        Load::Binds { calls } => {
+            let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+            let began = Stopwatch::start();
+            for _ in 0..calls {
+                bind(&stream(any)?, &any).context("cannot bind")?;
+            }
+            say(&json!({ "calls": calls, "took_ns": began.nanos() }))
+        }
         Load::Syscalls { calls } => {
             let began = Stopwatch::start();
             for _ in 0..calls {

@@ -39,6 +39,7 @@ pub(super) enum Observer {
     Tcpstates,
     Tcplife,
     Bpftrace,
+    Bindsnoop,
     /// `ss` ten times a second.
     SsPolling,
     /// A BPF program that does nothing: what the kernel's own clock adds.
@@ -70,13 +71,15 @@ impl Observer {
             Self::Tcpstates => "libbpf-tools tcpstates",
             Self::Tcplife => "libbpf-tools tcplife",
             Self::Bpftrace => "bpftrace one-liner",
+            Self::Bindsnoop => "libbpf-tools bindsnoop",
             Self::SsPolling => "ss, ten times a second",
             Self::Empty => "bpftrace, a program that does nothing",
         }
     }
 
     pub(super) fn is_ours(self) -> bool {
-        !matches!(self, Self::Nobody | Self::Empty) && !Self::PEERS.contains(&self)
+        !matches!(self, Self::Nobody | Self::Empty | Self::Bindsnoop)
+            && !Self::PEERS.contains(&self)
     }
 
     /// The program that has to be installed.
@@ -85,6 +88,7 @@ impl Observer {
             Self::Tcpstates => Some("tcpstates"),
             Self::Tcplife => Some("tcplife"),
             Self::Bpftrace | Self::Empty => Some("bpftrace"),
+            Self::Bindsnoop => Some("bindsnoop"),
             Self::SsPolling => Some("ss"),
             _ => None,
         }
@@ -120,7 +124,9 @@ impl Observer {
                 command.arg(files.recording(self));
                 command
             }
-            Self::Tcpstates | Self::Tcplife => Command::new(find(self.program()?)?),
+            Self::Tcpstates | Self::Tcplife | Self::Bindsnoop => {
+                Command::new(find(self.program()?)?)
+            }
             Self::Bpftrace | Self::Empty => {
                 let mut command = Command::new("bpftrace");
                 let nothing = "tracepoint:sock:inet_sock_set_state { }";
@@ -255,9 +261,17 @@ impl<'a> Watching<'a> {
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         drop(command);
-        let pid = watching.child.insert(child).id();
+        let child = watching.child.insert(child);
+        let pid = child.id();
         let began = Stopwatch::start();
         while !watching.is_ready(pid) {
+            if let Some(child) = &mut watching.child
+                && let Some(status) = child.try_wait()?
+            {
+                let said = fs::read_to_string(files.err()).unwrap_or_default();
+                let last = said.lines().last().unwrap_or_default();
+                bail!("{} does not start here: {status}: {last}", observer.name());
+            }
             if began.elapsed() > PATIENCE {
                 bail!("{} does not get ready", observer.name());
             }
@@ -315,6 +329,7 @@ impl<'a> Watching<'a> {
             Observer::Nobody
             | Observer::SsPolling
             | Observer::Tcplife
+            | Observer::Bindsnoop
             | Observer::Tui
             | Observer::Empty => {}
             Observer::Text => {

@@ -19,6 +19,7 @@ pub(super) struct Results {
     pub(super) start: Option<Start>,
     pub(super) populations: Vec<Population>,
     pub(super) syscalls: Option<Syscalls>,
+    pub(super) binds: Vec<Binds>,
     pub(super) diagnoses: Vec<Diagnoses>,
     pub(super) frames: Vec<Frames>,
 }
@@ -104,6 +105,16 @@ pub(super) struct Syscalls {
     /// Nanoseconds of an empty call; medians.
     pub(super) alone_ns: f64,
     pub(super) watched_ns: f64,
+    pub(super) change_percent: f64,
+}
+
+/// A process that makes a socket, binds and closes it, again and again.
+#[derive(Debug, Serialize)]
+pub(super) struct Binds {
+    pub(super) observer: Observer,
+    pub(super) calls: u64,
+    /// Nanoseconds of the three calls together; median.
+    pub(super) each_ns: f64,
     pub(super) change_percent: f64,
 }
 

@@ -32,6 +32,7 @@ pub(super) fn tables(results: &Results) -> String {
     start(results, &mut text);
     populations(results, &mut text);
     syscalls(results, &mut text);
+    binds(results, &mut text);
     diagnoses(results, &mut text);
     frames(results, &mut text);
     text
@@ -213,6 +214,29 @@ fn syscalls(results: &Results, text: &mut String) {
             row.calls, row.alone_ns, row.watched_ns, row.change_percent
         ),
     );
+}
+
+fn binds(results: &Results, text: &mut String) {
+    if results.binds.is_empty() {
+        return;
+    }
+    head(
+        text,
+        "A process that makes a socket, binds and closes it",
+        &["watched by", "rounds of three calls", "each", "change"],
+    );
+    for row in &results.binds {
+        line(
+            text,
+            format_args!(
+                "| {} | {} | {:.0} ns | {:+.1} % |",
+                row.observer.name(),
+                row.calls,
+                row.each_ns,
+                row.change_percent
+            ),
+        );
+    }
 }
 
 fn diagnoses(results: &Results, text: &mut String) {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Bench, float, load};
 use crate::bench::observer::{self, Observer, Watching};
-use crate::bench::results::{Diagnoses, Frames, Syscalls, change, median, percentile};
+use crate::bench::results::{Binds, Diagnoses, Frames, Syscalls, change, median, percentile};
 use crate::bench::stage::on_stage;
 
 impl Bench<'_> {
@@ -41,6 +41,45 @@ impl Bench<'_> {
             watched_ns,
             change_percent: change(alone_ns, watched_ns),
         })
+    }
+
+    /// A process that binds sockets, beside nobody, us, and who is made for it.
+    pub(in crate::bench) fn binds(&self, absent: &mut Vec<String>) -> Result<Vec<Binds>> {
+        let calls = if self.short { 20_000 } else { 200_000 };
+        let mut observers = vec![Observer::Nobody, Observer::Json];
+        match Observer::Bindsnoop.missing() {
+            Some(why) => absent.push(why),
+            // Its hooks are refused where kprobes are.
+            None => match Watching::start(Observer::Bindsnoop, self.tcpstate, self.files) {
+                Ok(watching) => {
+                    watching.end()?;
+                    observers.push(Observer::Bindsnoop);
+                }
+                Err(error) => absent.push(format!("{error:#}")),
+            },
+        }
+        let mut found: Vec<(Observer, Vec<f64>)> =
+            observers.iter().map(|of| (*of, Vec::new())).collect();
+        for _ in 0..self.rounds() {
+            for (observer, all) in &mut found {
+                let each_ns = on_stage(|| {
+                    let watching = Watching::start(*observer, self.tcpstate, self.files)?;
+                    let done = load(&["binds", "--calls", &calls.to_string()])?;
+                    let took_ns = done["took_ns"].as_u64().context("the load says its time")?;
+                    watching.end()?;
+                    Ok(float(took_ns) / float(calls))
+                })?;
+                all.push(each_ns);
+            }
+        }
+        let alone_ns = found.first().map_or(0.0, |(_, all)| median(all));
+        let rows = found.into_iter().map(|(observer, all)| Binds {
+            observer,
+            calls,
+            each_ns: median(&all),
+            change_percent: change(alone_ns, median(&all)),
+        });
+        Ok(rows.collect())
     }
 
     /// From a failed `bind` to its diagnosis.

@@ -4,6 +4,7 @@
 //! of it is kept in `target/vm`.
 
 mod apt;
+mod architecture;
 mod cpio;
 mod initramfs;
 mod kernels;
@@ -14,7 +15,7 @@ mod qemu;
 mod quick;
 mod table;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -22,16 +23,15 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use apt::Apt;
+use architecture::Architecture;
 use kernels::{KERNELS, Kernel};
-use machines::Machines;
+use machines::{Machines, Platform};
 use outcome::Mode;
-use programs::Programs;
-use qemu::Qemu;
 
 /// What `vm` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Series of a kernel, such as 5.10; several are separated by commas.
+    /// Series of a kernel, such as 5.10 or 6.12-arm64; several are separated by commas.
     /// Without it: all.
     #[arg(long, value_delimiter = ',', value_name = "SERIES")]
     kernel: Vec<String>,
@@ -73,20 +73,13 @@ pub(crate) struct Args {
 
 /// The test program that runs where no other is asked for.
 const LIVE: &str = "live";
-/// What runs in the guest and is not on every host.
-const GUEST_PACKAGES: &[&str] = &[
-    "busybox-static",
-    "python3.11-minimal",
-    "libpython3.11-minimal",
-    "libpython3.11-stdlib",
-    "libffi8",
-];
+
 /// Runs the tests on each kernel, prints a table, and fails if any of them
 /// failed or did not run.
 pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     if args.list {
         for kernel in KERNELS {
-            println!("{:6} {}", kernel.series, kernel.release);
+            println!("{:10} {}", kernel.series, kernel.release);
         }
         return Ok(());
     }
@@ -94,19 +87,20 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let folder = root.join("target/vm");
     apt::make_dir(&folder)?;
     let apt = Apt::new(&folder);
-    let qemu = Qemu::find(&apt)?;
-    let tools = apt.tools("guest", GUEST_PACKAGES)?;
-    let machines = Machines {
-        programs: Programs::build(root, &folder, &args.program)?,
+    let platform = |architecture| Platform::new(architecture, root, &folder, &args.program, &apt);
+    let mut machines = Machines {
         folder: folder.clone(),
-        qemu,
-        tools,
+        platforms: BTreeMap::new(),
         args,
     };
     if args.shell {
         let [kernel] = kernels.as_slice() else {
             bail!("--shell takes one --kernel");
         };
+        let architecture = kernel.architecture;
+        machines
+            .platforms
+            .insert(architecture, platform(architecture)?);
         return machines.shell(kernel, &apt.kernel(kernel)?);
     }
     if args.quick {
@@ -121,7 +115,11 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
         if present == count {
             break;
         }
-        match apt.kernel(kernel) {
+        let tree = kernel
+            .architecture
+            .buildable(&apt)
+            .and_then(|()| apt.kernel(kernel));
+        match tree {
             Ok(tree) => {
                 present += 1;
                 jobs.extend(args.mode.iter().map(|mode| (kernel, tree.clone(), *mode)));
@@ -132,6 +130,15 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
             }
         }
     }
+    let architectures: BTreeSet<Architecture> = jobs
+        .iter()
+        .map(|(kernel, ..)| kernel.architecture)
+        .collect();
+    for architecture in architectures {
+        machines
+            .platforms
+            .insert(architecture, platform(architecture)?);
+    }
     let rows = machines.test_all(jobs)?;
     table::print(&rows);
     let by_test = folder.join("tests.txt");
@@ -139,7 +146,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
         .with_context(|| format!("writing {}", by_test.display()))?;
     println!("each test on each of them: {}", by_test.display());
     for series in &absent {
-        println!("{series:6}  not to be had, see above");
+        println!("{series:10}  not to be had, see above");
     }
     ensure!(
         present == count,

@@ -13,7 +13,10 @@ use super::kernels::{Kernel, MAIN, Package, SUITES};
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Where what runs on the host and in the guest is taken from, beside kernels.
 const TOOL_SUITE: &str = "bookworm";
-/// Is there once all lists of packages are.
+/// The host's architecture, and that of other guests. A package of the latter
+/// has it after its name, as in `libc6:arm64`.
+const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
+/// Holds what lists of packages there are, once all of them are.
 const UPDATED: &str = "updated";
 
 /// A cache of packages, below one folder.
@@ -93,8 +96,10 @@ impl Apt {
             return Ok(());
         }
         let debs = self.folder.join("debs");
-        if !self.folder.join("apt").join(UPDATED).exists() {
-            self.update()?;
+        let sources = sources();
+        let updated = self.folder.join("apt").join(UPDATED);
+        if !fs::read_to_string(updated).is_ok_and(|updated| updated == sources) {
+            self.update(&sources)?;
         }
         make_dir(&debs)?;
         println!("fetching {}", wanted.join(" "));
@@ -103,7 +108,7 @@ impl Apt {
 
     /// Fetches the lists of packages. A suite that is not to be had is said and
     /// passed over: what it has cannot be downloaded then, and all else can.
-    fn update(&self) -> Result<()> {
+    fn update(&self, sources: &str) -> Result<()> {
         ensure!(
             Path::new(KEYS).exists(),
             "{KEYS} is not there; install it with: apt-get install debian-archive-keyring"
@@ -113,14 +118,9 @@ impl Apt {
             make_dir(&apt.join(part))?;
         }
         write(&apt.join("status"), "")?;
-        let lines: Vec<String> = [(MAIN, TOOL_SUITE)]
-            .iter()
-            .chain(SUITES)
-            .map(|(archive, suite)| format!("deb [signed-by={KEYS}] {archive} {suite} main\n"))
-            .collect();
-        write(&apt.join("sources.list"), &lines.concat())?;
+        write(&apt.join("sources.list"), sources)?;
         match self.apt_get(&apt, &["update".to_owned()]) {
-            Ok(()) => write(&apt.join(UPDATED), ""),
+            Ok(()) => write(&apt.join(UPDATED), sources),
             Err(error) => {
                 println!("not all lists of packages are to be had: {error:#}");
                 Ok(())
@@ -141,6 +141,8 @@ impl Apt {
             ("APT::Sandbox::User", "root".into()),
             ("APT::Update::Post-Invoke-Success", "".into()),
             ("APT::Update::Error-Mode", "any".into()),
+            ("APT::Architectures::", ARCHITECTURES[0].into()),
+            ("APT::Architectures::", ARCHITECTURES[1].into()),
         ];
         let mut command = Command::new("apt-get");
         command.current_dir(at).arg("-qq");
@@ -163,17 +165,34 @@ impl Apt {
 
     fn deb(&self, package: &str) -> Result<PathBuf> {
         let debs = self.folder.join("debs");
-        let begin = format!("{package}_");
+        let (name, architecture) = package
+            .split_once(':')
+            .unwrap_or((package, ARCHITECTURES[0]));
+        let begin = format!("{name}_");
+        let ends = [format!("_{architecture}.deb"), "_all.deb".to_owned()];
         let entries = fs::read_dir(&debs).with_context(|| format!("reading {}", debs.display()))?;
         for entry in entries {
             let path = entry.context("reading the packages")?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with(&begin) && name.ends_with(".deb") {
+            if name.starts_with(&begin) && ends.iter().any(|end| name.ends_with(end)) {
                 return Ok(path);
             }
         }
         bail!("{} has no {package}", debs.display())
     }
+}
+
+/// Where packages are taken from, as apt reads it.
+fn sources() -> String {
+    let architectures = ARCHITECTURES.join(",");
+    let lines: Vec<String> = [(MAIN, TOOL_SUITE)]
+        .iter()
+        .chain(SUITES)
+        .map(|(archive, suite)| {
+            format!("deb [arch={architectures} signed-by={KEYS}] {archive} {suite} main\n")
+        })
+        .collect();
+    lines.concat()
 }
 
 fn unpack(deb: &Path, tree: &Path) -> Result<()> {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Process 1 of the guest. The kernel's messages and what tests write to stderr
-# go to the first serial port, the outcome to the second.
+# go to the first serial port, the outcome to the second, which /port names.
 export PATH=/bin:/sbin:/usr/bin HOME=/root TERM=linux
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -25,7 +25,8 @@ if [ -e /shell ]; then
     poweroff -f
 fi
 
-stty raw -F /dev/ttyS1
+port=/dev/$(cat /port)
+stty raw -F "$port"
 {
     echo "BEGIN $(cat /nonce) $(uname -r)"
     TCPSTATE_CAPTURE=$(cat /capture)
@@ -41,6 +42,6 @@ stty raw -F /dev/ttyS1
     [ ! -e /run/skipped ] || sed 's/^/SKIPPED /' /run/skipped
     [ ! -e /run/told ] || sed 's/^/TOLD /' /run/told
     echo "END $(cat /nonce)"
-} >/dev/ttyS1 2>/dev/ttyS0 </dev/null
+} >"$port" 2>/dev/console </dev/null
 sync
 poweroff -f

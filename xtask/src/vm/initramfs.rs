@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::architecture::Architecture;
 use super::cpio::Archive;
 use super::kernels::Kernel;
 use super::outcome::Mode;
@@ -71,6 +72,7 @@ pub(super) fn write(
     root.link("var/run", "/run");
     root.text("init", INIT, 0o755);
     root.text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644);
+    root.text("port", kernel.architecture.second_port(), 0o644);
     match purpose {
         Purpose::Tests {
             nonce,
@@ -83,20 +85,31 @@ pub(super) fn write(
         }
         Purpose::Shell => root.text("shell", "", 0o644),
     }
+    match kernel.architecture {
+        Architecture::X86_64 => {
+            for name in PROGRAMS {
+                if let Some(program) = find(name) {
+                    add_program(&mut root, &format!("bin/{name}"), &program)?;
+                }
+            }
+            root.copy_tree("usr", &tools.join("usr"))?;
+            add_libraries(&mut root, &tools.join("usr/bin").join(PYTHON))?;
+            add_libraries(&mut root, &programs.tests)?;
+            add_libraries(&mut root, &programs.tcpstate)?;
+        }
+        Architecture::Arm64 => {
+            for folder in ["bin", "sbin", "lib", "usr/bin", "usr/sbin", "usr/lib"] {
+                root.copy_tree(folder, &tools.join(folder))?;
+            }
+        }
+    }
     root.copy("bin/busybox", &tools.join("bin/busybox"));
     for applet in APPLETS {
         root.link(&format!("bin/{applet}"), "busybox");
     }
-    for name in PROGRAMS {
-        if let Some(program) = find(name) {
-            add_program(&mut root, &format!("bin/{name}"), &program)?;
-        }
-    }
-    root.copy_tree("usr", &tools.join("usr"))?;
-    add_libraries(&mut root, &tools.join("usr/bin").join(PYTHON))?;
     root.link("usr/bin/python3", PYTHON);
-    add_program(&mut root, "bin/tests", &programs.tests)?;
-    add_program(&mut root, "bin/tcpstate", &programs.tcpstate)?;
+    root.copy("bin/tests", &programs.tests);
+    root.copy("bin/tcpstate", &programs.tcpstate);
     // The tests start it by the path at which it was built.
     let built = programs.built_at.to_string_lossy();
     root.link(built.trim_start_matches('/'), "/bin/tcpstate");

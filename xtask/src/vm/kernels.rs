@@ -1,9 +1,12 @@
 //! The kernels that the tests are run on: Debian's, for virtual machines.
 
+use super::architecture::Architecture;
+
 /// A kernel and where it comes from.
 pub(super) struct Kernel {
-    /// Its series: what `--kernel` takes.
+    /// Its series, and its processor where that is not x86-64: what `--kernel` takes.
     pub(super) series: &'static str,
+    pub(super) architecture: Architecture,
     /// What `uname -r` says in it.
     pub(super) release: &'static str,
     pub(super) packages: &'static [Package],
@@ -26,11 +29,12 @@ pub(super) const SUITES: &[(&str, &str)] = &[
 pub(super) const MAIN: &str = "http://deb.debian.org/debian";
 const SECURITY: &str = "http://deb.debian.org/debian-security";
 
-/// Oldest first. From 6.19 on a kernel is in several packages, and
+/// Oldest first, those of other processors last. From 6.19 on a kernel is in several packages, and
 /// `linux-image` is empty.
 pub(super) const KERNELS: &[Kernel] = &[
     Kernel {
         series: "5.10",
+        architecture: Architecture::X86_64,
         release: "5.10.0-46-cloud-amd64",
         packages: &[Package {
             name: "linux-image-5.10.0-46-cloud-amd64",
@@ -40,6 +44,7 @@ pub(super) const KERNELS: &[Kernel] = &[
     },
     Kernel {
         series: "6.1",
+        architecture: Architecture::X86_64,
         release: "6.1.0-56-cloud-amd64",
         packages: &[Package {
             name: "linux-image-6.1.0-56-cloud-amd64",
@@ -49,6 +54,7 @@ pub(super) const KERNELS: &[Kernel] = &[
     },
     Kernel {
         series: "6.12",
+        architecture: Architecture::X86_64,
         release: "6.12.117+deb13-cloud-amd64",
         packages: &[Package {
             name: "linux-image-6.12.117+deb13-cloud-amd64",
@@ -58,6 +64,7 @@ pub(super) const KERNELS: &[Kernel] = &[
     },
     Kernel {
         series: "6.18",
+        architecture: Architecture::X86_64,
         release: "6.18.15+deb13-cloud-amd64",
         packages: &[Package {
             name: "linux-image-6.18.15+deb13-cloud-amd64",
@@ -67,6 +74,7 @@ pub(super) const KERNELS: &[Kernel] = &[
     },
     Kernel {
         series: "7.3",
+        architecture: Architecture::X86_64,
         release: "7.3.4+deb13-cloud-amd64",
         packages: &[
             Package {
@@ -81,6 +89,16 @@ pub(super) const KERNELS: &[Kernel] = &[
             },
         ],
     },
+    Kernel {
+        series: "6.12-arm64",
+        architecture: Architecture::Arm64,
+        release: "6.12.117+deb13-cloud-arm64",
+        packages: &[Package {
+            name: "linux-image-6.12.117+deb13-cloud-arm64:arm64",
+            version: "6.12.117-1",
+            sha256: "cc33e288505c3271539beab498aeb4f25e27b8f7c0c49ddb6c506b6d3c50c22f",
+        }],
+    },
 ];
 
 impl Kernel {
@@ -91,6 +109,26 @@ impl Kernel {
 }
 
 fn numbers(series: &str) -> Option<(u32, u32)> {
+    let series = series.split('-').next()?;
     let (major, minor) = series.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_as_old_as_its_series_whatever_its_processor() {
+        for kernel in KERNELS {
+            let is_old = kernel.is_before((6, 10));
+
+            assert_eq!(
+                is_old,
+                matches!(kernel.series, "5.10" | "6.1"),
+                "{}",
+                kernel.series
+            );
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The machines of one run: what goes into each, and how it came out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::apt::Apt;
+use super::architecture::Architecture;
 use super::initramfs::{self, Purpose};
 use super::kernels::{KERNELS, Kernel};
 use super::outcome::{Mode, NotHere, Outcome, not_here};
@@ -25,19 +27,52 @@ const LOAD: &str = "load::";
 /// A kernel, the files of its packages, and a mode.
 pub(super) type Job = (&'static Kernel, PathBuf, Mode);
 
-/// What every guest is made of.
-pub(super) struct Machines<'a> {
-    pub(super) folder: PathBuf,
+/// What every guest with one kind of processor is made of.
+pub(super) struct Platform {
     pub(super) qemu: Qemu,
     pub(super) tools: PathBuf,
     pub(super) programs: Programs,
+}
+
+impl Platform {
+    pub(super) fn new(
+        architecture: Architecture,
+        root: &Path,
+        folder: &Path,
+        tests: &str,
+        apt: &Apt,
+    ) -> Result<Self> {
+        let (name, packages) = architecture.guest_packages();
+        Ok(Self {
+            qemu: Qemu::find(apt, architecture)?,
+            tools: apt.tools(name, packages)?,
+            programs: Programs::build(root, folder, tests, architecture, apt)?,
+        })
+    }
+
+    fn list(&self, arguments: &[String]) -> Result<BTreeSet<String>> {
+        self.programs.list(arguments, &self.tools)
+    }
+}
+
+/// What all guests are made of.
+pub(super) struct Machines<'a> {
+    pub(super) folder: PathBuf,
+    /// Of each processor that a guest is to have.
+    pub(super) platforms: BTreeMap<Architecture, Platform>,
     pub(super) args: &'a Args,
 }
 
 impl Machines<'_> {
     pub(super) fn shell(&self, kernel: &Kernel, tree: &Path) -> Result<()> {
-        self.qemu
-            .console(&self.guest("shell", kernel, tree, &Purpose::Shell)?)
+        let guest = self.guest("shell", kernel, tree, &Purpose::Shell)?;
+        self.platform(kernel)?.qemu.console(&guest)
+    }
+
+    fn platform(&self, kernel: &Kernel) -> Result<&Platform> {
+        self.platforms
+            .get(&kernel.architecture)
+            .with_context(|| format!("nothing was built for {}", kernel.series))
     }
 
     /// A machine whose root is written to the file `name`.
@@ -48,13 +83,14 @@ impl Machines<'_> {
         tree: &Path,
         purpose: &Purpose<'_>,
     ) -> Result<Guest> {
+        let platform = self.platform(kernel)?;
         let initramfs = self.folder.join(format!("{name}.initramfs"));
         initramfs::write(
             &initramfs,
             kernel,
             tree,
-            &self.tools,
-            &self.programs,
+            &platform.tools,
+            &platform.programs,
             purpose,
         )?;
         Ok(Guest {
@@ -103,9 +139,10 @@ impl Machines<'_> {
 
     /// Runs the tests on one kernel in one mode.
     fn test(&self, kernel: &'static Kernel, tree: &Path, mode: Mode) -> Result<Row> {
+        let platform = self.platform(kernel)?;
         let not_here = self.not_here(kernel);
         let arguments = self.arguments(&not_here);
-        let wanted = self.programs.list(&arguments)?;
+        let wanted = platform.list(&arguments)?;
         ensure!(!wanted.is_empty(), "no test has such a name");
         ensure!(
             self.is_narrowed() || wanted.len() >= FEWEST_TESTS,
@@ -113,7 +150,7 @@ impl Machines<'_> {
             wanted.len()
         );
         println!("{} in {mode} mode: {} tests", kernel.release, wanted.len());
-        let of_these = self.programs.list(&self.wanted())?;
+        let of_these = platform.list(&self.wanted())?;
         for not in not_here {
             if !of_these.iter().any(|test| test.starts_with(not.test)) {
                 continue;
@@ -162,7 +199,8 @@ impl Machines<'_> {
         let file = |end: &str| self.folder.join(format!("{name}.{end}"));
         let (console, said) = (file("console"), file("outcome"));
         let limit = Duration::from_secs(self.args.timeout);
-        self.qemu
+        self.platform(kernel)?
+            .qemu
             .run(&guest, &console, &said, limit)
             .and_then(|()| healthy(&console))
             .and_then(|()| Outcome::read(&read(&said)?, &nonce, kernel))

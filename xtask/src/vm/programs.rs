@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::apt::Apt;
+use super::architecture::{Architecture, CrossTools};
+
 /// What was built for the guest.
 pub(super) struct Programs {
     /// Where the tests look for the program.
@@ -15,17 +18,39 @@ pub(super) struct Programs {
     pub(super) sources: PathBuf,
     /// The tests.
     pub(super) tests: PathBuf,
+    /// What they were built with, where the guest is not of the host's kind.
+    cross: Option<CrossTools>,
 }
 
 impl Programs {
     /// Builds the program and a program of tests, and puts them into `folder`
     /// without what only a debugger reads.
-    pub(super) fn build(root: &Path, folder: &Path, tests: &str) -> Result<Self> {
-        // Of the whole workspace, as `cargo xtask test` builds them.
-        let output = Command::new(env!("CARGO"))
+    pub(super) fn build(
+        root: &Path,
+        folder: &Path,
+        tests: &str,
+        architecture: Architecture,
+        apt: &Apt,
+    ) -> Result<Self> {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
             .current_dir(root)
-            .args(["test", "--workspace", "--test", tests, "--no-run"])
-            .arg("--message-format=json-render-diagnostics")
+            .args(["test", "--test", tests, "--no-run"])
+            .arg("--message-format=json-render-diagnostics");
+        let (cross, ending) = match architecture {
+            Architecture::X86_64 => {
+                // Of the whole workspace, as `cargo xtask test` builds them.
+                cargo.arg("--workspace");
+                (None, "")
+            }
+            Architecture::Arm64 => {
+                let cross = CrossTools::find(apt)?;
+                cargo.args(["--package", "tcpstate"]);
+                cross.build_with(&mut cargo);
+                (Some(cross), "-arm64")
+            }
+        };
+        let output = cargo
             .stderr(Stdio::inherit())
             .output()
             .context("cannot start cargo")?;
@@ -45,14 +70,28 @@ impl Programs {
         Ok(Self {
             sources: root.join("tcpstate"),
             built_at: executable("tcpstate")?,
-            tcpstate: stripped(&executable("tcpstate")?, &folder.join("tcpstate"))?,
-            tests: stripped(&executable(tests)?, &folder.join("tests"))?,
+            tcpstate: stripped(
+                cross.as_ref(),
+                &executable("tcpstate")?,
+                &folder.join(format!("tcpstate{ending}")),
+            )?,
+            tests: stripped(
+                cross.as_ref(),
+                &executable(tests)?,
+                &folder.join(format!("tests{ending}")),
+            )?,
+            cross,
         })
     }
 
-    /// The names of the tests that the guest is to run.
-    pub(super) fn list(&self, arguments: &[String]) -> Result<BTreeSet<String>> {
-        let output = Command::new(&self.tests)
+    /// The names of the tests that the guest is to run. `tools`: the tree of
+    /// what else runs there.
+    pub(super) fn list(&self, arguments: &[String], tools: &Path) -> Result<BTreeSet<String>> {
+        let mut tests = match &self.cross {
+            Some(cross) => cross.run(&self.tests, tools),
+            None => Command::new(&self.tests),
+        };
+        let output = tests
             .args(["--list", "--format", "terse"])
             .args(arguments)
             .output()
@@ -66,8 +105,12 @@ impl Programs {
     }
 }
 
-fn stripped(program: &Path, to: &Path) -> Result<PathBuf> {
-    let status = Command::new("strip")
+fn stripped(cross: Option<&CrossTools>, program: &Path, to: &Path) -> Result<PathBuf> {
+    let mut strip = match cross {
+        Some(cross) => cross.command("strip"),
+        None => Command::new("strip"),
+    };
+    let status = strip
         .arg("-o")
         .args([to, program])
         .status()

@@ -9,13 +9,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::apt::Apt;
+use super::architecture::Architecture;
 use super::initramfs::find;
 
-const PROGRAM: &str = "qemu-system-x86_64";
-/// QEMU with the libraries that a server lacks, for hosts where it is not
+/// Beside QEMU the libraries that a server lacks, for hosts where it is not
 /// installed or cannot be without removing something else.
 const PACKAGES: &[&str] = &[
-    "qemu-system-x86",
     "qemu-system-common",
     "qemu-system-data",
     "seabios",
@@ -37,6 +36,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// QEMU, installed or unpacked.
 pub(super) struct Qemu {
     program: PathBuf,
+    architecture: Architecture,
     /// Where it was unpacked, if it is not installed.
     tree: Option<PathBuf>,
 }
@@ -50,16 +50,19 @@ pub(super) struct Guest {
 
 impl Qemu {
     /// The installed one, or one of our own.
-    pub(super) fn find(apt: &Apt) -> Result<Self> {
-        if let Some(program) = find(PROGRAM) {
+    pub(super) fn find(apt: &Apt, architecture: Architecture) -> Result<Self> {
+        let (name, package, folder) = architecture.qemu();
+        if let Some(program) = find(name) {
             return Ok(Self {
                 program,
+                architecture,
                 tree: None,
             });
         }
-        let tree = apt.tools("qemu", PACKAGES)?;
+        let tree = apt.tools(folder, &[&[package], PACKAGES].concat())?;
         let qemu = Self {
-            program: tree.join("usr/bin").join(PROGRAM),
+            program: tree.join("usr/bin").join(name),
+            architecture,
             tree: Some(tree),
         };
         let output = qemu
@@ -69,7 +72,7 @@ impl Qemu {
             .context("cannot start QEMU")?;
         ensure!(
             output.status.success(),
-            "QEMU does not start here ({}); install it with: apt-get install qemu-system-x86",
+            "QEMU does not start here ({}); install it with: apt-get install {package}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
         Ok(qemu)
@@ -92,8 +95,7 @@ impl Qemu {
             .args(["-display", "none"])
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
-            .arg("-serial")
-            .arg(format!("file:{}", outcome.display()))
+            .args(self.architecture.second_port_to(outcome))
             .stdin(Stdio::null())
             .spawn()
             .context("cannot start QEMU")?;
@@ -114,14 +116,19 @@ impl Qemu {
     fn machine(&self, guest: &Guest) -> Command {
         let mut command = self.command();
         command
-            .args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args(self.architecture.machine())
+            .args(["-accel", "tcg,thread=multi"])
             .args(["-m", "1024", "-nodefaults", "-no-reboot", "-smp"])
             .arg(guest.processors.to_string())
             .arg("-kernel")
             .arg(&guest.kernel)
             .arg("-initrd")
             .arg(&guest.initramfs)
-            .args(["-append", "console=ttyS0 panic=-1 loglevel=5"]);
+            .arg("-append")
+            .arg(format!(
+                "console={} panic=-1 loglevel=5",
+                self.architecture.console()
+            ));
         command
     }
 

@@ -16,7 +16,7 @@ pub(super) struct Row {
 }
 
 pub(super) fn print(rows: &[Row]) {
-    println!("\nkernel  mode        passed  failed  skipped  seconds");
+    println!("\nkernel      mode        passed  failed  skipped  seconds");
     for row in rows {
         let Row {
             series,
@@ -26,14 +26,14 @@ pub(super) fn print(rows: &[Row]) {
         } = row;
         match &row.outcome {
             Some(outcome) => println!(
-                "{series:6}  {:10}  {:6}  {:6}  {:7}  {seconds:7}",
+                "{series:10}  {:10}  {:6}  {:6}  {:7}  {seconds:7}",
                 mode.to_string(),
                 outcome.passed.len(),
                 outcome.failed.len(),
                 outcome.skipped.len(),
             ),
             None => println!(
-                "{series:6}  {:10}  no outcome                {seconds:7}",
+                "{series:10}  {:10}  no outcome                {seconds:7}",
                 mode.to_string()
             ),
         }
@@ -52,12 +52,12 @@ pub(super) fn by_test(rows: &[Row]) -> String {
         .collect();
     let mut text = String::new();
     for row in rows {
-        let _ = write!(text, "{:15}", format!("{} {}", row.series, row.mode));
+        let _ = write!(text, "{:22}", format!("{} {}", row.series, row.mode));
     }
     text.push_str("test\n");
     for test in tests {
         for row in rows {
-            let _ = write!(text, "{:15}", row.result(test));
+            let _ = write!(text, "{:22}", row.result(test));
         }
         text.push_str(test);
         text.push('\n');
@@ -103,9 +103,9 @@ mod tests {
 
         assert_eq!(
             text,
-            "5.10 function  6.1 function   7.3 function   test\n\
-             ok             -              ?              a\n\
-             FAILED         ok             ?              b\n"
+            "5.10 function         6.1 function          7.3 function          test\n\
+             ok                    -                     ?                     a\n\
+             FAILED                ok                    ?                     b\n"
         );
     }
 }

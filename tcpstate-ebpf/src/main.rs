@@ -39,6 +39,7 @@ mod holders;
 mod maps;
 mod memory;
 mod mini;
+mod mptcp;
 mod output;
 mod probes;
 mod sock;

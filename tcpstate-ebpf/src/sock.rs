@@ -14,6 +14,7 @@ use crate::{
     error::Stop,
     globals::{config, offset},
     memory::{Addr, direct, read, read_addr, read_into},
+    mptcp,
 };
 
 /// TCP states, as `enum` in `include/net/tcp_states.h`.
@@ -34,8 +35,6 @@ pub(crate) mod state {
 
 /// `IPPROTO_TCP`; MPTCP subflows have it too.
 pub(crate) const IPPROTO_TCP: u16 = 6;
-/// `IPPROTO_MPTCP`.
-pub(crate) const IPPROTO_MPTCP: u16 = 262;
 
 const REUSEPORT_BIT: u32 = socket_flags::REUSEPORT.trailing_zeros();
 const CONNECT_BIND_BIT: u32 = userlocks::CONNECT_BIND.trailing_zeros();
@@ -291,30 +290,6 @@ pub(crate) fn uid(sk: Addr) -> Option<u32> {
     read(sk + u64::from(offset!(sk_uid))).ok()
 }
 
-/// Whether the full TCP socket at `sk` carries MPTCP.
-#[inline(always)]
-pub(crate) fn is_mptcp(sk: Addr) -> bool {
-    if offset!(tp_is_mptcp.offset) == MISSING {
-        return false;
-    }
-    read::<u8>(sk + u64::from(offset!(tp_is_mptcp.offset)))
-        .is_ok_and(|byte| byte & (offset!(tp_is_mptcp.mask) << offset!(tp_is_mptcp.shift)) != 0)
-}
-
-/// The TCP socket that carries the MPTCP socket at `msk`: the one that binds,
-/// listens, connects and stays in `TIME_WAIT`. The MPTCP socket's own cookie is
-/// on no other record, and an accepted one repeats that of its listener.
-#[inline(always)]
-pub(crate) fn first_subflow(msk: Addr) -> Result<Addr, Stop> {
-    if offset!(msk_first) == MISSING {
-        return Ok(msk);
-    }
-    match read_addr(msk + u64::from(offset!(msk_first)))? {
-        0 => Ok(msk),
-        first => Ok(first),
-    }
-}
-
 /// Whether the full socket at `sk` is the kernel's own: it has a `struct
 /// socket` and that has no file. A subflow of MPTCP has none either; then the
 /// MPTCP socket is asked.
@@ -332,7 +307,7 @@ fn try_is_kernels(sk: Addr) -> Result<bool, Stop> {
     if !lacks_file(sk)? {
         return Ok(false);
     }
-    if !is_mptcp(sk) {
+    if !mptcp::is_subflow(sk) {
         return Ok(true);
     }
     if offset!(icsk_ulp_data) == MISSING || offset!(subflow_conn) == MISSING {

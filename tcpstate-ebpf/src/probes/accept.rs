@@ -14,8 +14,9 @@ use crate::{
     globals::is_set,
     maps::{self, EVENTS, LISTENERS},
     memory::Addr,
+    mptcp::{self, Carrier},
     output,
-    sock::{self, Common, Head as _, IPPROTO_MPTCP, IPPROTO_TCP},
+    sock::{self, Common, Head as _},
     task,
 };
 
@@ -77,22 +78,9 @@ fn is_listening(netns: u32, port: u16) -> bool {
 
 /// Reports the connection `sk` that the current process has accepted.
 #[inline(always)]
-pub(super) fn report(mut sk: Addr, via: u8) -> Result<(), Stop> {
+pub(super) fn report(sk: Addr, via: u8) -> Result<(), Stop> {
     let mut common = Common::empty();
-    common.fill(sk)?;
-    if !matches!(common.family(), AF_INET | AF_INET6) {
-        return Err(Stop::NotWanted);
-    }
-    let mut protocol = sock::protocol(sk)?;
-    if !matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
-        return Err(Stop::NotWanted);
-    }
-    if protocol == IPPROTO_MPTCP {
-        sk = sock::first_subflow(sk)?;
-        common.fill(sk)?;
-    } else if is_set(flags::HAS_FUNCTION_HOOKS) && sock::is_mptcp(sk) {
-        protocol = IPPROTO_MPTCP;
-    }
+    let Carrier { sk, is_mptcp } = mptcp::carrier(sk, &mut common)?;
     // A connection that was reset before it was accepted has no `skc_num`.
     let port = sock::local_port(sk, &common)?;
     if !filter::wants_ports(port, common.peer_port()) {
@@ -116,7 +104,7 @@ pub(super) fn report(mut sk: Addr, via: u8) -> Result<(), Stop> {
     unsafe {
         output::write_head(&raw mut (*to).head, Kind::Call);
         common.write_to(&raw mut (*to).socket, cookie, netns, port);
-        if protocol == IPPROTO_MPTCP {
+        if is_mptcp {
             (*to).socket.flags |= socket_flags::MPTCP;
         }
         (*to).call = call::ACCEPT;

@@ -21,7 +21,7 @@ use crate::{
     maps::{self, EVENTS, LISTENERS, ORIGIN},
     memory::{Addr, direct},
     mini::{self, Mini},
-    output,
+    mptcp, output,
     probes::connecting,
     sock::{self, Head as _, IPPROTO_TCP, Typed, state},
     task,
@@ -73,7 +73,7 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     let sk_err = direct::<u32>(sk, offset!(sk_err)) as u16;
     // A subflow of MPTCP is reset by whatever handles the packet, with no error.
     let by_current = is_process_context(old, new, sk_err, &head)
-        && !(new == state::CLOSE && old != state::LISTEN && sock::is_mptcp(sk));
+        && !(new == state::CLOSE && old != state::LISTEN && mptcp::is_subflow(sk));
     let cookie = cookie(sk, &head);
     let listener = if old == state::SYN_RECV {
         origin(sk)

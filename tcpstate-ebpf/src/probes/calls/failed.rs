@@ -104,8 +104,8 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
                 common.net(),
                 port,
                 &Pair {
-                    failing: target.sk,
-                    tripped: conflict::tripped_over(target.sk),
+                    failing: target.carrier.sk,
+                    tripped: conflict::tripped_over(target.carrier.sk),
                 },
                 outside_vrf,
                 target.netns,
@@ -162,7 +162,7 @@ fn try_brief(returned: &Returned) -> Result<(), Stop> {
     let in_flight = unsafe { &*entry };
     let mut common = Common::empty();
     let target = target(returned.sk, in_flight, &mut common)?;
-    let tripped = conflict::tripped_over(target.sk);
+    let tripped = conflict::tripped_over(target.carrier.sk);
     let Some(mut entry) = EVENTS.reserve::<FailedCallRecord>(0) else {
         return Err(Stop::Full);
     };
@@ -208,7 +208,7 @@ unsafe fn write_failed(
         (*record).recorded = 0;
         (*record).visited = 0;
         (*record).padding = [0; 3];
-        let uid = sock::uid(target.sk);
+        let uid = sock::uid(target.carrier.sk);
         (*record).uid = uid.unwrap_or(0);
         (*record).has_uid = u8::from(uid.is_some());
         // A task without readable arguments has none.

@@ -1,20 +1,20 @@
 //! What is told of every call, however it ended.
 
 use tcpstate_common::{
-    config::flags,
     offsets::MISSING,
-    record::{AF_INET, AF_INET6, CallRecord, Kind, socket_flags, via},
+    record::{CallRecord, Kind, socket_flags, via},
 };
 
 use super::Returned;
 use crate::{
     error::Stop,
     filter,
-    globals::{is_set, offset},
+    globals::offset,
     maps::{InFlight, SCRATCH},
     memory::{Addr, read},
+    mptcp::{self, Carrier},
     output,
-    sock::{self, Common, Head as _, IPPROTO_MPTCP, IPPROTO_TCP},
+    sock::{self, Common, Head as _},
     task,
 };
 
@@ -26,32 +26,13 @@ pub(super) fn requested_port(in_flight: &InFlight) -> u16 {
 
 /// The socket of a call, if it is a TCP one that is of interest.
 pub(super) struct Target {
-    pub(super) sk: Addr,
+    pub(super) carrier: Carrier,
     pub(super) netns: u32,
-    pub(super) protocol: u16,
 }
 
 #[inline(always)]
-pub(super) fn target(
-    mut sk: Addr,
-    in_flight: &InFlight,
-    common: &mut Common,
-) -> Result<Target, Stop> {
-    common.fill(sk)?;
-    if !matches!(common.family(), AF_INET | AF_INET6) {
-        return Err(Stop::NotWanted);
-    }
-    let mut protocol = sock::protocol(sk)?;
-    if !matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
-        return Err(Stop::NotWanted);
-    }
-    if protocol == IPPROTO_MPTCP {
-        sk = sock::first_subflow(sk)?;
-        common.fill(sk)?;
-    } else if is_set(flags::HAS_FUNCTION_HOOKS) && sock::is_mptcp(sk) {
-        // A function hook meets the TCP socket that carries it.
-        protocol = IPPROTO_MPTCP;
-    }
+pub(super) fn target(sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Target, Stop> {
+    let carrier = mptcp::carrier(sk, common)?;
     let requested = requested_port(in_flight);
     if !filter::wants_ports(common.local_port(), common.peer_port())
         && !filter::wants_ports(requested, requested)
@@ -63,11 +44,7 @@ pub(super) fn target(
         return Err(Stop::NotWanted);
     }
     filter::watch(common.cookie());
-    Ok(Target {
-        sk,
-        netns,
-        protocol,
-    })
+    Ok(Target { carrier, netns })
 }
 
 /// Takes this CPU's scratch for a call. A function hook keeps its CPU, but a
@@ -116,7 +93,7 @@ pub(super) unsafe fn write_call(
         output::write_head(&raw mut (*to).head, kind);
         let socket = &raw mut (*to).socket;
         common.write_to(socket, common.cookie(), target.netns, common.local_port());
-        if target.protocol == IPPROTO_MPTCP {
+        if target.carrier.is_mptcp {
             (*socket).flags |= socket_flags::MPTCP;
         }
         (*to).call = returned.call;

@@ -20,6 +20,7 @@ use crate::{
     globals::{is_set, offset},
     maps::InFlight,
     memory::{Addr, read_addr, read_into, untyped_arg},
+    mptcp,
     probes::{
         accept,
         calls::{self, Returned},
@@ -179,7 +180,7 @@ pub(super) fn returned(
     if sk == 0 {
         return Err(Stop::NotWanted);
     }
-    let is_subflow = is_tcp(sk)? && sock::is_mptcp(sk);
+    let is_subflow = is_tcp(sk)? && mptcp::is_subflow(sk);
     let is_told_elsewhere = match function.first {
         First::SubflowOfMptcp => !is_subflow,
         // Where MPTCP connects, it calls the same function for its subflow.

@@ -410,10 +410,7 @@ wire! {
         pub unprivileged_port_start: u32,
         /// The calling task.
         pub task: TaskWire,
-        /// `CLOCK_MONOTONIC` when the call was first seen: at its entry where that is
-        /// hooked, else at its return.
-        pub entered_ns: u64,
-    } size 160
+    } size 152
 }
 
 wire! {
@@ -490,7 +487,7 @@ wire! {
         pub argv: [u8; ARGV_LEN],
         /// The first `recorded` are in use.
         pub holders: [HolderWire; MAX_HOLDERS],
-    } size 3016
+    } size 3008
 }
 
 wire! {

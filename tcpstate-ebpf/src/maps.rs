@@ -3,7 +3,6 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_map_type},
-    helpers::bpf_ktime_get_ns,
     macros::{btf_map, map},
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -105,8 +104,6 @@ pub(crate) static ORIGIN: OriginStorage = OriginStorage::new();
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct InFlight {
-    /// `CLOCK_MONOTONIC` when the call was first seen.
-    pub(crate) entered_ns: u64,
     /// The caller's `struct sockaddr`.
     pub(crate) user_addr: u64,
     /// Descriptor.
@@ -124,7 +121,6 @@ pub(crate) struct InFlight {
 impl InFlight {
     /// No call.
     pub(crate) const NONE: Self = Self {
-        entered_ns: 0,
         user_addr: 0,
         fd: 0,
         call: 0,
@@ -133,20 +129,12 @@ impl InFlight {
         reserved: 0,
     };
 
-    /// A call that is seen now, and of which no more is known yet.
+    /// A call of which no more is known yet.
     #[inline(always)]
-    pub(crate) fn now(call: u8) -> Self {
-        let mut seen = Self::NONE;
-        seen.see(call);
-        seen
-    }
-
-    /// It is seen now.
-    #[inline(always)]
-    pub(crate) fn see(&mut self, call: u8) {
-        // SAFETY: takes nothing, reads the clock.
-        self.entered_ns = unsafe { bpf_ktime_get_ns() };
-        self.call = u16::from(call);
+    pub(crate) fn of(call: u8) -> Self {
+        let mut in_flight = Self::NONE;
+        in_flight.call = u16::from(call);
+        in_flight
     }
 }
 

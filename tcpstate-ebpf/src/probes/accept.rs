@@ -1,7 +1,7 @@
 //! `accept`, `accept4`: reported only where another process than the one that
 //! called `listen` takes the connection: a worker, an activated service.
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::tracepoint, programs::TracePointContext};
+use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
 use tcpstate_common::{
     config::{ListenerKey, flags},
     record::{AF_INET, AF_INET6, CallRecord, Counter, Kind, SOCKADDR_LEN, call, socket_flags, via},
@@ -118,7 +118,6 @@ pub(super) fn report(sk: Addr, via: u8) -> Result<(), Stop> {
         } else {
             task::write_current(&raw mut (*to).task);
         }
-        (*to).entered_ns = bpf_ktime_get_ns();
     }
     entry.submit(output::QUIETLY);
     maps::count(Counter::Written);

@@ -81,7 +81,7 @@ fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
     if !filter::wants_current() {
         return Err(Stop::NotWanted);
     }
-    let mut in_flight = InFlight::now(call);
+    let mut in_flight = InFlight::of(call);
     in_flight.fd = word(ctx, 2) as u32;
     if call != call::LISTEN {
         in_flight.user_addr = word(ctx, 3);
@@ -180,7 +180,7 @@ fn fill_from_registers(
     }
     let registers = task::registers();
     let fd: u64 = read(registers + u64::from(offset!(regs_first)))?;
-    in_flight.see(call);
+    in_flight.call = u16::from(call);
     in_flight.fd = fd as u32;
     if call != call::LISTEN {
         in_flight.user_addr = read(registers + u64::from(offset!(regs_second)))?;

@@ -51,7 +51,7 @@ fn try_complete(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     if result >= 0 || !filter::wants_current() {
         return Err(Stop::NotWanted);
     }
-    let mut in_flight = InFlight::now(call);
+    let mut in_flight = InFlight::of(call);
     if call == call::BIND {
         let addr = address_of(request)?;
         // SAFETY: the buffer is `SOCKADDR_LEN` bytes long; the kernel's copy of

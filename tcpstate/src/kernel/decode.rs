@@ -383,7 +383,6 @@ impl Decoder {
             requested,
             unprivileged_port_start,
             task,
-            entered_ns: _,
         } = record;
         let endpoints = Endpoints::of(socket)?;
         let requested = match *call {

@@ -107,6 +107,5 @@ pub(super) unsafe fn write_call(
         } else {
             task::write_current(&raw mut (*to).task);
         }
-        (*to).entered_ns = in_flight.entered_ns;
     }
 }

@@ -189,7 +189,7 @@ pub(super) fn returned(
     if is_told_elsewhere {
         return Err(Stop::NotWanted);
     }
-    let mut in_flight = InFlight::now(call);
+    let mut in_flight = InFlight::of(call);
     if function.has_address {
         let addr = untyped_arg(ctx.as_ptr(), 1)?;
         let len = untyped_arg(ctx.as_ptr(), 2)? as u32;

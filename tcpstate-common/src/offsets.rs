@@ -156,6 +156,8 @@ offsets! {
         tb_port,
         /// `inet_bind_bucket.node`.
         tb_node,
+        /// `inet_bind_bucket.fastreuse`, one byte with a sign.
+        tb_fastreuse,
         /// `inet_bind_bucket.fastreuseport`, one byte.
         tb_fastreuseport,
         /// `inet_bind_bucket.fastuid`.

@@ -479,8 +479,11 @@ wire! {
         pub uid: u32,
         /// 1: `uid` was readable.
         pub has_uid: u8,
+        /// 1: `fastreuse` of the bucket is positive, so that `bind` lets a socket with
+        /// `SO_REUSEADDR` in without a look at the others. Filled where the bucket was found.
+        pub admits_reuseaddr: u8,
         /// Zero.
-        pub padding: [u8; 3],
+        pub padding: [u8; 2],
         /// Filled where the bucket was found.
         pub sharing: SharingWire,
         /// The task's arguments, separated by NUL, as `/proc/PID/cmdline` has them.

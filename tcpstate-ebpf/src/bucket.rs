@@ -53,6 +53,19 @@ pub(crate) fn find(net: Addr, port: u16, outside_vrf: bool) -> Result<Bucket, St
     Ok(Bucket::Unknown)
 }
 
+/// Whether `bind` lets a socket with `SO_REUSEADDR` into the bucket without a look at
+/// its sockets: all have had the option when they bound, and none has listened. From
+/// Linux 6.8 on no bucket says so. What cannot be read lets nobody in.
+#[inline(always)]
+pub(crate) fn admits_reuseaddr(bucket: Addr) -> u8 {
+    if offset!(tb_fastreuse) == MISSING {
+        return 0;
+    }
+    let fastreuse = read::<u8>(bucket + u64::from(offset!(tb_fastreuse))).unwrap_or(0);
+    // Negative: `connect` has made the bucket.
+    u8::from(fastreuse != 0 && fastreuse < 128)
+}
+
 /// Writes to `to` whom the bucket lets in by `SO_REUSEPORT` without a look at
 /// its sockets. What cannot be read lets nobody in.
 ///

@@ -113,7 +113,10 @@ pub(crate) unsafe fn walk(
         Ok(Bucket::Unknown) | Err(_) => return WalkStatus::Failed,
     };
     // SAFETY: as the caller says.
-    unsafe { bucket::write_sharing(&raw mut (*scratch).record.sharing, bucket) };
+    unsafe {
+        (*scratch).record.admits_reuseaddr = bucket::admits_reuseaddr(bucket);
+        bucket::write_sharing(&raw mut (*scratch).record.sharing, bucket);
+    }
     let Ok(first) = bucket::first_node(bucket) else {
         return WalkStatus::Failed;
     };

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
-use tcpstate::diagnosis::conflict::{Binder, BoundSocket, Verdict, outlook, verdict};
+use tcpstate::diagnosis::conflict::{
+    Binder, BoundSocket, Memory, Outlook, Verdict, outlook, verdict,
+};
 use tcpstate::event::{Family, Reuse, Sharing, State, YesNo};
 
 const DATA: &str = include_str!("data/bind-matrix.json");
@@ -90,8 +92,12 @@ fn users_of_orphans_are_compared_as_each_kernel_does() {
             };
             seen += 1;
             let expected = if got == "ok" { YesNo::Yes } else { YesNo::No };
-            let answer = outlook(&new, &[holder], Some(&sharing), true);
-            assert_eq!(answer, expected, "{kernel} {key}");
+            let memory = Memory {
+                sharing: Some(sharing),
+                ..Memory::default()
+            };
+            let answer = outlook(&new, &[holder], memory, true);
+            assert_eq!(answer, Outlook::both(expected), "{kernel} {key}");
         }
         assert_eq!(seen, 12, "{kernel}");
     }

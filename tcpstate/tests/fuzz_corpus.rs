@@ -212,6 +212,7 @@ mod seeds {
         record.call = a_call(kind, call::BIND, 98);
         (record.walk, record.recorded, record.visited) = (1, 2, 2);
         (record.has_uid, record.uid) = (1, 1000);
+        record.admits_reuseaddr = 1;
         record.argv[..7].copy_from_slice(b"a\0-b\0c\0");
         record.argv_len = 7;
         record.sharing = SharingWire {

@@ -23,7 +23,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
 
 /// 0: it would succeed; 1: it would not; 2: cannot tell.
 fn exit_code(answer: &Explanation) -> ExitCode {
-    ExitCode::from(match answer.would_bind {
+    ExitCode::from(match answer.would_listen {
         YesNo::Yes => 0,
         YesNo::No => 1,
         YesNo::Unknown => 2,

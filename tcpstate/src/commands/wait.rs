@@ -30,7 +30,7 @@ pub(super) fn run(args: &WaitArgs) -> Result<ExitCode> {
     let mut is_announced = false;
     loop {
         let answer = asker.ask()?;
-        if answer.would_bind == YesNo::Yes {
+        if answer.would_listen == YesNo::Yes {
             return finish(answer, args, waited(), ExitCode::SUCCESS);
         }
         if args.timeout.is_some_and(|timeout| waited() >= timeout) {
@@ -59,7 +59,7 @@ fn finish(
     code: ExitCode,
 ) -> Result<ExitCode> {
     // In between it may have become free.
-    let code = if answer.would_bind == YesNo::Yes {
+    let code = if answer.would_listen == YesNo::Yes {
         ExitCode::SUCCESS
     } else {
         code

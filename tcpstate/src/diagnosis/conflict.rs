@@ -2,9 +2,8 @@
 //! pure function over two sockets of the same port.
 //!
 //! It is the slow path of `inet_csk_get_port`: [`inet_bind_conflict`] and
-//! [`inet_rcv_saddr_equal`]. The fast path in front of it, `sk_reuseport_match`
-//! ([`admits`]), can only let a call through, so a call that failed always went
-//! this way. `tests/bind_matrix.rs` holds it against 752 measured outcomes on
+//! [`inet_rcv_saddr_equal`]. The fast path in front of it ([`Memory`]) can only
+//! let a call through, so a call that failed always went this way. `tests/bind_matrix.rs` holds it against 752 measured outcomes on
 //! each of ten kernels, 5.10 to 7.2, `tests/matrix` against the running
 //! one.
 //!
@@ -12,9 +11,10 @@
 //! - `SO_REUSEPORT` compares users. Up to 6.16 a socket without a descriptor
 //!   counts as root's, from 6.17 on its `sk_uid` is kept. What is compared is
 //!   what the holder's `uid` says.
-//! - Up to 6.5, `bind` lets a reusing socket pass when the holder *cleared*
-//!   `SO_REUSEADDR` after its own `bind`; `listen` then refuses. Both are one
-//!   conflict here.
+//! - Up to 6.7, `bind` lets a reusing socket pass where all holders had
+//!   `SO_REUSEADDR` when they bound, also after one has *cleared* it; `listen`
+//!   then refuses, unless the new socket has `SO_REUSEPORT` as well. The bucket
+//!   says that it does.
 //! - 6.1.192 does not see `::ffff:0.0.0.0` in the way of `::ffff:127.0.0.1`;
 //!   its neighbours do, and so does this rule.
 //! - A BPF program that selects among `SO_REUSEPORT` sockets, attached before
@@ -25,7 +25,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::event::{Family, Overlap, Reuse, SeenHolder, Sharing, State, YesNo};
+use crate::event::{Family, Overlap, Reuse, Seen, SeenHolder, Sharing, State, YesNo};
 
 /// The socket that asks for a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,45 @@ impl From<&SeenHolder> for BoundSocket {
     }
 }
 
+/// What a bucket remembers of the sockets that bound it: whom it lets in without
+/// a look at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// By `SO_REUSEPORT`.
+    pub sharing: Option<Sharing>,
+    /// `tb->fastreuse`: a `bind` with `SO_REUSEADDR`.
+    pub admits_reuseaddr: bool,
+}
+
+impl From<&Seen> for Memory {
+    fn from(seen: &Seen) -> Self {
+        Self {
+            sharing: seen.sharing,
+            admits_reuseaddr: seen.admits_reuseaddr,
+        }
+    }
+}
+
+/// Whether a server comes to its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// Would `bind` succeed?
+    pub bind: YesNo,
+    /// Would `listen`, after it?
+    pub listen: YesNo,
+}
+
+impl Outlook {
+    /// The same for both.
+    #[must_use]
+    pub const fn both(answer: YesNo) -> Self {
+        Self {
+            bind: answer,
+            listen: answer,
+        }
+    }
+}
+
 /// Whether one socket stands in the way of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -98,31 +137,41 @@ pub fn would_bind(new: &Binder, holders: &[BoundSocket]) -> Vec<Verdict> {
 }
 
 /// Whether `bind`, and then `listen`, would succeed among `holders`, which are
-/// all there are only if `is_complete`. `sharing` is whom the bucket lets in
-/// without a look at them.
+/// all there are only if `is_complete`.
 #[must_use]
 pub fn outlook(
     new: &Binder,
     holders: &[BoundSocket],
-    sharing: Option<&Sharing>,
+    memory: Memory,
     is_complete: bool,
-) -> YesNo {
+) -> Outlook {
     let is_refused_by_family = match new.family {
         // `bind` answers EINVAL: a socket for IPv6 only has no IPv4 address.
         Family::Ipv6 => new.reuse.v6only && Compared::of_binder(new).kind == Kind::Mapped,
         Family::Ipv4 => false,
     };
-    let verdicts = would_bind(new, holders);
     if is_refused_by_family {
-        YesNo::No
-    } else if sharing.is_some_and(|sharing| admits(sharing, new)) {
-        YesNo::Yes
-    } else if verdicts.contains(&Verdict::Conflict) {
+        return Outlook::both(YesNo::No);
+    }
+    let is_let_bind = memory.admits_reuseaddr && new.reuse.reuseaddr;
+    // A socket that comes in that way and has SO_REUSEPORT becomes the one whose
+    // match is let in, which it is itself when it listens.
+    if memory.sharing.is_some_and(|sharing| admits(&sharing, new))
+        || (is_let_bind && new.reuse.reuseport)
+    {
+        return Outlook::both(YesNo::Yes);
+    }
+    let verdicts = would_bind(new, holders);
+    let among_them = if verdicts.contains(&Verdict::Conflict) {
         YesNo::No
     } else if !is_complete || verdicts.contains(&Verdict::Unknown) {
         YesNo::Unknown
     } else {
         YesNo::Yes
+    };
+    Outlook {
+        bind: if is_let_bind { YesNo::Yes } else { among_them },
+        listen: among_them,
     }
 }
 
@@ -376,9 +425,14 @@ mod tests {
     fn an_incomplete_list_never_says_yes() {
         let new = binder("127.0.0.1");
 
-        assert_eq!(outlook(&new, &[], None, true), YesNo::Yes);
-        assert_eq!(outlook(&new, &[], None, false), YesNo::Unknown);
-        assert_eq!(outlook(&new, &[listener("::")], None, false), YesNo::No);
+        for (holders, is_complete, answer) in [
+            (vec![], true, YesNo::Yes),
+            (vec![], false, YesNo::Unknown),
+            (vec![listener("::")], false, YesNo::No),
+        ] {
+            let outlook = outlook(&new, &holders, Memory::default(), is_complete);
+            assert_eq!(outlook, Outlook::both(answer));
+        }
     }
 
     #[test]
@@ -394,8 +448,14 @@ mod tests {
         let cleared = [listener("127.0.0.1")];
 
         let open = sharing("127.0.0.1", false);
-        assert_eq!(outlook(&new, &cleared, Some(&open), true), YesNo::Yes);
-        assert_eq!(outlook(&new, &cleared, None, true), YesNo::No);
+        let remembering = Memory {
+            sharing: Some(open),
+            ..Memory::default()
+        };
+        for (memory, answer) in [(remembering, YesNo::Yes), (Memory::default(), YesNo::No)] {
+            let outlook = outlook(&new, &cleared, memory, true);
+            assert_eq!(outlook, Outlook::both(answer));
+        }
         for (kept, v6only, asked, admitted) in [
             ("0.0.0.0", false, "127.0.0.1", true),
             ("127.0.0.1", false, "0.0.0.0", false),
@@ -423,6 +483,32 @@ mod tests {
         new.uid = Some(0);
         new.reuse.reuseport = false;
         assert!(!admits(&any, &new));
+    }
+
+    #[test]
+    fn a_bucket_of_reusing_sockets_lets_another_bind_which_listens_only_if_it_shares() {
+        let mut new = binder("127.0.0.1");
+        let cleared = [BoundSocket {
+            state: State::Bound,
+            ..listener("127.0.0.1")
+        }];
+        let memory = Memory {
+            sharing: None,
+            admits_reuseaddr: true,
+        };
+        for (reuseaddr, reuseport, bind, listen) in [
+            (false, false, YesNo::No, YesNo::No),
+            (false, true, YesNo::No, YesNo::No),
+            (true, false, YesNo::Yes, YesNo::No),
+            (true, true, YesNo::Yes, YesNo::Yes),
+        ] {
+            new.reuse.reuseaddr = reuseaddr;
+            new.reuse.reuseport = reuseport;
+
+            let outlook = outlook(&new, &cleared, memory, true);
+
+            assert_eq!(outlook, Outlook { bind, listen }, "{:?}", new.reuse);
+        }
     }
 
     #[test]

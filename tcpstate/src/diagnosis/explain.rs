@@ -9,6 +9,7 @@ use crate::event::{
     State, Tried, Via, YesNo,
 };
 
+use super::conflict::Outlook;
 use super::facts::Facts;
 use super::roles::Blocker;
 use super::{CallKind, Environment, Failure, KnownHolder, conflict, diagnose, text};
@@ -56,11 +57,12 @@ pub fn explain(question: &Question<'_>) -> Explanation {
     let known = vec![KnownHolder::default(); question.seen.map_or(0, |seen| seen.holders.len())];
     let in_use = question.failure(&in_use, &known);
     let facts = Facts::new(&in_use);
-    let (would_bind, error) = question.outlook(&facts);
+    let (outlook, error) = question.outlook(&facts);
+    let would_serve = outlook.listen;
 
     let failed = question.call(error);
     let failed = question.failure(&failed, &known);
-    let (cause, summary, fixes, certainty, missing) = match would_bind {
+    let (cause, summary, fixes, certainty, missing) = match would_serve {
         YesNo::Yes => (
             None,
             question.all_clear(&facts),
@@ -78,6 +80,7 @@ pub fn explain(question: &Question<'_>) -> Explanation {
         YesNo::No | YesNo::Unknown => {
             let found = diagnose(&failed);
             let summary = match error.1 {
+                "EADDRINUSE" if outlook.bind == YesNo::Yes => question.refused_late(&facts),
                 "EADDRINUSE" => found.summary,
                 name => question.refused_early(name, &facts),
             };
@@ -91,7 +94,7 @@ pub fn explain(question: &Question<'_>) -> Explanation {
         }
     };
     // A refusal that comes before the port is looked at has no holder to blame.
-    let is_about_port = would_bind != YesNo::Yes && error == EADDRINUSE;
+    let is_about_port = would_serve != YesNo::Yes && error == EADDRINUSE;
     let (blockers, others) = split(&facts, is_about_port);
     Explanation {
         requested: Requested {
@@ -101,16 +104,15 @@ pub fn explain(question: &Question<'_>) -> Explanation {
         reuse: question.reuse,
         netns: question.netns,
         uid: question.uid,
-        would_bind,
-        // `listen` repeats the check of `bind`, and nothing has changed since.
-        would_listen: would_bind,
+        would_bind: outlook.bind,
+        would_listen: outlook.listen,
         cause,
         summary,
         holders: blockers.iter().map(Blocker::holder).collect(),
         others: others.iter().map(Blocker::holder).collect(),
         clears_ms: is_about_port.then(|| facts.clears_ms()).flatten(),
-        would_work: match (would_bind, error) {
-            (YesNo::Yes, _) | (_, EADDRINUSE) => would_work::for_question(&facts, would_bind),
+        would_work: match (would_serve, error) {
+            (YesNo::Yes, _) | (_, EADDRINUSE) => would_work::for_question(&facts, would_serve),
             _ => would_work::evaluate(&Facts::new(&failed)),
         },
         fixes,
@@ -149,33 +151,44 @@ fn split<'a>(facts: &Facts<'a>, is_about_port: bool) -> (Vec<Blocker<'a>>, Vec<B
 impl Question<'_> {
     /// Would it succeed, and what would the error be if not? In the order in
     /// which the kernel checks: address, privilege, port.
-    fn outlook(&self, facts: &Facts<'_>) -> (YesNo, (u32, &str)) {
+    fn outlook(&self, facts: &Facts<'_>) -> (Outlook, (u32, &str)) {
+        let no = Outlook::both(YesNo::No);
         if let Some(tried) = self.tried {
             return match &tried.errno_name {
-                _ if tried.ok => (YesNo::Yes, EADDRINUSE),
-                Some(name) if **name != *EADDRINUSE.1 => (YesNo::No, (0, name)),
-                _ => (YesNo::No, EADDRINUSE),
+                _ if tried.ok => (self.after_bind(facts), EADDRINUSE),
+                Some(name) if **name != *EADDRINUSE.1 => (no, (0, name)),
+                _ => (no, EADDRINUSE),
             };
         }
         if let Some(error) = self.address_error {
-            return (YesNo::No, error);
+            return (no, error);
         }
         let first_free = self.environment.unprivileged_port_start;
         if !self.has_net_bind_service
             && first_free.is_some_and(|start| u32::from(self.port) < start)
         {
-            return (YesNo::No, EACCES);
+            return (no, EACCES);
         }
-        let would_bind =
-            facts
-                .binder
-                .filter(|_| self.seen.is_some())
-                .map_or(YesNo::Unknown, |binder| {
-                    let sockets: Vec<_> = facts.candidates.iter().map(|c| c.bound).collect();
-                    let sharing = facts.seen().and_then(|seen| seen.sharing.as_ref());
-                    conflict::outlook(&binder, &sockets, sharing, facts.is_complete())
-                });
-        (would_bind, EADDRINUSE)
+        (self.by_rule(facts), EADDRINUSE)
+    }
+
+    /// What the kernel's rule says about the sockets on the port.
+    fn by_rule(&self, facts: &Facts<'_>) -> Outlook {
+        let Some(binder) = facts.binder.filter(|_| self.seen.is_some()) else {
+            return Outlook::both(YesNo::Unknown);
+        };
+        let sockets: Vec<_> = facts.candidates.iter().map(|c| c.bound).collect();
+        conflict::outlook(&binder, &sockets, facts.memory(), facts.is_complete())
+    }
+
+    /// A `bind` was let in: `listen` is too, unless the first was so by what the
+    /// bucket remembers alone.
+    fn after_bind(&self, facts: &Facts<'_>) -> Outlook {
+        let rule = self.by_rule(facts);
+        match rule.bind {
+            YesNo::Yes => rule,
+            YesNo::No | YesNo::Unknown => Outlook::both(YesNo::Yes),
+        }
     }
 
     /// The call as it would be.
@@ -260,6 +273,19 @@ impl Question<'_> {
                 self.place(),
             ),
         }
+    }
+
+    /// Let in by `bind`, which does not look at the sockets, and not by `listen`.
+    fn refused_late(&self, facts: &Facts<'_>) -> String {
+        let in_the_way = match facts.blocker_count() {
+            1 => "one socket on the port stands".to_owned(),
+            count => format!("{count} sockets on the port stand"),
+        };
+        format!(
+            "Bind on {} would succeed, because all that bound the port had SO_REUSEADDR when they \
+             did, but listen would be refused with EADDRINUSE: {in_the_way} in the way.",
+            self.place(),
+        )
     }
 
     fn certainty_of_yes(&self, facts: &Facts<'_>) -> Certainty {

@@ -9,6 +9,7 @@ fn seen(holders: Vec<SeenHolder>) -> Seen {
         visited: u32::try_from(holders.len()).unwrap(),
         holders,
         sharing: None,
+        admits_reuseaddr: false,
     }
 }
 
@@ -55,6 +56,48 @@ fn an_empty_port_is_free() {
     assert_eq!(answer.certainty, Certainty::Proven);
     assert!(answer.fixes.is_empty() && answer.holders.is_empty() && answer.missing.is_empty());
     assert_eq!(answer.would_work.reuseaddr, YesNo::Yes);
+}
+
+#[test]
+fn what_bind_lets_in_by_memory_and_listen_refuses_is_said() {
+    let seen = Seen {
+        admits_reuseaddr: true,
+        ..seen(vec![holder(State::Bound, "127.0.0.1", 8080, PLAIN)])
+    };
+    let environment = environment();
+    let plain = question(Some(&seen), &environment);
+    let reusing = Question {
+        reuse: REUSE,
+        ..plain
+    };
+    let tried = Tried {
+        ok: true,
+        errno_name: None,
+    };
+
+    for answer in [
+        explain(&reusing),
+        explain(&Question {
+            tried: Some(&tried),
+            ..reusing
+        }),
+    ] {
+        assert_eq!(
+            (answer.would_bind, answer.would_listen, answer.cause),
+            (YesNo::Yes, YesNo::No, Some(Cause::BoundNotListening))
+        );
+        assert_eq!(
+            answer.summary,
+            "Bind on 0.0.0.0:8080 would succeed, because all that bound the port had SO_REUSEADDR when they did, but listen would be refused with EADDRINUSE: one socket on the port stands in the way."
+        );
+        assert_eq!(answer.would_work.reuseport, YesNo::Yes);
+        assert_eq!((answer.holders.len(), answer.others.len()), (1, 0));
+    }
+    let plain = explain(&plain);
+    assert_eq!(
+        (plain.would_bind, plain.would_work.reuseaddr),
+        (YesNo::No, YesNo::No)
+    );
 }
 
 #[test]

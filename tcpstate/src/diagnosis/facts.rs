@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::event::{Call, Endpoint, Family, Overlap, Seen, SeenHolder, SeenSource, State};
 
-use super::conflict::{self, Binder, BoundSocket, Verdict};
+use super::conflict::{self, Binder, BoundSocket, Memory, Verdict};
 use super::roles::{Blocker, Hints, Role};
 use super::{CallKind, Failure, KnownHolder};
 
@@ -77,6 +77,14 @@ impl<'a> Facts<'a> {
 
     pub(super) fn seen(&self) -> Option<&'a Seen> {
         self.failure.call.seen.as_ref()
+    }
+
+    /// Whom the bucket lets in without a look at its sockets. A socket that listens
+    /// has bound, and that is not repeated.
+    pub(super) fn memory(&self) -> Memory {
+        let mut memory = self.seen().map_or_else(Memory::default, Memory::from);
+        memory.admits_reuseaddr &= self.failure.kind == CallKind::Bind;
+        memory
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -64,6 +64,7 @@ impl Scene {
                     visited: 0,
                     holders: Vec::new(),
                     sharing: None,
+                    admits_reuseaddr: false,
                 }),
             },
             known: Vec::new(),

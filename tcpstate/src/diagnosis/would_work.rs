@@ -25,9 +25,9 @@ pub(super) fn evaluate(facts: &Facts<'_>) -> WouldWork {
 }
 
 /// For a question: where it succeeds already, and where it does not.
-pub(super) fn for_question(facts: &Facts<'_>, would_bind: YesNo) -> WouldWork {
+pub(super) fn for_question(facts: &Facts<'_>, would_serve: YesNo) -> WouldWork {
     match &facts.binder {
-        Some(binder) if would_bind == YesNo::Yes => for_port(facts, binder),
+        Some(binder) if would_serve == YesNo::Yes => for_port(facts, binder),
         _ => evaluate(facts),
     }
 }
@@ -35,11 +35,11 @@ pub(super) fn for_question(facts: &Facts<'_>, would_bind: YesNo) -> WouldWork {
 fn for_port(facts: &Facts<'_>, binder: &Binder) -> WouldWork {
     let sockets: Vec<BoundSocket> = facts.candidates.iter().map(|c| c.bound).collect();
     let is_complete = facts.is_complete();
-    let sharing = facts.seen().and_then(|seen| seen.sharing.as_ref());
+    let memory = facts.memory();
     let with = |set: fn(&mut Binder)| {
         let mut changed = *binder;
         set(&mut changed);
-        conflict::outlook(&changed, &sockets, sharing, is_complete)
+        conflict::outlook(&changed, &sockets, memory, is_complete).listen
     };
     WouldWork {
         reuseaddr: with(|binder| binder.reuse.reuseaddr = true),

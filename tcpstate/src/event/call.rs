@@ -133,6 +133,10 @@ pub struct Seen {
     /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharing: Option<Sharing>,
+    /// `bind` lets a socket with `SO_REUSEADDR` in without a look at them: all had
+    /// the option when they bound, and none has listened since (up to Linux 6.7).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub admits_reuseaddr: bool,
 }
 
 /// A call on a TCP socket returned.

@@ -57,7 +57,7 @@ pub fn text(answer: &Explanation) -> String {
     if let Some(ms) = answer.clears_ms {
         let _ = writeln!(text, "  free in    about {}", seconds(ms));
     }
-    if answer.would_bind != YesNo::Yes {
+    if answer.would_listen != YesNo::Yes {
         let would = &answer.would_work;
         let _ = writeln!(
             text,

@@ -329,6 +329,7 @@ impl Decoder {
             argv_len: _,
             uid: _,
             has_uid: _,
+            admits_reuseaddr,
             padding: _,
             sharing,
             argv: _,
@@ -348,6 +349,8 @@ impl Decoder {
                     .iter()
                     .filter_map(|holder| self.holder(holder).ok())
                     .collect();
+                // Else neither field was written.
+                let has_bucket = matches!(status, WalkStatus::Complete | WalkStatus::Truncated);
                 Some(Seen {
                     source: match status {
                         WalkStatus::LeftToUser => SeenSource::Snapshot,
@@ -357,11 +360,8 @@ impl Decoder {
                         && holders.len() == recorded,
                     visited: u32::from(*visited),
                     holders,
-                    sharing: match status {
-                        // Then the field was not written.
-                        WalkStatus::NoBucket | WalkStatus::LeftToUser => None,
-                        _ => fields::sharing(sharing),
-                    },
+                    sharing: fields::sharing(sharing).filter(|_| has_bucket),
+                    admits_reuseaddr: has_bucket && *admits_reuseaddr == 1,
                 })
             }
         }

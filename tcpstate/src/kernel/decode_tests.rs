@@ -167,6 +167,7 @@ fn users_and_sharing_are_read_as_this_kernel_means_them() {
     record.sharing.family = AF_INET;
     record.sharing.addr[..4].copy_from_slice(&[127, 0, 0, 1]);
     record.sharing.uid = 7;
+    record.admits_reuseaddr = 1;
 
     for (decoder, orphans_user) in [(decoder(), 0), (decoder().keeping_orphans_user(true), 1000)] {
         let (_, body) = decoder.event(record.as_bytes()).unwrap();
@@ -177,6 +178,7 @@ fn users_and_sharing_are_read_as_this_kernel_means_them() {
         assert_eq!(call.uid, Some(1000));
         let seen = call.seen.unwrap();
         assert_eq!(seen.holders[0].uid, Some(orphans_user));
+        assert!(seen.admits_reuseaddr);
         let sharing = seen.sharing.unwrap();
         assert_eq!(sharing.uid, 7);
         assert_eq!(sharing.addr, Some("127.0.0.1".parse().unwrap()));
@@ -187,7 +189,8 @@ fn users_and_sharing_are_read_as_this_kernel_means_them() {
     let Body::Bind(call) = body else {
         panic!("not a bind");
     };
-    assert_eq!(call.seen.unwrap().sharing, None);
+    let seen = call.seen.unwrap();
+    assert_eq!((seen.sharing, seen.admits_reuseaddr), (None, false));
 }
 
 #[test]

@@ -72,6 +72,7 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         tb_l3mdev: at("inet_bind_bucket", &["l3mdev"]),
         tb_port: at("inet_bind_bucket", &["port"]),
         tb_node: at("inet_bind_bucket", &["node"]),
+        tb_fastreuse: at("inet_bind_bucket", &["fastreuse"]),
         tb_fastreuseport: at("inet_bind_bucket", &["fastreuseport"]),
         tb_fastuid: at("inet_bind_bucket", &["fastuid"]),
         tb_fast_v6_rcv_saddr: at("inet_bind_bucket", &["fast_v6_rcv_saddr"]),

@@ -75,6 +75,7 @@ pub fn merge(walked: &Seen, read: &[SeenHolder]) -> Seen {
         visited,
         holders: without_repetition(holders),
         sharing: walked.sharing,
+        admits_reuseaddr: walked.admits_reuseaddr,
     }
 }
 
@@ -198,6 +199,7 @@ mod tests {
                 ..time_wait(1, 50, true)
             }],
             sharing: None,
+            admits_reuseaddr: false,
         };
 
         let all = merge(&walked, &[time_wait(1, 40, true), time_wait(2, 40, true)]);

@@ -98,28 +98,33 @@ fn compare(
     let attempt = case.ask.attempt(&mut stage, port);
     report.calls += attempt.calls.len();
     let bound = attempt.calls[0].errno;
+    let is_attempt_refused = attempt.refusal().is_some();
     check("would_bind", &answer["would_bind"], bound.is_none());
     // Whether others will listen first is not foreseen.
     if case.ask.call == Call::Bind {
-        let is_through = attempt.refusal().is_none();
-        check("would_listen", &answer["would_listen"], is_through);
+        check("would_listen", &answer["would_listen"], !is_attempt_refused);
         for change in Change::ALL {
-            if attempt.refusal().is_none() {
+            // What has bound leaves its mark on the port.
+            if attempt.calls[0].errno.is_none() {
                 (port, stage) = ports.stage(servers, case);
             }
             let with = case.ask.with(change).unwrap_or(case.ask);
-            let works = case.ask.can(change) && with.attempt(&mut stage, port).refusal().is_none();
+            let again = case.ask.can(change).then(|| with.attempt(&mut stage, port));
+            let works = again
+                .as_ref()
+                .is_some_and(|again| again.refusal().is_none());
             check(change.name(), &answer["would_work"][change.name()], works);
-            if works {
+            if again.is_some_and(|again| again.calls[0].errno.is_none()) {
                 (port, stage) = ports.stage(servers, case);
             }
         }
     }
-    let code = i32::from(bound.is_some());
+    let is_refused = bound.is_some() || (case.ask.call == Call::Bind && is_attempt_refused);
+    let code = i32::from(is_refused);
     if output.status.code() != Some(code) {
         wrong.push(format!("it ends with {}, should be {code}", output.status));
     }
-    if bound.is_some() {
+    if is_refused {
         report.refused += 1;
         let cause = answer["cause"].as_str().unwrap_or("?").to_owned();
         *report.causes.entry(cause).or_default() += 1;

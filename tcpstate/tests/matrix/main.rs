@@ -106,10 +106,7 @@ fn cases(has_other_device: bool) -> Vec<Case> {
 
 /// Those that were asked for.
 fn wanted(cases: &[Case]) -> impl Iterator<Item = &Case> {
-    cases.iter().filter(|case| {
-        let name = case.to_string();
-        is_wanted(&name) && !run::is_let_in_by_memory(&name)
-    })
+    cases.iter().filter(|case| is_wanted(&case.to_string()))
 }
 
 fn is_wanted(name: &str) -> bool {

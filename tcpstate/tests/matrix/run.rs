@@ -6,8 +6,6 @@ use std::fmt;
 
 use rustix::io::Errno;
 
-use tcpstate::snapshot::port::lists_bound_sockets;
-
 use super::ask::{Ask, Attempt, Change};
 use super::feed::Feed;
 use super::judge::{self, Trial};
@@ -44,13 +42,6 @@ impl fmt::Display for Case {
         }
         write!(f, " | {}", self.ask)
     }
-}
-
-/// Before Linux 6.8 a port's bucket remembers that all who bound it shared it, also
-/// after one has cleared the option, and `bind` lets the next one in for that; `listen`
-/// then refuses, unless that one left a mark of its own (`SO_REUSEPORT`).
-pub(crate) fn is_let_in_by_memory(case: &str) -> bool {
-    !lists_bound_sockets() && case.contains("reuse") && case.contains(", then plain")
 }
 
 /// Ports that no case has used, so that nothing of one case is in the way of
@@ -115,9 +106,7 @@ impl Runner {
         attempt.expect(expected);
         if let Some((call, _)) = attempt.refusal() {
             let worked = self.repeat(case, call == "listen", stage, port);
-            if let Some(expected) = attempt.last_expected()
-                && !is_let_in_by_memory(&case.to_string())
-            {
+            if let Some(expected) = attempt.last_expected() {
                 expected.would_work = Some(worked);
             }
         }

@@ -165,6 +165,7 @@ impl Story {
             visited: u32::try_from(held_by.len()).unwrap_or(u32::MAX),
             holders: held_by,
             sharing: None,
+            admits_reuseaddr: false,
         });
         self.tell(Body::Bind(Box::new(call)));
     }

@@ -207,7 +207,8 @@ unsafe fn write_failed(
         (*record).reserved = 0;
         (*record).recorded = 0;
         (*record).visited = 0;
-        (*record).padding = [0; 3];
+        (*record).admits_reuseaddr = 0;
+        (*record).padding = [0; 2];
         let uid = sock::uid(target.carrier.sk);
         (*record).uid = uid.unwrap_or(0);
         (*record).has_uid = u8::from(uid.is_some());

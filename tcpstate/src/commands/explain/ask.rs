@@ -234,6 +234,7 @@ impl Asker {
             visited: u32::try_from(found.len()).unwrap_or(u32::MAX),
             holders: found.iter().map(|item| item.to_holder(None)).collect(),
             sharing: None,
+            admits_reuseaddr: false,
         };
         Ok((Some(seen), missing))
     }

@@ -129,6 +129,7 @@ fn not_walked() -> Seen {
         visited: 0,
         holders: Vec::new(),
         sharing: None,
+        admits_reuseaddr: false,
     }
 }
 

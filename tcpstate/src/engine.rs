@@ -136,7 +136,7 @@ impl Engine {
                 if reset.process.is_none()
                     && let Some(sock) = &reset.sock
                 {
-                    let id = SocketId::of(sock, reset.local, reset.peer);
+                    let id = self.id_of_connection(sock, reset.local, reset.peer);
                     reset.process = self
                         .table
                         .get_or_closed(&id)

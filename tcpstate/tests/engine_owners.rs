@@ -80,6 +80,60 @@ fn the_port_story_names_who_has_the_listener_once_its_creator_is_gone() {
     assert_eq!(child.owner.as_ref().map(|process| process.pid), Some(11));
 }
 
+/// Before Linux 5.12 a socket gets its cookie when somebody asks for it.
+#[test]
+fn a_listener_that_has_got_its_cookie_since_goes_on_and_ends_as_the_same() {
+    let mut engine = Engine::new(Limits::default());
+    let server = process(10, "server");
+    let step = |cookie, old, new| change(cookie, ANY, NOBODY, old, new);
+    engine.observe(0, by(step(0, State::Closed, State::Listen), &server));
+    engine.observe(MS, Body::Listen(call(0, Some(ANY), 8080, None, &server)));
+
+    engine.observe(2 * MS, holders(&[11]));
+    assert_eq!(who_listens(&engine), Some(11));
+
+    let end = step(LISTENER, State::Listen, State::Closed);
+    engine.observe(3 * MS, Body::State(end));
+    let key = PortKey {
+        port: 8080,
+        netns: facts::NETNS,
+    };
+    let Phase::Down { old_process, .. } = &engine.ports().get(&key).unwrap().phase else {
+        panic!("nobody listens any more");
+    };
+    assert_eq!(old_process.as_ref().map(|process| process.pid), Some(11));
+}
+
+/// Another program has asked, and only the end tells.
+#[test]
+fn a_listener_that_ends_with_a_cookie_is_the_one_that_began_without() {
+    let mut engine = Engine::new(Limits::default());
+    let (old, new) = (process(10, "old"), process(20, "new"));
+    let step = |cookie, old, new| change(cookie, ANY, NOBODY, old, new);
+    engine.observe(0, by(step(0, State::Closed, State::Listen), &old));
+    engine.observe(MS, Body::Listen(call(0, Some(ANY), 8080, None, &old)));
+
+    let end = step(LISTENER, State::Listen, State::Closed);
+    engine.observe(2 * MS, Body::State(end));
+    engine.observe(SECOND, by(step(0, State::Closed, State::Listen), &new));
+    let again = call(0, Some(ANY), 8080, None, &new);
+    engine.observe(SECOND + MS, Body::Listen(again));
+
+    assert_eq!(who_listens(&engine), Some(20));
+    let restarts: Vec<_> = engine
+        .log()
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::Restart(restart) => Some(restart),
+            _ => None,
+        })
+        .collect();
+    let [restart] = restarts.as_slice() else {
+        panic!("one restart, not {restarts:?}");
+    };
+    assert_eq!(restart.old_process.as_ref().unwrap().pid, 10);
+}
+
 #[test]
 fn a_listener_that_nobody_visible_has_is_nobodys() {
     let mut engine = listening();

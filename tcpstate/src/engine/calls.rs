@@ -33,8 +33,8 @@ impl Engine {
             }
             return;
         }
-        if let Some(key) = key {
-            self.find_elsewhere(mono_ns, seq, kind, key, &facts);
+        if let (Some(key), Some(id)) = (key, id) {
+            self.find_elsewhere(mono_ns, seq, kind, (key, id), &facts);
         }
         match (kind, key) {
             (CallKind::Bind, Some(key)) => {
@@ -76,10 +76,8 @@ impl Engine {
     pub(super) fn on_accept(&mut self, mono_ns: u64, call: Box<Call>) {
         if let (Some(sock), Some(local), Some(peer)) = (&call.sock, call.local, call.peer) {
             let owner = Arc::new(call.process.tracked());
-            self.table
-                .update(&SocketId::of(sock, local, peer), |socket| {
-                    socket.owner = Some(owner);
-                });
+            let id = self.id_of_connection(sock, local, peer);
+            self.table.update(&id, |socket| socket.owner = Some(owner));
         }
         self.push(mono_ns, Body::Accept(call));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Failure};
 use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
-use crate::event::{Body, Call, Seen, SeenHolder, Sock, State};
+use crate::event::{Body, Call, SeenHolder, State};
 use crate::model::{NS_PER_MS, Phase, PortKey, SocketId};
 
 impl Engine {
@@ -22,8 +22,11 @@ impl Engine {
             self.ports.story(key).add_failure(seq, mono_ns);
             self.seek_elsewhere(mono_ns, seq, key, &call);
         }
+        if let Some(seen) = &call.seen {
+            self.learn_cookies_seen(seen);
+        }
         let known: Vec<KnownHolder> = call.seen.as_ref().map_or_else(Vec::new, |seen| {
-            let known = |holder| self.known_holder(holder, is_alone(holder, seen));
+            let known = |holder| self.known_holder(holder);
             seen.holders.iter().map(known).collect()
         });
         self.note_holders_seen(&call);
@@ -72,21 +75,9 @@ impl Engine {
         }
     }
 
-    fn known_holder(&self, holder: &SeenHolder, is_alone: bool) -> KnownHolder {
+    fn known_holder(&self, holder: &SeenHolder) -> KnownHolder {
         let id = SocketId::of(&holder.sock, holder.local, holder.peer);
-        // Before 5.15 it may have got its cookie only after it was last seen.
-        let nameless = Sock {
-            cookie: 0,
-            ..holder.sock
-        };
-        let nameless = SocketId::of(&nameless, holder.local, holder.peer);
-        let by_addresses = || {
-            self.table
-                .get(&nameless)
-                .filter(|known| known.is_mini == holder.is_mini && is_alone)
-        };
-        let socket = self.table.get_or_closed(&id).or_else(by_addresses);
-        let Some(socket) = socket else {
+        let Some(socket) = self.table.get_or_closed(&id) else {
             return KnownHolder::default();
         };
         KnownHolder {
@@ -127,11 +118,4 @@ impl Engine {
             seq: *closed_seq,
         })
     }
-}
-
-/// Whether no other socket on the port has its addresses: of a connection there is one at
-/// a time, listeners may be several.
-fn is_alone(holder: &SeenHolder, seen: &Seen) -> bool {
-    let is_like = |other: &&SeenHolder| other.local == holder.local && other.peer.port == 0;
-    holder.peer.port != 0 || (seen.is_complete && seen.holders.iter().filter(is_like).count() == 1)
 }

@@ -12,7 +12,7 @@ use super::Engine;
 use crate::diagnosis::CallKind;
 use crate::event::{Body, Call, FailedTry, Fallback, Process};
 use crate::model::port::MAX_FALLBACKS;
-use crate::model::{NS_PER_MS, PortKey};
+use crate::model::{NS_PER_MS, PortKey, SocketId};
 
 /// Processes with a failed call that are followed; the one that failed longest
 /// ago is dropped first.
@@ -47,7 +47,7 @@ struct Seeker {
 #[derive(Clone, Debug)]
 struct Took {
     port: u16,
-    cookie: u64,
+    id: SocketId,
     seq: u64,
     since_ns: u64,
     process: Arc<Process>,
@@ -99,7 +99,14 @@ impl Fallbacks {
         }
     }
 
-    fn succeeds(&mut self, mono_ns: u64, seq: u64, kind: CallKind, key: PortKey, call: &Call) {
+    fn succeeds(
+        &mut self,
+        mono_ns: u64,
+        seq: u64,
+        kind: CallKind,
+        (key, id): (PortKey, SocketId),
+        call: &Call,
+    ) {
         let who = (key.netns, call.process.pid);
         let Some(seeker) = self.seekers.get_mut(&who) else {
             return;
@@ -127,7 +134,7 @@ impl Fallbacks {
         };
         seeker.took = Some(Took {
             port: key.port,
-            cookie: call.sock.map_or(0, |sock| sock.cookie),
+            id,
             seq,
             since_ns: mono_ns,
             process: Arc::clone(&call.process),
@@ -136,8 +143,8 @@ impl Fallbacks {
     }
 
     /// The listener is gone: it was not what its process settled for.
-    fn ends(&mut self, key: PortKey, cookie: u64) {
-        if self.unsettled == 0 || cookie == 0 {
+    fn ends(&mut self, key: PortKey, id: SocketId) {
+        if self.unsettled == 0 {
             return;
         }
         let ended = self.seekers.iter().find(|(who, seeker)| {
@@ -145,10 +152,26 @@ impl Fallbacks {
                 && seeker
                     .took
                     .as_ref()
-                    .is_some_and(|took| took.port == key.port && took.cookie == cookie)
+                    .is_some_and(|took| took.port == key.port && took.id == id)
         });
         if let Some(who) = ended.map(|(who, _)| *who) {
             self.forget(who);
+        }
+    }
+
+    /// What one of them took is known by another name from now on.
+    pub(super) fn rename(&mut self, from: SocketId, to: SocketId) {
+        if self.unsettled == 0 {
+            return;
+        }
+        for took in self
+            .seekers
+            .values_mut()
+            .filter_map(|seeker| seeker.took.as_mut())
+        {
+            if took.id == from {
+                took.id = to;
+            }
         }
     }
 
@@ -207,15 +230,15 @@ impl Engine {
         mono_ns: u64,
         seq: u64,
         kind: CallKind,
-        key: PortKey,
+        socket: (PortKey, SocketId),
         call: &Call,
     ) {
-        self.fallbacks.succeeds(mono_ns, seq, kind, key, call);
+        self.fallbacks.succeeds(mono_ns, seq, kind, socket, call);
     }
 
     /// Notes that a listener ended.
-    pub(super) fn lose_elsewhere(&mut self, key: PortKey, cookie: u64) {
-        self.fallbacks.ends(key, cookie);
+    pub(super) fn lose_elsewhere(&mut self, key: PortKey, id: SocketId) {
+        self.fallbacks.ends(key, id);
     }
 
     /// Tells the fallbacks that are settled by now.

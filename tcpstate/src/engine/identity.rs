@@ -6,8 +6,10 @@
 //! socket has none until somebody asks for it; addresses alone name it there.
 
 use super::Engine;
-use crate::event::{Endpoint, ExitReason, Sock, SocketSeen, Source, State, StateChange};
-use crate::model::{Socket, SocketId, Tuple};
+use crate::event::{
+    Endpoint, ExitReason, Seen, SeenHolder, Sock, SocketSeen, Source, State, StateChange,
+};
+use crate::model::{PortKey, Socket, SocketId, Tuple};
 
 impl Engine {
     /// The socket that a look found, or found gone.
@@ -125,7 +127,31 @@ impl Engine {
                 .is_some_and(|known| mono_ns < known.changed_ns)
     }
 
-    /// A socket that had no cookie when it was seen first has one now.
+    /// The connection that an `accept` or an RST is about.
+    pub(super) fn id_of_connection(
+        &mut self,
+        sock: &Sock,
+        local: Endpoint,
+        peer: Endpoint,
+    ) -> SocketId {
+        // Of a connection there is one at a time, listeners may be several.
+        if peer.port != 0 {
+            self.learn_cookie(sock, local, peer, false);
+        }
+        SocketId::of(sock, local, peer)
+    }
+
+    /// Learns the cookies of what stood in the way of a call.
+    pub(super) fn learn_cookies_seen(&mut self, seen: &Seen) {
+        for holder in &seen.holders {
+            if is_alone(holder, seen) && holder.state != State::Bound {
+                self.learn_cookie(&holder.sock, holder.local, holder.peer, holder.is_mini);
+            }
+        }
+    }
+
+    /// A socket that had no cookie when it was seen first has one now: all that is
+    /// known of it goes on under the new name.
     fn learn_cookie(&mut self, sock: &Sock, local: Endpoint, peer: Endpoint, is_mini: bool) {
         if sock.cookie == 0 || self.table.get(&SocketId::Cookie(sock.cookie)).is_some() {
             return;
@@ -140,11 +166,18 @@ impl Engine {
                 .table
                 .get(&nameless)
                 .map_or(0, |known| known.next_look_ns);
+            let named = SocketId::Cookie(sock.cookie);
             self.checks.cancel(at_ns, nameless);
             self.table.name(&nameless, sock.cookie);
             if at_ns != 0 {
-                self.put_look(SocketId::Cookie(sock.cookie), at_ns);
+                self.put_look(named, at_ns);
             }
+            let key = PortKey {
+                port: local.port,
+                netns: sock.netns,
+            };
+            self.rename_listener(key, nameless, named);
+            self.fallbacks.rename(nameless, named);
         }
     }
 
@@ -186,4 +219,11 @@ fn tuple(sock: &Sock, local: Endpoint, peer: Endpoint) -> Tuple {
         local,
         peer,
     }
+}
+
+/// Whether no other socket on the port has its addresses: of a connection there is one at
+/// a time, listeners may be several.
+fn is_alone(holder: &SeenHolder, seen: &Seen) -> bool {
+    let is_like = |other: &&SeenHolder| other.local == holder.local && other.peer.port == 0;
+    holder.peer.port != 0 || (seen.is_complete && seen.holders.iter().filter(is_like).count() == 1)
 }

@@ -72,7 +72,7 @@ impl Engine {
                 since_ns: mono_ns,
             });
         } else if change.old == State::Listen {
-            self.lose_elsewhere(key, change.sock.cookie);
+            self.lose_elsewhere(key, id);
             self.end_listener(mono_ns, seq, key, id);
         } else if change.old == State::SynReceived
             && let Some(cookie) = change.listener
@@ -155,6 +155,22 @@ impl Engine {
             && *process == departed
         {
             process.clone_from(&listener.process);
+        }
+    }
+
+    /// A listener is known by another name from now on.
+    pub(super) fn rename_listener(&mut self, key: PortKey, from: SocketId, to: SocketId) {
+        if let Some(story) = self.ports.story_if_any(key) {
+            for listener in &mut story.listeners {
+                if listener.id == from {
+                    listener.id = to;
+                }
+            }
+        }
+        for unconfirmed in &mut self.unconfirmed {
+            if unconfirmed.id == from {
+                unconfirmed.id = to;
+            }
         }
     }
 

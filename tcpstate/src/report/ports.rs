@@ -7,7 +7,7 @@ use super::ends::Ends;
 use super::{Clock, Mark, PortSpan, PortTimeline, Restart, Service, TimeWaitSpan, trim};
 use crate::event::{Body, Endpoint, Sock};
 use crate::event::{Event, Process, Restart as RestartEvent, State};
-use crate::model::{NS_PER_MS, Phase, PortKey, Ports, SocketId};
+use crate::model::{NS_PER_MS, Phase, PortKey, Ports, Tuple};
 
 /// Ports that are followed.
 const MAX_LANES: usize = 1024;
@@ -72,7 +72,7 @@ struct Fall {
 pub(super) struct PortTracks {
     lanes: BTreeMap<PortKey, Lane>,
     lanes_left_out: u64,
-    in_time_wait: BTreeSet<SocketId>,
+    in_time_wait: BTreeSet<Tuple>,
     held: BTreeMap<PortKey, Held>,
     falls: Ends<Fall>,
     next_look_ns: u64,
@@ -96,22 +96,22 @@ impl PortTracks {
         match &event.body {
             Body::Socket(seen) => {
                 self.look(key(&seen.sock, seen.local), ports);
-                let id = SocketId::of(&seen.sock, seen.local, seen.peer);
+                let tuple = tuple(&seen.sock, seen.local, seen.peer);
                 if seen.state == State::TimeWait {
-                    self.enter_time_wait(at_ns, id, key(&seen.sock, seen.local));
+                    self.enter_time_wait(at_ns, tuple, key(&seen.sock, seen.local));
                 } else {
-                    self.leave_time_wait(at_ns, id, key(&seen.sock, seen.local));
+                    self.leave_time_wait(at_ns, tuple, key(&seen.sock, seen.local));
                 }
             }
             Body::State(change) => self.look(key(&change.sock, change.local), ports),
             Body::TimeWaitEnter(entered) => self.enter_time_wait(
                 at_ns,
-                SocketId::of(&entered.sock, entered.local, entered.peer),
+                tuple(&entered.sock, entered.local, entered.peer),
                 key(&entered.sock, entered.local),
             ),
             Body::TimeWaitExit(exited) => self.leave_time_wait(
                 at_ns,
-                SocketId::of(&exited.sock, exited.local, exited.peer),
+                tuple(&exited.sock, exited.local, exited.peer),
                 key(&exited.sock, exited.local),
             ),
             Body::Listen(call) | Body::Bind(call) => {
@@ -173,8 +173,8 @@ impl PortTracks {
         }
     }
 
-    fn enter_time_wait(&mut self, at_ns: u64, id: SocketId, key: PortKey) {
-        if self.in_time_wait.len() >= MAX_TIME_WAIT || !self.in_time_wait.insert(id) {
+    fn enter_time_wait(&mut self, at_ns: u64, tuple: Tuple, key: PortKey) {
+        if self.in_time_wait.len() >= MAX_TIME_WAIT || !self.in_time_wait.insert(tuple) {
             return;
         }
         let held = self.held.entry(key).or_insert(Held {
@@ -186,8 +186,8 @@ impl PortTracks {
         held.most = held.most.max(held.count);
     }
 
-    fn leave_time_wait(&mut self, at_ns: u64, id: SocketId, key: PortKey) {
-        if !self.in_time_wait.remove(&id) {
+    fn leave_time_wait(&mut self, at_ns: u64, tuple: Tuple, key: PortKey) {
+        if !self.in_time_wait.remove(&tuple) {
             return;
         }
         let Some(held) = self.held.get_mut(&key) else {
@@ -397,5 +397,14 @@ fn key(sock: &Sock, local: Endpoint) -> PortKey {
     PortKey {
         port: local.port,
         netns: sock.netns,
+    }
+}
+
+/// There is one TIME_WAIT at a time with these addresses, and it may get its cookie late.
+fn tuple(sock: &Sock, local: Endpoint, peer: Endpoint) -> Tuple {
+    Tuple {
+        netns: sock.netns,
+        local,
+        peer,
     }
 }

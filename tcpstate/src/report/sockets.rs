@@ -37,11 +37,15 @@ pub(super) struct SocketTracks {
 impl SocketTracks {
     /// Takes in one event; the engine has taken it in already.
     pub(super) fn note(&mut self, event: &Event, engine: &Engine) {
-        let at = |sock: &Sock, local, peer| SocketId::of(sock, local, peer);
+        let mut at = |sock: &Sock, local, peer| self.known_by(sock, local, peer);
         let (id, role) = match &event.body {
             Body::Socket(seen) => (
                 at(&seen.sock, seen.local, seen.peer),
                 (seen.state == State::Listen).then_some(Role::Listener),
+            ),
+            Body::State(change) if change.old == State::Closed => (
+                SocketId::of(&change.sock, change.local, change.peer),
+                (change.new == State::Listen).then_some(Role::Listener),
             ),
             Body::State(change) => (
                 at(&change.sock, change.local, change.peer),
@@ -75,10 +79,32 @@ impl SocketTracks {
         }
     }
 
+    /// What a socket is known by. One that had no cookie when it was seen first may
+    /// have one now; what has closed is another.
+    fn known_by(&mut self, sock: &Sock, local: Endpoint, peer: Endpoint) -> SocketId {
+        let id = SocketId::of(sock, local, peer);
+        if sock.cookie == 0 || self.tracks.contains_key(&id) {
+            return id;
+        }
+        let nameless = SocketId::of(&Sock { cookie: 0, ..*sock }, local, peer);
+        if self.tracks.get(&nameless).is_some_and(Track::is_open)
+            && let Some(track) = self.tracks.remove(&nameless)
+        {
+            self.tracks.insert(
+                id,
+                Track {
+                    sock: *sock,
+                    ..track
+                },
+            );
+        }
+        id
+    }
+
     /// Follows the sockets that stood in the way of a call.
     pub(super) fn note_holders(&mut self, at_ns: u64, diagnosis: &Diagnosis, engine: &Engine) {
         for holder in diagnosis.holders.iter().take(trim::MAX_HOLDERS) {
-            let id = SocketId::of(&holder.sock, holder.local, holder.peer);
+            let id = self.known_by(&holder.sock, holder.local, holder.peer);
             self.follow(id, Role::Holder, engine);
             if self.tracks.contains_key(&id) || !self.has_room(Role::Holder) {
                 continue;
@@ -183,6 +209,12 @@ impl Track {
 
     fn first(&self) -> Option<(u64, u64)> {
         self.states.first().map(|(at_ns, seq, _)| (*at_ns, *seq))
+    }
+
+    fn is_open(&self) -> bool {
+        self.states
+            .last()
+            .is_some_and(|(_, _, state)| *state != State::Closed)
     }
 
     /// Takes over what the engine knows by now.

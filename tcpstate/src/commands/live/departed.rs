@@ -1,17 +1,17 @@
 //! A process that listens ends, and its socket lives on in a child, a
 //! supervisor, or whoever was handed the descriptor. No event tells.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
 
 use super::Live;
 use crate::clock;
-use crate::event::{Body, Process, SocketSeen, State};
+use crate::event::{Body, Process, Sock, SocketSeen, State};
 use crate::model::SocketId;
 use crate::snapshot::sock_diag::SockDiag;
-use crate::snapshot::{owners, proc};
+use crate::snapshot::{SocketItem, owners, proc};
 
 /// How often it is asked whether who listens is still there: one look into
 /// `/proc` for each.
@@ -37,14 +37,15 @@ impl Live {
             let Ok(Some(listed)) = self.looks.namespaces.inside(netns, || listeners(netns)) else {
                 continue;
             };
-            let inodes: BTreeSet<u64> = orphans
-                .iter()
-                .filter_map(|id| listed.get(id).copied())
+            let found: Vec<(SocketId, &SocketItem)> = orphans
+                .into_iter()
+                .filter_map(|id| Some((id, the_one(&listed, id)?)))
                 .collect();
+            let inodes = found.iter().filter_map(|(_, item)| item.inode).collect();
             let holders = owners::holders(&inodes);
-            for id in orphans {
-                let processes = listed.get(&id).and_then(|inode| holders.get(inode));
-                self.tell_heirs(id, processes.cloned().unwrap_or_default())?;
+            for (id, item) in found {
+                let processes = item.inode.and_then(|inode| holders.get(&inode));
+                self.tell_heirs(id, item.sock, processes.cloned().unwrap_or_default())?;
             }
         }
         Ok(())
@@ -64,7 +65,8 @@ impl Live {
         orphans
     }
 
-    fn tell_heirs(&mut self, id: SocketId, processes: Vec<Arc<Process>>) -> Result<()> {
+    /// `sock`: with the cookie that asking has made for it, where it had none.
+    fn tell_heirs(&mut self, id: SocketId, sock: Sock, processes: Vec<Arc<Process>>) -> Result<()> {
         let Some(socket) = self.pipeline.engine().table().get(&id) else {
             return Ok(());
         };
@@ -72,6 +74,7 @@ impl Live {
             return Ok(());
         }
         let seen = SocketSeen {
+            sock,
             state: State::Listen,
             process: None,
             processes: Some(processes),
@@ -90,17 +93,23 @@ fn has_ended(pid: u32) -> bool {
         .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Inode of each listening socket of the calling thread's namespace.
-fn listeners(netns: u32) -> Option<BTreeMap<SocketId, u64>> {
-    let sockets = SockDiag::open(netns).ok()?.dump().ok()?;
-    Some(
-        sockets
-            .into_iter()
-            .filter(|item| item.state == State::Listen)
-            .filter_map(|item| {
-                let id = SocketId::of(&item.sock, item.local, item.peer);
-                Some((id, item.inode?))
-            })
-            .collect(),
-    )
+/// The listening sockets of the calling thread's namespace.
+fn listeners(netns: u32) -> Option<Vec<SocketItem>> {
+    let mut sockets = SockDiag::open(netns).ok()?.dump().ok()?;
+    sockets.retain(|item| item.state == State::Listen);
+    Some(sockets)
+}
+
+/// The listed socket that is known by this. `None`: it is gone, or has no cookie and
+/// several listen at its address, which `SO_REUSEPORT` allows.
+fn the_one(listed: &[SocketItem], id: SocketId) -> Option<&SocketItem> {
+    let is_it = |item: &&SocketItem| match id {
+        SocketId::Cookie(cookie) => item.sock.cookie == cookie,
+        SocketId::Tuple(tuple) | SocketId::PastLife(tuple) => item.tuple() == tuple,
+    };
+    let mut found = listed.iter().filter(is_it);
+    match (found.next(), found.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    }
 }

@@ -270,7 +270,8 @@ wire! {
         /// Milliseconds until the mini-socket's timer ends.
         pub mini_expires_ms: u32,
         /// Where `new` is LISTEN: low half of the namespace's cookie, which no
-        /// other one gets although inode numbers come back; 0: not known.
+        /// other one gets although inode numbers come back; before Linux 5.12 its
+        /// `hash_mix`, a secret; 0: not known.
         pub netns_cookie: u32,
         /// Cookie of the listening socket that this one came from; 0: none or
         /// not known. Set where `old` is SYN_RECV.

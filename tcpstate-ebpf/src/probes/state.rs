@@ -116,6 +116,19 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
     }
 }
 
+/// What tells the namespace at `net` from another one that had the same inode number:
+/// its cookie or, before Linux 5.12, the number that it was given at random.
+#[inline(always)]
+fn mark_of(net: Addr) -> u32 {
+    if offset!(net_cookie) != MISSING {
+        direct::<u64>(net, offset!(net_cookie)) as u32
+    } else if offset!(net_hash_mix) != MISSING {
+        direct::<u32>(net, offset!(net_hash_mix))
+    } else {
+        0
+    }
+}
+
 /// What has been found out about a transition.
 struct Found {
     old: u8,
@@ -140,8 +153,8 @@ fn write_long(
     let new = found.new;
     // `listen` and `connect` of the kernel run in whatever asked it to.
     let is_kernels = matches!(new, state::LISTEN | state::SYN_SENT) && sock::is_kernels(sk);
-    let netns_cookie = if new == state::LISTEN && offset!(net_cookie) != MISSING {
-        direct::<u64>(net, offset!(net_cookie)) as u32
+    let netns_cookie = if new == state::LISTEN {
+        mark_of(net)
     } else {
         0
     };

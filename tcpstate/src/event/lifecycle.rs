@@ -111,7 +111,8 @@ pub struct StateChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<u64>,
     /// Where `new` is `listen`: tells apart namespaces that had the same inode
-    /// number one after the other (low half of the kernel's `net_cookie`).
+    /// number one after the other (low half of the kernel's `net_cookie`; before
+    /// Linux 5.12 a number made anew in each run).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns_cookie: Option<u32>,
     /// What goes on holding the port after `new` is `closed`; absent: nothing.

@@ -2,6 +2,7 @@
 //! give the same event. Lengths, kinds and enum values are never trusted.
 
 mod fields;
+mod namespaces;
 mod tasks;
 
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub struct Decoder {
     knows_ends: bool,
     cgroups: Option<cgroup::Hierarchy>,
     tasks: tasks::Tasks,
+    namespaces: namespaces::Namespaces,
 }
 
 /// The user that older kernels take a socket without a descriptor for.
@@ -85,6 +87,7 @@ impl Decoder {
             knows_ends: false,
             cgroups: None,
             tasks: tasks::Tasks::default(),
+            namespaces: namespaces::Namespaces::default(),
         }
     }
 
@@ -102,6 +105,15 @@ impl Decoder {
     #[must_use]
     pub fn knowing_ends(self, knows_ends: bool) -> Self {
         Self { knows_ends, ..self }
+    }
+
+    /// Says whether the kernel gives namespaces a cookie (from Linux 5.12).
+    #[must_use]
+    pub fn with_cookies_of_namespaces(self, has_cookies: bool) -> Self {
+        Self {
+            namespaces: namespaces::Namespaces::of(has_cookies),
+            ..self
+        }
     }
 
     /// Lets cgroup ids be turned into paths.
@@ -201,7 +213,7 @@ impl Decoder {
             reuse: reuse(socket.flags),
             error: (*sk_err != 0).then(|| errno::name(u32::from(*sk_err))),
             listener: (*listener != 0).then_some(*listener),
-            netns_cookie: (*netns_cookie != 0).then_some(*netns_cookie),
+            netns_cookie: self.namespaces.mark(*netns_cookie),
             mini,
         })
     }

@@ -72,18 +72,6 @@ const NOT_HERE: &[NotHere] = &[
         why: "compares sockets by their cookies, which hooks are given since Linux 5.12",
     },
     NotHere {
-        test: "namespaces::a_namespace_with_the_number_of_one_that_ended_is_no_restart_of_it",
-        before: Some((5, 12)),
-        why: "Linux 5.12 began to give namespaces a cookie; before, their numbers are all there is",
-    },
-    NotHere {
-        test: "time_wait::a_connect_from_the_same_port_takes_a_time_wait_over",
-        before: Some((5, 12)),
-        why: "without cookies, which hooks are given since Linux 5.12, a connection whose port \
-              was chosen is not always recognised: in function mode this end is then told as \
-              \"destroyed\"",
-    },
-    NotHere {
         test: "resets::a_reset_after_silence_has_its_reason",
         before: Some((6, 10)),
         why: "Linux 6.10 began to say why it sends an RST",

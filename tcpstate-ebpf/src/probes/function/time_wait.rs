@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// From the decision that a mini-socket is to go to its end it is
-/// microseconds, with softirqs off. What is older belongs to another one that
-/// had the same memory.
-const DECISION_LASTS_NS: u64 = 10_000_000;
+/// microseconds, with softirqs off; a virtual processor may be put aside in
+/// between. What is older belongs to another one that had the same memory.
+const DECISION_LASTS_NS: u64 = 200_000_000;
 
 /// The mini-socket that this CPU is about to bring to its end.
 #[repr(C)]

@@ -180,6 +180,28 @@ fn a_port_that_was_given_up_at_once_is_no_fallback() {
     assert_eq!(node.told(), []);
 }
 
+/// Before Linux 5.12 a socket gets its cookie when somebody asks for it.
+#[test]
+fn a_port_that_was_given_up_under_a_late_cookie_is_no_fallback() {
+    for cookie_at_end in [0, 9] {
+        let mut node = node();
+        node.fails(80);
+        let call = |node: &Tries| call(0, Some("0.0.0.0:443"), 443, None, &node.by);
+        let step = |cookie, old, new| {
+            Body::State(facts::change(cookie, "0.0.0.0:443", "0.0.0.0:0", old, new))
+        };
+        node.tell(Body::Bind(call(&node)))
+            .tell(step(0, State::Closed, State::Listen));
+        node.tell(Body::Listen(call(&node))).tell(step(
+            cookie_at_end,
+            State::Listen,
+            State::Closed,
+        ));
+
+        assert_eq!(node.told(), []);
+    }
+}
+
 #[test]
 fn a_port_that_was_had_in_the_end_is_no_fallback() {
     assert_eq!(node().fails(8080).fails(8080).binds(8080).told(), []);

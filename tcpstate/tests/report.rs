@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use pulldown_cmark::{Event, Tag};
 use story::{PORT, Story, process};
-use tcpstate::event::{Body, Cause, Footer, State};
+use tcpstate::event::{Body, Cause, ExitReason, Family, Footer, Sock, SocketSeen, Source, State};
 use tcpstate::recording::reader::Reader;
 use tcpstate::report::{Builder, Reading, Report, Service, html, markdown};
 
@@ -104,6 +104,77 @@ fn the_holders_are_the_sockets_that_are_shown() {
             assert_eq!(pair[0].to, pair[1].from);
         }
     }
+}
+
+/// Before Linux 5.12 a socket gets its cookie when somebody asks for it.
+#[test]
+fn a_listener_that_has_got_its_cookie_since_is_one_socket() {
+    let mut story = Story::begun();
+    let server = process("nginx", 7);
+    let nameless = Sock {
+        cookie: 0,
+        netns: story::NETNS,
+        family: Family::Ipv4,
+    };
+    story.listen_with(nameless, PORT, &server);
+    story.wait_ms(10);
+    let named = Sock {
+        cookie: 9,
+        ..nameless
+    };
+    story.stop_listening(named, PORT, &server);
+    story.wait_ms(5_000);
+    story.listen(PORT, &server);
+    story.wait_ms(10);
+    let report = report_of(&story);
+
+    assert!(report.restarts[0].again.is_some());
+    let listeners: Vec<_> = report.sockets.iter().map(|socket| socket.sock).collect();
+    assert_eq!(listeners.len(), 2, "{listeners:?}");
+    let first = &report.sockets[0];
+    assert_eq!(first.sock, named);
+    let end_ns = first.states[0].to.after_ns;
+    assert_eq!(end_ns, report.restarts[0].closed.after_ns);
+}
+
+#[test]
+fn a_time_wait_that_has_got_its_cookie_since_ends_as_the_same() {
+    let mut story = Story::begun();
+    let server = process("nginx", 7);
+    let listener = story.listen(PORT, &server);
+    let nameless = Sock {
+        cookie: 0,
+        ..listener
+    };
+    story.close_first(nameless, PORT, 40_000, &server);
+    story.wait_ms(5_000);
+    let mini = story.engine.table().iter().find(|socket| socket.is_mini);
+    let mini = mini.expect("it is in TIME_WAIT");
+    let end = SocketSeen {
+        sock: Sock {
+            cookie: 9,
+            ..nameless
+        },
+        local: mini.local,
+        peer: mini.peer,
+        state: State::Closed,
+        process: None,
+        reuse: None,
+        expires_ms: Some(0),
+        processes: None,
+        netns_ended: None,
+        ended: Some(ExitReason::Destroyed),
+        source: Source::Kernel,
+    };
+    story.tell(Body::Socket(end));
+    let end_ns = story.now_ns;
+    story.wait_ms(5_000);
+    let report = report_of(&story);
+
+    let [held] = report.ports[0].time_wait.as_slice() else {
+        panic!("{:?}", report.ports[0].time_wait);
+    };
+    assert_eq!(held.to.after_ns, end_ns - story::START_NS);
 }
 
 #[test]

@@ -78,6 +78,11 @@ impl Story {
     /// A server binds and listens; gives its listening socket.
     pub fn listen(&mut self, port: u16, by: &Arc<Process>) -> Sock {
         let sock = self.next_sock();
+        self.listen_with(sock, port, by)
+    }
+
+    /// The same with this socket.
+    pub fn listen_with(&mut self, sock: Sock, port: u16, by: &Arc<Process>) -> Sock {
         let mut call = call(port, by, sock);
         call.local = Some(any(port));
         self.tell(Body::Bind(Box::new(call.clone())));

@@ -179,7 +179,7 @@ pub(super) fn decoder(types: &KernelTypes) -> Decoder {
     )
     // `sk_ino` came with the change that has the kernel compare `sk_uid`.
     .keeping_orphans_user(types.member("sock", &["sk_ino"]).is_some())
-    .with_cookies_of_namespaces(types.member("net", &["net_cookie"]).is_some())
+    .with_cookies_of_namespaces(offsets::has_cookies_of_namespaces(types))
 }
 
 fn attach_all(

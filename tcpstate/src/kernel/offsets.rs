@@ -54,7 +54,11 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         tw_substate: at("inet_timewait_sock", &["tw_substate"]),
         tw_expires: at("inet_timewait_sock", &["tw_timer", "expires"]),
         net_inum: at("net", &["ns", "inum"]),
-        net_cookie: at("net", &["net_cookie"]),
+        net_cookie: if has_cookies_of_namespaces(types) {
+            at("net", &["net_cookie"])
+        } else {
+            MISSING
+        },
         net_hash_mix: at("net", &["hash_mix"]),
         net_death_row: at("net", &["ipv4", "tcp_death_row"]),
         net_death_row_is_pointer: death_row
@@ -253,6 +257,13 @@ pub(super) fn missing_for_walk(offsets: &Offsets) -> Option<&'static str> {
         ]
     };
     first_missing(fields.into_iter().chain(lists))
+}
+
+/// Whether a namespace has its cookie from the beginning, as from Linux 5.12. Before, it
+/// was an atomic number that was made when somebody asked.
+pub(super) fn has_cookies_of_namespaces(types: &KernelTypes) -> bool {
+    types.member("net", &["net_cookie"]).is_some()
+        && types.member("net", &["net_cookie", "counter"]).is_none()
 }
 
 /// What every hook that looks at a socket cannot do without.

@@ -1,13 +1,14 @@
 //! `watch` itself: what it shows, to whom, how it begins and ends.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use serde_json::Value;
 use tcpstate::demo::namespace;
 
 use crate::harness::{
-    TCPSTATE, Watch, connection, drain, has, listener, listing, on_stage, port_of, run, run_around,
-    ss, try_bind,
+    TCPSTATE, Watch, at, connection, drain, has, listener, listing, on_stage, port_of, run,
+    run_around, socket, ss, try_bind,
 };
 use crate::terminal::Terminal;
 
@@ -348,4 +349,39 @@ fn a_tiny_terminal_says_what_it_needs() {
     terminal.wait_until("tcpstate needs", false);
     terminal.keys(&["echo", "Space", "ok-$((40+2))", "Enter"]);
     terminal.wait_for("ok-42");
+}
+
+/// A listener that shares its address with others.
+fn sharing_listener() -> OwnedFd {
+    let listening = socket(at(SERVER));
+    rustix::net::sockopt::set_socket_reuseport(&listening, true).expect("open");
+    rustix::net::bind(&listening, &at(SERVER)).expect("all of them share");
+    rustix::net::listen(&listening, 8).expect("all of them share");
+    listening
+}
+
+/// Before Linux 5.12 they have the same name, until a sweep gives each its own.
+#[test]
+fn a_port_is_down_once_the_last_of_several_listeners_on_one_address_has_gone() {
+    if !on_stage() {
+        return;
+    }
+    let mut watch = Watch::start(&["--port", "8080"]);
+    let (first, second) = (sharing_listener(), sharing_listener());
+    // Two sweeps.
+    std::thread::sleep(Duration::from_secs(6));
+
+    drop(first);
+    let third = sharing_listener();
+    drop(third);
+    drop(second);
+    let fourth = sharing_listener();
+    let restart = watch.wait_for("the restart", |event| event["event"] == "restart");
+
+    drop(fourth);
+    let events = watch.finish();
+    let ends = |event: &&Value| event["event"] == "tcp.state" && event["old"] == "listen";
+    let ends: Vec<&Value> = events.iter().filter(ends).collect();
+    assert_eq!(ends.len(), 4, "{}", listing(&events));
+    assert_eq!(restart["listen_closed_seq"], ends[2]["seq"], "{restart}");
 }

@@ -72,6 +72,12 @@ const NOT_HERE: &[NotHere] = &[
         why: "compares sockets by their cookies, which hooks are given since Linux 5.12",
     },
     NotHere {
+        test: "traces::connections_end_the_ways_that_are_recorded",
+        before: Some((6, 10)),
+        why: "Linux 6.10 began to tell of an RST that no open socket sends, which is in the first \
+              of its ways",
+    },
+    NotHere {
         test: "resets::a_reset_after_silence_has_its_reason",
         before: Some((6, 10)),
         why: "Linux 6.10 began to say why it sends an RST",

@@ -198,7 +198,9 @@ pub(super) fn difference(
         _ => true,
     };
     let is_elsewhere = (seen.local, seen.peer) != (known.local, known.peer);
-    (seen.state != known.state || is_rearmed || is_elsewhere).then_some(seen)
+    // Several may listen at one address: only a cookie tells which of them it is.
+    let is_named = seen.state == State::Listen && known.sock.cookie == 0 && seen.sock.cookie != 0;
+    (seen.state != known.state || is_rearmed || is_elsewhere || is_named).then_some(seen)
 }
 
 pub(super) fn closed(socket: &Socket) -> SocketSeen {

@@ -43,6 +43,8 @@ impl Live {
                 .collect();
             let inodes = found.iter().filter_map(|(_, item)| item.inode).collect();
             let holders = owners::holders(&inodes);
+            // Asking may have made a cookie; what was told before it has none.
+            self.catch_up()?;
             for (id, item) in found {
                 let processes = item.inode.and_then(|inode| holders.get(&inode));
                 self.tell_heirs(id, item.sock, processes.cloned().unwrap_or_default())?;

@@ -27,7 +27,7 @@ impl Namespaces {
         match self {
             _ if number == 0 => None,
             Self::WithCookies => Some(number),
-            Self::WithSecrets(drawn) => Some(drawn.hash_one(number) as u32),
+            Self::WithSecrets(drawn) => u32::try_from(drawn.hash_one(number) >> 32).ok(),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Recordings: the JSON lines in a file.
 
+pub mod ahead;
 pub mod index;
 pub mod input;
+mod kept;
 pub mod parts;
 pub mod private;
 pub mod reader;

@@ -3,17 +3,14 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use memchr::memchr;
 use serde::Deserialize;
 use thiserror::Error;
 
 use super::input::{self, Seekable};
-use super::reader::MAX_LINE;
+use super::kept::{BLOCK, Kept, Run};
 use super::scan::{Found, Scan, Step};
 use crate::event::{Body, Event};
 use crate::export::json::{self, LineHead};
@@ -23,8 +20,6 @@ pub const MAX_EVENTS: usize = 32 << 20;
 /// Bytes that a compressed recording may unpack to: they go to a file without a
 /// name in the temporary directory.
 pub const MAX_UNPACKED: u64 = 8 << 30;
-/// Bytes that are read at once.
-const BLOCK: usize = 256 << 10;
 
 /// A recording could not be indexed.
 #[derive(Debug, Error)]
@@ -57,13 +52,11 @@ pub enum IndexError {
 /// One event's place.
 #[derive(Clone, Copy, Debug)]
 struct Line {
-    /// File number in the highest 16 bits, offset in the others.
+    /// Where it is in what is kept.
     place: u64,
     /// The latest time up to here: events need not be in its order.
     latest_ns: u64,
 }
-
-const OFFSET_BITS: u32 = 48;
 
 /// Events that an engine works out anew.
 const DERIVED: [&str; 5] = [
@@ -88,12 +81,11 @@ pub enum Landmark {
 /// It is made piece by piece: what was found so far can be used meanwhile.
 #[derive(Debug, Default)]
 pub struct Index {
-    files: Vec<File>,
+    kept: Kept,
     lines: Vec<Line>,
     landmarks: Vec<Landmark>,
     bad_lines: u64,
     has_footer: bool,
-    block: Block,
     waiting: VecDeque<Waiting>,
     /// The file that is read, and what it is called.
     scan: Option<(Scan, PathBuf)>,
@@ -106,12 +98,6 @@ pub struct Index {
 struct Waiting {
     path: PathBuf,
     size: u64,
-}
-
-#[derive(Debug, Default)]
-struct Block {
-    place: u64,
-    bytes: Vec<u8>,
 }
 
 impl Index {
@@ -172,7 +158,7 @@ impl Index {
         // It may have grown.
         let grown = source.metadata()?.len().saturating_sub(*size);
         self.bytes = self.bytes.saturating_add(grown);
-        self.files.push(kept);
+        self.kept.add(kept);
         if let Some(Waiting { path, .. }) = self.waiting.pop_front() {
             self.scan = Some((Scan::new(text, source), path));
         }
@@ -200,9 +186,8 @@ impl Index {
         if self.lines.len() >= MAX_EVENTS {
             return Err(IndexError::TooManyEvents);
         }
-        let file = self.files.len() as u64 - 1;
         self.lines.push(Line {
-            place: file << OFFSET_BITS | found.place,
+            place: self.kept.place(found.place),
             latest_ns: mono_ns.max(self.time(usize::MAX)),
         });
         Ok(())
@@ -309,59 +294,33 @@ impl Index {
 
     /// The same, and `None` for what an engine works out anew.
     pub fn read_fact(&mut self, event: usize) -> io::Result<Option<Event>> {
-        let line = self.line(event)?;
-        Ok(line.filter(|line| !is_derived(line)).and_then(parse))
+        Ok(self.line(event)?.and_then(parse_fact))
+    }
+
+    /// Events from here on whose lines are close together, to be read at once.
+    /// `None`: the next one is to be read by itself.
+    pub(super) fn run(&self, from: usize) -> Option<Run> {
+        let lines = self.lines.get(from..)?;
+        let first = lines.first()?.place;
+        // Where a line ends is told by the one behind it.
+        let near = lines.partition_point(|line| line.place.saturating_sub(first) <= BLOCK as u64);
+        let (behind, lines) = lines.get(..near)?.split_last()?;
+        if lines.is_empty() {
+            return None;
+        }
+        let distance = |line: &Line| usize::try_from(line.place - first).ok();
+        self.kept.run(
+            first,
+            distance(behind)?,
+            lines.iter().filter_map(distance).collect(),
+        )
     }
 
     fn line(&mut self, event: usize) -> io::Result<Option<&[u8]>> {
-        let Some(line) = self.lines.get(event) else {
-            return Ok(None);
-        };
-        let place = line.place;
-        // A block that begins with the line: what follows is wanted next.
-        let mut size = BLOCK;
-        while self.block.end_of(place).is_none() {
-            self.fill(place, size)?;
-            if self.block.bytes.len() < size || size > MAX_LINE {
-                // The last line has no end; a line this long was not indexed.
-                break;
-            }
-            size *= 2;
+        match self.lines.get(event) {
+            Some(line) => self.kept.line(line.place),
+            None => Ok(None),
         }
-        let end = self.block.end_of(place);
-        let from = usize::try_from(place - self.block.place).unwrap_or(usize::MAX);
-        let end = end.unwrap_or(self.block.bytes.len());
-        Ok(self.block.bytes.get(from..end))
-    }
-
-    fn fill(&mut self, place: u64, size: usize) -> io::Result<()> {
-        let number = usize::try_from(place >> OFFSET_BITS).unwrap_or(usize::MAX);
-        let offset = place & ((1 << OFFSET_BITS) - 1);
-        let Some(file) = self.files.get(number) else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        let bytes = &mut self.block.bytes;
-        bytes.resize(size, 0);
-        let mut filled = 0;
-        while filled < size {
-            match file.read_at(&mut bytes[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bytes.truncate(filled);
-        self.block.place = place;
-        Ok(())
-    }
-}
-
-impl Block {
-    /// Where in it the line that begins here ends; `None`: not in it.
-    fn end_of(&self, place: u64) -> Option<usize> {
-        let from = usize::try_from(place.checked_sub(self.place)?).ok()?;
-        memchr(b'\n', self.bytes.get(from..)?).map(|length| from + length)
     }
 }
 
@@ -369,9 +328,11 @@ fn parse(line: &[u8]) -> Option<Event> {
     json::read_line(line).ok().and_then(|(_, event)| event)
 }
 
-/// Whether an engine works the event out anew.
-fn is_derived(line: &[u8]) -> bool {
-    LineHead::as_written(line).is_some_and(|head| DERIVED.contains(&head.event))
+/// `None` for what an engine works out anew.
+pub(super) fn parse_fact(line: &[u8]) -> Option<Event> {
+    let head = LineHead::as_written(line);
+    let is_derived = head.is_some_and(|head| DERIVED.contains(&head.event));
+    if is_derived { None } else { parse(line) }
 }
 
 /// Name and time of an event, without reading all of it where the line is as
@@ -396,6 +357,7 @@ fn head(line: &[u8]) -> Option<(Cow<'_, str>, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reader::MAX_LINE;
     use super::*;
 
     fn index(text: &str) -> Index {

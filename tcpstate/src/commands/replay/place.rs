@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use super::copies::Copies;
 use crate::clock;
 use crate::engine::{Engine, Limits};
+use crate::recording::ahead::Ahead;
 use crate::recording::index::Index;
 
 /// Events between two looks at the clock.
@@ -35,7 +36,7 @@ impl Place {
     /// `until_ns` of our own time it is not there yet.
     pub(super) fn go_on(
         &mut self,
-        index: &mut Index,
+        (index, ahead): (&mut Index, &mut Ahead),
         copies: &mut Copies,
         (event, mono_ns): (usize, u64),
         until_ns: u64,
@@ -47,7 +48,7 @@ impl Place {
                 return Ok(false);
             }
             copies.pass(self);
-            let fact = index.read_fact(self.next);
+            let fact = ahead.read_fact(index, self.next);
             if let Some(fact) = fact.context("cannot read the recording")? {
                 self.engine.observe(fact.mono_ns, fact.body);
             }

@@ -5,6 +5,7 @@
 //! to be done, the rest of it is read, then a scout goes ahead through all of it
 //! and puts copies aside, so that every later way is short.
 
+use std::mem;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -14,6 +15,7 @@ use super::place::Place;
 use super::wishes::{Way, Wish, Wishes};
 use crate::clock;
 use crate::engine::Engine;
+use crate::recording::ahead::{Ahead, Threads};
 use crate::recording::index::{Index, Landmark};
 use crate::tui::Replay;
 use crate::tui::replay::{Mark, MarkKind, Position};
@@ -49,6 +51,8 @@ const NORMAL_SPEED: usize = 3;
 pub(super) struct Player {
     index: Index,
     here: Place,
+    /// Reads ahead of where we are.
+    ahead: Ahead,
     now_ns: u64,
     is_playing: bool,
     speed: usize,
@@ -58,6 +62,7 @@ pub(super) struct Player {
     copies: Copies,
     /// Goes ahead of us.
     scout: Option<Place>,
+    scout_ahead: Ahead,
     /// Up to here copies were put aside.
     scouted: usize,
     marks: Arc<[Mark]>,
@@ -81,9 +86,11 @@ impl Player {
     pub(super) fn new(mut index: Index) -> Self {
         let first = index.read(0).ok().flatten();
         let first_seq = first.map_or(0, |event| event.seq);
+        let threads = Threads::start();
         let mut player = Self {
             first_seq,
             here: Place::first(first_seq),
+            ahead: Ahead::by(&threads),
             now_ns: index.time(0),
             is_playing: false,
             speed: NORMAL_SPEED,
@@ -91,6 +98,7 @@ impl Player {
             goal: None,
             copies: Copies::new(),
             scout: None,
+            scout_ahead: Ahead::by(&threads),
             scouted: 0,
             marks: Arc::new([]),
             index,
@@ -171,9 +179,8 @@ impl Player {
         if self.goal.is_some() || self.wishes.is_waiting() {
             // On a long way: stay where it has led so far.
             self.wishes.clear();
-            self.goal = None;
+            self.leave_way();
             self.is_playing = false;
-            self.now_ns = self.here.engine.now_ns().max(self.index.time(0));
             return;
         }
         self.wishes.clear();
@@ -194,7 +201,17 @@ impl Player {
 
     fn wish(&mut self, wish: Wish) {
         self.wishes.push(wish);
+        if !wish.is_from_there() {
+            self.leave_way();
+        }
         self.set_out();
+    }
+
+    /// Stays where the way has led so far.
+    fn leave_way(&mut self) {
+        if self.goal.take().is_some() {
+            self.now_ns = self.here.engine.now_ns().max(self.index.time(0));
+        }
     }
 
     /// Sets out for what is wished for, as far as it is known where that is.
@@ -233,6 +250,7 @@ impl Player {
             && let Some(scout) = self.scout.take_if(is_scout_there)
         {
             self.here = scout;
+            mem::swap(&mut self.ahead, &mut self.scout_ahead);
         } else if is_behind || nearest > own {
             self.here = copied.map_or_else(|| Place::first(self.first_seq), Place::clone);
         }
@@ -247,12 +265,16 @@ impl Player {
             !self.is_playing || self.play(elapsed_ns, until_ns)?
         };
         self.pass();
-        if is_there {
-            if self.index.is_complete() {
-                self.scout(until_ns)?;
-            } else {
-                self.read_on(until_ns)?;
+        if is_there && !self.index.is_complete() {
+            let is_awaited = self.wishes.is_waiting();
+            self.read_on(until_ns - if is_awaited { SLICE_NS / 2 } else { 0 })?;
+            if !is_awaited {
+                return Ok(());
             }
+        }
+        // Where somebody wants to go the scout goes while the rest is read.
+        if is_there && self.goal.is_none() && !self.is_scout_tired() {
+            self.scout(until_ns)?;
         }
         Ok(())
     }
@@ -269,9 +291,12 @@ impl Player {
 
     fn go_to(&mut self, goal: Goal, until_ns: u64) -> Result<bool> {
         let target = (goal.event, u64::MAX);
-        let is_there = self
-            .here
-            .go_on(&mut self.index, &mut self.copies, target, until_ns)?;
+        let is_there = self.here.go_on(
+            (&mut self.index, &mut self.ahead),
+            &mut self.copies,
+            target,
+            until_ns,
+        )?;
         if is_there {
             self.now_ns = goal.now_ns;
             self.goal = None;
@@ -291,9 +316,12 @@ impl Player {
                 .min(last_ns)
         };
         let target = (usize::MAX, wanted_ns);
-        let is_there = self
-            .here
-            .go_on(&mut self.index, &mut self.copies, target, until_ns)?;
+        let is_there = self.here.go_on(
+            (&mut self.index, &mut self.ahead),
+            &mut self.copies,
+            target,
+            until_ns,
+        )?;
         if is_there {
             self.now_ns = wanted_ns;
             self.is_playing = !self.is_over();
@@ -337,6 +365,11 @@ impl Player {
         self.marks = marks.collect();
     }
 
+    /// Whether it carries as much as it can, and more is to come.
+    fn is_scout_tired(&self) -> bool {
+        !self.index.is_complete() && self.scout.as_ref().is_some_and(is_too_much)
+    }
+
     fn scout(&mut self, until_ns: u64) -> Result<()> {
         let end = self.index.len();
         if self.scouted >= end {
@@ -352,18 +385,29 @@ impl Player {
             }
         });
         let target = (end, u64::MAX);
-        let is_there = scout.go_on(&mut self.index, &mut self.copies, target, until_ns)?;
+        let is_there = scout.go_on(
+            (&mut self.index, &mut self.scout_ahead),
+            &mut self.copies,
+            target,
+            until_ns,
+        )?;
         self.scouted = self.scouted.max(scout.next);
-        if is_there {
+        let is_complete = self.index.is_complete();
+        if is_there && is_complete {
             self.copies.keep(&scout);
-        } else if scout.engine.table().len() > MAX_SCOUTED_SOCKETS {
-            // Too much to carry: the user goes there alone.
+        } else if is_complete && is_too_much(&scout) {
+            // The user goes there alone.
             self.scouted = end;
         } else {
             self.scout = Some(scout);
         }
         Ok(())
     }
+}
+
+/// More than a scout carries.
+fn is_too_much(scout: &Place) -> bool {
+    scout.engine.table().len() > MAX_SCOUTED_SOCKETS
 }
 
 #[cfg(test)]

@@ -252,8 +252,18 @@ fn while_nobody_asks_for_anything_it_goes_ahead_to_the_end() {
 fn the_way_to_a_place_begins_where_the_scout_is() {
     let (mut player, _, _dir) = played();
     let mut scout = player.here.clone();
-    let Player { index, copies, .. } = &mut player;
-    assert!(scout.go_on(index, copies, (7, u64::MAX), u64::MAX).unwrap());
+    let Player {
+        index,
+        ahead,
+        copies,
+        ..
+    } = &mut player;
+    let there = (7, u64::MAX);
+    assert!(
+        scout
+            .go_on((index, ahead), copies, there, u64::MAX)
+            .unwrap()
+    );
     player.scout = Some(scout);
 
     player.do_as(Replay::End);
@@ -276,4 +286,46 @@ fn a_long_way_can_be_left() {
     }
     assert_eq!(player.here.next, 0);
     assert!(!player.position().is_waiting && !player.is_playing);
+}
+
+#[test]
+fn another_wish_does_not_wait_for_the_way_that_it_replaces() {
+    let (path, _, _dir) = recorded();
+    let mut player = opened(&path);
+    let first = player.index.time(0);
+    player.goal = Some(Goal {
+        event: 1,
+        from: 0,
+        now_ns: u64::MAX,
+    });
+
+    player.do_as(Replay::End);
+
+    assert!(player.goal.is_none() && player.position().is_waiting);
+    assert_eq!(player.now_ns(), first);
+    arrive(&mut player);
+    assert!(player.is_over());
+}
+
+#[test]
+fn where_somebody_wants_to_go_the_scout_goes_before_all_is_read() {
+    let (path, live, _dir) = recorded();
+    let mut player = opened(&path);
+    player.do_as(Replay::End);
+    let mut went_early = 0;
+    // A line a slice is read when the clock has no time left for more.
+    while !player.index.is_complete() {
+        player.index.advance(1).unwrap();
+        player.set_out();
+        if !player.index.is_complete() {
+            player.scout(u64::MAX).unwrap();
+            went_early = player.scout.as_ref().map_or(0, |scout| scout.next);
+            assert_eq!(went_early, player.index.len());
+        }
+    }
+
+    assert!(went_early > 0);
+    assert_eq!(player.here.next, went_early, "from there it is not far");
+    arrive(&mut player);
+    assert_eq!(sockets(player.engine()), sockets(&live));
 }

@@ -44,8 +44,7 @@ impl Wishes {
     /// One more. From mark to mark one goes on from where the last wish led to;
     /// any other wish is the only one.
     pub(super) fn push(&mut self, wish: Wish) {
-        let is_from_there = matches!(wish, Wish::NextMark | Wish::PreviousMark);
-        if !is_from_there || self.0.front() == Some(&Wish::Open) {
+        if !wish.is_from_there() || self.0.front() == Some(&Wish::Open) {
             self.0.clear();
         }
         if self.0.len() < MAX_WAITING {
@@ -72,6 +71,11 @@ impl Wishes {
 }
 
 impl Wish {
+    /// Whether it depends on where the wish before it leads to.
+    pub(super) fn is_from_there(self) -> bool {
+        matches!(self, Self::NextMark | Self::PreviousMark)
+    }
+
     /// `None`: what was read so far does not tell, and more is to come. What
     /// is found does not depend on how much was read.
     fn find(self, index: &Index, here: usize) -> Option<Way> {

@@ -130,15 +130,15 @@ fn a_namespace_that_ends_takes_its_time_waits_along() {
             is_at(event, "tcp.time_wait.exit", inode, port)
         });
 
+        // Long before its minute is over, however slow the machine.
         assert!(
-            exit["lived_ms"].as_u64().is_some_and(|ms| ms < 10_000),
+            exit["lived_ms"].as_u64().is_some_and(|ms| ms < 30_000),
             "{exit}"
         );
-        // Whether it could be found while it was there is a matter of luck, unless
-        // a function hook tells of the end itself.
-        let may_be_certain = has_handles() || exit["source"] == "kernel";
+        // It was destroyed. Whether the namespace could be found while it was there is
+        // a matter of luck: if not, that cannot be told.
         assert!(
-            exit["reason"] == "unknown" || (may_be_certain && exit["reason"] == "destroyed"),
+            exit["reason"] == "unknown" || exit["reason"] == "destroyed",
             "{exit}"
         );
     }

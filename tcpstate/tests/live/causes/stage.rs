@@ -8,6 +8,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 use crate::harness::skip;
 
 /// A program that is ended, with its group, when the test is over.
@@ -157,6 +159,12 @@ const REFUSE: [u64; 2] = [0xb7, 0x95];
 
 impl Denial {
     pub(super) fn on(cgroup: &Cgroup, hook: Hook) -> io::Result<Self> {
+        // Up to Linux 5.10 programs are charged to the locked memory of the user.
+        let unlimited = Rlimit {
+            current: None,
+            maximum: None,
+        };
+        setrlimit(Resource::Memlock, unlimited)?;
         let load = ProgLoad {
             kind: BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
             instruction_count: 2,

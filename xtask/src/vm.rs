@@ -50,7 +50,8 @@ pub(crate) struct Args {
     /// Only a selection: where kernels differ.
     #[arg(long, conflicts_with = "filter")]
     quick: bool,
-    /// Half a million state changes: print what watching them costs and loses.
+    /// Half a million state changes, and the parts of the benchmark that mean something
+    /// on an emulated machine: print what watching costs and loses.
     #[arg(long, conflicts_with_all = ["quick", "filter"])]
     load: bool,
     /// Only this many kernels: the first ones that the archive still has.

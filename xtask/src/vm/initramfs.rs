@@ -17,7 +17,7 @@ use super::programs::Programs;
 const APPLETS: &[&str] = &[
     "sh", "mount", "umount", "mkdir", "insmod", "cat", "sed", "stty", "uname", "sync", "poweroff",
     "setsid", "cttyhack", "ls", "ps", "kill", "sleep", "grep", "id", "true", "false", "echo",
-    "env", "head", "tail", "dmesg", "cut", "wc", "rm", "cp", "ln", "timeout", "find",
+    "env", "head", "tail", "dmesg", "date", "cut", "wc", "rm", "cp", "ln", "timeout", "find",
 ];
 /// Programs of the host that tests run; those that it lacks the tests miss.
 const PROGRAMS: &[&str] = &[
@@ -36,6 +36,19 @@ const MODULES: &[&str] = &[
     "vrf",
     "sch_netem",
 ];
+/// What tests take their choice from.
+const CHOICES: &[&str] = &["TCPSTATE_EVERY", "TCPSTATE_CASE"];
+/// What is measured in a guest: counts, time in the kernel, and ratios of one and
+/// the same machine.
+const BENCH: &[&str] = &[
+    "--short",
+    "--programs=/bin",
+    "--only=rates",
+    "--only=kernel",
+    "--only=syscalls",
+    "--only=binds",
+];
+const PEER: &str = "bindsnoop";
 const PYTHON: &str = "python3.11";
 const INIT: &str = include_str!("init.sh");
 
@@ -49,6 +62,8 @@ pub(super) enum Purpose<'a> {
         mode: Mode,
         /// Of the test program.
         arguments: &'a [String],
+        /// Measure afterwards what it costs there.
+        is_measured: bool,
     },
     /// A shell.
     Shell,
@@ -78,10 +93,15 @@ pub(super) fn write(
             nonce,
             mode,
             arguments,
+            is_measured,
         } => {
             root.text("nonce", *nonce, 0o644);
             root.text("capture", mode.capture(), 0o644);
             root.text("arguments", arguments.join("\n"), 0o644);
+            root.text("environment", environment(), 0o644);
+            if *is_measured {
+                add_benchmark(&mut root, kernel)?;
+            }
         }
         Purpose::Shell => root.text("shell", "", 0o644),
     }
@@ -117,6 +137,30 @@ pub(super) fn write(
     root.copy_tree(data.to_string_lossy().trim_start_matches('/'), &data)?;
     add_modules(&mut root, kernel, tree)?;
     root.write(path)
+}
+
+/// This very program, which measures, and the peer that only other kernels run.
+fn add_benchmark(root: &mut Archive, kernel: &Kernel) -> Result<()> {
+    ensure!(
+        kernel.architecture == Architecture::X86_64,
+        "what it costs is measured on x86-64 only"
+    );
+    let program = std::env::current_exe().context("cannot find this program")?;
+    add_program(root, "bin/xtask", &program)?;
+    if let Some(peer) = find(PEER) {
+        add_program(root, &format!("bin/{PEER}"), &peer)?;
+    }
+    root.text("bench", BENCH.join("\n"), 0o644);
+    Ok(())
+}
+
+/// What of the host's environment tests take their choice from.
+fn environment() -> String {
+    let said = |name: &&str| {
+        let value = std::env::var(name).ok()?.replace('\'', r"'\''");
+        Some(format!("export {name}='{value}'\n"))
+    };
+    CHOICES.iter().filter_map(said).collect()
 }
 
 /// A program of the host, if it is there.

@@ -194,6 +194,7 @@ impl Machines<'_> {
             nonce: &nonce,
             mode,
             arguments,
+            is_measured: self.args.load,
         };
         let guest = self.guest(&name, kernel, tree, &purpose)?;
         let file = |end: &str| self.folder.join(format!("{name}.{end}"));

@@ -54,6 +54,9 @@ fn go(index: &mut Index, mut ahead: Ahead, engine: &mut Option<Engine>) -> std::
 fn timed<T, E>(what: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let before_ns = clock::monotonic_ns();
     let done = work()?;
-    println!("{what}: {} ms", (clock::monotonic_ns() - before_ns) / 1_000_000);
+    println!(
+        "{what}: {} ms",
+        (clock::monotonic_ns() - before_ns) / 1_000_000
+    );
     Ok(done)
 }

@@ -4,6 +4,7 @@ pub mod ahead;
 pub mod index;
 pub mod input;
 mod kept;
+pub mod memory;
 pub mod parts;
 pub mod private;
 pub mod reader;

@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use memchr::memchr;
 use thiserror::Error;
 
+use super::memory;
 use crate::event::{Body, Event, SCHEMA_VERSION};
 use crate::export::json;
 
@@ -64,6 +65,17 @@ pub enum ReadError {
         /// Position that was due.
         expected: u64,
     },
+    /// What it has told so far takes too much memory. Nothing follows.
+    #[error(
+        "what the recording has told up to line {line} takes more than {} of memory; what comes \
+         after it is not read. tcpstate keeps a million sockets in a third of that, so it is not \
+         a recording that it has made",
+        bytesize::ByteSize(memory::MAX_MEMORY)
+    )]
+    TooMuch {
+        /// Number of the line, from 1.
+        line: u64,
+    },
     /// The file ends in the middle of a line.
     #[error("the recording was cut in line {line}; everything before it was read")]
     Cut {
@@ -82,6 +94,7 @@ pub struct Reader<R> {
     expected_seq: Option<u64>,
     /// Read, and to be handed out after what is wrong with it.
     held: Option<Event>,
+    memory: memory::Watch,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -95,6 +108,7 @@ impl<R: BufRead> Reader<R> {
             is_done: false,
             expected_seq: None,
             held: None,
+            memory: memory::Watch::default(),
         }
     }
 
@@ -194,6 +208,10 @@ impl<R: BufRead> Iterator for Reader<R> {
             return Some(Ok(event));
         }
         while !self.is_done {
+            if !self.memory.allows(self.buffer.len()) {
+                self.is_done = true;
+                return Some(Err(ReadError::TooMuch { line: self.line }));
+            }
             match self.next_line() {
                 Ok(false) => return None,
                 Err(error) => {

@@ -1,12 +1,13 @@
 //! A place in a recording: the engine as it is there.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::copies::Copies;
 use crate::clock;
 use crate::engine::{Engine, Limits};
 use crate::recording::ahead::Ahead;
 use crate::recording::index::Index;
+use crate::recording::memory;
 
 /// Events between two looks at the clock.
 const CLOCK_EVERY: usize = 64;
@@ -41,6 +42,15 @@ impl Place {
         (event, mono_ns): (usize, u64),
         until_ns: u64,
     ) -> Result<bool> {
+        if memory::resident() > memory::MAX_MEMORY {
+            bail!(
+                "what the recording has told up to event {} takes more than {} of memory: \
+                 tcpstate keeps a million sockets in a third of that, so it is not a recording \
+                 that it has made",
+                self.next,
+                bytesize::ByteSize(memory::MAX_MEMORY)
+            );
+        }
         let event = event.min(index.len());
         let mut fed = 0_usize;
         while self.next < event && index.time(self.next) <= mono_ns {

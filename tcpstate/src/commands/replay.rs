@@ -6,7 +6,7 @@ mod player;
 mod screen;
 mod wishes;
 
-use std::io::{self, BufWriter, IsTerminal as _};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -21,7 +21,7 @@ use crate::recording::reader::{ReadError, Reader};
 
 /// Replays the recording: on the dashboard, as text or JSON.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
-    let stdout = BufWriter::new(io::stdout());
+    let stdout = io::stdout();
     let stdout = match args.output.format(io::stdout().is_terminal()) {
         Format::Tui => {
             let look = super::config::of(&args.output)?;

@@ -1,6 +1,6 @@
 //! `tcpstate watch`: the live observer.
 
-use std::io::{self, BufWriter, IsTerminal as _};
+use std::io::{self, IsTerminal as _};
 
 use anyhow::{Context as _, Result};
 
@@ -54,7 +54,7 @@ const PIPE_BYTES: usize = 1 << 20;
 /// Where events go; `None`: the dashboard.
 pub(super) fn stdout(output: &OutputArgs) -> Option<Stdout> {
     let _ = rustix::pipe::fcntl_setpipe_size(io::stdout(), PIPE_BYTES);
-    let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
+    let stdout = io::stdout();
     match output.format(io::stdout().is_terminal()) {
         Format::Tui => None,
         Format::Text => Some(Stdout::Text(Box::new(stdout))),

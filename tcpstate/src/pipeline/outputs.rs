@@ -9,6 +9,9 @@ use crate::export::json::Lines;
 use crate::export::text;
 use crate::recording::writer::{RecordError, Writer};
 
+/// Bytes for stdout that are gathered before they are written.
+const GATHERED: usize = 1 << 16;
+
 /// Events could not be written.
 #[derive(Debug, Error)]
 pub enum OutputError {
@@ -40,6 +43,8 @@ pub struct Outputs {
     lines: Lines,
     line: Vec<u8>,
     text: String,
+    /// For stdout; what is in here is not told yet.
+    gathered: Vec<u8>,
 }
 
 impl std::fmt::Debug for Outputs {
@@ -62,6 +67,7 @@ impl Outputs {
             lines: Lines::default(),
             line: Vec::new(),
             text: String::new(),
+            gathered: Vec::new(),
         }
     }
 
@@ -82,34 +88,43 @@ impl Outputs {
         {
             self.recording_error.get_or_insert(error);
         }
-        match &mut self.stdout {
-            Stdout::None => Ok(()),
-            Stdout::Json(out) => out.write_all(&self.line).map_err(stdout_error),
-            Stdout::Text(out) => {
+        match &self.stdout {
+            Stdout::None => {}
+            Stdout::Json(_) => self.gathered.extend_from_slice(&self.line),
+            Stdout::Text(_) => {
                 self.text.clear();
                 text::write_event(event, clock, own_netns, &mut self.text);
-                out.write_all(self.text.as_bytes()).map_err(stdout_error)
+                self.gathered.extend_from_slice(self.text.as_bytes());
             }
         }
+        if self.gathered.len() >= GATHERED {
+            self.flush()?;
+        }
+        Ok(())
     }
 
     /// A line of prose between the events; text output only.
     pub fn remark(&mut self, remark: &str) -> Result<(), OutputError> {
-        match &mut self.stdout {
-            Stdout::Text(out) => writeln!(out, "{remark}")
-                .and_then(|()| out.flush())
-                .map_err(stdout_error),
-            Stdout::None | Stdout::Json(_) => Ok(()),
+        if matches!(self.stdout, Stdout::Text(_)) {
+            self.gathered.extend_from_slice(remark.as_bytes());
+            self.gathered.push(b'\n');
+            self.flush()?;
         }
+        Ok(())
     }
 
+    /// The recording first: whatever kills us then, what was told is recorded.
     pub(super) fn flush(&mut self) -> Result<(), OutputError> {
         if let Some(Err(error)) = self.recording.as_mut().map(Writer::flush) {
             self.recording_error.get_or_insert(error);
         }
         match &mut self.stdout {
             Stdout::None => Ok(()),
-            Stdout::Text(out) | Stdout::Json(out) => out.flush().map_err(stdout_error),
+            Stdout::Text(out) | Stdout::Json(out) => {
+                let written = out.write_all(&self.gathered).and_then(|()| out.flush());
+                self.gathered.clear();
+                written.map_err(stdout_error)
+            }
         }
     }
 
@@ -154,5 +169,68 @@ fn stdout_error(error: io::Error) -> OutputError {
         OutputError::BrokenPipe
     } else {
         OutputError::Stdout(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::event::{Body, Tick};
+    use crate::recording::parts::Rotation;
+
+    const ANCHOR: ClockAnchor = ClockAnchor {
+        mono_ns: 0,
+        realtime: 0,
+    };
+
+    /// Looks into the recording whenever something is told.
+    struct Told {
+        bytes: Vec<u8>,
+        recording: PathBuf,
+    }
+
+    impl Write for Told {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.bytes.extend_from_slice(bytes);
+            let recorded = fs::read(&self.recording)?;
+            assert!(recorded.starts_with(&self.bytes), "told and not recorded");
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_told_was_recorded_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let recording = folder.path().join("r.jsonl");
+        let told = Told {
+            bytes: Vec::new(),
+            recording: recording.clone(),
+        };
+        let writer = Writer::create(&recording, Rotation::default()).unwrap();
+        let mut outputs = Outputs::new(Stdout::Json(Box::new(told)), Some(writer));
+
+        for seq in 0..5_000 {
+            let event = Event {
+                seq,
+                mono_ns: seq,
+                body: Body::Tick(Tick {}),
+            };
+            outputs.write(&event, ANCHOR, None).unwrap();
+            if seq % 1_700 == 5 {
+                outputs.flush().unwrap();
+            }
+        }
+        outputs.finish().unwrap();
+
+        let lines = fs::read_to_string(&recording).unwrap().lines().count();
+        assert_eq!(lines, 5_000);
+        assert!(outputs.take_recording_error().is_none());
     }
 }

@@ -77,10 +77,12 @@ enum Part {
     Diagnoses,
     /// Drawing a frame, by sockets.
     Frames,
+    /// From a key to the screen that it asks for.
+    Keys,
 }
 
 impl Part {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::FullSpeed,
         Self::Kernel,
         Self::Rates,
@@ -90,6 +92,7 @@ impl Part {
         Self::Binds,
         Self::Diagnoses,
         Self::Frames,
+        Self::Keys,
     ];
 
     /// Those in which something is counted.
@@ -163,6 +166,7 @@ fn measure(part: Part, bench: &Bench<'_>, results: &mut Results) -> Result<()> {
         Part::Binds => results.binds = bench.binds(&mut results.absent)?,
         Part::Diagnoses => results.diagnoses = bench.diagnoses()?,
         Part::Frames if bench.short => {}
+        Part::Keys => results.keys = Some(bench.keys()?),
         Part::Frames => results.frames = bench.frames()?,
     }
     Ok(())

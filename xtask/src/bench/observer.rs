@@ -315,7 +315,13 @@ impl<'a> Watching<'a> {
             run_ns: busiest.1,
             ..Cost::default()
         };
-        end(&mut child)?;
+        match end(&mut child) {
+            // A peer that is stuck was ended; what it has written is counted.
+            Err(error) if !self.observer.is_ours() => {
+                eprintln!("{}: {error:#}", self.observer.name());
+            }
+            ended => ended?,
+        }
         if let Some(terminal) = self.terminal.take() {
             let _ = terminal.join();
         }
@@ -478,13 +484,14 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Both ends of a terminal of 200 by 60.
-fn terminal() -> Result<(OwnedFd, OwnedFd)> {
+pub(super) fn terminal() -> Result<(OwnedFd, OwnedFd)> {
     use rustix::fs::{Mode, OFlags};
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{Winsize, tcsetwinsize};
 
-    let outside =
-        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).context("cannot open a terminal")?;
+    // An observer that had its own terminal's other end would never see it closed.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let outside = openpt(flags).context("cannot open a terminal")?;
     grantpt(&outside)?;
     unlockpt(&outside)?;
     tcsetwinsize(

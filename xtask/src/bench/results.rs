@@ -22,6 +22,7 @@ pub(super) struct Results {
     pub(super) binds: Vec<Binds>,
     pub(super) diagnoses: Vec<Diagnoses>,
     pub(super) frames: Vec<Frames>,
+    pub(super) keys: Option<Keys>,
 }
 
 /// A load at full speed with one observer; medians over the rounds.
@@ -135,6 +136,16 @@ pub(super) struct Frames {
     pub(super) median_us: u64,
     pub(super) p99_us: u64,
     pub(super) worst_us: u64,
+}
+
+/// From a key to the screen that it asks for, beside the load at full speed.
+#[derive(Debug, Serialize)]
+pub(super) struct Keys {
+    pub(super) sockets: u64,
+    pub(super) pressed: usize,
+    pub(super) median_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) worst_ms: f64,
 }
 
 /// The middle one; 0 of none.

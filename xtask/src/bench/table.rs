@@ -35,6 +35,7 @@ pub(super) fn tables(results: &Results) -> String {
     binds(results, &mut text);
     diagnoses(results, &mut text);
     frames(results, &mut text);
+    keys(results, &mut text);
     text
 }
 
@@ -303,6 +304,22 @@ fn ratio(bytes: u64, events: u64) -> String {
 #[expect(clippy::cast_precision_loss, reason = "megabytes to one digit")]
 fn megabytes(kb: u64) -> f64 {
     kb as f64 / 1024.0
+}
+
+fn keys(results: &Results, text: &mut String) {
+    let Some(row) = &results.keys else { return };
+    head(
+        text,
+        "From a key to the screen that it asks for, beside the load at full speed",
+        &["sockets", "keys", "median", "p99", "worst"],
+    );
+    line(
+        text,
+        format_args!(
+            "| {} | {} | {:.1} ms | {:.1} ms | {:.1} ms |",
+            row.sockets, row.pressed, row.median_ms, row.p99_ms, row.worst_ms
+        ),
+    );
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ impl Bench<'_> {
 }
 
 /// A process that keeps sockets; they go with it.
-struct Holder(Child);
+pub(super) struct Holder(pub(super) Child);
 
 impl Drop for Holder {
     fn drop(&mut self) {

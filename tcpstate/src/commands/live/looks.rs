@@ -14,7 +14,7 @@ use super::departed::Departed;
 use super::namespaces::Sweep;
 use super::slice::Slice;
 use crate::clock;
-use crate::event::{Body, SocketSeen, Source, State};
+use crate::event::{Body, Endpoint, Sock, SocketSeen, Source, State};
 use crate::model::{NS_PER_MS, Socket, Tuple};
 use crate::snapshot::SocketItem;
 use crate::snapshot::netns::{Namespaces, NetnsError};
@@ -41,17 +41,26 @@ pub(in crate::commands) struct Looks {
 impl Live {
     /// Each socket by itself. `Err`: the kernel could not be asked.
     pub(super) fn look_up(&mut self, netns: u32, sockets: &[Socket]) -> Result<Found, ()> {
+        let names = sockets
+            .iter()
+            .map(|socket| (socket.sock, socket.local, socket.peer));
+        self.look_up_by_name(netns, names)
+    }
+
+    /// The same, by what the kernel calls them.
+    pub(super) fn look_up_by_name(
+        &mut self,
+        netns: u32,
+        names: impl Iterator<Item = (Sock, Endpoint, Endpoint)> + Send,
+    ) -> Result<Found, ()> {
         let looked = self.looks.namespaces.inside(netns, || {
             let mut diag = SockDiag::open(netns)?;
             let mut found = Found::default();
-            for socket in sockets {
-                if let Some(there) = diag.lookup(
-                    socket.sock.family,
-                    socket.local,
-                    socket.peer,
-                    socket.sock.cookie,
-                )? {
-                    found.insert((there.is_mini, socket.tuple()), there.to_seen(None));
+            for (sock, local, peer) in names {
+                if let Some(there) = diag.lookup(sock.family, local, peer, sock.cookie)? {
+                    let netns = sock.netns;
+                    let tuple = Tuple { netns, local, peer };
+                    found.insert((there.is_mini, tuple), there.to_seen(None));
                 }
             }
             Ok::<_, crate::snapshot::sock_diag::DiagError>(found)

@@ -177,7 +177,7 @@ impl Live {
     /// One slice. `false`: the sweep is over.
     fn go_on(&mut self, sweep: &mut Sweep) -> Result<bool> {
         let doubtful = std::mem::take(&mut sweep.doubtful);
-        self.resolve(doubtful)?;
+        self.resolve(sweep.netns, doubtful)?;
         if sweep.is_read {
             self.miss(sweep)?;
             return Ok(false);
@@ -219,7 +219,7 @@ impl Live {
     }
 
     /// What still differs, now that all events of that time are there.
-    fn resolve(&mut self, doubtful: Vec<(u64, SocketItem)>) -> Result<()> {
+    fn resolve(&mut self, netns: u32, doubtful: Vec<(u64, SocketItem)>) -> Result<()> {
         let mut new = Vec::new();
         for (asked_ns, item) in doubtful {
             let now_ns = clock::monotonic_ns();
@@ -235,6 +235,7 @@ impl Live {
                 None => new.push((item.inode, seen)),
             }
         }
+        self.keep_those_there(netns, &mut new)?;
         // A process that has many sockets open is read once.
         let mut open = BTreeMap::new();
         for (inode, mut seen) in new {
@@ -242,6 +243,51 @@ impl Live {
             self.pipeline
                 .feed(clock::monotonic_ns(), Body::Socket(seen))?;
         }
+        Ok(())
+    }
+
+    /// Of listed sockets that nobody knows, those that are there: thousands may have closed
+    /// since they were listed, and only the last of them are remembered.
+    fn keep_those_there(
+        &mut self,
+        netns: u32,
+        new: &mut Vec<(Option<u64>, SocketSeen)>,
+    ) -> Result<()> {
+        // Others cannot be asked for by themselves.
+        let can_be_asked_for = |seen: &SocketSeen| {
+            !matches!(
+                seen.state,
+                State::Bound | State::Listen | State::SynReceived
+            )
+        };
+        let names: Vec<_> = new
+            .iter()
+            .filter(|(_, seen)| can_be_asked_for(seen))
+            .map(|(_, seen)| (seen.sock, seen.local, seen.peer))
+            .collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let Ok(found) = self.look_up_by_name(netns, names.into_iter()) else {
+            // The next sweep finds them.
+            new.retain(|(_, seen)| !can_be_asked_for(seen));
+            return Ok(());
+        };
+        self.catch_up()?;
+        let engine = self.pipeline.engine();
+        new.retain(|(_, seen)| {
+            let tuple = Tuple {
+                netns: seen.sock.netns,
+                local: seen.local,
+                peer: seen.peer,
+            };
+            let is_there = || {
+                found
+                    .get(&(seen.is_mini(), tuple))
+                    .is_some_and(|there| there.state == seen.state)
+            };
+            !can_be_asked_for(seen) || (is_there() && engine.lookup(seen).is_none())
+        });
         Ok(())
     }
 

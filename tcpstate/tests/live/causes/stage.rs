@@ -164,7 +164,8 @@ impl Denial {
             current: None,
             maximum: None,
         };
-        setrlimit(Resource::Memlock, unlimited)?;
+        // Later kernels do not need it, and not everyone may.
+        let _ = setrlimit(Resource::Memlock, unlimited);
         let load = ProgLoad {
             kind: BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
             instruction_count: 2,

@@ -289,14 +289,14 @@ impl Player {
         }
     }
 
+    fn move_on(&mut self, target: (usize, u64), until_ns: u64) -> Result<bool> {
+        let reading = (&mut self.index, &mut self.ahead);
+        self.here.go_on(reading, &mut self.copies, target, until_ns)
+    }
+
     fn go_to(&mut self, goal: Goal, until_ns: u64) -> Result<bool> {
         let target = (goal.event, u64::MAX);
-        let is_there = self.here.go_on(
-            (&mut self.index, &mut self.ahead),
-            &mut self.copies,
-            target,
-            until_ns,
-        )?;
+        let is_there = self.move_on(target, until_ns)?;
         if is_there {
             self.now_ns = goal.now_ns;
             self.goal = None;
@@ -316,12 +316,7 @@ impl Player {
                 .min(last_ns)
         };
         let target = (usize::MAX, wanted_ns);
-        let is_there = self.here.go_on(
-            (&mut self.index, &mut self.ahead),
-            &mut self.copies,
-            target,
-            until_ns,
-        )?;
+        let is_there = self.move_on(target, until_ns)?;
         if is_there {
             self.now_ns = wanted_ns;
             self.is_playing = !self.is_over();

@@ -175,6 +175,37 @@ fn a_time_wait_that_was_listed_before_its_own_life_was_told_is_one() {
     assert_eq!(table(&engine), [(State::TimeWait, true, 8)]);
 }
 
+/// A kernel may leave a tracing program out without saying so.
+#[test]
+fn an_end_that_no_hook_told_of_is_found_by_a_list() {
+    for (there, table_then) in [
+        (State::TimeWait, vec![(State::TimeWait, true, 8)]),
+        (State::Closed, vec![]),
+    ] {
+        let mut engine = engine();
+        for (mono_ns, old, new) in [
+            (MS, State::SynReceived, State::Established),
+            (2 * MS, State::Established, State::FinWait1),
+        ] {
+            engine.observe(mono_ns, Body::State(change(8, SERVER, CLIENT, old, new)));
+        }
+
+        let expires_ms = (there == State::TimeWait).then_some(58_000);
+        engine.observe(
+            2 * SECOND,
+            Body::Socket(seen(8, SERVER, CLIENT, there, expires_ms)),
+        );
+
+        assert_eq!(table(&engine), table_then);
+        let entered = engine
+            .log()
+            .iter()
+            .filter(|event| matches!(event.body, Body::TimeWaitEnter(_)))
+            .count();
+        assert_eq!(entered, table_then.len());
+    }
+}
+
 /// Records of different processors need not come in order.
 #[test]
 fn a_late_record_of_the_life_before_leaves_the_time_wait_alone() {

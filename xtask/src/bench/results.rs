@@ -43,6 +43,8 @@ pub(super) struct FullSpeed {
     /// Of all rounds together.
     pub(super) events: Option<u64>,
     pub(super) lost: Option<u64>,
+    /// Of tcpstate: made, neither told nor lost, all rounds together.
+    pub(super) unannounced: u64,
     /// Processor seconds per million state changes of the load.
     pub(super) cpu_s_per_million: f64,
     /// The median round.
@@ -66,6 +68,8 @@ pub(super) struct Rate {
     /// Of one processor.
     pub(super) cpu_percent: f64,
     pub(super) lost: u64,
+    /// Made, neither told nor lost.
+    pub(super) unannounced: u64,
     pub(super) peak_kb: u64,
 }
 

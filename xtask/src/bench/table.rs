@@ -61,10 +61,9 @@ fn full_speed(results: &Results, text: &mut String) {
     );
     for row in &results.full_speed {
         let kind = format!("{:?}", row.kind);
-        let lost = match (row.lost, row.events) {
-            (Some(lost), _) => lost.to_string(),
-            (None, _) => "–".to_owned(),
-        };
+        let lost = row
+            .lost
+            .map_or_else(|| "–".to_owned(), |lost| losses(lost, row.unannounced));
         let bytes = match (row.cost.recorded_bytes, row.rounds as u64) {
             (Some(bytes), rounds @ 1..) => ratio(bytes, row.transitions / rounds),
             _ => "–".to_owned(),
@@ -85,6 +84,14 @@ fn full_speed(results: &Results, text: &mut String) {
                 row.cost.peak_kb / 1024,
             ),
         );
+    }
+}
+
+/// What the observer counted as lost, and what the kernel did not announce to it.
+fn losses(lost: u64, unannounced: u64) -> String {
+    match unannounced {
+        0 => lost.to_string(),
+        _ => format!("{lost}, {unannounced} not announced"),
     }
 }
 
@@ -133,7 +140,7 @@ fn rates(results: &Results, text: &mut String) {
                 row.speed,
                 row.events_per_second,
                 row.cpu_percent,
-                row.lost,
+                losses(row.lost, row.unannounced),
                 row.peak_kb / 1024
             ),
         );

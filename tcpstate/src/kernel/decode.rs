@@ -1,6 +1,7 @@
 //! Records of the kernel program, as bytes, into events. Pure: the same bytes
 //! give the same event. Lengths, kinds and enum values are never trusted.
 
+mod calls;
 mod fields;
 mod namespaces;
 mod tasks;
@@ -8,20 +9,18 @@ mod tasks;
 use std::sync::Arc;
 
 use tcpstate_common::record::{
-    ARGV_LEN, CallRecord, FailedCallRecord, Head, HolderWire, Kind, MAX_HOLDERS, MiniRecord,
-    ResetRecord, ShortStateRecord, SnapshotRecord, StateRecord, TaskWire, WalkStatus, call,
-    direction, mini, mini_end, mini_event, socket_flags, userlocks, via,
+    Head, HolderWire, Kind, MiniRecord, ResetRecord, ShortStateRecord, SnapshotRecord, StateRecord,
+    TaskWire, direction, mini, mini_end, mini_event, socket_flags, userlocks,
 };
 use thiserror::Error;
 
-use fields::{Endpoints, requested_address, reuse, state, unknown, view};
+use fields::{Endpoints, reuse, state, unknown, view};
 
 use super::errno;
 use crate::event::{
-    Body, Call, Direction, ExitReason, KnownBy, Mini, Process, Requested, Reset, Seen, SeenHolder,
-    SeenSource, SocketSeen, Source, State, StateChange, Via,
+    Body, Direction, ExitReason, KnownBy, Mini, Process, Reset, SeenHolder, SocketSeen, Source,
+    State, StateChange,
 };
-use crate::snapshot::owners::arguments;
 use crate::snapshot::{SocketItem, cgroup};
 
 /// Bytes that are not a record of ours.
@@ -300,138 +299,6 @@ impl Decoder {
             .map(|(_, name)| Arc::clone(name))
     }
 
-    fn call(&self, record: &CallRecord) -> Result<Body, DecodeError> {
-        let call = self.call_fields(record, None, None)?;
-        body_of(record.call, call)
-    }
-
-    fn failed_call(&self, record: &FailedCallRecord) -> Result<Body, DecodeError> {
-        let FailedCallRecord {
-            call,
-            argv_len,
-            argv,
-            ..
-        } = record;
-        let argv_len = usize::from(*argv_len).min(ARGV_LEN);
-        let argv = arguments(&argv[..argv_len]);
-        let seen = self.seen(record);
-        let fields = Call {
-            uid: (record.has_uid == 1).then_some(record.uid),
-            ..self.call_fields(call, argv, seen)?
-        };
-        body_of(call.call, fields)
-    }
-
-    /// A port's bind bucket, read on demand; `None`: it could not be walked.
-    pub fn port(&self, bytes: &[u8]) -> Result<Option<Seen>, DecodeError> {
-        let head: &Head = view(bytes, 0)?;
-        match Kind::from_raw(head.kind) {
-            Some(Kind::Port) => Ok(self.seen(view(bytes, head.kind)?)),
-            _ => Err(DecodeError::Kind(head.kind)),
-        }
-    }
-
-    fn seen(&self, record: &FailedCallRecord) -> Option<Seen> {
-        let FailedCallRecord {
-            call: _,
-            walk,
-            reserved: _,
-            recorded,
-            visited,
-            argv_len: _,
-            uid: _,
-            has_uid: _,
-            admits_reuseaddr,
-            padding: _,
-            sharing,
-            argv: _,
-            holders,
-        } = record;
-        let recorded = usize::from(*recorded).min(MAX_HOLDERS);
-        let status = WalkStatus::from_raw(*walk);
-        match status {
-            WalkStatus::NotRun | WalkStatus::Failed => None,
-            WalkStatus::Complete
-            | WalkStatus::Truncated
-            | WalkStatus::NoBucket
-            | WalkStatus::LeftToUser => {
-                // A socket that went while the kernel program looked has no
-                // family: one holder less, not a failure.
-                let holders: Vec<SeenHolder> = holders[..recorded]
-                    .iter()
-                    .filter_map(|holder| self.holder(holder).ok())
-                    .collect();
-                // Else neither field was written.
-                let has_bucket = matches!(status, WalkStatus::Complete | WalkStatus::Truncated);
-                Some(Seen {
-                    source: match status {
-                        WalkStatus::LeftToUser => SeenSource::Snapshot,
-                        _ => SeenSource::BindBucket,
-                    },
-                    is_complete: matches!(status, WalkStatus::Complete | WalkStatus::NoBucket)
-                        && holders.len() == recorded,
-                    visited: u32::from(*visited),
-                    holders,
-                    sharing: fields::sharing(sharing).filter(|_| has_bucket),
-                    admits_reuseaddr: has_bucket && *admits_reuseaddr == 1,
-                })
-            }
-        }
-    }
-
-    fn call_fields(
-        &self,
-        record: &CallRecord,
-        argv: Option<Arc<[String]>>,
-        seen: Option<Seen>,
-    ) -> Result<Call, DecodeError> {
-        let CallRecord {
-            head: _,
-            socket,
-            call,
-            via: via_raw,
-            addr_len,
-            errno: errno_raw,
-            requested,
-            unprivileged_port_start,
-            task,
-        } = record;
-        let endpoints = Endpoints::of(socket)?;
-        let requested = match *call {
-            call::BIND | call::CONNECT => requested_address(requested, *addr_len),
-            _ => Requested {
-                addr: Some(endpoints.local.addr),
-                port: endpoints.local.port,
-            },
-        };
-        let failed = *errno_raw != 0;
-        Ok(Call {
-            ok: !failed,
-            errno: failed.then_some(*errno_raw),
-            errno_name: failed.then(|| errno::name(*errno_raw)),
-            requested,
-            local: (endpoints.local.port != 0).then_some(endpoints.local),
-            peer: (endpoints.peer.port != 0).then_some(endpoints.peer),
-            sock: Some(endpoints.sock),
-            reuse: reuse(socket.flags),
-            bound_dev_if: (socket.bound_dev_if != 0).then_some(socket.bound_dev_if),
-            uid: None,
-            process: self
-                .process(task, argv)
-                .unwrap_or_else(|| Arc::new(Process::kernel())),
-            via: match *via_raw {
-                via::SYSCALL => Via::Syscall,
-                via::IO_URING => Via::IoUring,
-                via::KERNEL => Via::Kernel,
-                value => return Err(unknown("via", value)),
-            },
-            unprivileged_port_start: (*unprivileged_port_start != u32::MAX)
-                .then_some(*unprivileged_port_start),
-            sysctls: None,
-            seen,
-        })
-    }
-
     fn holder(&self, wire: &HolderWire) -> Result<SeenHolder, DecodeError> {
         let HolderWire {
             socket,
@@ -525,17 +392,6 @@ pub(super) fn is_answer(bytes: &[u8]) -> bool {
     view::<Head>(bytes, 0).is_ok_and(|head| head.kind == kind)
         && view::<ResetRecord>(bytes, kind)
             .is_ok_and(|record| record.direction == direction::SENT && record.has_packet == 1)
-}
-
-fn body_of(raw: u8, call: Call) -> Result<Body, DecodeError> {
-    let call = Box::new(call);
-    Ok(match raw {
-        call::BIND => Body::Bind(call),
-        call::LISTEN => Body::Listen(call),
-        call::CONNECT => Body::Connect(call),
-        call::ACCEPT => Body::Accept(call),
-        value => return Err(unknown("call", value)),
-    })
 }
 
 /// Whose a socket is that is marked as the kernel's own.

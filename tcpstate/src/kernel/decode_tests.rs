@@ -1,7 +1,11 @@
-use tcpstate_common::record::{AF_INET, COMM_LEN, SOCKADDR_LEN, SocketWire, sharing};
+use tcpstate_common::record::{
+    AF_INET, COMM_LEN, FailedCallRecord, MAX_HOLDERS, SOCKADDR_LEN, SocketWire, WalkStatus, call,
+    sharing, via,
+};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
+use crate::event::SeenSource;
 
 #[test]
 fn a_state_change_with_a_mini_socket_is_decoded() {

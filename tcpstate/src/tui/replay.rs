@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::when::Span;
+use crate::event::ClockAnchor;
 
 /// What is worth a mark on the bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Position {
     pub events: u64,
     /// The time shown, monotonic clock of the recording.
     pub now_ns: u64,
+    /// What ties these times to the calendar, if the recording begins with its header.
+    pub clock: Option<ClockAnchor>,
     /// Time of the first event.
     pub first_ns: u64,
     /// Time of the last event, as far as it was read.

@@ -189,6 +189,7 @@ fn position() -> Position {
         event: 1_234,
         events: 98_765,
         now_ns: at(300),
+        clock: None,
         first_ns,
         last_ns: at(600),
         reading: None,

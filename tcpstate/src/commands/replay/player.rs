@@ -15,6 +15,7 @@ use super::place::Place;
 use super::wishes::{Way, Wish, Wishes};
 use crate::clock;
 use crate::engine::Engine;
+use crate::event::{Body, ClockAnchor};
 use crate::recording::ahead::{Ahead, Threads};
 use crate::recording::index::{Index, Landmark};
 use crate::tui::Replay;
@@ -68,6 +69,8 @@ pub(super) struct Player {
     marks: Arc<[Mark]>,
     /// Position of the recording's first event; of a later part it is not 0.
     first_seq: u64,
+    /// As the recording's header has it.
+    clock: Option<ClockAnchor>,
 }
 
 #[derive(Clone, Copy)]
@@ -85,10 +88,15 @@ impl Player {
     /// complete.
     pub(super) fn new(mut index: Index) -> Self {
         let first = index.read(0).ok().flatten();
-        let first_seq = first.map_or(0, |event| event.seq);
+        let first_seq = first.as_ref().map_or(0, |event| event.seq);
+        let clock = match first.map(|event| event.body) {
+            Some(Body::Header(header)) => Some(header.clock),
+            _ => None,
+        };
         let threads = Threads::start();
         let mut player = Self {
             first_seq,
+            clock,
             here: Place::first(first_seq),
             ahead: Ahead::by(&threads),
             now_ns: index.time(0),
@@ -131,6 +139,7 @@ impl Player {
             event: self.here.next as u64,
             events: self.index.len() as u64,
             now_ns: self.now_ns,
+            clock: self.clock,
             first_ns: self.index.time(0),
             last_ns: self.index.time(usize::MAX),
             reading: is_reading.then(|| self.index.percent()),

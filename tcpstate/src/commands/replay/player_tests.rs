@@ -93,6 +93,8 @@ fn steps_and_jumps_lead_to_the_same_place_from_either_side() {
     player.do_as(Replay::Begin);
     arrive(&mut player);
     assert_eq!((player.here.next, player.engine().next_seq()), (0, 0));
+    assert!(player.engine().header().is_none());
+    assert!(player.position().clock.is_some(), "the bar has a calendar");
     let mut seen = vec![sockets(player.engine())];
     while player.here.next < end {
         player.do_as(Replay::Step);

@@ -96,7 +96,7 @@ impl App {
                 // Of a whole that may not be known yet.
                 When::Share(percent) => Replay::GoToShare(percent),
                 _ => {
-                    let mono_ns = when.resolve(position.span(), anchor);
+                    let mono_ns = when.resolve(position.span(), position.clock.or(anchor));
                     Replay::GoTo(mono_ns.ok_or_else(no_calendar)?)
                 }
             };

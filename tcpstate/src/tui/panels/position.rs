@@ -12,6 +12,8 @@ use crate::tui::units;
 pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, position: &Position) {
     let row = area.height.saturating_sub(1);
     let mut pen = screen.pen(buf, area, row);
+    // Before the first event the engine knows no header.
+    let clock = position.clock.as_ref().or(screen.view.anchor());
     let state = match (position.seeking, position.is_playing) {
         // A place that was not read yet: the other end says how long.
         _ if position.is_waiting => "…     ".to_owned(),
@@ -26,7 +28,7 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, position: 
     );
     let end = match position.reading {
         Some(percent) => format!("reading {percent:>2} %"),
-        None => screen.time_of_day(position.last_ns),
+        None => units::time_of_day(clock, position.last_ns),
     };
     pen.skip(1)
         .keep_right(1)
@@ -36,7 +38,7 @@ pub(super) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, position: 
         .at_right(" ", Role::Dim);
     pen.put(&state, Role::Strong)
         .skip(2)
-        .put(&screen.time_of_day(position.now_ns), Role::Strong)
+        .put(&units::time_of_day(clock, position.now_ns), Role::Strong)
         .skip(1);
     let width = pen.room();
     for cell in bar(position, width) {
@@ -102,6 +104,7 @@ mod tests {
             event: 3,
             events: 9,
             now_ns: 150,
+            clock: None,
             first_ns: 100,
             last_ns: 200,
             reading: None,

@@ -12,7 +12,7 @@ use tcpstate::clock;
 
 use crate::harness::{
     TCPSTATE, at, connection, drain, has, listener, on_stage, on_stage_alone, run, socket, ss,
-    try_bind,
+    stop_listening, try_bind,
 };
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -56,7 +56,7 @@ fn leave_time_wait(reuseaddr: bool) {
     drop(server);
     drain(&client);
     drop(client);
-    drop(listening);
+    stop_listening(listening);
     std::thread::sleep(Duration::from_millis(50));
 }
 

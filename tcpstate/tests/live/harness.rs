@@ -326,6 +326,31 @@ pub(crate) fn ss(arguments: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// Closes a listener and waits until the kernel has it no longer: a program that another
+/// test starts holds it, too, from its fork to its exec.
+pub(crate) fn stop_listening(listening: OwnedFd) {
+    let port = rustix::net::getsockname(&listening)
+        .and_then(SocketAddr::try_from)
+        .expect("it is bound")
+        .port();
+    drop(listening);
+    let (port, listen) = (format!(":{port:04X}"), "0A");
+    let is_there = || {
+        ["tcp", "tcp6"].iter().any(|table| {
+            let table = std::fs::read_to_string(format!("/proc/thread-self/net/{table}"));
+            table.unwrap_or_default().lines().any(|line| {
+                let columns: Vec<&str> = line.split_whitespace().collect();
+                columns[1].ends_with(&port) && columns[3] == listen
+            })
+        })
+    };
+    let deadline_ns = clock::monotonic_ns() + 10_000_000_000;
+    while is_there() {
+        assert!(clock::monotonic_ns() < deadline_ns, "somebody keeps {port}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 pub(crate) fn at(text: &str) -> SocketAddr {
     text.parse().expect("test addresses are valid")
 }

@@ -9,7 +9,7 @@ use tcpstate::demo::namespace;
 
 use crate::harness::{
     TCPSTATE, Watch, at, connection, drain, has, listener, listing, on_stage, port_of, run,
-    run_around, socket, ss, try_bind,
+    run_around, socket, ss, stop_listening, try_bind,
 };
 use crate::terminal::Terminal;
 
@@ -22,7 +22,7 @@ fn failing_restart() {
     drop(server);
     drain(&client);
     drop(client);
-    drop(listening);
+    stop_listening(listening);
     std::thread::sleep(Duration::from_millis(50));
     assert!(try_bind(SERVER, false).is_err());
 }

@@ -7,7 +7,9 @@ use serde_json::Value;
 use tcpstate::demo::namespace;
 
 use super::{SERVER, refused_bind, refused_bind_at, summary};
-use crate::harness::{Watch, at, connection, drain, listener, on_stage, port_of, try_bind};
+use crate::harness::{
+    Watch, at, connection, drain, listener, on_stage, port_of, stop_listening, try_bind,
+};
 
 #[test]
 fn ephemeral_collision() {
@@ -41,7 +43,7 @@ fn established_leftover() {
     let mut watch = Watch::start(&["--port", "8080"]);
     let listening = listener(SERVER, false);
     let (_server, _client) = connection(&listening, SERVER);
-    drop(listening);
+    stop_listening(listening);
 
     let diagnosis = refused_bind(&mut watch, true);
 
@@ -64,7 +66,7 @@ fn close_wait_leak() {
     let (server, client) = connection(&listening, SERVER);
     drop(client);
     drain(&server);
-    drop(listening);
+    stop_listening(listening);
 
     let diagnosis = refused_bind(&mut watch, true);
 

@@ -15,7 +15,7 @@ use super::stage::Actor;
 use super::{SERVER, command, leave_time_wait, refused_bind, refused_bind_at};
 use crate::harness::{
     TCPSTATE, Watch, at, connection, drain, has, listener, on_stage, on_stage_alone, port_of,
-    socket, try_bind,
+    socket, stop_listening, try_bind,
 };
 
 /// Runs the command of a fix.
@@ -85,7 +85,7 @@ fn waiting_ends_when_the_port_is_free() {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
-    drop(leave_time_wait(false));
+    stop_listening(leave_time_wait(false));
     let diagnosis = refused_bind(&mut watch, true);
     let wait = command(&diagnosis, "wait");
     assert!(
@@ -250,7 +250,7 @@ fn useless_advice_is_useless() {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
-    drop(leave_time_wait(false));
+    stop_listening(leave_time_wait(false));
     let diagnosis = refused_bind(&mut watch, true);
 
     for (id, setting) in [

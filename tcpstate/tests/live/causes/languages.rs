@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{fix, leave_time_wait};
-use crate::harness::{Watch, at, has, listener, on_stage, socket};
+use crate::harness::{Watch, at, has, listener, on_stage, socket, stop_listening};
 
 /// A program with a place for the line, and how it is run.
 struct Language {
@@ -148,7 +148,7 @@ fn the_line_for_so_reuseaddr_lets_the_server_start() {
     if !on_stage() || !has("python3", "python3") {
         return;
     }
-    drop(leave_time_wait(true));
+    stop_listening(leave_time_wait(true));
 
     with_the_line_it_works(
         "set_reuseaddr",

@@ -179,13 +179,13 @@ fn the_end_of_a_namespace_that_was_found_is_certain() {
         is_at(event, "tcp.time_wait.exit", inode, 9310)
     });
 
-    // A function hook tells of the end itself.
-    let expected = if has_handles() || exit["source"] == "kernel" {
-        "destroyed"
-    } else {
-        "unknown"
-    };
-    assert_eq!(exit["reason"], expected, "{exit}");
+    // It was destroyed. A handle to the namespace or a function hook tells so for certain;
+    // so does another namespace with its number, which another test may have made.
+    let is_certain = has_handles() || exit["source"] == "kernel";
+    assert!(
+        exit["reason"] == "destroyed" || (!is_certain && exit["reason"] == "unknown"),
+        "{exit}"
+    );
     assert!(
         exit["lived_ms"].as_u64().is_some_and(|ms| ms >= 1_400),
         "as long as the mount was there: {exit}"

@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde_json::Value;
 use tcpstate::clock;
 use tcpstate::demo::namespace;
+use tcpstate::event::State;
 
 /// Far above what anything here takes; a test that hangs must end. Where a
 /// machine is emulated, `TCPSTATE_PATIENCE` says how many seconds that is.
@@ -326,21 +327,27 @@ pub(crate) fn ss(arguments: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Closes a listener and waits until the kernel has it no longer: a program that another
-/// test starts holds it, too, from its fork to its exec.
+/// Closes a listener and waits until the kernel has it no longer.
 pub(crate) fn stop_listening(listening: OwnedFd) {
     let port = rustix::net::getsockname(&listening)
         .and_then(SocketAddr::try_from)
         .expect("it is bound")
         .port();
     drop(listening);
-    let (port, listen) = (format!(":{port:04X}"), "0A");
+    wait_until_gone(port, State::Listen);
+}
+
+/// Waits until the kernel has no such socket of this port: a program that another test
+/// starts holds what was closed, too, from its fork to its exec.
+pub(crate) fn wait_until_gone(port: u16, state: State) {
+    let port = format!(":{port:04X}");
     let is_there = || {
         ["tcp", "tcp6"].iter().any(|table| {
             let table = std::fs::read_to_string(format!("/proc/thread-self/net/{table}"));
             table.unwrap_or_default().lines().any(|line| {
                 let columns: Vec<&str> = line.split_whitespace().collect();
-                columns[1].ends_with(&port) && columns[3] == listen
+                let raw = u8::from_str_radix(columns[3], 16).ok();
+                columns[1].ends_with(&port) && raw.and_then(State::from_raw) == Some(state)
             })
         })
     };

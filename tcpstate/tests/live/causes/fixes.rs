@@ -10,12 +10,13 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
 use serde_json::Value;
 use tcpstate::demo::namespace;
+use tcpstate::event::State;
 
 use super::stage::Actor;
 use super::{SERVER, command, leave_time_wait, refused_bind, refused_bind_at};
 use crate::harness::{
     TCPSTATE, Watch, at, connection, drain, has, listener, on_stage, on_stage_alone, port_of,
-    socket, stop_listening, try_bind,
+    socket, stop_listening, try_bind, wait_until_gone,
 };
 
 /// Runs the command of a fix.
@@ -135,6 +136,9 @@ fn a_reserved_port_is_left_alone_and_what_was_reserved_stays() {
         sockopt::set_socket_linger(client, Some(Duration::ZERO)).expect("open");
     }
     drop(connections);
+    for port in [8080, 8081] {
+        wait_until_gone(port, State::Established);
+    }
     let (_server, client) = connection(&elsewhere, "127.0.0.1:5432");
     assert_eq!(port_of(&client), 8081);
     let second = socket(at(SERVER));

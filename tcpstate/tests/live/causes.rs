@@ -51,12 +51,12 @@ fn refused_bind(watch: &mut Watch, reuseaddr: bool) -> Value {
 /// The same for another address.
 #[track_caller]
 fn refused_bind_at(watch: &mut Watch, address: &str, reuseaddr: bool) -> Value {
-    assert_eq!(
-        try_bind(address, reuseaddr).expect_err("the port is held"),
-        Errno::ADDRINUSE
-    );
     let port = crate::harness::at(address).port();
-    let diagnosis = watch.diagnosis("bind", port);
+    let refuse = || {
+        let refused = try_bind(address, reuseaddr).expect_err("the port is held");
+        assert_eq!(refused, Errno::ADDRINUSE);
+    };
+    let diagnosis = watch.diagnosis_of("bind", port, refuse);
     let with_reuse = try_bind(address, true).is_ok();
     assert_eq!(
         diagnosis["would_work"]["reuseaddr"],

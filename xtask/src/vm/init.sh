@@ -39,7 +39,7 @@ stty raw -F "$port"
     cd /tmp
     # What a test writes goes out at once, to be read also where the guest hangs.
     # shellcheck disable=SC2046 # one argument a line, none has a space
-    tests --color never --nocapture --test-threads 2 $(cat /arguments)
+    tests --color never --nocapture $(cat /arguments)
     echo "STATUS $?"
     [ ! -e /run/skipped ] || sed 's/^/SKIPPED /' /run/skipped
     [ ! -e /run/told ] || sed 's/^/TOLD /' /run/told

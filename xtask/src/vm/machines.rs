@@ -141,7 +141,7 @@ impl Machines<'_> {
     fn test(&self, kernel: &'static Kernel, tree: &Path, mode: Mode) -> Result<Row> {
         let platform = self.platform(kernel)?;
         let not_here = self.not_here(kernel);
-        let arguments = self.arguments(&not_here);
+        let arguments = self.arguments(kernel, &not_here);
         let wanted = platform.list(&arguments)?;
         ensure!(!wanted.is_empty(), "no test has such a name");
         ensure!(
@@ -232,11 +232,19 @@ impl Machines<'_> {
     }
 
     /// What the test program is told: which tests not to run, and which to run.
-    fn arguments(&self, not_here: &[&NotHere]) -> Vec<String> {
+    fn arguments(&self, kernel: &Kernel, not_here: &[&NotHere]) -> Vec<String> {
+        let threads = [
+            "--test-threads".to_owned(),
+            kernel.tests_at_once().to_string(),
+        ];
         let skipped = not_here
             .iter()
             .flat_map(|not| ["--skip".to_owned(), not.test.to_owned()]);
-        skipped.chain(self.wanted()).collect()
+        threads
+            .into_iter()
+            .chain(skipped)
+            .chain(self.wanted())
+            .collect()
     }
 
     /// Which tests were asked for.

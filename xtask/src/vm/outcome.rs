@@ -206,6 +206,7 @@ impl Outcome {
         );
         let mut outcome = Self::default();
         let mut status = None;
+        let mut begun = None;
         for line in lines {
             if let Some(skip) = line.strip_prefix("SKIPPED ") {
                 let (test, why) = skip.split_once(": ").unwrap_or((skip, ""));
@@ -219,16 +220,31 @@ impl Outcome {
                 .and_then(|line| line.rsplit_once("works here, in "))
             {
                 mode.1.clone_into(&mut outcome.mode);
-            } else if let Some((test, result)) = line
-                .strip_prefix("test ")
-                .and_then(|line| line.rsplit_once(" ... "))
-            {
-                match result {
+            } else {
+                let (test, result) = match (line.strip_prefix("test "), begun) {
+                    (Some(line), before) if line.contains(" ...") => {
+                        if let Some(test) = before {
+                            bail!("{test} has no result");
+                        }
+                        line.split_once(" ...").unwrap_or_default()
+                    }
+                    (_, Some(test)) => (test, line),
+                    (_, None) => continue,
+                };
+                // Where one test runs at a time, what it prints comes before its result.
+                begun = None;
+                match result.trim_start() {
                     "ok" => outcome.passed.insert(test.to_owned()),
                     "FAILED" => outcome.failed.insert(test.to_owned()),
-                    _ => bail!("cannot read the result of a test: {line}"),
+                    _ => {
+                        begun = Some(test);
+                        true
+                    }
                 };
             }
+        }
+        if let Some(test) = begun {
+            bail!("{test} has no result");
         }
         let status = status.context("the guest did not say how the tests ended")?;
         ensure!(
@@ -330,6 +346,25 @@ mod tests {
             outcome.complaints(&wanted(&["a::b", "a::c"]), kernel("5.10"), Mode::Function),
             ["it works in tracepoint mode, not in function mode"]
         );
+    }
+
+    #[test]
+    fn what_a_test_prints_may_come_before_its_result() {
+        let text = guest(
+            "101",
+            "test a::b ... counted 3\nand 4\nok\ntest a::c ... \nFAILED\ntest a::d ... ok\n",
+        );
+        let outcome = Outcome::read(&text, NONCE, kernel("5.10")).unwrap();
+        assert_eq!(outcome.passed, wanted(&["a::b", "a::d"]));
+        assert_eq!(outcome.failed, wanted(&["a::c"]));
+
+        for text in [
+            "test a::b ... counted 3\n",
+            "test a::b ... 3\ntest a::c ... ok\n",
+        ] {
+            let why = Outcome::read(&guest("0", text), NONCE, kernel("5.10")).unwrap_err();
+            assert_eq!(why.to_string(), "a::b has no result");
+        }
     }
 
     #[test]

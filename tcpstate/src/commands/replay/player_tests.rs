@@ -331,3 +331,30 @@ fn where_somebody_wants_to_go_the_scout_goes_before_all_is_read() {
     arrive(&mut player);
     assert_eq!(sockets(player.engine()), sockets(&live));
 }
+
+#[test]
+fn a_long_recording_is_scouted_and_read_in_turn() {
+    use std::fmt::Write as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r.jsonl");
+    let mut text = String::new();
+    for seq in 0..100_000 {
+        let ts = "2026-11-21T10:00:00.000000000Z";
+        writeln!(
+            text,
+            r#"{{"event":"tick","seq":{seq},"ts":"{ts}","mono_ns":{seq}}}"#
+        )
+        .unwrap();
+    }
+    std::fs::write(&path, text).unwrap();
+    let mut player = opened(&path);
+    player.do_as(Replay::End);
+
+    // A machine that reads all of it in a slice has nothing to do in turn.
+    while !player.index.is_complete() && player.goal.is_none() {
+        player.advance(0).unwrap();
+        let has_gone = player.scout.is_some() || player.here.next > 0;
+        assert!(player.index.is_complete() || has_gone);
+    }
+}

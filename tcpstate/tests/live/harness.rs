@@ -107,6 +107,11 @@ pub(crate) fn has(program: &str, package: &str) -> bool {
     is_there
 }
 
+/// Whether it tells of such a call that failed.
+fn is_failed(event: &Value, call: &str, port: u16) -> bool {
+    event["event"] == call && event["ok"] == false && event["requested"]["port"] == port
+}
+
 /// How often a call is made whose event is lost.
 const CALLS_AT_MOST: usize = 4;
 
@@ -219,7 +224,7 @@ impl Watch {
     #[track_caller]
     pub(crate) fn diagnosis(&mut self, call: &str, port: u16) -> Value {
         let failed = self.wait_for(&format!("failed {call} on {port}"), |event| {
-            event["event"] == call && event["ok"] == false && event["requested"]["port"] == port
+            is_failed(event, call, port)
         });
         let seq = failed["seq"].clone();
         self.wait_for("its diagnosis", |event| {
@@ -231,9 +236,7 @@ impl Watch {
     /// some kernels run a hook for nobody else while they have interrupted it.
     #[track_caller]
     pub(crate) fn diagnosis_of(&mut self, call: &str, port: u16, make: impl Fn()) -> Value {
-        let is_failed = |event: &Value| {
-            event["event"] == call && event["ok"] == false && event["requested"]["port"] == port
-        };
+        let is_failed = |event: &Value| is_failed(event, call, port);
         let is_loss = |event: &Value| event["event"] == "loss" && event["count"] != 0;
         for _ in 0..CALLS_AT_MOST {
             let before = self.seen.len();

@@ -258,12 +258,21 @@ fn processes_that_exit_at_once_are_explained_by_their_own_namespace_alone() {
             .find(|event| event["event"] == "diagnosis" && event["of"] == failed["seq"])
             .unwrap_or_else(|| panic!("no diagnosis: {}", listing(&events)));
         assert_eq!(diagnosis["cause"], "active_listener", "{diagnosis}");
-        assert_eq!(diagnosis["certainty"], "proven", "{diagnosis}");
         let holders = diagnosis["holders"].as_array().expect("a list");
         assert_eq!(holders.len(), 1, "{diagnosis}");
-        assert_eq!(holders[0]["process"]["pid"], pid, "{diagnosis}");
         assert_eq!(holders[0]["sock"]["netns"], failed["sock"]["netns"]);
         assert_eq!(failed["process"]["comm"], "python3", "{failed}");
+        // What made the holder known may be among what was lost; then that is said.
+        let missing = diagnosis["missing"].as_array().expect("a list");
+        let is_lossy = |why: &Value| why.as_str().is_some_and(|why| why.contains("were lost"));
+        if missing.iter().any(is_lossy) {
+            assert!(lost(&events) > 0, "{diagnosis}");
+            let holder = &holders[0]["process"]["pid"];
+            assert!(holder.is_null() || *holder == pid, "{diagnosis}");
+        } else {
+            assert_eq!(diagnosis["certainty"], "proven", "{diagnosis}");
+            assert_eq!(holders[0]["process"]["pid"], pid, "{diagnosis}");
+        }
     }
 }
 

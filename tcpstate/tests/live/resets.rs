@@ -277,7 +277,8 @@ fn assert_nobody_is_blamed(name: &str, events: &[Value]) {
         let pid = &event["process"]["pid"];
         assert!(
             pid.is_null() || *pid == std::process::id(),
-            "{name}: {event}"
+            "{name}: {event}\n{}",
+            listing(events)
         );
         if event["direction"] == "received" {
             assert_ne!(event["process"]["via"], "syscall", "{name}: {event}");

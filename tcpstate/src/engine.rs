@@ -10,6 +10,7 @@ mod followed;
 mod hints;
 mod identity;
 mod listeners;
+mod resets;
 mod snapshots;
 mod transitions;
 
@@ -77,6 +78,8 @@ pub struct Engine {
     fallbacks: fallbacks::Fallbacks,
     /// Function hooks tell what becomes of mini-sockets.
     are_minis_hooked: bool,
+    /// Connections that ended before anybody could accept them, until their RST.
+    unaccepted: VecDeque<SocketId>,
     followed: followed::Followed,
 }
 
@@ -102,6 +105,7 @@ impl Engine {
             unconfirmed: Vec::new(),
             fallbacks: fallbacks::Fallbacks::default(),
             are_minis_hooked: false,
+            unaccepted: VecDeque::new(),
             followed: followed::Followed::default(),
         }
     }
@@ -131,20 +135,11 @@ impl Engine {
                 self.push(mono_ns, Body::Header(header));
             }
             Body::Socket(seen) => self.on_snapshot(mono_ns, seen),
-            Body::State(change) => self.on_transition(mono_ns, change),
-            Body::Reset(mut reset) => {
-                if reset.process.is_none()
-                    && let Some(sock) = &reset.sock
-                {
-                    let id = self.id_of_connection(sock, reset.local, reset.peer);
-                    reset.process = self
-                        .table
-                        .get_or_closed(&id)
-                        .and_then(|socket| socket.owner.clone());
-                }
-                self.hint_from_reset(mono_ns, &reset);
-                self.push(mono_ns, Body::Reset(reset));
+            Body::State(change) => {
+                self.remember_unaccepted(&change);
+                self.on_transition(mono_ns, change);
             }
+            Body::Reset(reset) => self.on_reset(mono_ns, reset),
             Body::Bind(call) => self.on_call(mono_ns, CallKind::Bind, call),
             Body::Listen(call) => self.on_call(mono_ns, CallKind::Listen, call),
             Body::Connect(call) => self.on_call(mono_ns, CallKind::Connect, call),

@@ -4,7 +4,7 @@ mod facts;
 
 use facts::{MS, SECOND, by, call, change, into_mini, process, seen, through};
 use tcpstate::engine::{Engine, Limits};
-use tcpstate::event::{Body, ClockAnchor, ExitReason, KnownBy, NetnsEnd, State};
+use tcpstate::event::{Body, ClockAnchor, Direction, ExitReason, KnownBy, NetnsEnd, Reset, State};
 use tcpstate::export::json;
 use tcpstate::model::{Origin, Phase, PortKey, SocketId};
 
@@ -251,4 +251,47 @@ fn who_connected_a_socket_without_a_name_is_known_from_the_answer_on() {
         Some(told),
         "a replay knows it from nowhere else"
     );
+}
+
+/// What a child of the listener does, and the RST that this brings, as the hook has it: put down to
+/// `who` is current.
+fn ended_with_a_reset(cookie: u64, old: State, who: u32) -> [Body; 2] {
+    let ended = through(change(cookie, SERVER, CLIENT, old, State::Closed), LISTENER);
+    let Body::State(change) = &ended else {
+        panic!("a transition");
+    };
+    let who = process(who, "current");
+    let reset = Reset {
+        direction: Direction::Sent,
+        sock: Some(change.sock),
+        local: change.local,
+        peer: change.peer,
+        state: Some(State::Closed),
+        reason: None,
+        reason_raw: None,
+        process: Some(who.clone()),
+    };
+    [ended, Body::Reset(reset)]
+}
+
+#[test]
+fn nobody_is_named_for_the_rst_of_a_connection_that_came_too_late_to_be_accepted() {
+    // Its handshake ended in a softirq, after its listener had closed.
+    for (cookie, old, expected) in [
+        (CHILD, State::SynReceived, None),
+        (CHILD + 1, State::Established, Some(99)),
+    ] {
+        let mut engine = listening();
+
+        for body in ended_with_a_reset(cookie, old, 99) {
+            engine.observe(2 * MS, body);
+        }
+
+        let last = engine.log().iter().last().expect("the RST");
+        let Body::Reset(reset) = &last.body else {
+            panic!("{last:?}");
+        };
+        let named = reset.process.as_ref().map(|process| process.pid);
+        assert_eq!(named, expected, "{old:?}");
+    }
 }

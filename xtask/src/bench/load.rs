@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use rustix::net::{AddressFamily, SocketType, accept, bind, connect, listen, socket, sockopt};
 use serde_json::json;
 
-use super::stopwatch::Stopwatch;
+use super::stopwatch::{Stopwatch, own_ns};
 
 /// Server addresses of one thread. A TIME_WAIT keeps its pair of addresses for a
 /// minute, so that connections have to go to several.
@@ -116,20 +116,26 @@ pub(crate) fn run(load: &Load) -> Result<()> {
         Load::FailingBinds { binds, every_ms } => failing_binds(binds, every_ms),
         Load::Binds { calls } => {
             let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-            let began = Stopwatch::start();
-            for _ in 0..calls {
-                bind(&stream(any)?, &any).context("cannot bind")?;
-            }
-            say(&json!({ "calls": calls, "took_ns": began.nanos() }))
+            timed(calls, || bind(&stream(any)?, &any).context("cannot bind"))
         }
-        Load::Syscalls { calls } => {
-            let began = Stopwatch::start();
-            for _ in 0..calls {
-                std::hint::black_box(rustix::process::getppid());
-            }
-            say(&json!({ "calls": calls, "took_ns": began.nanos() }))
-        }
+        Load::Syscalls { calls } => timed(calls, || {
+            std::hint::black_box(rustix::process::getppid());
+            Ok(())
+        }),
     }
+}
+
+/// Does it so many times, and says how long that took.
+fn timed(calls: u64, call: impl Fn() -> Result<()>) -> Result<()> {
+    let (began, before_ns) = (Stopwatch::start(), own_ns());
+    for _ in 0..calls {
+        call()?;
+    }
+    say(&json!({
+        "calls": calls,
+        "took_ns": began.nanos(),
+        "own_ns": own_ns() - before_ns,
+    }))
 }
 
 fn connections_of(kind: Kind, threads: u16, connections: u64, rate: u64) -> Result<()> {

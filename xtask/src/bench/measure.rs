@@ -42,6 +42,10 @@ impl Run {
     fn cpu_s_per_million(&self) -> f64 {
         float(self.cost.cpu_ns) / 1e3 / float(self.transitions.max(1))
     }
+
+    fn user_s_per_million(&self) -> f64 {
+        float(self.cost.user_ns) / 1e3 / float(self.transitions.max(1))
+    }
 }
 
 impl Bench<'_> {
@@ -102,7 +106,9 @@ impl Bench<'_> {
         let found = observers.iter().zip(runs).map(|(observer, mut runs)| {
             let sum = |of: fn(&Run) -> Option<u64>| runs.iter().map(of).sum::<Option<u64>>();
             let speeds = speeds(&runs);
-            let cpu: Vec<f64> = runs.iter().map(Run::cpu_s_per_million).collect();
+            let medians = |of: fn(&Run) -> f64| median(&runs.iter().map(of).collect::<Vec<_>>());
+            let cpu_s_per_million = medians(Run::cpu_s_per_million);
+            let user_s_per_million = medians(Run::user_s_per_million);
             let events = sum(|run| run.cost.events);
             let lost = sum(|run| run.cost.lost);
             let transitions = runs.iter().map(|run| run.transitions).sum();
@@ -120,7 +126,8 @@ impl Bench<'_> {
                 events,
                 lost,
                 unannounced,
-                cpu_s_per_million: median(&cpu),
+                cpu_s_per_million,
+                user_s_per_million,
                 cost: runs.swap_remove(runs.len() / 2).cost,
             };
             eprintln!(

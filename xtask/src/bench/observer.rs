@@ -192,6 +192,8 @@ impl Drop for Files {
 pub(super) struct Cost {
     /// Of the observer's process, while the load ran and until it was read.
     pub(super) cpu_ns: u64,
+    /// The part of it outside the kernel.
+    pub(super) user_ns: u64,
     /// Most memory that was resident, kB.
     pub(super) peak_kb: u64,
     /// Memory that was resident before the load, kB.
@@ -218,7 +220,7 @@ pub(super) struct Watching<'a> {
     child: Option<Child>,
     /// The other end of the dashboard's terminal.
     terminal: Option<thread::JoinHandle<()>>,
-    cpu_before: u64,
+    before: Spent,
     idle_kb: u64,
 }
 
@@ -230,7 +232,7 @@ impl<'a> Watching<'a> {
             files,
             child: None,
             terminal: None,
-            cpu_before: 0,
+            before: Spent::default(),
             idle_kb: 0,
         };
         let Some(mut command) = observer.command(tcpstate, files) else {
@@ -278,7 +280,7 @@ impl<'a> Watching<'a> {
             thread::sleep(Duration::from_millis(20));
         }
         thread::sleep(Duration::from_millis(700));
-        watching.cpu_before = cpu_ns(pid);
+        watching.before = Spent::by(pid);
         watching.idle_kb = status_kb(pid, "VmRSS:");
         Ok(watching)
     }
@@ -294,9 +296,9 @@ impl<'a> Watching<'a> {
     }
 
     pub(super) fn cpu_ns(&self) -> u64 {
-        self.child.as_ref().map_or(0, |child| {
-            cpu_ns(child.id()).saturating_sub(self.cpu_before)
-        })
+        self.child
+            .as_ref()
+            .map_or(0, |child| Spent::by(child.id()).since(self.before).all_ns())
     }
 
     /// Ends it and says what it cost.
@@ -307,8 +309,10 @@ impl<'a> Watching<'a> {
         thread::sleep(SETTLES);
         let pid = child.id();
         let busiest = programs(pid).into_iter().max().unwrap_or_default();
+        let spent = Spent::by(pid).since(self.before);
         let mut cost = Cost {
-            cpu_ns: cpu_ns(pid).saturating_sub(self.cpu_before),
+            cpu_ns: spent.all_ns(),
+            user_ns: spent.user_ns,
             peak_kb: status_kb(pid, "VmHWM:"),
             idle_kb: self.idle_kb,
             runs: busiest.0,
@@ -426,19 +430,41 @@ fn field(text: &str, name: &str) -> u64 {
 }
 
 /// Processor time of a process and of its children that have ended, to 10 ms.
-fn cpu_ns(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name, which may hold anything, ends with the last bracket.
-    let Some((_, fields)) = stat.rsplit_once(')') else {
-        return 0;
-    };
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(4)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum();
-    ticks * (1_000_000_000 / TICKS)
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    user_ns: u64,
+    system_ns: u64,
+}
+
+impl Spent {
+    fn by(pid: u32) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name, which may hold anything, ends with the last bracket.
+        let Some((_, fields)) = stat.rsplit_once(')') else {
+            return Self::default();
+        };
+        let mut times = fields
+            .split_whitespace()
+            .skip(11)
+            .map(|ticks| ticks.parse::<u64>().unwrap_or(0) * (1_000_000_000 / TICKS));
+        let mut next = || times.next().unwrap_or(0);
+        let [user, system, user_of_children, system_of_children] = std::array::from_fn(|_| next());
+        Self {
+            user_ns: user + user_of_children,
+            system_ns: system + system_of_children,
+        }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            user_ns: self.user_ns.saturating_sub(before.user_ns),
+            system_ns: self.system_ns.saturating_sub(before.system_ns),
+        }
+    }
+
+    fn all_ns(self) -> u64 {
+        self.user_ns + self.system_ns
+    }
 }
 
 fn count_json(path: &Path, cost: &mut Cost) -> Result<()> {

@@ -47,6 +47,8 @@ pub(super) struct FullSpeed {
     pub(super) unannounced: u64,
     /// Processor seconds per million state changes of the load.
     pub(super) cpu_s_per_million: f64,
+    /// The part of it outside the kernel.
+    pub(super) user_s_per_million: f64,
     /// The median round.
     pub(super) cost: Cost,
 }
@@ -107,7 +109,15 @@ pub(super) struct Population {
 #[derive(Debug, Serialize)]
 pub(super) struct Syscalls {
     pub(super) calls: u64,
-    /// Nanoseconds of an empty call; medians.
+    /// From the first call to the last.
+    pub(super) elapsed: Beside,
+    /// The process's own processor time.
+    pub(super) own: Beside,
+}
+
+/// Nanoseconds of a call, medians: beside nobody and beside us.
+#[derive(Debug, Serialize)]
+pub(super) struct Beside {
     pub(super) alone_ns: f64,
     pub(super) watched_ns: f64,
     pub(super) change_percent: f64,
@@ -121,6 +131,9 @@ pub(super) struct Binds {
     /// Nanoseconds of the three calls together; median.
     pub(super) each_ns: f64,
     pub(super) change_percent: f64,
+    /// The process's own processor time; median.
+    pub(super) own_ns: f64,
+    pub(super) own_change_percent: f64,
 }
 
 /// From the return of a failed `bind` to its diagnosis on stdout.

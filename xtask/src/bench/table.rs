@@ -53,6 +53,7 @@ fn full_speed(results: &Results, text: &mut String) {
             "slowest – fastest",
             "change",
             "CPU s per million changes",
+            "of it user",
             "changes made",
             "lost",
             "peak memory",
@@ -71,7 +72,7 @@ fn full_speed(results: &Results, text: &mut String) {
         line(
             text,
             format_args!(
-                "| {kind}, {} thread{} | {} | {} | {} – {} | {:+.1} % | {:.2} | {} | {lost} | {} MB | {bytes} |",
+                "| {kind}, {} thread{} | {} | {} | {} – {} | {:+.1} % | {:.2} | {:.2} | {} | {lost} | {} MB | {bytes} |",
                 row.threads,
                 if row.threads == 1 { "" } else { "s" },
                 row.observer.name(),
@@ -80,6 +81,7 @@ fn full_speed(results: &Results, text: &mut String) {
                 row.speeds[1],
                 row.change_percent,
                 row.cpu_s_per_million,
+                row.user_s_per_million,
                 row.transitions,
                 row.cost.peak_kb / 1024,
             ),
@@ -213,15 +215,25 @@ fn syscalls(results: &Results, text: &mut String) {
     head(
         text,
         "A process that never touches a socket",
-        &["empty system calls", "alone", "beside tcpstate", "change"],
+        &[
+            "empty system calls, each",
+            "alone",
+            "beside tcpstate",
+            "change",
+        ],
     );
-    line(
-        text,
-        format_args!(
-            "| {} | {:.1} ns | {:.1} ns | {:+.1} % |",
-            row.calls, row.alone_ns, row.watched_ns, row.change_percent
-        ),
-    );
+    for (time, each) in [
+        ("elapsed", &row.elapsed),
+        ("its own processor time", &row.own),
+    ] {
+        line(
+            text,
+            format_args!(
+                "| {} calls, {time} | {:.1} ns | {:.1} ns | {:+.1} % |",
+                row.calls, each.alone_ns, each.watched_ns, each.change_percent
+            ),
+        );
+    }
 }
 
 fn binds(results: &Results, text: &mut String) {
@@ -231,17 +243,26 @@ fn binds(results: &Results, text: &mut String) {
     head(
         text,
         "A process that makes a socket, binds and closes it",
-        &["watched by", "rounds of three calls", "each", "change"],
+        &[
+            "watched by",
+            "rounds of three calls",
+            "each",
+            "change",
+            "its own processor time",
+            "change",
+        ],
     );
     for row in &results.binds {
         line(
             text,
             format_args!(
-                "| {} | {} | {:.0} ns | {:+.1} % |",
+                "| {} | {} | {:.0} ns | {:+.1} % | {:.0} ns | {:+.1} % |",
                 row.observer.name(),
                 row.calls,
                 row.each_ns,
-                row.change_percent
+                row.change_percent,
+                row.own_ns,
+                row.own_change_percent
             ),
         );
     }
@@ -332,7 +353,7 @@ fn keys(results: &Results, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::Syscalls;
+    use crate::bench::results::{Beside, Syscalls};
 
     #[test]
     fn tables_take_the_place_of_those_before() {
@@ -350,9 +371,16 @@ mod tests {
         let results = Results {
             syscalls: Some(Syscalls {
                 calls: 7,
-                alone_ns: 80.0,
-                watched_ns: 88.0,
-                change_percent: 10.0,
+                elapsed: Beside {
+                    alone_ns: 80.0,
+                    watched_ns: 88.0,
+                    change_percent: 10.0,
+                },
+                own: Beside {
+                    alone_ns: 80.0,
+                    watched_ns: 81.0,
+                    change_percent: 1.25,
+                },
             }),
             ..Results::default()
         };
@@ -360,7 +388,7 @@ mod tests {
         let text = tables(&results);
 
         assert!(
-            text.contains("| 7 | 80.0 ns | 88.0 ns | +10.0 % |"),
+            text.contains("| 7 calls, its own processor time | 80.0 ns | 81.0 ns | +1.2 % |"),
             "{text}"
         );
         assert!(!text.contains("At full speed"), "{text}");

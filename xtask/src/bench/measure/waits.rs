@@ -12,34 +12,54 @@ use serde_json::Value;
 
 use super::{Bench, float, load};
 use crate::bench::observer::{self, Observer, Watching};
-use crate::bench::results::{Binds, Diagnoses, Frames, Syscalls, change, median, percentile};
+use crate::bench::results::{
+    Beside, Binds, Diagnoses, Frames, Syscalls, change, median, percentile,
+};
 use crate::bench::stage::on_stage;
 
 impl Bench<'_> {
     /// A process that never touches a socket, with and without us.
     pub(in crate::bench) fn syscalls(&self) -> Result<Syscalls> {
         let calls = if self.short { 1_000_000 } else { 20_000_000 };
+        let calls_text = calls.to_string();
         let (mut alone, mut watched) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds() {
             for (observer, to) in [
                 (Observer::Nobody, &mut alone),
                 (Observer::Json, &mut watched),
             ] {
-                on_stage(|| {
-                    let watching = Watching::start(observer, self.tcpstate, self.files)?;
-                    let done = load(&["syscalls", "--calls", &calls.to_string()])?;
-                    let took_ns = done["took_ns"].as_u64().context("the load says its time")?;
-                    to.push(float(took_ns) / float(calls));
-                    watching.end().map(drop)
-                })?;
+                to.push(self.times(observer, &["syscalls", "--calls", &calls_text], calls)?);
             }
         }
-        let (alone_ns, watched_ns) = (median(&alone), median(&watched));
+        let beside = |of: fn(&Times) -> f64| {
+            let [alone_ns, watched_ns] = [&alone, &watched].map(|times| medians(times, of));
+            Beside {
+                alone_ns,
+                watched_ns,
+                change_percent: change(alone_ns, watched_ns),
+            }
+        };
         Ok(Syscalls {
             calls,
-            alone_ns,
-            watched_ns,
-            change_percent: change(alone_ns, watched_ns),
+            elapsed: beside(|times| times.elapsed_ns),
+            own: beside(|times| times.own_ns),
+        })
+    }
+
+    /// What each of a load's calls takes beside an observer.
+    fn times(&self, observer: Observer, arguments: &[&str], calls: u64) -> Result<Times> {
+        on_stage(|| {
+            let watching = Watching::start(observer, self.tcpstate, self.files)?;
+            let done = load(arguments)?;
+            watching.end()?;
+            let each = |name: &str| {
+                let ns = done[name].as_u64().context("the load says its times")?;
+                anyhow::Ok(float(ns) / float(calls))
+            };
+            Ok(Times {
+                elapsed_ns: each("took_ns")?,
+                own_ns: each("own_ns")?,
+            })
         })
     }
 
@@ -58,26 +78,25 @@ impl Bench<'_> {
                 Err(error) => absent.push(format!("{error:#}")),
             },
         }
-        let mut found: Vec<(Observer, Vec<f64>)> =
+        let calls_text = calls.to_string();
+        let mut found: Vec<(Observer, Vec<Times>)> =
             observers.iter().map(|of| (*of, Vec::new())).collect();
         for _ in 0..self.rounds() {
             for (observer, all) in &mut found {
-                let each_ns = on_stage(|| {
-                    let watching = Watching::start(*observer, self.tcpstate, self.files)?;
-                    let done = load(&["binds", "--calls", &calls.to_string()])?;
-                    let took_ns = done["took_ns"].as_u64().context("the load says its time")?;
-                    watching.end()?;
-                    Ok(float(took_ns) / float(calls))
-                })?;
-                all.push(each_ns);
+                all.push(self.times(*observer, &["binds", "--calls", &calls_text], calls)?);
             }
         }
-        let alone_ns = found.first().map_or(0.0, |(_, all)| median(all));
-        let rows = found.into_iter().map(|(observer, all)| Binds {
-            observer,
+        let elapsed = |all: &[Times]| medians(all, |times| times.elapsed_ns);
+        let own = |all: &[Times]| medians(all, |times| times.own_ns);
+        let nobody: &[Times] = found.first().map_or(&[], |(_, all)| all);
+        let (alone_ns, own_alone_ns) = (elapsed(nobody), own(nobody));
+        let rows = found.iter().map(|(observer, all)| Binds {
+            observer: *observer,
             calls,
-            each_ns: median(&all),
-            change_percent: change(alone_ns, median(&all)),
+            each_ns: elapsed(all),
+            change_percent: change(alone_ns, elapsed(all)),
+            own_ns: own(all),
+            own_change_percent: change(own_alone_ns, own(all)),
         });
         Ok(rows.collect())
     }
@@ -158,6 +177,16 @@ impl Bench<'_> {
         );
         Ok(frames_of(&String::from_utf8_lossy(&output.stdout)))
     }
+}
+
+/// Nanoseconds of a call.
+struct Times {
+    elapsed_ns: f64,
+    own_ns: f64,
+}
+
+fn medians(times: &[Times], of: fn(&Times) -> f64) -> f64 {
+    median(&times.iter().map(of).collect::<Vec<_>>())
 }
 
 /// Milliseconds from each failed bind to its diagnosis. Tells when the hooks are on,

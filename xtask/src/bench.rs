@@ -10,10 +10,13 @@ mod load;
 mod machine;
 mod measure;
 mod observer;
+mod process;
 mod results;
 mod stage;
 mod stopwatch;
 mod table;
+mod terminal;
+mod written;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,8 +2,7 @@
 //! and what that cost.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::fd::OwnedFd;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -13,14 +12,13 @@ use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::process::{self, PATIENCE, Spent, find, programs, status_kb};
 use super::stopwatch::Stopwatch;
+use super::terminal;
+use super::written::{count_json, read_lines, said_lost};
 
-/// An observer must be ready and gone within this.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// After the last event: long enough for any observer to have read it.
 const SETTLES: Duration = Duration::from_millis(1200);
-/// Clock ticks of `/proc/PID/stat` in a second (`USER_HZ`, the same everywhere).
-const TICKS: u64 = 100;
 
 /// Who watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -142,7 +140,10 @@ impl Observer {
             }
             Self::SsPolling => {
                 let mut command = Command::new("sh");
-                command.args(["-c", "while :; do ss -Htano; sleep 0.1; done"]);
+                command.args([
+                    "-c",
+                    "trap exit INT; while :; do ss -Htano; sleep 0.1; done",
+                ]);
                 command
             }
         })
@@ -245,7 +246,7 @@ impl<'a> Watching<'a> {
             command.arg("-v");
         }
         if observer.has_dashboard() {
-            let (inside, outside) = terminal()?;
+            let (inside, outside) = terminal::open()?;
             command
                 .env("TERM", "xterm-256color")
                 .stdin(inside.try_clone()?)
@@ -267,22 +268,31 @@ impl<'a> Watching<'a> {
         let pid = child.id();
         let began = Stopwatch::start();
         while !watching.is_ready(pid) {
-            if let Some(child) = &mut watching.child
-                && let Some(status) = child.try_wait()?
-            {
-                let said = fs::read_to_string(files.err()).unwrap_or_default();
-                let last = said.lines().last().unwrap_or_default();
-                bail!("{} does not start here: {status}: {last}", observer.name());
-            }
+            watching.check_is_there()?;
             if began.elapsed() > PATIENCE {
                 bail!("{} does not get ready", observer.name());
             }
             thread::sleep(Duration::from_millis(20));
         }
         thread::sleep(Duration::from_millis(700));
+        // Some programs may have been loaded before one was refused.
+        watching.check_is_there()?;
         watching.before = Spent::by(pid);
         watching.idle_kb = status_kb(pid, "VmRSS:");
         Ok(watching)
+    }
+
+    fn check_is_there(&mut self) -> Result<()> {
+        let Some(child) = &mut self.child else {
+            return Ok(());
+        };
+        if let Some(status) = child.try_wait()? {
+            let said = fs::read_to_string(self.files.err()).unwrap_or_default();
+            let last = said.lines().last().unwrap_or_default();
+            let name = self.observer.name();
+            bail!("{name} does not start here: {status}: {last}");
+        }
+        Ok(())
     }
 
     /// Whether its hooks are on; of a peer, whether it has loaded a program, after which
@@ -319,7 +329,7 @@ impl<'a> Watching<'a> {
             run_ns: busiest.1,
             ..Cost::default()
         };
-        match end(&mut child) {
+        match process::end(&mut child) {
             // A peer that is stuck was ended; what it has written is counted.
             Err(error) if !self.observer.is_ours() => {
                 eprintln!("{}: {error:#}", self.observer.name());
@@ -378,181 +388,5 @@ impl Drop for Watching<'_> {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-}
-
-/// SIGINT, as on a terminal; what does not go then is killed.
-pub(super) fn end(child: &mut Child) -> Result<()> {
-    let pid = rustix::process::Pid::from_child(child);
-    // It may have ended by itself.
-    let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-    let began = Stopwatch::start();
-    while child.try_wait()?.is_none() {
-        if began.elapsed() > PATIENCE {
-            let _ = child.kill();
-            let _ = child.wait();
-            bail!("an observer does not end");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
-/// Runs and nanoseconds of each BPF program that a process holds.
-fn programs(pid: u32) -> Vec<(u64, u64)> {
-    let Ok(folder) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
-        return Vec::new();
-    };
-    folder
-        .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
-        .filter(|info| info.contains("prog_id:") && info.contains("run_cnt:"))
-        .map(|info| (field(&info, "run_cnt:"), field(&info, "run_time_ns:")))
-        .collect()
-}
-
-fn status_kb(pid: u32, name: &str) -> u64 {
-    field(
-        &fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(),
-        name,
-    )
-}
-
-fn field(text: &str, name: &str) -> u64 {
-    text.lines()
-        .find_map(|line| {
-            line.strip_prefix(name)?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        })
-        .unwrap_or(0)
-}
-
-/// Processor time of a process and of its children that have ended, to 10 ms.
-#[derive(Clone, Copy, Default)]
-struct Spent {
-    user_ns: u64,
-    system_ns: u64,
-}
-
-impl Spent {
-    fn by(pid: u32) -> Self {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name, which may hold anything, ends with the last bracket.
-        let Some((_, fields)) = stat.rsplit_once(')') else {
-            return Self::default();
-        };
-        let mut times = fields
-            .split_whitespace()
-            .skip(11)
-            .map(|ticks| ticks.parse::<u64>().unwrap_or(0) * (1_000_000_000 / TICKS));
-        let mut next = || times.next().unwrap_or(0);
-        let [user, system, user_of_children, system_of_children] = std::array::from_fn(|_| next());
-        Self {
-            user_ns: user + user_of_children,
-            system_ns: system + system_of_children,
-        }
-    }
-
-    fn since(self, before: Self) -> Self {
-        Self {
-            user_ns: self.user_ns.saturating_sub(before.user_ns),
-            system_ns: self.system_ns.saturating_sub(before.system_ns),
-        }
-    }
-
-    fn all_ns(self) -> u64 {
-        self.user_ns + self.system_ns
-    }
-}
-
-fn count_json(path: &Path, cost: &mut Cost) -> Result<()> {
-    let (states, lines) = read_lines(path, |line| line.starts_with(r#"{"event":"tcp.state""#))?;
-    cost.events = Some(states);
-    cost.lines = Some(lines);
-    let mut last = String::new();
-    for line in BufReader::new(File::open(path)?).lines() {
-        last = line?;
-    }
-    let footer: Value = serde_json::from_str(&last).context("the last line is not JSON")?;
-    anyhow::ensure!(footer["event"] == "footer", "the output has no footer");
-    cost.lost = Some(footer["losses"]["kernel"].as_u64().unwrap_or(0));
-    Ok(())
-}
-
-fn read_lines(path: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<(u64, u64)> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (mut wanted, mut all) = (0, 0);
-    for line in BufReader::with_capacity(1 << 20, file).lines() {
-        all += 1;
-        wanted += u64::from(is_wanted(&line?));
-    }
-    Ok((wanted, all))
-}
-
-/// Adds up `lost 12 events`, `Lost 12 events`.
-fn said_lost(err: &str) -> u64 {
-    err.lines()
-        .filter_map(|line| {
-            let (_, rest) = line.split_once("ost ")?;
-            rest.split_whitespace().next()?.parse::<u64>().ok()
-        })
-        .sum()
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .map(|folder| folder.join(program))
-        .find(|file| file.exists())
-}
-
-/// Both ends of a terminal of 200 by 60.
-pub(super) fn terminal() -> Result<(OwnedFd, OwnedFd)> {
-    use rustix::fs::{Mode, OFlags};
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use rustix::termios::{Winsize, tcsetwinsize};
-
-    // An observer that had its own terminal's other end would never see it closed.
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let outside = openpt(flags).context("cannot open a terminal")?;
-    grantpt(&outside)?;
-    unlockpt(&outside)?;
-    tcsetwinsize(
-        &outside,
-        Winsize {
-            ws_row: 60,
-            ws_col: 200,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        },
-    )?;
-    let name = ptsname(&outside, Vec::new())?;
-    let inside = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
-    Ok((inside, outside))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_peers_say_they_lost_is_added_up() {
-        let err = "lost 12 events on CPU #0!\nAttaching 1 probe...\nLost 30 events\n";
-
-        assert_eq!(said_lost(err), 42);
-    }
-
-    #[test]
-    fn fields_of_proc_are_found_by_name() {
-        let info = "prog_type:\t26\nprog_id:\t7\nrun_time_ns:\t1200\nrun_cnt:\t10\n";
-
-        assert_eq!(
-            (field(info, "run_cnt:"), field(info, "run_time_ns:")),
-            (10, 1200)
-        );
-        assert_eq!(field(info, "nothing:"), 0);
     }
 }

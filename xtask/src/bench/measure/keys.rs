@@ -12,10 +12,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::sockets::Holder;
 use super::{Bench, load, spawn_load};
-use crate::bench::observer;
+use crate::bench::process;
 use crate::bench::results::{Keys, median, percentile};
 use crate::bench::stage::on_stage;
 use crate::bench::stopwatch::Stopwatch;
+use crate::bench::terminal;
 
 /// What the help has in its frame, and nothing else has.
 const HELP: &str = "─ help ─";
@@ -41,7 +42,7 @@ impl Bench<'_> {
             BufReader::new(stdout).read_line(&mut said)?;
             ensure!(said.contains("ready"), "the sockets could not be made");
 
-            let (inside, outside) = observer::terminal()?;
+            let (inside, outside) = terminal::open()?;
             let mut child = Command::new(self.tcpstate)
                 .args(["watch", "--netns", "self", "--format", "tui"])
                 .env("TERM", "xterm-256color")
@@ -69,7 +70,7 @@ impl Bench<'_> {
             });
             drop(screen);
             // Without its terminal it ends by itself.
-            let _ = observer::end(&mut child);
+            let _ = process::end(&mut child);
             answers
         })?;
         let found = Keys {
@@ -93,7 +94,7 @@ struct Screen {
 impl Screen {
     /// Milliseconds until each key was answered.
     fn press(&mut self, rounds: usize) -> Result<Vec<f64>> {
-        self.wait(observer::PATIENCE, |text| text.contains("TIME_WAIT"))?;
+        self.wait(process::PATIENCE, |text| text.contains("TIME_WAIT"))?;
         // The first table, and the load on its way.
         self.watch(Duration::from_secs(2))?;
         let mut answers = Vec::new();
@@ -101,7 +102,7 @@ impl Screen {
             for (key, is_open) in [(&b"?"[..], true), (&b"\x1b"[..], false)] {
                 self.terminal.write_all(key)?;
                 let pressed = Stopwatch::start();
-                self.wait(observer::PATIENCE, |text| text.contains(HELP) == is_open)?;
+                self.wait(process::PATIENCE, |text| text.contains(HELP) == is_open)?;
                 answers.push(pressed.millis());
                 self.watch(REST)?;
             }

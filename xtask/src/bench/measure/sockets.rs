@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Bench, float, spawn_load};
-use crate::bench::observer::{self, Observer, Watching};
+use crate::bench::observer::{Observer, Watching};
+use crate::bench::process;
 use crate::bench::results::{Population, Start, median, percentile};
 use crate::bench::stage::on_stage;
 use crate::bench::stopwatch::Stopwatch;
@@ -35,10 +36,10 @@ impl Bench<'_> {
                 }
                 first.push(began.millis());
                 // Nobody reads any more: the next line ends it.
-                observer::end(&mut child)?;
+                process::end(&mut child)?;
                 let said = stderr_of(&mut child)?;
                 hooks.extend(said_ms(&said, "tcpstate: watching after "));
-                observer::end(&mut traffic)
+                process::end(&mut traffic)
             })?;
         }
         let idle = on_stage(|| {

@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{Bench, float, load};
-use crate::bench::observer::{self, Observer, Watching};
+use crate::bench::observer::{Observer, Watching};
+use crate::bench::process;
 use crate::bench::results::{
     Beside, Binds, Diagnoses, Frames, Syscalls, change, median, percentile,
 };
@@ -118,8 +119,8 @@ impl Bench<'_> {
             std::thread::scope(|scope| {
                 let (ready, is_ready) = mpsc::channel();
                 let reader = scope.spawn(|| waits(stdout, ready));
-                if is_ready.recv_timeout(observer::PATIENCE).is_err() {
-                    observer::end(&mut child)?;
+                if is_ready.recv_timeout(process::PATIENCE).is_err() {
+                    process::end(&mut child)?;
                     bail!("tcpstate does not get ready");
                 }
                 if is_busy {
@@ -141,7 +142,7 @@ impl Bench<'_> {
                 ]);
                 is_over.store(true, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(500));
-                observer::end(&mut child)?;
+                process::end(&mut child)?;
                 done?;
                 reader
                     .join()

@@ -100,7 +100,11 @@ pub fn read_line(line: &[u8]) -> serde_json::Result<(u64, Option<Event>)> {
         mono_ns: u64,
     }
     fn body<T: DeserializeOwned>(line: &[u8]) -> serde_json::Result<T> {
-        serde_json::from_slice(line)
+        // Checked once as a whole instead of string by string.
+        match str::from_utf8(line) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(line),
+        }
     }
 
     // A line as we write it is read once, any other twice.

@@ -165,7 +165,7 @@ fn measure(part: Part, bench: &Bench<'_>, results: &mut Results) -> Result<()> {
         Part::Rates => results.rates = bench.rates()?,
         Part::Start => results.start = Some(bench.start()?),
         Part::Populations => results.populations = bench.populations()?,
-        Part::Syscalls => results.syscalls = Some(bench.syscalls()?),
+        Part::Syscalls => results.syscalls = bench.syscalls()?,
         Part::Binds => results.binds = bench.binds(&mut results.absent)?,
         Part::Diagnoses => results.diagnoses = bench.diagnoses()?,
         Part::Frames if bench.short => {}

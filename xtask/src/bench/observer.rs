@@ -42,6 +42,9 @@ pub(super) enum Observer {
     SsPolling,
     /// A BPF program that does nothing: what the kernel's own clock adds.
     Empty,
+    /// The same on the return of a system call that hardly anybody makes: what the kernel
+    /// takes for it from all the others.
+    EmptyExit,
 }
 
 /// The nearest thing that bpftrace can say in one line.
@@ -72,12 +75,15 @@ impl Observer {
             Self::Bindsnoop => "libbpf-tools bindsnoop",
             Self::SsPolling => "ss, ten times a second",
             Self::Empty => "bpftrace, a program that does nothing",
+            Self::EmptyExit => "bpftrace, nothing on the return of `listen`",
         }
     }
 
     pub(super) fn is_ours(self) -> bool {
-        !matches!(self, Self::Nobody | Self::Empty | Self::Bindsnoop)
-            && !Self::PEERS.contains(&self)
+        !matches!(
+            self,
+            Self::Nobody | Self::Empty | Self::EmptyExit | Self::Bindsnoop
+        ) && !Self::PEERS.contains(&self)
     }
 
     /// The program that has to be installed.
@@ -85,7 +91,7 @@ impl Observer {
         match self {
             Self::Tcpstates => Some("tcpstates"),
             Self::Tcplife => Some("tcplife"),
-            Self::Bpftrace | Self::Empty => Some("bpftrace"),
+            Self::Bpftrace | Self::Empty | Self::EmptyExit => Some("bpftrace"),
             Self::Bindsnoop => Some("bindsnoop"),
             Self::SsPolling => Some("ss"),
             _ => None,
@@ -96,7 +102,7 @@ impl Observer {
     pub(super) fn missing(self) -> Option<String> {
         let program = self.program()?;
         let package = match self {
-            Self::Bpftrace | Self::Empty => "bpftrace",
+            Self::Bpftrace | Self::Empty | Self::EmptyExit => "bpftrace",
             Self::SsPolling => "iproute2",
             _ => "libbpf-tools",
         };
@@ -125,15 +131,14 @@ impl Observer {
             Self::Tcpstates | Self::Tcplife | Self::Bindsnoop => {
                 Command::new(find(self.program()?)?)
             }
-            Self::Bpftrace | Self::Empty => {
+            Self::Bpftrace | Self::Empty | Self::EmptyExit => {
                 let mut command = Command::new("bpftrace");
-                let nothing = "tracepoint:sock:inet_sock_set_state { }";
                 command.args([
                     "-e",
-                    if self == Self::Empty {
-                        nothing
-                    } else {
-                        BPFTRACE
+                    match self {
+                        Self::Empty => "tracepoint:sock:inet_sock_set_state { }",
+                        Self::EmptyExit => "tracepoint:syscalls:sys_exit_listen { }",
+                        _ => BPFTRACE,
                     },
                 ]);
                 command
@@ -351,7 +356,8 @@ impl<'a> Watching<'a> {
             | Observer::Tcplife
             | Observer::Bindsnoop
             | Observer::Tui
-            | Observer::Empty => {}
+            | Observer::Empty
+            | Observer::EmptyExit => {}
             Observer::Text => {
                 let (lines, _) = read_lines(&self.files.out(), |line| line.contains(" -> "))?;
                 cost.events = Some(lines);

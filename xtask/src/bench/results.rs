@@ -18,8 +18,10 @@ pub(super) struct Results {
     pub(super) rates: Vec<Rate>,
     pub(super) start: Option<Start>,
     pub(super) populations: Vec<Population>,
-    pub(super) syscalls: Option<Syscalls>,
-    pub(super) binds: Vec<Binds>,
+    /// A process that never touches a socket.
+    pub(super) syscalls: Vec<Beside>,
+    /// A process that makes a socket, binds and closes it, again and again.
+    pub(super) binds: Vec<Beside>,
     pub(super) diagnoses: Vec<Diagnoses>,
     pub(super) frames: Vec<Frames>,
     pub(super) keys: Option<Keys>,
@@ -105,31 +107,14 @@ pub(super) struct Population {
     pub(super) idle_cpu_percent: f64,
 }
 
-/// A process that never touches a socket.
-#[derive(Debug, Serialize)]
-pub(super) struct Syscalls {
-    pub(super) calls: u64,
-    /// From the first call to the last.
-    pub(super) elapsed: Beside,
-    /// The process's own processor time.
-    pub(super) own: Beside,
-}
-
-/// Nanoseconds of a call, medians: beside nobody and beside us.
+/// What a process's calls take beside an observer.
 #[derive(Debug, Serialize)]
 pub(super) struct Beside {
-    pub(super) alone_ns: f64,
-    pub(super) watched_ns: f64,
-    pub(super) change_percent: f64,
-}
-
-/// A process that makes a socket, binds and closes it, again and again.
-#[derive(Debug, Serialize)]
-pub(super) struct Binds {
     pub(super) observer: Observer,
     pub(super) calls: u64,
-    /// Nanoseconds of the three calls together; median.
+    /// Nanoseconds of each, from the first to the last; median.
     pub(super) each_ns: f64,
+    /// Against nobody.
     pub(super) change_percent: f64,
     /// The process's own processor time; median.
     pub(super) own_ns: f64,

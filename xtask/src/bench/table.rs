@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 
-use super::results::Results;
+use super::results::{Beside, Results};
 
 const BEGIN: &str = "<!-- made by cargo xtask bench: begin -->";
 const END: &str = "<!-- made by cargo xtask bench: end -->";
@@ -211,52 +211,36 @@ fn populations(results: &Results, text: &mut String) {
 }
 
 fn syscalls(results: &Results, text: &mut String) {
-    let Some(row) = &results.syscalls else { return };
-    head(
-        text,
-        "A process that never touches a socket",
-        &[
-            "empty system calls, each",
-            "alone",
-            "beside tcpstate",
-            "change",
-        ],
-    );
-    for (time, each) in [
-        ("elapsed", &row.elapsed),
-        ("its own processor time", &row.own),
-    ] {
-        line(
-            text,
-            format_args!(
-                "| {} calls, {time} | {:.1} ns | {:.1} ns | {:+.1} % |",
-                row.calls, each.alone_ns, each.watched_ns, each.change_percent
-            ),
-        );
-    }
+    let title = "A process that never touches a socket";
+    calls(title, "empty system calls", &results.syscalls, text);
 }
 
 fn binds(results: &Results, text: &mut String) {
-    if results.binds.is_empty() {
+    let title = "A process that makes a socket, binds and closes it";
+    calls(title, "rounds of three calls", &results.binds, text);
+}
+
+fn calls(title: &str, what: &str, rows: &[Beside], text: &mut String) {
+    if rows.is_empty() {
         return;
     }
     head(
         text,
-        "A process that makes a socket, binds and closes it",
+        title,
         &[
             "watched by",
-            "rounds of three calls",
+            what,
             "each",
             "change",
             "its own processor time",
             "change",
         ],
     );
-    for row in &results.binds {
+    for row in rows {
         line(
             text,
             format_args!(
-                "| {} | {} | {:.0} ns | {:+.1} % | {:.0} ns | {:+.1} % |",
+                "| {} | {} | {:.1} ns | {:+.1} % | {:.1} ns | {:+.1} % |",
                 row.observer.name(),
                 row.calls,
                 row.each_ns,
@@ -353,7 +337,7 @@ fn keys(results: &Results, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::{Beside, Syscalls};
+    use crate::bench::observer::Observer;
 
     #[test]
     fn tables_take_the_place_of_those_before() {
@@ -369,26 +353,21 @@ mod tests {
     #[test]
     fn only_what_was_measured_has_a_table() {
         let results = Results {
-            syscalls: Some(Syscalls {
+            syscalls: vec![Beside {
+                observer: Observer::Json,
                 calls: 7,
-                elapsed: Beside {
-                    alone_ns: 80.0,
-                    watched_ns: 88.0,
-                    change_percent: 10.0,
-                },
-                own: Beside {
-                    alone_ns: 80.0,
-                    watched_ns: 81.0,
-                    change_percent: 1.25,
-                },
-            }),
+                each_ns: 88.0,
+                change_percent: 10.0,
+                own_ns: 81.0,
+                own_change_percent: 1.25,
+            }],
             ..Results::default()
         };
 
         let text = tables(&results);
 
         assert!(
-            text.contains("| 7 calls, its own processor time | 80.0 ns | 81.0 ns | +1.2 % |"),
+            text.contains("| 7 | 88.0 ns | +10.0 % | 81.0 ns | +1.2 % |"),
             "{text}"
         );
         assert!(!text.contains("At full speed"), "{text}");

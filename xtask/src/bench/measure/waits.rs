@@ -13,38 +13,17 @@ use serde_json::Value;
 use super::{Bench, float, load};
 use crate::bench::observer::{Observer, Watching};
 use crate::bench::process;
-use crate::bench::results::{
-    Beside, Binds, Diagnoses, Frames, Syscalls, change, median, percentile,
-};
+use crate::bench::results::{Beside, Diagnoses, Frames, change, median, percentile};
 use crate::bench::stage::on_stage;
 
 impl Bench<'_> {
-    /// A process that never touches a socket, with and without us.
-    pub(in crate::bench) fn syscalls(&self) -> Result<Syscalls> {
+    /// A process that never touches a socket, beside nobody, us, and the least that one can
+    /// do to see a call's result by its tracepoint.
+    pub(in crate::bench) fn syscalls(&self) -> Result<Vec<Beside>> {
         let calls = if self.short { 1_000_000 } else { 20_000_000 };
-        let calls_text = calls.to_string();
-        let (mut alone, mut watched) = (Vec::new(), Vec::new());
-        for _ in 0..self.rounds() {
-            for (observer, to) in [
-                (Observer::Nobody, &mut alone),
-                (Observer::Json, &mut watched),
-            ] {
-                to.push(self.times(observer, &["syscalls", "--calls", &calls_text], calls)?);
-            }
-        }
-        let beside = |of: fn(&Times) -> f64| {
-            let [alone_ns, watched_ns] = [&alone, &watched].map(|times| medians(times, of));
-            Beside {
-                alone_ns,
-                watched_ns,
-                change_percent: change(alone_ns, watched_ns),
-            }
-        };
-        Ok(Syscalls {
-            calls,
-            elapsed: beside(|times| times.elapsed_ns),
-            own: beside(|times| times.own_ns),
-        })
+        let mut observers = vec![Observer::Nobody, Observer::Json];
+        observers.extend(Some(Observer::EmptyExit).filter(|of| of.missing().is_none()));
+        self.beside(&observers, "syscalls", calls)
     }
 
     /// What each of a load's calls takes beside an observer.
@@ -65,7 +44,7 @@ impl Bench<'_> {
     }
 
     /// A process that binds sockets, beside nobody, us, and who is made for it.
-    pub(in crate::bench) fn binds(&self, absent: &mut Vec<String>) -> Result<Vec<Binds>> {
+    pub(in crate::bench) fn binds(&self, absent: &mut Vec<String>) -> Result<Vec<Beside>> {
         let calls = if self.short { 20_000 } else { 200_000 };
         let mut observers = vec![Observer::Nobody, Observer::Json];
         match Observer::Bindsnoop.missing() {
@@ -79,19 +58,24 @@ impl Bench<'_> {
                 Err(error) => absent.push(format!("{error:#}")),
             },
         }
+        self.beside(&observers, "binds", calls)
+    }
+
+    /// A load's calls beside each of the observers in turn; the first is nobody.
+    fn beside(&self, observers: &[Observer], load: &str, calls: u64) -> Result<Vec<Beside>> {
         let calls_text = calls.to_string();
         let mut found: Vec<(Observer, Vec<Times>)> =
             observers.iter().map(|of| (*of, Vec::new())).collect();
         for _ in 0..self.rounds() {
             for (observer, all) in &mut found {
-                all.push(self.times(*observer, &["binds", "--calls", &calls_text], calls)?);
+                all.push(self.times(*observer, &[load, "--calls", &calls_text], calls)?);
             }
         }
         let elapsed = |all: &[Times]| medians(all, |times| times.elapsed_ns);
         let own = |all: &[Times]| medians(all, |times| times.own_ns);
         let nobody: &[Times] = found.first().map_or(&[], |(_, all)| all);
         let (alone_ns, own_alone_ns) = (elapsed(nobody), own(nobody));
-        let rows = found.iter().map(|(observer, all)| Binds {
+        let rows = found.iter().map(|(observer, all)| Beside {
             observer: *observer,
             calls,
             each_ns: elapsed(all),

@@ -201,6 +201,7 @@ impl Live {
         self.notice_namespace(&body);
         self.complete(&mut body);
         self.note_for_sweep(&body);
+        self.count_losses_before(mono_ns, &body)?;
         Ok(self.pipeline.feed(mono_ns, body)?)
     }
 

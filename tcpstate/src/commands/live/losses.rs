@@ -5,17 +5,20 @@ use anyhow::Result;
 
 use super::Live;
 use crate::clock;
-use crate::event::{Body, Loss, LossStage};
+use crate::event::{Body, Loss, LossStage, SeenHolder};
 
 /// A snapshot that took this long is followed by ten times as long without
 /// one: while events are lost all the time, keys are still answered.
 const REST_FACTOR: u64 = 10;
+/// Between two counts that failed calls ask for: each reads a file for every program.
+const COUNT_AGAIN_NS: u64 = 10_000_000;
 
 /// What was lost so far.
 #[derive(Debug, Default)]
 pub(in crate::commands) struct Losses {
     reported: u64,
     counted_ns: u64,
+    asked_ns: u64,
     is_table_doubtful: bool,
     rest_until_ns: u64,
 }
@@ -28,6 +31,14 @@ impl Losses {
         }
         is_due
     }
+
+    fn may_be_asked(&mut self, now_ns: u64) -> bool {
+        let may_be = now_ns.saturating_sub(self.asked_ns) >= COUNT_AGAIN_NS;
+        if may_be {
+            self.asked_ns = now_ns;
+        }
+        may_be
+    }
 }
 
 impl Live {
@@ -37,6 +48,15 @@ impl Live {
         self.report_losses(now_ns)?;
         if self.losses.is_table_doubtful && now_ns >= self.losses.rest_until_ns {
             self.put_table_right(now_ns)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the counters before a failed call is explained of whose holders history alone
+    /// can say whose they were: with an event lost it may say nothing, or something wrong.
+    pub(super) fn count_losses_before(&mut self, mono_ns: u64, body: &Body) -> Result<()> {
+        if leans_on_history(body) && self.losses.may_be_asked(clock::monotonic_ns()) {
+            self.report_losses(mono_ns)?;
         }
         Ok(())
     }
@@ -85,4 +105,18 @@ impl Live {
         }
         Ok(())
     }
+}
+
+/// Whether it is a failed call with a holder that no process was found to have open.
+fn leans_on_history(body: &Body) -> bool {
+    let (Body::Bind(call) | Body::Listen(call) | Body::Connect(call)) = body else {
+        return false;
+    };
+    let is_nobodys = |holder: &SeenHolder| holder.processes.as_ref().is_none_or(Vec::is_empty);
+    !call.ok
+        && call
+            .seen
+            .iter()
+            .flat_map(|seen| &seen.holders)
+            .any(is_nobodys)
 }

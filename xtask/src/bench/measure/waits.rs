@@ -20,10 +20,12 @@ impl Bench<'_> {
     /// A process that never touches a socket, beside nobody, us, and the least that one can
     /// do to see a call's result by its tracepoint.
     pub(in crate::bench) fn syscalls(&self) -> Result<Vec<Beside>> {
-        let calls = if self.short { 1_000_000 } else { 20_000_000 };
+        // Enough for its processor time to be known to a part in a hundred, also where a call
+        // takes a microsecond.
+        let calls = if self.short { 4_000_000 } else { 20_000_000 };
         let mut observers = vec![Observer::Nobody, Observer::Json];
         observers.extend(Some(Observer::EmptyExit).filter(|of| of.missing().is_none()));
-        self.beside(&observers, "syscalls", calls)
+        self.beside(&observers, "syscalls", calls, 3)
     }
 
     /// What each of a load's calls takes beside an observer.
@@ -58,15 +60,21 @@ impl Bench<'_> {
                 Err(error) => absent.push(format!("{error:#}")),
             },
         }
-        self.beside(&observers, "binds", calls)
+        self.beside(&observers, "binds", calls, self.rounds())
     }
 
     /// A load's calls beside each of the observers in turn; the first is nobody.
-    fn beside(&self, observers: &[Observer], load: &str, calls: u64) -> Result<Vec<Beside>> {
+    fn beside(
+        &self,
+        observers: &[Observer],
+        load: &str,
+        calls: u64,
+        rounds: usize,
+    ) -> Result<Vec<Beside>> {
         let calls_text = calls.to_string();
         let mut found: Vec<(Observer, Vec<Times>)> =
             observers.iter().map(|of| (*of, Vec::new())).collect();
-        for _ in 0..self.rounds() {
+        for _ in 0..rounds {
             for (observer, all) in &mut found {
                 all.push(self.times(*observer, &[load, "--calls", &calls_text], calls)?);
             }

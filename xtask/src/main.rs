@@ -3,6 +3,7 @@
 mod bench;
 mod ebpf;
 mod fuzz;
+mod installed;
 mod lint;
 mod soak;
 mod suite;

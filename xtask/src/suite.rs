@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::installed;
+
 /// Programs that live tests run, with the Debian package that has each.
 const PROGRAMS: &[(&str, &str)] = &[
     ("ss", "iproute2"),
@@ -109,15 +111,9 @@ impl Counts {
 }
 
 fn name_missing_programs() {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_missing = |program: &str| {
-        !std::env::split_paths(&path)
-            .chain(["/usr/sbin".into(), "/sbin".into()])
-            .any(|folder| folder.join(program).exists())
-    };
     let packages: Vec<&str> = PROGRAMS
         .iter()
-        .filter(|(program, _)| is_missing(program))
+        .filter(|(program, _)| installed::find(program).is_none())
         .map(|(_, package)| *package)
         .collect();
     if !packages.is_empty() {

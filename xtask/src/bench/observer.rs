@@ -12,10 +12,11 @@ use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::process::{self, PATIENCE, Spent, find, programs, status_kb};
+use super::process::{self, PATIENCE, Spent, programs, status_kb};
 use super::stopwatch::Stopwatch;
 use super::terminal;
 use super::written::{count_json, read_lines, said_lost};
+use crate::installed::find;
 
 /// After the last event: long enough for any observer to have read it.
 const SETTLES: Duration = Duration::from_millis(1200);

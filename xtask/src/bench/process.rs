@@ -1,7 +1,6 @@
 //! Another process: what `/proc` says about it, and its end.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Child;
 use std::thread;
 use std::time::Duration;
@@ -99,15 +98,6 @@ impl Spent {
     pub(super) fn all_ns(self) -> u64 {
         self.user_ns + self.system_ns
     }
-}
-
-/// Where a program is installed.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .map(|folder| folder.join(program))
-        .find(|file| file.exists())
 }
 
 #[cfg(test)]

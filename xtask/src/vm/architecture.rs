@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::apt::Apt;
-use super::initramfs::find;
+use crate::installed::find;
 
 /// The processor of a guest. The host's is an x86-64 one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,6 +12,7 @@ use super::cpio::Archive;
 use super::kernels::Kernel;
 use super::outcome::Mode;
 use super::programs::Programs;
+use crate::installed::find;
 
 /// What [`INIT`] and the tests take from busybox.
 const APPLETS: &[&str] = &[
@@ -161,15 +162,6 @@ fn environment() -> String {
         Some(format!("export {name}='{value}'\n"))
     };
     CHOICES.iter().filter_map(said).collect()
-}
-
-/// A program of the host, if it is there.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .map(|folder| folder.join(name))
-        .find(|program| program.exists())
 }
 
 fn add_program(root: &mut Archive, path: &str, program: &Path) -> Result<()> {

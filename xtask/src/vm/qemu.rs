@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::apt::Apt;
 use super::architecture::Architecture;
-use super::initramfs::find;
+use crate::installed::find;
 
 /// Beside QEMU the libraries that a server lacks, for hosts where it is not
 /// installed or cannot be without removing something else.

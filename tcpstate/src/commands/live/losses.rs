@@ -25,20 +25,21 @@ pub(in crate::commands) struct Losses {
 
 impl Losses {
     pub(super) fn is_due(&mut self, now_ns: u64, every_ns: u64) -> bool {
-        let is_due = now_ns.saturating_sub(self.counted_ns) >= every_ns;
-        if is_due {
-            self.counted_ns = now_ns;
-        }
-        is_due
+        is_time(&mut self.counted_ns, now_ns, every_ns)
     }
 
     fn may_be_asked(&mut self, now_ns: u64) -> bool {
-        let may_be = now_ns.saturating_sub(self.asked_ns) >= COUNT_AGAIN_NS;
-        if may_be {
-            self.asked_ns = now_ns;
-        }
-        may_be
+        is_time(&mut self.asked_ns, now_ns, COUNT_AGAIN_NS)
     }
+}
+
+/// Whether so much time has gone by since the last time, which is now then.
+fn is_time(last_ns: &mut u64, now_ns: u64, every_ns: u64) -> bool {
+    let is_time = now_ns.saturating_sub(*last_ns) >= every_ns;
+    if is_time {
+        *last_ns = now_ns;
+    }
+    is_time
 }
 
 impl Live {

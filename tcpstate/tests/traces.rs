@@ -12,6 +12,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use tcpstate::event::Body;
+use tcpstate::export::json;
 
 #[test]
 fn each_recording_replays_to_its_own_bytes_and_path() {
@@ -46,4 +48,32 @@ fn each_recording_replays_to_its_own_bytes_and_path() {
         paths::PATHS.len(),
         "each recording has its path"
     );
+}
+
+#[test]
+fn what_the_engine_worked_out_is_not_taken_from_the_line() {
+    let mut worked_out = 0;
+    for path in paths::PATHS {
+        let file = format!(
+            "{}/tests/traces/{}.jsonl",
+            env!("CARGO_MANIFEST_DIR"),
+            path.name
+        );
+        let recorded = fs::read_to_string(&file).expect("it is there");
+        for line in recorded
+            .lines()
+            .filter(|line| line.contains(r#""via":"tracked""#))
+        {
+            let (_, event) = json::read_line(line.as_bytes()).expect("a line of ours");
+            let process = match event.map(|event| event.body) {
+                // Who connected is told by nothing else where hooks get no cookies.
+                Some(Body::State(change)) if !change.is_answer() => change.process,
+                Some(Body::Reset(reset)) => reset.process,
+                _ => continue,
+            };
+            assert!(process.is_none(), "{line}");
+            worked_out += 1;
+        }
+    }
+    assert!(worked_out > 0, "no recording has such a line");
 }

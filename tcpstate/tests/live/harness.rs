@@ -369,22 +369,26 @@ pub(crate) fn stop_listening(listening: OwnedFd) {
 /// Waits until the kernel has no such socket of this port: a program that another test
 /// starts holds what was closed, too, from its fork to its exec.
 pub(crate) fn wait_until_gone(port: u16, state: State) {
-    let port = format!(":{port:04X}");
-    let is_there = || {
-        ["tcp", "tcp6"].iter().any(|table| {
-            let table = std::fs::read_to_string(format!("/proc/thread-self/net/{table}"));
-            table.unwrap_or_default().lines().any(|line| {
-                let columns: Vec<&str> = line.split_whitespace().collect();
-                let raw = u8::from_str_radix(columns[3], 16).ok();
-                columns[1].ends_with(&port) && raw.and_then(State::from_raw) == Some(state)
-            })
-        })
-    };
     let deadline_ns = clock::monotonic_ns() + 10_000_000_000;
-    while is_there() {
+    while count_listed(port, state) > 0 {
         assert!(clock::monotonic_ns() < deadline_ns, "somebody keeps {port}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// How many such sockets of this port the kernel's own tables of this namespace list.
+pub(crate) fn count_listed(port: u16, state: State) -> usize {
+    let port = format!(":{port:04X}");
+    let count = |table| {
+        let table = std::fs::read_to_string(format!("/proc/thread-self/net/{table}"));
+        let is_one = |line: &&str| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let raw = u8::from_str_radix(columns[3], 16).ok();
+            columns[1].ends_with(&port) && raw.and_then(State::from_raw) == Some(state)
+        };
+        table.unwrap_or_default().lines().filter(is_one).count()
+    };
+    ["tcp", "tcp6"].into_iter().map(count).sum()
 }
 
 pub(crate) fn at(text: &str) -> SocketAddr {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use serde_json::Value;
+use tcpstate::event::State;
 
 use super::{SERVER, leave_time_wait, leave_time_wait_at, refused_bind, refused_bind_at};
-use crate::harness::{Watch, connection, listener, on_stage_alone, try_bind};
+use crate::harness::{Watch, connection, count_listed, listener, on_stage_alone, try_bind};
 
 #[test]
 fn time_wait_no_reuse() {
@@ -77,13 +78,15 @@ fn a_busy_servers_time_waits_are_counted_and_the_odd_one_is_found() {
     let listening = listener(SERVER, true);
     for number in 0..400 {
         let (server, client) = connection(&listening, SERVER);
-        // One connection clears the option that it took over from the listener.
-        sockopt::set_socket_reuseaddr(&server, number != 100).expect("open");
+        // One connection clears the option that it took over from the listener: the
+        // last, whose place no other can take.
+        sockopt::set_socket_reuseaddr(&server, number != 399).expect("open");
         drop(server);
         drop(client);
     }
     drop(listening);
     std::thread::sleep(Duration::from_millis(100));
+    let listed_before = count_listed(8080, State::TimeWait);
 
     assert_eq!(
         try_bind(SERVER, true).expect_err("one was left without"),
@@ -122,14 +125,21 @@ fn a_busy_servers_time_waits_are_counted_and_the_odd_one_is_found() {
         .iter()
         .map(|holder| 1 + holder["alike"].as_u64().unwrap_or(0))
         .sum();
-    assert_eq!(held, 400, "{failed}");
+    let held = usize::try_from(held).expect("it is a few hundred");
+    let listed_after = count_listed(8080, State::TimeWait);
+    assert!(failed["clears_ms"].as_u64().is_some(), "{failed}");
+    // Fewer than 400 where a client's port came again, which the kernel draws anew
+    // every ten seconds: the new connection took its TIME_WAIT's place.
+    assert!(
+        (listed_after..=listed_before).contains(&held) && held > 300,
+        "{held} told; the kernel listed {listed_before} before, {listed_after} afterwards: {failed}"
+    );
     assert!(
         failed["summary"]
             .as_str()
-            .is_some_and(|text| text.contains("400 connections in TIME_WAIT")),
+            .is_some_and(|text| text.contains(&format!("{held} connections in TIME_WAIT"))),
         "{failed}"
     );
-    assert!(failed["clears_ms"].as_u64().is_some(), "{failed}");
     watch.finish();
 }
 

@@ -78,7 +78,7 @@ impl Programs {
             tests: stripped(
                 cross.as_ref(),
                 &executable(tests)?,
-                &folder.join(format!("tests{ending}")),
+                &folder.join(format!("{tests}{ending}")),
             )?,
             cross,
         })

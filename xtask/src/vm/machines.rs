@@ -1,7 +1,7 @@
 //! The machines of one run: what goes into each, and how it came out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -196,8 +196,9 @@ impl Machines<'_> {
             arguments,
             is_measured: self.args.load,
         };
-        let guest = self.guest(&name, kernel, tree, &purpose)?;
         let file = |end: &str| self.folder.join(format!("{name}.{end}"));
+        let _alone = alone(&file("lock"))?;
+        let guest = self.guest(&name, kernel, tree, &purpose)?;
         let (console, said) = (file("console"), file("outcome"));
         let limit = Duration::from_secs(self.args.timeout);
         self.platform(kernel)?
@@ -257,6 +258,14 @@ impl Machines<'_> {
             self.args.filter.clone()
         }
     }
+}
+
+/// Waits until no other run has a machine of this name: their files are the same.
+fn alone(lock: &Path) -> Result<File> {
+    let file = File::create(lock).with_context(|| format!("creating {}", lock.display()))?;
+    file.lock()
+        .with_context(|| format!("waiting for {}", lock.display()))?;
+    Ok(file)
 }
 
 /// The kernel's image among its unpacked packages.

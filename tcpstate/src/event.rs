@@ -24,7 +24,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use call::{Call, Requested, Seen, SeenHolder, SeenSource, Sharing, Via};
-pub use diagnosis::{Applies, Cause, Certainty, Diagnosis, Fix, Holder, Overlap, WouldWork, YesNo};
+pub use diagnosis::{
+    Applies, Cause, Certainty, Diagnosis, Effect, Fix, Holder, Overlap, WouldWork, YesNo,
+};
 pub use explanation::{Explanation, Tried};
 pub use fallback::{FailedTry, Fallback};
 pub use lifecycle::{Mini, NetnsEnd, SocketSeen, StateChange};
@@ -34,7 +36,9 @@ pub use run::{
     Capture, ClockAnchor, Filters, Footer, Header, Loss, LossStage, Probe, ProbeStatus, Sysctls,
     Tick,
 };
-pub use socket::{Endpoint, Family, KnownBy, Process, Reuse, Sock, Source, State};
+pub use socket::{
+    Endpoint, Family, FileId, KnownBy, Process, Reuse, Sock, Source, State, Unit, UnitMember,
+};
 pub use time_wait::{ExitReason, TimeWaitEnter, TimeWaitExit};
 
 /// Version of the JSON schema that this program writes.

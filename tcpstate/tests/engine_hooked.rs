@@ -29,6 +29,7 @@ fn header(hooks: &[&str]) -> Body {
         arch: String::new(),
         boot_id: String::new(),
         netns: Some(facts::NETNS),
+        netns_cookie: None,
         clock: ClockAnchor::default(),
         filters: Filters::default(),
         probes: hooks.iter().map(probe).collect(),

@@ -16,6 +16,7 @@ pub(super) fn fix(id: &str, applies: Applies, text: impl Into<String>) -> Fix {
         text: text.into(),
         command: None,
         language: None,
+        effect: None,
         applies,
         why: None,
     }

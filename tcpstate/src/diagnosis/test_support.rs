@@ -57,6 +57,7 @@ impl Scene {
                 process: process(900, "server").into(),
                 via: Via::Syscall,
                 unprivileged_port_start: Some(1024),
+                netns_name: None,
                 sysctls: None,
                 seen: Some(Seen {
                     source: SeenSource::BindBucket,
@@ -220,21 +221,7 @@ pub(crate) fn left_by(pid: u32, comm: &str, origin: Origin) -> KnownHolder {
 }
 
 pub(crate) fn process(pid: u32, comm: &str) -> Process {
-    Process {
-        pid,
-        tid: None,
-        ppid: None,
-        uid: 0,
-        comm: comm.into(),
-        exe: None,
-        argv: None,
-        cgroup: None,
-        parent: None,
-        language: None,
-        container: None,
-        runtime: None,
-        via: KnownBy::Syscall,
-    }
+    Process::new(pid, 0, comm, KnownBy::Syscall)
 }
 
 pub(crate) fn endpoint(addr: &str, port: u16) -> Endpoint {

@@ -178,6 +178,10 @@ pub struct Call {
     /// `ip_unprivileged_port_start` of the namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unprivileged_port_start: Option<u32>,
+    /// Name that `ip netns` has for the caller's network namespace, where it is
+    /// another one than the observer's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns_name: Option<Arc<str>>,
     /// Settings of the caller's namespace when the call failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sysctls: Option<Box<Sysctls>>,

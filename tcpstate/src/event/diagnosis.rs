@@ -194,6 +194,20 @@ pub enum Applies {
     No,
 }
 
+/// What running a command does.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It shows something, or waits.
+    Reads,
+    /// It changes a setting.
+    Changes,
+    /// It ends connections, processes or services.
+    Destroys,
+}
+
 /// Something to do about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Fix {
@@ -207,6 +221,9 @@ pub struct Fix {
     /// Programming language of `command`, such as `python`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<Arc<str>>,
+    /// What running `command` does; absent where it is a line of code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
     /// Whether it applies.
     pub applies: Applies,
     /// Why, or why not.

@@ -141,6 +141,10 @@ pub struct Header {
     /// Inode number of the network namespace that the program runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<u32>,
+    /// Cookie of that namespace (`SO_NETNS_COOKIE`, Linux 5.14): no other one of
+    /// this boot has it, while inode numbers come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns_cookie: Option<u64>,
     /// Ties `mono_ns` to the calendar.
     pub clock: ClockAnchor,
     /// What the run is narrowed to.

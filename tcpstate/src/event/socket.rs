@@ -206,6 +206,40 @@ pub enum KnownBy {
     Unknown,
 }
 
+/// A file of a file system, by its numbers in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct FileId {
+    /// Major number of the device (`i_sb->s_dev`).
+    pub dev_major: u32,
+    /// Minor number of the device.
+    pub dev_minor: u32,
+    /// Inode number (`i_ino`).
+    pub inode: u64,
+}
+
+/// A systemd service, and what else runs in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Unit {
+    /// Its name, such as `nginx.service`.
+    pub name: String,
+    /// Processes of the service that neither are this process nor descend from
+    /// it, by pid; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<UnitMember>,
+    /// More of them, which are not listed or could not be looked at.
+    #[serde(default, skip_serializing_if = "super::call::is_zero")]
+    pub more: u32,
+}
+
+/// A process that a service has besides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct UnitMember {
+    /// Process id.
+    pub pid: u32,
+    /// The name that it gave itself.
+    pub comm: Arc<str>,
+}
+
 /// A process, as it was when it acted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
@@ -243,6 +277,26 @@ pub struct Process {
     /// `kubernetes`, `ecs`, `lxc`, `systemd-nspawn`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<Arc<str>>,
+    /// User that made the control group which names the container; absent: not
+    /// known. Only what root made is a container for certain: whoever has a
+    /// delegated control group names those below it as he likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_uid: Option<u32>,
+    /// The systemd service that it runs in: the outermost unit below the slices,
+    /// where root made every control group on the way to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Arc<Unit>>,
+    /// When it started, in clock ticks (100 a second) since the boot, as field 22
+    /// of `/proc/PID/stat`: tells it from another one that has its number later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ticks: Option<u64>,
+    /// Which file its program was at the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<FileId>,
+    /// The file at `exe`, in the observer's own view of the file system, is the
+    /// program that made the call: same device, same inode.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_exe_here: bool,
     /// How the process is known to be the one.
     pub via: KnownBy,
 }
@@ -251,20 +305,31 @@ impl Process {
     /// The kernel itself: it has no number and runs no program.
     #[must_use]
     pub fn kernel() -> Self {
+        Self::new(0, 0, "kernel", KnownBy::Unknown)
+    }
+
+    /// A process of which nothing else is known.
+    #[must_use]
+    pub fn new(pid: u32, uid: u32, comm: impl Into<Arc<str>>, via: KnownBy) -> Self {
         Self {
-            pid: 0,
+            pid,
             tid: None,
             ppid: None,
-            uid: 0,
-            comm: Arc::from("kernel"),
+            parent: None,
+            uid,
+            comm: comm.into(),
             exe: None,
+            language: None,
             argv: None,
             cgroup: None,
-            parent: None,
-            language: None,
             container: None,
             runtime: None,
-            via: KnownBy::Unknown,
+            container_uid: None,
+            unit: None,
+            start_ticks: None,
+            program: None,
+            is_exe_here: false,
+            via,
         }
     }
 

@@ -365,23 +365,18 @@ impl Decoder {
             .iter()
             .position(|byte| *byte == 0)
             .unwrap_or(comm.len());
+        let comm = String::from_utf8_lossy(&comm[..len]);
         Some(Arc::new(Process {
-            pid: *pid,
             tid: Some(*tid),
             ppid: (*ppid != 0).then_some(*ppid),
-            uid: *uid,
-            comm: Arc::from(String::from_utf8_lossy(&comm[..len])),
-            exe: None,
             argv,
-            parent: None,
-            language: None,
             runtime: container
                 .as_ref()
                 .and_then(|container| container.runtime)
                 .map(Arc::from),
             container: container.map(|container| container.id),
             cgroup,
-            via: KnownBy::Syscall,
+            ..Process::new(*pid, *uid, comm, KnownBy::Syscall)
         }))
     }
 }

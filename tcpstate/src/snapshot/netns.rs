@@ -10,7 +10,7 @@ mod handle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -93,6 +93,33 @@ pub fn is_named(name: &str) -> bool {
 /// Inode number of the calling thread's namespace.
 pub fn current() -> Result<u32, NetnsError> {
     inode_at(Path::new("/proc/thread-self/ns/net"))
+}
+
+/// Cookie of the calling thread's namespace (`SO_NETNS_COOKIE`, Linux 5.14), which
+/// no other namespace of this boot gets; `None`: this kernel does not tell.
+#[must_use]
+#[expect(unsafe_code, reason = "no safe wrapper for SO_NETNS_COOKIE")]
+pub fn current_cookie() -> Option<u64> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )
+    .ok()?;
+    let mut cookie = 0_u64;
+    let mut len = u32::try_from(size_of::<u64>()).ok()?;
+    // SAFETY: the descriptor is open, `cookie` has as many bytes as `len` says, and
+    // the kernel writes no more.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut len,
+        )
+    };
+    (result == 0).then_some(cookie)
 }
 
 /// Every namespace that a process is in or a name or bind mount refers to,

@@ -78,14 +78,9 @@ pub fn process(pid: u32) -> Option<Process> {
     let groups = fs::read(proc::of(pid).join("cgroup")).unwrap_or_default();
     let (group, container) = cgroup::membership(&String::from_utf8_lossy(&groups));
     Some(Process {
-        pid,
-        tid: None,
         ppid,
         parent: ppid.and_then(comm),
-        uid,
-        comm: comm(pid)?,
         exe: exe(pid),
-        language: None,
         argv: argv(pid),
         cgroup: group,
         runtime: container
@@ -93,7 +88,7 @@ pub fn process(pid: u32) -> Option<Process> {
             .and_then(|container| container.runtime)
             .map(Arc::from),
         container: container.map(|container| container.id),
-        via: KnownBy::Proc,
+        ..Process::new(pid, uid, comm(pid)?, KnownBy::Proc)
     })
 }
 

@@ -387,6 +387,7 @@ mod tests {
             text: text.to_owned(),
             command: command.map(str::to_owned),
             language: None,
+            effect: None,
             applies,
             why: None,
         };

@@ -178,21 +178,7 @@ mod tests {
 
     #[test]
     fn each_word_of_the_language_matches_and_can_be_negated() {
-        let process = Process {
-            pid: 4711,
-            tid: None,
-            ppid: None,
-            uid: 0,
-            comm: "Nginx".into(),
-            exe: None,
-            argv: None,
-            cgroup: None,
-            parent: None,
-            language: None,
-            container: None,
-            runtime: None,
-            via: crate::event::KnownBy::Proc,
-        };
+        let process = Process::new(4711, 0, "Nginx", crate::event::KnownBy::Proc);
         for (text, is_match) in [
             ("", true),
             ("port:8080", true),

@@ -30,21 +30,7 @@ pub(crate) fn at(text: &str) -> Endpoint {
 }
 
 pub(crate) fn process(pid: u32, comm: &str) -> Arc<Process> {
-    Arc::new(Process {
-        pid,
-        tid: None,
-        ppid: None,
-        uid: 1000,
-        comm: comm.into(),
-        exe: None,
-        argv: None,
-        cgroup: None,
-        parent: None,
-        language: None,
-        container: None,
-        runtime: None,
-        via: KnownBy::Syscall,
-    })
+    Arc::new(Process::new(pid, 1000, comm, KnownBy::Syscall))
 }
 
 pub(crate) fn raw(state: State) -> u8 {
@@ -146,6 +132,7 @@ pub(crate) fn call(
         process: Arc::clone(process),
         via: Via::Syscall,
         unprivileged_port_start: Some(1024),
+        netns_name: None,
         sysctls: None,
         seen: None,
     })

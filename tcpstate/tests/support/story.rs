@@ -321,11 +321,8 @@ pub fn restarted() -> Story {
 
 pub fn process(comm: &str, pid: u32) -> Arc<Process> {
     Arc::new(Process {
-        pid,
         tid: None,
         ppid: Some(1),
-        uid: 33,
-        comm: comm.into(),
         exe: Some(format!("/usr/sbin/{comm}").into()),
         argv: Some(
             [
@@ -336,11 +333,7 @@ pub fn process(comm: &str, pid: u32) -> Arc<Process> {
             .into(),
         ),
         cgroup: Some("/system.slice/nginx.service".into()),
-        parent: None,
-        language: None,
-        container: None,
-        runtime: None,
-        via: KnownBy::Syscall,
+        ..Process::new(pid, 33, comm, KnownBy::Syscall)
     })
 }
 
@@ -389,6 +382,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
                 text: "Wait until the last TIME_WAIT is gone, then start again.".into(),
                 command: Some(format!("tcpstate wait {PORT} && systemctl start nginx")),
                 language: None,
+                effect: None,
                 applies: Applies::Now,
                 why: None,
             },
@@ -401,6 +395,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
                     "setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int))".into(),
                 ),
                 language: None,
+                effect: None,
                 applies: Applies::NextTime,
                 why: Some("The kernel asks the old socket and the new one.".into()),
             },
@@ -409,6 +404,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
                 text: "net.ipv4.tcp_tw_reuse".into(),
                 command: None,
                 language: None,
+                effect: None,
                 applies: Applies::No,
                 why: Some("It concerns outgoing connections only, never bind.".into()),
             },
@@ -428,6 +424,7 @@ pub fn header(ports: Vec<[u16; 2]>) -> Header {
         arch: "x86_64".into(),
         boot_id: "f3b1".into(),
         netns: None,
+        netns_cookie: None,
         clock: ClockAnchor {
             mono_ns: START_NS,
             realtime: 1_795_000_000_000_000_000,
@@ -470,6 +467,7 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         process: Arc::clone(by),
         via: Via::Syscall,
         unprivileged_port_start: Some(1024),
+        netns_name: None,
         sysctls: None,
         seen: None,
     }

@@ -153,6 +153,7 @@ impl Live {
                 .trim()
                 .to_owned(),
             netns: netns::current().ok(),
+            netns_cookie: netns::current_cookie(),
             clock: clock::anchor(),
             filters: self.filters.clone(),
             probes: self.observer.probes().to_vec(),

@@ -9,13 +9,16 @@
 //! Pure: no IO, no clock. The same failure always gives the same diagnosis.
 
 mod causes;
+mod command;
 pub mod conflict;
+mod destroy;
 mod explain;
 mod facts;
 mod fixes;
 mod language;
 mod principals;
 mod roles;
+mod service;
 mod stop;
 mod text;
 mod would_work;
@@ -77,11 +80,10 @@ pub struct Environment {
     pub unprivileged_port_start: Option<u32>,
     /// `net.ipv4.ip_nonlocal_bind`.
     pub ip_nonlocal_bind: Option<bool>,
-    /// Inode number of the namespace that the reader's commands run in.
+    /// Inode number of the network namespace that the observer runs in.
     pub own_netns: Option<u32>,
-    /// The words that make a command run in the call's namespace, where that
-    /// is another one and they are known, such as `ip netns exec blue`.
-    pub enter: Option<String>,
+    /// Name that `ip netns` has for the call's namespace, where that is another.
+    pub netns_name: Option<String>,
 }
 
 impl From<&Sysctls> for Environment {
@@ -94,7 +96,7 @@ impl From<&Sysctls> for Environment {
                 .and_then(|start| start.try_into().ok()),
             ip_nonlocal_bind: sysctls.ip_nonlocal_bind.map(|value| value != 0),
             own_netns: None,
-            enter: None,
+            netns_name: None,
         }
     }
 }

@@ -214,7 +214,7 @@ impl Question<'_> {
             process: Arc::new(Process::new(0, self.uid, "a new server", KnownBy::Unknown)),
             via: Via::Syscall,
             unprivileged_port_start: self.environment.unprivileged_port_start,
-            netns_name: None,
+            netns_name: self.environment.netns_name.as_deref().map(Into::into),
             sysctls: None,
             seen: self.seen.cloned(),
         }

@@ -109,6 +109,12 @@ impl<'a> Blocker<'a> {
         }
     }
 
+    /// Whoever was seen to have its descriptor.
+    pub(super) fn open_in(&self) -> Vec<&'a Process> {
+        let open_in = self.seen.processes.as_deref().unwrap_or_default();
+        open_in.iter().map(|process| &**process).collect()
+    }
+
     /// The process that opened it, where it has none of its descriptors any
     /// more and others do.
     pub(super) fn departed_owner(&self) -> Option<&'a Process> {

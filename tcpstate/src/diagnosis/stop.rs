@@ -3,66 +3,144 @@
 
 use crate::event::{Applies, Fix, Process};
 
+use super::command::Command;
 use super::facts::Facts;
-use super::fixes::{fix, in_netns};
+use super::fixes::fix;
 use super::roles::{Blocker, Role};
+use super::service::Service;
 use super::{principals, text};
 
-/// Stopping whoever has the blockers open.
-pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Fix {
-    let people: Vec<&Process> = blockers.iter().flat_map(|b| b.people()).collect();
+/// Stopping whoever has the blockers open: a look first, and then, where a service
+/// or a container is theirs alone, the command that stops it.
+///
+/// Only who was seen to have a descriptor is named to be stopped: he lives, and his
+/// number is his. Who opened a socket may have ended since, and his number be
+/// another's.
+pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<Fix> {
     let stop = |text: String| fix("stop_holder", Applies::Now, text);
-    let Some(first) = people.first() else {
-        return stop(format!(
-            "Find out which process holds port {} and stop it",
-            facts.port
-        ))
-        .command(in_netns(facts, format!("ss -tanp sport = :{}", facts.port)))
-        .why("its process could not be seen: it may be in another container or belong to another user");
-    };
-    if people.iter().any(|process| process.is_kernel()) {
-        return fix(
-            "stop_holder",
-            Applies::Now,
-            "Find out what made the kernel open the port, and take it back there",
-        )
-        .command(in_netns(facts, "ip mptcp endpoint show".to_owned()))
-        .why("the socket is the kernel's own: an MPTCP endpoint with a port, an NFS server or client, another kernel service; no process can be stopped");
-    }
+    let known: Vec<&Process> = blockers.iter().flat_map(|b| b.people()).collect();
     let caller = &facts.call().process;
-    let names = text::processes(people.iter().copied()).unwrap_or_default();
-    if people.iter().all(|process| process.pid == caller.pid) {
-        return stop(format!(
+    if known.iter().any(|process| process.is_kernel()) {
+        return vec![
+            stop("Find out what made the kernel open the port, and take it back there".to_owned())
+                .run(facts, &Command::list_mptcp_endpoints())
+                .because("the socket is the kernel's own: an MPTCP endpoint with a port, an NFS server or client, another kernel service; no process can be stopped"),
+        ];
+    }
+    if !known.is_empty() && known.iter().all(|process| process.pid == caller.pid) {
+        let names = text::processes(known.iter().copied()).unwrap_or_default();
+        return vec![stop(format!(
             "Close the other socket in {names} before the {}",
             facts.verb()
-        ));
+        ))];
     }
-    if let Some(fix) = principals::stop_principal(facts, &people) {
-        return fix;
+    let people: Vec<&Process> = blockers.iter().flat_map(|b| b.open_in()).collect();
+    if people.is_empty() {
+        return vec![
+            stop(format!(
+                "Find out which process holds port {} and stop it",
+                facts.port
+            ))
+            .run(facts, &Command::list_sockets(facts.port))
+            .because("none was seen to have it open: it may be in another container or belong to another user"),
+        ];
+    }
+    if let Some(fixes) = principals::stop_principal(facts, &people) {
+        return fixes;
     }
     let is_leak = blockers.iter().all(|b| b.role == Role::CloseWait);
-    let unless = unless(blockers, &people);
-    let unit = Unit::of(first).filter(|_| people.iter().all(|p| Unit::of(p) == Unit::of(first)));
-    match unit {
-        // A stopped unit takes all of its processes with it.
-        Some(unit) if Unit::of(caller).as_ref() == Some(&unit) => stop(format!(
-            "Restart the whole service, so that {names} ends with it"
-        ))
-        .command(unit.systemctl("restart"))
-        .why("it is the same service, with a process left over"),
-        Some(unit) if is_leak => stop(format!("Restart {names}, which closes the connections"))
-            .command(unit.systemctl("restart")),
-        Some(unit) => stop(format!("Stop {names} {unless}")).command(unit.systemctl("stop")),
-        None if is_leak => stop(format!(
-            "Restart {names}{}, which closes the connections",
-            started_by(&people)
-        ))
-        .command(look(&people)),
-        None => stop(format!(
-            "Stop {names}{} {unless}; look first",
-            started_by(&people)
-        ))
-        .command(look(&people)),
+    let service = Service::of(&people);
+    match service {
+        Some(service) if service.is_theirs => {
+            stop_service(facts, blockers, &people, &service, is_leak)
+        }
+        shared => vec![stop_processes(
+            facts,
+            blockers,
+            &people,
+            shared.as_ref(),
+            is_leak,
+        )],
+    }
+}
+
+/// Of a service that is theirs alone: a stopped one takes all of its processes
+/// with it.
+fn stop_service(
+    facts: &Facts<'_>,
+    blockers: &[&Blocker<'_>],
+    people: &[&Process],
+    service: &Service,
+    is_leak: bool,
+) -> Vec<Fix> {
+    let names = text::processes(people.iter().copied()).unwrap_or_default();
+    let name = service.name.as_str();
+    let caller = Service::of(&[&facts.call().process]);
+    let stop = |text: String, command: Command| {
+        fix("stop_holder", Applies::Now, text).run(facts, &command)
+    };
+    let stop = if caller.is_some_and(|caller| caller.name == service.name) {
+        stop(
+            format!("Restart the whole service, {name}, so that {names} ends with it"),
+            Command::restart_unit(&service.name),
+        )
+        .because("it is the same service, with a process left over")
+    } else if is_leak {
+        stop(
+            format!("Restart {name}, the service of {names}, which closes the connections"),
+            Command::restart_unit(&service.name),
+        )
+    } else {
+        stop(
+            format!(
+                "Stop {name}, the service of {names}, {}",
+                unless(blockers, people)
+            ),
+            Command::stop_unit(&service.name),
+        )
+    };
+    vec![look_at_service(facts, people, name), stop]
+}
+
+/// What the service manager says of the process.
+fn look_at_service(facts: &Facts<'_>, people: &[&Process], name: &str) -> Fix {
+    let pid = pids(people).first().copied().unwrap_or_default();
+    fix(
+        "look_at_holder",
+        Applies::Now,
+        format!("Look first whether process {pid} is of {name} still, and what that is"),
+    )
+    .run(facts, &Command::look_at_unit_of(pid))
+}
+
+/// Of processes that no manager has for itself: the look alone, and the rest is for
+/// whoever has looked.
+fn stop_processes(
+    facts: &Facts<'_>,
+    blockers: &[&Blocker<'_>],
+    people: &[&Process],
+    shared: Option<&Service>,
+    is_leak: bool,
+) -> Fix {
+    let names = text::processes(people.iter().copied()).unwrap_or_default();
+    let started_by = started_by(people);
+    let text = if is_leak {
+        format!("Restart {names}{started_by}, which closes the connections; look first")
+    } else {
+        format!(
+            "Stop {names}{started_by} {}; look first",
+            unless(blockers, people)
+        )
+    };
+    let stop = fix("stop_holder", Applies::Now, text)
+        .run(facts, &Command::look_at_processes(&pids(people)));
+    match shared {
+        Some(service) => stop.because(format!(
+            "not the service that it is in: {} also runs {}, which a stop of the service would end too",
+            service.name.as_str(),
+            service.bystanders(),
+        )),
+        None => stop,
     }
 }
 
@@ -77,12 +155,6 @@ fn unless(blockers: &[&Blocker<'_>], people: &[&Process]) -> &'static str {
         (false, [_]) => "if it can be spared",
         (false, _) => "if they can be spared",
     }
-}
-
-/// Shows what the processes are.
-fn look(people: &[&Process]) -> String {
-    let pids: Vec<String> = pids(people).iter().map(u32::to_string).collect();
-    format!("ps -o pid,ppid,lstart,args -p {}", pids.join(","))
 }
 
 fn pids(people: &[&Process]) -> Vec<u32> {
@@ -108,88 +180,94 @@ fn started_by(people: &[&Process]) -> String {
     }
 }
 
-/// A systemd service.
-#[derive(PartialEq, Eq)]
-pub(super) struct Unit {
-    word: String,
-    is_user: bool,
-}
-
-impl Unit {
-    pub(super) fn of(process: &Process) -> Option<Self> {
-        let cgroup = process.cgroup.as_deref()?;
-        let name = cgroup.rsplit('/').find(|part| part.ends_with(".service"))?;
-        // `user@1000.service` is the user's manager, not a service of his.
-        if name.starts_with("user@") {
-            return None;
-        }
-        Some(Self {
-            word: text::shell_word(name)?,
-            is_user: cgroup.contains("/user@"),
-        })
-    }
-
-    /// The name without `.service`.
-    pub(super) fn stem(&self) -> &str {
-        self.word.trim_end_matches(".service")
-    }
-
-    pub(super) fn systemctl(&self, verb: &str) -> String {
-        let user = if self.is_user { " --user" } else { "" };
-        format!("systemctl{user} {verb} {}", self.word)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{PLAIN, Scene, holder, owned, process};
-    use crate::event::State;
+    use crate::diagnosis::test_support::{PLAIN, Scene, holder, in_unit, owned, process};
+    use crate::event::{Effect, KnownBy, State};
 
-    #[test]
-    fn a_unit_is_read_from_the_cgroup_and_quoted() {
-        let command = |cgroup: &str| {
-            let mut process = process(1, "x");
-            process.cgroup = Some(cgroup.into());
-            Unit::of(&process).map(|unit| unit.systemctl("stop"))
-        };
+    fn stopped(scene: &Scene) -> Vec<(String, Option<String>)> {
+        let fixes = scene.diagnose().fixes;
+        fixes
+            .into_iter()
+            .filter(|fix| matches!(&*fix.id, "look_at_holder" | "stop_holder"))
+            .map(|fix| (fix.id.to_string(), fix.command))
+            .collect()
+    }
 
-        assert_eq!(
-            command("/system.slice/nginx.service").as_deref(),
-            Some("systemctl stop nginx.service")
-        );
-        assert_eq!(
-            command("/user.slice/user-1000.slice/user@1000.service/app.slice/web.service")
-                .as_deref(),
-            Some("systemctl --user stop web.service")
-        );
-        assert_eq!(
-            command("/system.slice/a\\x2db.service").as_deref(),
-            Some("systemctl stop 'a\\x2db.service'")
-        );
-        assert_eq!(command("/user.slice/user@1000.service/init.scope"), None);
-        assert_eq!(command("/user.slice/session-3.scope"), None);
-        assert_eq!(command("/system.slice/a\nb.service"), None);
+    fn scene_of(held_by: Vec<Process>) -> Scene {
+        let mut listener = holder(State::Listen, "0.0.0.0", 8080, PLAIN);
+        listener.processes = Some(held_by.into_iter().map(std::sync::Arc::new).collect());
+        Scene::bind("0.0.0.0", 8080).with(listener, owned(10, "web", Origin::Listener))
     }
 
     #[test]
-    fn a_process_left_over_from_the_same_service_ends_with_it() {
-        let unit = |pid, comm| {
-            let mut process = process(pid, comm);
-            process.cgroup = Some("/system.slice/web.service".into());
-            process
+    fn a_service_is_looked_at_before_it_is_stopped() {
+        let mut scene = scene_of(vec![in_unit(process(10, "web"), "web.service", &[])]);
+
+        let stop = stopped(&scene);
+        let mut same = in_unit(process(11, "web"), "web.service", &[]);
+        same.via = KnownBy::Syscall;
+        scene.call.process = same.into();
+        let restart = stopped(&scene);
+
+        let look = (
+            "look_at_holder".to_owned(),
+            Some("systemctl status 10".to_owned()),
+        );
+        let command = |verb: &str| {
+            let line = format!("systemctl {verb} web.service");
+            ("stop_holder".to_owned(), Some(line))
         };
-        let mut old = owned(10, "web", Origin::Listener);
-        old.owner = Some(unit(10, "web").into());
-        let mut scene =
-            Scene::bind("0.0.0.0", 8080).with(holder(State::Listen, "0.0.0.0", 8080, PLAIN), old);
+        assert_eq!(stop, [look.clone(), command("stop")]);
+        assert_eq!(restart, [look, command("restart")]);
+    }
 
-        let stop = scene.diagnose().fixes[0].command.clone();
-        scene.call.process = unit(11, "web").into();
-        let restart = scene.diagnose().fixes[0].command.clone();
+    #[test]
+    fn a_service_that_runs_more_is_left_alone() {
+        let scene = scene_of(vec![in_unit(process(10, "job"), "cron.service", &[9])]);
 
-        assert_eq!(stop.as_deref(), Some("systemctl stop web.service"));
-        assert_eq!(restart.as_deref(), Some("systemctl restart web.service"));
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(
+            stopped(&scene),
+            [(
+                "stop_holder".to_owned(),
+                Some("ps -o pid,ppid,lstart,args -p 10".to_owned())
+            )]
+        );
+        assert_eq!(
+            diagnosis.fixes[0].why.as_deref(),
+            Some(
+                "not the service that it is in: cron.service also runs other[9], which a stop of the service would end too"
+            )
+        );
+    }
+
+    #[test]
+    fn a_name_in_a_control_group_is_no_service() {
+        let mut forged = process(10, "x");
+        forged.cgroup = Some("/user.slice/user-1000.slice/user@1000.service/sshd.service".into());
+
+        assert_eq!(
+            stopped(&scene_of(vec![forged])),
+            [(
+                "stop_holder".to_owned(),
+                Some("ps -o pid,ppid,lstart,args -p 10".to_owned())
+            )]
+        );
+    }
+
+    #[test]
+    fn who_was_not_seen_to_have_it_open_is_not_named_to_be_stopped() {
+        let fixes = scene_of(Vec::new()).diagnose().fixes;
+
+        assert_eq!(
+            fixes[0].text,
+            "Find out which process holds port 8080 and stop it"
+        );
+        assert_eq!(fixes[0].command.as_deref(), Some("ss -Htanp sport = :8080"));
+        assert_eq!(fixes[0].effect, Some(Effect::Reads));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::event::{
     Call, Diagnosis, Endpoint, Family, KnownBy, Process, Requested, Reuse, Seen, SeenHolder,
-    SeenSource, Sock, State, Via,
+    SeenSource, Sock, State, Unit, UnitMember, Via,
 };
 
 use super::{CallKind, Environment, Failure, KnownHolder, Origin, PastListener, diagnose};
@@ -21,6 +21,9 @@ pub(crate) const PLAIN: Reuse = Reuse {
     reuseport: false,
     v6only: false,
 };
+
+/// The namespace of every scene, and of who looks at it.
+pub(crate) const NETNS: u32 = 4_026_531_840;
 
 /// A failed call under construction.
 #[derive(Clone, Debug)]
@@ -71,6 +74,7 @@ impl Scene {
             known: Vec::new(),
             environment: Environment {
                 local_port_range: Some([32768, 60999]),
+                own_netns: Some(NETNS),
                 ..Environment::default()
             },
             has_net_bind_service: None,
@@ -155,6 +159,13 @@ pub(crate) fn command<'a>(diagnosis: &'a Diagnosis, id: &str) -> Option<&'a str>
     fix.command.as_deref()
 }
 
+/// The line that runs the words only in the namespace of every scene.
+pub(crate) fn here(words: &str) -> String {
+    format!(
+        "sh -c '[ $(stat -Lc%i /proc/self/ns/net) = $0 ] && exec \"$@\"; ! echo not in netns $0' {NETNS} {words}"
+    )
+}
+
 /// A socket of the port, owned by user 0 with a descriptor.
 pub(crate) fn holder(state: State, local: &str, port: u16, reuse: Reuse) -> SeenHolder {
     let addr: IpAddr = local.parse().expect("an address");
@@ -224,6 +235,22 @@ pub(crate) fn process(pid: u32, comm: &str) -> Process {
     Process::new(pid, 0, comm, KnownBy::Syscall)
 }
 
+/// The process in a service that root made, beside others that do not descend from it.
+pub(crate) fn in_unit(process: Process, name: &str, others: &[u32]) -> Process {
+    let others = others.iter().map(|&pid| UnitMember {
+        pid,
+        comm: "other".into(),
+    });
+    Process {
+        unit: Some(Arc::new(Unit {
+            name: name.to_owned(),
+            others: others.collect(),
+            more: 0,
+        })),
+        ..process
+    }
+}
+
 pub(crate) fn endpoint(addr: &str, port: u16) -> Endpoint {
     Endpoint {
         addr: addr.parse().expect("an address"),
@@ -234,7 +261,7 @@ pub(crate) fn endpoint(addr: &str, port: u16) -> Endpoint {
 fn sock(cookie: u64, addr: IpAddr) -> Sock {
     Sock {
         cookie,
-        netns: 4_026_531_840,
+        netns: NETNS,
         family: if addr.is_ipv4() {
             Family::Ipv4
         } else {

@@ -1,7 +1,5 @@
 //! Words for people: harmless names, counts, durations, quoted arguments.
 
-use std::fmt::Write as _;
-
 use crate::event::{Process, State};
 use crate::printable::is_harmless;
 
@@ -38,23 +36,30 @@ pub(super) fn process(process: &Process) -> String {
 }
 
 /// The container's name, or the first digits of its id as container tools show
-/// it.
-pub(super) fn container(process: &Process) -> Option<String> {
+/// it; not yet safe for a terminal.
+pub(super) fn container_id(process: &Process) -> Option<String> {
     let id = process.container.as_deref()?;
     let is_long = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     Some(if is_long {
         id.chars().take(12).collect()
     } else {
-        safe(id)
+        id.to_owned()
     })
 }
 
-/// `nginx[4711]`, with the container that it runs in.
+/// `nginx[4711]`, with the container that it runs in. Whoever has a delegated
+/// control group gives himself any name there.
 fn located(known: &Process) -> String {
-    match container(known) {
-        Some(id) => format!("{} (container {id})", process(known)),
-        None => process(known),
-    }
+    let Some(id) = container_id(known) else {
+        return process(known);
+    };
+    let is_claim = known.container_uid.is_some_and(|uid| uid != 0);
+    let claim = if is_claim {
+        "calls itself container"
+    } else {
+        "container"
+    };
+    format!("{} ({claim} {})", process(known), safe(&id))
 }
 
 /// `a[1], b[2] and c[3]`; more than three are counted.
@@ -113,28 +118,6 @@ pub(super) fn capitalized(text: &str) -> String {
     })
 }
 
-/// `text` as one word of a shell; absent where it holds what no terminal
-/// should be given.
-pub(super) fn shell_word(text: &str) -> Option<String> {
-    if text.is_empty() || !text.chars().all(is_harmless) {
-        return None;
-    }
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if text.chars().all(is_plain) && !text.starts_with('-') {
-        return Some(text.to_owned());
-    }
-    let mut word = String::from("'");
-    for c in text.chars() {
-        if c == '\'' {
-            word.push_str("'\\''");
-        } else {
-            let _ = word.write_char(c);
-        }
-    }
-    word.push('\'');
-    Some(word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,18 +128,6 @@ mod tests {
         assert_eq!(safe("\u{202e}txt"), "?txt");
         assert_eq!(safe(""), "?");
         assert_eq!(safe(&"x".repeat(80)).chars().count(), 65);
-    }
-
-    #[test]
-    fn shell_words_are_quoted_or_refused() {
-        assert_eq!(shell_word("/usr/bin/app").as_deref(), Some("/usr/bin/app"));
-        assert_eq!(
-            shell_word("/a b/$(x)'").as_deref(),
-            Some("'/a b/$(x)'\\'''")
-        );
-        assert_eq!(shell_word("-rf").as_deref(), Some("'-rf'"));
-        assert_eq!(shell_word("a\nb"), None);
-        assert_eq!(shell_word(""), None);
     }
 
     #[test]

@@ -88,9 +88,18 @@ impl Engine {
         }
     }
 
+    /// The call's namespace, as far as the engine knows it from events.
+    fn environment(&self, call: &Call) -> Environment {
+        Environment {
+            own_netns: self.header.as_ref().and_then(|header| header.netns),
+            netns_name: call.netns_name.as_deref().map(str::to_owned),
+            ..self.settings(call)
+        }
+    }
+
     /// The settings that were in force for the call; those of the header hold
     /// for one namespace only.
-    fn environment(&self, call: &Call) -> Environment {
+    fn settings(&self, call: &Call) -> Environment {
         if let Some(sysctls) = &call.sysctls {
             return Environment::from(&**sysctls);
         }

@@ -57,7 +57,9 @@ impl Asker {
         let own_netns = netns::current().ok();
         let environment = Environment {
             own_netns,
-            enter: (own_netns != Some(netns)).then(|| enter(&args.netns, netns)),
+            netns_name: (own_netns != Some(netns))
+                .then(|| netns::name_of(netns))
+                .flatten(),
             ..Environment::from(&sysctls)
         };
         let found = namespaces.inside(netns, || prepare(&wish, zone.as_deref()))??;
@@ -322,18 +324,6 @@ fn wish(args: &PortArgs) -> Result<(Wish, Option<String>)> {
         device: args.device.clone(),
     };
     Ok((wish, zone))
-}
-
-/// The words that make a command run in the namespace.
-fn enter(name: &str, inode: u32) -> String {
-    if netns::is_named(name) {
-        return format!("ip netns exec {name}");
-    }
-    let found = netns::list().remove(&inode).filter(|_| !name.contains('/'));
-    match found {
-        Some(path) => format!("nsenter --net={}", path.display()),
-        None => format!("nsenter --net={name}"),
-    }
 }
 
 /// `EADDRINUSE`.

@@ -48,17 +48,19 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     Explanation {
         summary,
-        fixes: vec![
-            stop::stop_holder(facts, &listeners),
-            fixes::other_port(),
-            fix(
-                "set_reuseport",
-                Applies::NextTime,
-                "If both are meant to share the port, set SO_REUSEPORT on both before bind",
-            )
-            .why("every one of them must set it and belong to the same user"),
-            fixes::set_reuseaddr(facts),
-        ],
+        fixes: stop::stop_holder(facts, &listeners)
+            .into_iter()
+            .chain([
+                fixes::other_port(),
+                fix(
+                    "set_reuseport",
+                    Applies::NextTime,
+                    "If both are meant to share the port, set SO_REUSEPORT on both before bind",
+                )
+                .because("every one of them must set it and belong to the same user"),
+                fixes::set_reuseaddr(facts),
+            ])
+            .collect(),
         doubts: facts.all_doubts(),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::event::{Applies, Cause};
+use crate::event::{Applies, Cause, Family};
 
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::command::{Command, Setting};
 use crate::diagnosis::facts::{Errno, Facts};
-use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::fixes::fix;
 use crate::diagnosis::{CallKind, text};
 
 pub(super) const RULE: Rule = Rule {
@@ -23,7 +24,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let addr = facts.call().requested.addr;
     let is_ipv6 = matches!(addr, Some(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none());
     let name = addr.map_or("the requested address".to_owned(), |addr| addr.to_string());
-    let version = if is_ipv6 { "ipv6" } else { "ipv4" };
+    let family = if is_ipv6 { Family::Ipv6 } else { Family::Ipv4 };
     let tentative = if is_ipv6 {
         ", or it is still being checked for duplicates (tentative)"
     } else {
@@ -39,7 +40,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             Applies::Now,
             "Correct the address, or add it to an interface; it may come up later than the server, or belong to another container",
         )
-        .command(fixes::in_netns(facts, "ip -brief address".to_owned())),
+        .run(facts, &Command::list_addresses()),
         fix(
             "bind_wildcard",
             Applies::Now,
@@ -56,11 +57,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 Applies::Now,
                 "Or allow binding addresses that are not there (yet)",
             )
-            .command(fixes::in_netns(
-                facts,
-                format!("sysctl -w net.{version}.ip_nonlocal_bind=1"),
-            ))
-            .why("for addresses that move between machines; the IP_FREEBIND socket option does it for one socket"),
+            .run(facts, &Command::set(&Setting::NonlocalBind(family)))
+            .because("for addresses that move between machines; the IP_FREEBIND socket option does it for one socket"),
         );
     }
     if facts.call().process.cgroup.is_some() {
@@ -85,7 +83,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::Scene;
+    use crate::diagnosis::test_support::{Scene, here};
     use crate::event::Certainty;
 
     #[test]
@@ -102,20 +100,7 @@ mod tests {
         assert_eq!(diagnosis.certainty, Certainty::Proven);
         assert_eq!(
             diagnosis.fixes[2].command.as_deref(),
-            Some("sysctl -w net.ipv4.ip_nonlocal_bind=1")
-        );
-    }
-
-    #[test]
-    fn commands_are_for_the_namespace_of_the_call() {
-        let mut scene = Scene::bind("2001:db8::1", 8080).fails(99, "EADDRNOTAVAIL");
-        scene.environment.own_netns = Some(1);
-
-        let diagnosis = scene.diagnose();
-
-        assert_eq!(
-            diagnosis.fixes[2].command.as_deref(),
-            Some("nsenter -t 900 -n sysctl -w net.ipv6.ip_nonlocal_bind=1")
+            Some(&*here("sysctl -w net.ipv4.ip_nonlocal_bind=1"))
         );
     }
 }

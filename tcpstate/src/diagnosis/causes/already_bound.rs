@@ -75,7 +75,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 Applies::Now,
                 "Open a new socket for every bind, also when trying again",
             )
-            .why("a socket keeps its port until it is closed; listen and connect bind it too"),
+            .because("a socket keeps its port until it is closed; listen and connect bind it too"),
             fix("bind_once", Applies::Now, "Or leave the second bind out"),
         ],
         doubts,

@@ -47,11 +47,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             place(&leaders),
             reuseaddr_clause(facts),
         ),
-        fixes: vec![
-            stop::stop_holder(facts, &leaders),
-            fixes::other_port(),
-            fixes::set_reuseaddr(facts),
-        ],
+        fixes: stop::stop_holder(facts, &leaders)
+            .into_iter()
+            .chain([fixes::other_port(), fixes::set_reuseaddr(facts)])
+            .collect(),
         doubts: facts.all_doubts(),
     }
 }

@@ -4,6 +4,7 @@
 use crate::event::{Applies, Cause};
 
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::roles::{self, Role};
@@ -34,17 +35,17 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ("their peers have", "they stay")
     };
 
-    let fixes = vec![
-        stop::stop_holder(facts, &leaders),
+    let mut fixes = stop::stop_holder(facts, &leaders);
+    fixes.extend([
         fixes::set_reuseaddr(facts),
         fix(
             "close_connections",
             Applies::NextTime,
             format!("Make {who} close a connection once reading from it returns 0 bytes"),
         )
-        .why("CLOSE_WAIT has no timer: it waits for the program, not for the network"),
-        fixes::destroy(facts, fixes::DESTROY_LIVE),
-    ];
+        .because("CLOSE_WAIT has no timer: it waits for the program, not for the network"),
+        destroy::destroy(facts),
+    ]);
 
     Explanation {
         summary: format!(

@@ -4,6 +4,7 @@
 use crate::event::{Applies, Cause, State};
 
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::roles::{self, Role};
@@ -53,7 +54,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let mut fixes = vec![
         fixes::set_reuseaddr(facts),
         fixes::wait(facts),
-        fixes::destroy(facts, fixes::DESTROY_LIVE),
+        destroy::destroy(facts),
     ];
     if leaders
         .iter()
@@ -65,7 +66,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 Applies::NextTime,
                 "Lower net.ipv4.tcp_fin_timeout",
             )
-            .why("it limits how long a closed socket stays in FIN_WAIT_2; it changes nothing for TIME_WAIT, which follows once the peer closes too"),
+            .because("it limits how long a closed socket stays in FIN_WAIT_2; it changes nothing for TIME_WAIT, which follows once the peer closes too"),
         );
     }
 

@@ -4,6 +4,7 @@ use crate::event::{Applies, Cause, Endpoint};
 
 use super::privileged_port::{doubt_start, is_port_rule};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::command::Command;
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::{CallKind, text};
@@ -48,8 +49,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             Applies::Now,
             "Look for the denial in the audit log and allow it in the policy",
         )
-        .command("ausearch -m avc,apparmor -ts recent")
-        .why("SELinux and AppArmor log what they refuse; Landlock from Linux 6.15 on"),
+        .run(facts, &Command::search_audit_log())
+        .because("SELinux and AppArmor log what they refuse; Landlock from Linux 6.15 on"),
         fix(
             "check_cgroup_programs",
             Applies::Now,
@@ -61,8 +62,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 None => "Look for BPF programs on the control group of the process".to_owned(),
             },
         )
-        .command("bpftool cgroup tree")
-        .why("systemd's SocketBindDeny=, IPAddressDeny= and container managers put them there; they leave no log"),
+        .run(facts, &Command::list_cgroup_programs())
+        .because("systemd's SocketBindDeny=, IPAddressDeny= and container managers put them there; they leave no log"),
     ];
     if is_connect {
         fixes.push(
@@ -71,7 +72,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 Applies::Now,
                 "Look for a rule that rejects outgoing packets",
             )
-            .command("nft list ruleset"),
+            .run(facts, &Command::list_firewall_rules()),
         );
     }
 

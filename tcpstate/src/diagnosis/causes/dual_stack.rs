@@ -5,6 +5,7 @@ use crate::event::{Applies, Cause, Family, Overlap, YesNo};
 
 use super::listeners::{self, Listener};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::command::{Command, Setting};
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::language::{Language, SocketOption};
@@ -93,32 +94,33 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 "Set IPV6_V6ONLY on the IPv6 socket before its bind",
             )
             .line(language, SocketOption::V6Only)
-            .why("the socket that holds the port has to set it, not the new one"),
+            .because("the socket that holds the port has to set it, not the new one"),
         )
     };
 
     Explanation {
         summary,
-        fixes: vec![
+        fixes: [
             set_v6only,
             fix(
                 "one_socket",
                 Applies::NextTime,
                 "Or open only the IPv6 socket on [::] without IPV6_V6ONLY: it serves IPv4 as well",
             ),
-            stop::stop_holder(facts, &blockers),
+        ]
+        .into_iter()
+        .chain(stop::stop_holder(facts, &blockers))
+        .chain([
             fix(
                 "bindv6only",
                 Applies::NextTime,
                 "Or make IPV6_V6ONLY the default of this namespace",
             )
-            .command(fixes::in_netns(
-                facts,
-                "sysctl -w net.ipv6.bindv6only=1".to_owned(),
-            ))
-            .why("it changes every program that opens IPv6 sockets from then on"),
+            .run(facts, &Command::set(&Setting::BindV6Only))
+            .because("it changes every program that opens IPv6 sockets from then on"),
             fixes::set_reuseaddr(facts),
-        ],
+        ])
+        .collect(),
         doubts: facts.all_doubts(),
     }
 }

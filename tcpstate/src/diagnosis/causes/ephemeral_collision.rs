@@ -3,6 +3,8 @@
 use crate::event::{Applies, Cause, Fix};
 
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::command::{Command, PortList, Setting};
+use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::roles::{self, Blocker, Role};
@@ -76,19 +78,16 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 Applies::Now,
                 "Give the server a port outside of the range that connect chooses from",
             )
-            .command(fixes::in_netns(
-                facts,
-                "sysctl net.ipv4.ip_local_port_range".to_owned(),
-            )),
+            .run(facts, &Command::show_port_range()),
         );
     }
     fixes.push(fixes::set_reuseaddr(facts));
     if lead.role == Role::Outgoing {
-        fixes.push(stop::stop_holder(facts, &leaders));
-        fixes.push(fixes::destroy(facts, fixes::DESTROY_LIVE));
+        fixes.extend(stop::stop_holder(facts, &leaders));
+        fixes.push(destroy::destroy(facts));
     } else {
         fixes.push(fixes::wait(facts));
-        fixes.push(fixes::destroy(facts, fixes::DESTROY_TIME_WAIT));
+        fixes.push(destroy::destroy(facts));
         fixes.extend(fixes::time_wait_myths());
     }
 
@@ -120,40 +119,37 @@ fn is_within([first, last]: [u16; 2], blocker: &Blocker<'_>) -> bool {
 /// Keeps `connect` from choosing the port; the list that is there must stay.
 fn reserve_port(facts: &Facts<'_>) -> Fix {
     let reserved = facts.failure.environment.local_reserved_ports.as_deref();
-    // It is the kernel's text, but it may have come through a recording.
-    let is_list = |list: &&str| {
-        list.bytes()
-            .all(|b| b.is_ascii_digit() || b == b',' || b == b'-')
-    };
-    let before = reserved.map(str::trim).filter(is_list);
-    let list = match before {
-        Some(before) if !before.is_empty() => format!("{before},{}", facts.port),
-        _ => facts.port.to_string(),
-    };
-    let why = if before.is_some() {
-        "connect leaves reserved ports alone, bind may still use them; it does not end the connection that has the port now"
-    } else {
-        "connect leaves reserved ports alone, bind may still use them; the list replaces the one that is set, so look at it first"
-    };
-    fix(
+    let list = reserved.map(str::trim).and_then(|before| {
+        // It is the kernel's text, but it may have come through a recording.
+        PortList::parse(&match before {
+            "" => facts.port.to_string(),
+            before => format!("{before},{}", facts.port),
+        })
+    });
+    let reserve = fix(
         "reserve_port",
         Applies::NextTime,
         format!(
             "Reserve port {}, so that connect never chooses it",
             facts.port
         ),
-    )
-    .command(fixes::in_netns(
-        facts,
-        format!("sysctl -w net.ipv4.ip_local_reserved_ports={list}"),
-    ))
-    .why(why)
+    );
+    match list {
+        Some(list) => reserve
+            .run(facts, &Command::set(&Setting::ReservedPorts(list)))
+            .because("connect leaves reserved ports alone, bind may still use them; it does not end the connection that has the port now"),
+        None => reserve
+            .run(facts, &Command::show_reserved_ports())
+            .because("connect leaves reserved ports alone, bind may still use them; setting the list (net.ipv4.ip_local_reserved_ports) replaces what is in it, which was not read: add the port to what this shows"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::{PLAIN, Scene, command, holder, left_by, mini, owned};
+    use crate::diagnosis::test_support::{
+        PLAIN, Scene, command, here, holder, left_by, mini, owned,
+    };
     use crate::diagnosis::{KnownHolder, Origin};
     use crate::event::{Certainty, State, YesNo};
 
@@ -174,7 +170,8 @@ mod tests {
         assert_eq!(diagnosis.would_work.reuseaddr, YesNo::No);
         assert_eq!(
             command(&diagnosis, "reserve_port"),
-            Some("sysctl -w net.ipv4.ip_local_reserved_ports=40000")
+            Some("sysctl net.ipv4.ip_local_reserved_ports"),
+            "what is reserved was not read, and setting it would replace that"
         );
     }
 
@@ -192,7 +189,9 @@ mod tests {
         assert_eq!(diagnosis.certainty, Certainty::Proven);
         assert_eq!(
             command(&diagnosis, "reserve_port"),
-            Some("sysctl -w net.ipv4.ip_local_reserved_ports=35000-35010,40000")
+            Some(&*here(
+                "sysctl -w net.ipv4.ip_local_reserved_ports=35000-35010,40000"
+            ))
         );
     }
 

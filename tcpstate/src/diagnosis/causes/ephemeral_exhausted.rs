@@ -3,6 +3,7 @@
 use crate::event::{Applies, Cause, Endpoint};
 
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::command::{Command, Setting};
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::{CallKind, text};
@@ -54,21 +55,22 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         format!("No free port was left for {who}{on}: every port of {range} is in use.")
     };
 
-    let widen = wider(facts.failure.environment.local_port_range).map(|[first, last]| {
-        fix(
+    let widen = wider(facts.failure.environment.local_port_range).map(|range| {
+        let widen = fix(
             "widen_range",
             Applies::Now,
             "Widen the range that free ports are chosen from",
-        )
-        .command(fixes::in_netns(
-            facts,
-            format!("sysctl -w net.ipv4.ip_local_port_range='{first} {last}'"),
-        ))
-        .why("reserve the ports of servers within it (net.ipv4.ip_local_reserved_ports)")
+        );
+        match range {
+            Some(range) => widen.run(facts, &Command::set(&Setting::PortRange(range))),
+            // Setting it unseen might make it narrower.
+            None => widen.run(facts, &Command::show_port_range()),
+        }
+        .because("reserve the ports of servers within it (net.ipv4.ip_local_reserved_ports)")
     });
     let find = fix("find_user", Applies::Now, "Find out who uses them up")
-        .command(fixes::in_netns(facts, "ss -tan".to_owned()))
-        .why(
+        .run(facts, &Command::list_all_sockets())
+        .because(
             "one leaking client is the usual reason; reuse connections instead of opening new ones",
         );
     let other_address = fix(
@@ -82,8 +84,8 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             Applies::Now,
             "Let connect take over ports in TIME_WAIT",
         )
-        .command(fixes::in_netns(facts, "sysctl -w net.ipv4.tcp_tw_reuse=1".to_owned()))
-        .why("where TIME_WAIT uses them up: it works between hosts with TCP timestamps, one second after closing")
+        .run(facts, &Command::set(&Setting::TwReuse))
+        .because("where TIME_WAIT uses them up: it works between hosts with TCP timestamps, one second after closing")
     } else {
         fixes::reuseaddr_does_not_help("the search for a free port leaves reused ones out")
     };
@@ -98,12 +100,16 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     }
 }
 
-/// What the range may be widened to; absent: it is that wide.
-fn wider(range: Option<[u16; 2]>) -> Option<[u16; 2]> {
+/// What the range may be widened to; within, absent: the range was not read. Absent:
+/// it is that wide.
+#[expect(clippy::option_option, reason = "two things may be absent")]
+fn wider(range: Option<[u16; 2]>) -> Option<Option<[u16; 2]>> {
     const WIDE: [u16; 2] = [10_240, u16::MAX];
-    let [first, last] = range.unwrap_or(WIDE);
+    let Some([first, last]) = range else {
+        return Some(None);
+    };
     let wide = [first.min(WIDE[0]), last.max(WIDE[1])];
-    (range != Some(wide)).then_some(wide)
+    ([first, last] != wide).then_some(Some(wide))
 }
 
 #[cfg(test)]

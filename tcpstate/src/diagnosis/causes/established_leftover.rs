@@ -4,6 +4,7 @@
 use crate::event::{Applies, Cause};
 
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::roles::{self, Role};
@@ -30,16 +31,16 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         "they last"
     };
 
-    let fixes = vec![
-        fixes::set_reuseaddr(facts),
-        stop::stop_holder(facts, &leaders),
-        fixes::destroy(facts, fixes::DESTROY_LIVE),
+    let mut fixes = vec![fixes::set_reuseaddr(facts)];
+    fixes.extend(stop::stop_holder(facts, &leaders));
+    fixes.extend([
+        destroy::destroy(facts),
         fix(
             "drain_first",
             Applies::NextTime,
             "Have the old server close its connections before the new one starts",
         ),
-    ];
+    ]);
 
     Explanation {
         summary: format!(

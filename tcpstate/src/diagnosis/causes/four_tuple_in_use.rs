@@ -4,6 +4,7 @@
 use crate::event::{Applies, Cause, Endpoint};
 
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::destroy;
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::roles::{self, Blocker, Role};
@@ -60,13 +61,16 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         }
     };
 
-    let mut fixes =
-        vec![fix(
-        "free_local_port",
-        Applies::Now,
-        "Do not bind the client's socket to a fixed port: connect then chooses a free one",
-    )
-    .why("a fixed local port allows one connection to each peer at a time, TIME_WAIT included")];
+    let mut fixes = vec![
+        fix(
+            "free_local_port",
+            Applies::Now,
+            "Do not bind the client's socket to a fixed port: connect then chooses a free one",
+        )
+        .because(
+            "a fixed local port allows one connection to each peer at a time, TIME_WAIT included",
+        ),
+    ];
     let is_time_wait = blockers
         .iter()
         .any(|blocker| blocker.role == Role::TimeWait);
@@ -74,15 +78,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         fixes.push(fixes::wait(facts));
     }
     if !blockers.is_empty() {
-        let cost = if is_time_wait {
-            fixes::DESTROY_TIME_WAIT
-        } else {
-            fixes::DESTROY_LIVE
-        };
-        fixes.push(fixes::destroy(facts, cost));
+        fixes.push(destroy::destroy(facts));
     }
     fixes.push(
-        fix("tcp_tw_reuse", Applies::No, "Set net.ipv4.tcp_tw_reuse").why(
+        fix("tcp_tw_reuse", Applies::No, "Set net.ipv4.tcp_tw_reuse").because(
             "it is for ports that connect chooses; from a fixed port TIME_WAIT is taken over whenever TCP timestamps allow it",
         ),
     );

@@ -5,6 +5,7 @@ use crate::event::{Applies, Cause};
 
 use super::{Answer, Explanation, Rule};
 use crate::diagnosis::PastListener;
+use crate::diagnosis::command::Command;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::text;
@@ -70,7 +71,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 Applies::Now,
                 "Try again: nothing that was seen holds the port now",
             )
-            .command(format!("ss -Htanp sport = :{}", facts.port)),
+            .run(facts, &Command::list_sockets(facts.port)),
             fix(
                 "stop_before_start",
                 Applies::NextTime,

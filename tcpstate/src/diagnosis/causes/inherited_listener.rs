@@ -41,18 +41,20 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             facts.port,
             listeners::place(&listeners),
         ),
-        fixes: vec![
-            stop::stop_holder(facts, &listeners),
+        fixes: stop::stop_holder(facts, &listeners)
+            .into_iter()
+            .chain([
             fix(
                 "close_on_exec",
                 Applies::NextTime,
                 "Open the listening socket with SOCK_CLOEXEC, or close it in child processes",
             )
-            .why(
+            .because(
                 "a child that the server starts keeps every descriptor that is not closed on exec",
             ),
             fixes::set_reuseaddr(facts),
-        ],
+        ])
+        .collect(),
         doubts: facts.all_doubts(),
     }
 }

@@ -1,14 +1,16 @@
 //! `privileged_port`: EACCES below `ip_unprivileged_port_start`.
 
-use crate::event::{Applies, Cause};
+use crate::event::{Applies, Cause, Fix, Process};
 
 use super::listeners::place;
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::command::{AbsolutePath, Command, Setting};
 use crate::diagnosis::facts::{Errno, Facts};
-use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::fixes::fix;
 use crate::diagnosis::language::Language;
 use crate::diagnosis::roles::{self, Blocker, Role};
-use crate::diagnosis::stop::{self, Unit};
+use crate::diagnosis::service::Service;
+use crate::diagnosis::stop;
 use crate::diagnosis::{CallKind, text};
 
 pub(super) const RULE: Rule = Rule {
@@ -62,47 +64,34 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     }
 
     let mut fixes = Vec::new();
-    let is_interpreted = Language::of(process).is_interpreted();
-    if let Some(unit) = Unit::of(process) {
+    // What else runs in a service would get the capability too.
+    let service = Service::of(&[process]).filter(|service| service.is_theirs);
+    if let Some(service) = service {
         fixes.push(
             fix(
                 "ambient_capability",
                 Applies::Now,
-                "Grant the service the capability: AmbientCapabilities=CAP_NET_BIND_SERVICE in its [Service] section",
+                format!(
+                    "Grant the service {} the capability: AmbientCapabilities=CAP_NET_BIND_SERVICE in its [Service] section",
+                    service.name.as_str()
+                ),
             )
-            .command(unit.systemctl("edit")),
+            .run(facts, &Command::edit_unit(&service.name)),
         );
     }
-    let exe = process.exe.as_deref().and_then(text::shell_word);
-    let grant = fix(
-        "grant_capability",
-        Applies::Now,
-        "Grant the program the capability to bind low ports",
-    )
-    .command(format!(
-        "setcap cap_net_bind_service=+ep {}",
-        exe.as_deref().unwrap_or("/path/to/program")
-    ));
-    fixes.push(if is_interpreted {
-        grant.why("this is an interpreter: everything that it runs would get the capability, so prefer to grant it to the service")
-    } else {
-        grant.why("it has to be granted again whenever the file is replaced")
-    });
+    fixes.push(grant(facts, process));
     fixes.push(
         fix(
             "lower_unprivileged_port_start",
             Applies::Now,
             format!("Or let every user bind ports from {port} on"),
         )
-        .command(fixes::in_netns(
-            facts,
-            format!("sysctl -w net.ipv4.ip_unprivileged_port_start={port}"),
-        ))
-        .why("it concerns every process in this network namespace"),
+        .run(facts, &Command::set(&Setting::UnprivilegedPortStart(port)))
+        .because("it concerns every process in this network namespace"),
     );
     let behind: Vec<&Blocker<'_>> = facts.behind.iter().collect();
     if !behind.is_empty() {
-        fixes.push(stop::stop_holder(facts, &behind));
+        fixes.extend(stop::stop_holder(facts, &behind));
     }
     fixes.push(fix(
         "other_port",
@@ -124,6 +113,30 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ),
         fixes,
         doubts,
+    }
+}
+
+/// Granting the program the capability; the command names its file only where that
+/// is, for whoever pastes it, the file that was running at the call.
+fn grant(facts: &Facts<'_>, process: &Process) -> Fix {
+    let grant = fix(
+        "grant_capability",
+        Applies::Now,
+        "Grant the program the capability to bind low ports",
+    );
+    let here = process.exe.as_deref().filter(|_| process.is_exe_here);
+    let grant = match here.and_then(AbsolutePath::parse) {
+        Some(program) => grant.run(facts, &Command::grant_low_ports(&program)),
+        None => grant.because(
+            "setcap cap_net_bind_service=+ep, with the path of the program, which is not given here: \
+             what was running at the call could not be shown to be a file that this path names outside of \
+             its own view of the file system",
+        ),
+    };
+    if Language::of(process).is_interpreted() {
+        grant.because("this is an interpreter: everything that it runs would get the capability, so prefer to grant it to the service")
+    } else {
+        grant.because("it has to be granted again whenever the file is replaced")
     }
 }
 
@@ -170,6 +183,7 @@ mod tests {
         let mut process = (*scene.call.process).clone();
         process.uid = 1000;
         process.exe = Some("/opt/my app/caddy".into());
+        process.is_exe_here = true;
         scene.call.process = process.into();
         scene
     }

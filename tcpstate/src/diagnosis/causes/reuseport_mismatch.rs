@@ -67,7 +67,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         let language = Language::of(&call.process);
         fixes.push(
             set.line(language, SocketOption::ReusePort)
-                .why("the kernel then spreads new connections over all of them"),
+                .because("the kernel then spreads new connections over all of them"),
         );
     }
     if let Some(uid) = other_user {
@@ -88,11 +88,11 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                     "Run both as the same user, if the two are meant to share (now {own_user} and {uid})",
                 ),
             )
-            .why("only sockets of one user may share a port through SO_REUSEPORT"),
+            .because("only sockets of one user may share a port through SO_REUSEPORT"),
         );
     }
     summary.push('.');
-    fixes.push(stop::stop_holder(facts, &listeners));
+    fixes.extend(stop::stop_holder(facts, &listeners));
     fixes.push(fixes::set_reuseaddr(facts));
 
     Explanation {

@@ -5,6 +5,7 @@ use crate::event::Cause;
 
 use super::time_wait_no_reuse::{held_by, until};
 use super::{Answer, Explanation, Rule};
+use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes;
 use crate::diagnosis::roles::{Blocker, Role};
@@ -44,7 +45,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     };
     let fixes = [
         fixes::wait(facts),
-        fixes::destroy(facts, fixes::DESTROY_TIME_WAIT),
+        destroy::destroy(facts),
         fixes::set_reuseaddr(facts),
     ];
     Explanation {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use crate::event::{Cause, Family, Overlap, State};
 
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, TIME_WAIT_S};
 use crate::diagnosis::roles::{self, Blocker, Role};
@@ -28,7 +29,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let fixes = [
         fixes::set_reuseaddr(facts),
         fixes::wait(facts),
-        fixes::destroy(facts, fixes::DESTROY_TIME_WAIT),
+        destroy::destroy(facts),
     ];
     Explanation {
         summary: format!(
@@ -124,7 +125,7 @@ pub(super) fn until(facts: &Facts<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, left_by, mini};
+    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, here, left_by, mini};
     use crate::diagnosis::{KnownHolder, Origin};
     use crate::event::{Applies, Certainty, SeenSource, YesNo};
 
@@ -158,7 +159,9 @@ mod tests {
         assert_eq!(diagnosis.fixes[0].applies, Applies::Now);
         assert_eq!(
             diagnosis.fixes[2].command.as_deref(),
-            Some("ss -Kt state time-wait sport = :8080")
+            Some(&*here(
+                "ss -Kt state time-wait src 127.0.0.1:8080 dst 10.0.0.9:443 dev = 0"
+            ))
         );
         let myths = &diagnosis.fixes[3..];
         assert!(

@@ -4,6 +4,7 @@ use crate::event::Applies;
 
 use super::Explanation;
 use super::already_bound::bad_address;
+use crate::diagnosis::command::Command;
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::{CallKind, text};
@@ -39,7 +40,7 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
                 Applies::NextTime,
                 "Look who has the port now, as root to see everything",
             )
-            .command(format!("ss -Htanp sport = :{}", facts.port));
+            .run(facts, &Command::list_sockets(facts.port));
             ("what stood in its way could not be shown", look)
         }
         Errno::Inval if facts.failure.kind == CallKind::Listen => (
@@ -61,7 +62,7 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
                 Applies::NextTime,
                 "Read what the error means for this call",
             )
-            .command(format!("man 2 {verb}")),
+            .run(facts, &Command::manual(verb)),
         ),
     };
     if missing.is_empty() {

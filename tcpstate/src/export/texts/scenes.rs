@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::diagnosis::test_support::{
-    PLAIN, REUSE, Scene, held_by, holder, left_by, mini, owned, process,
+    PLAIN, REUSE, Scene, held_by, holder, in_unit, left_by, mini, owned, process,
 };
 use crate::diagnosis::{KnownHolder, Origin, PastListener};
 use crate::event::{Endpoint, Process, Reuse, SeenSource, State};
@@ -39,7 +39,8 @@ fn by(comm: &str, exe: &str, mut scene: Scene) -> Scene {
     caller.exe = Some(exe.into());
     caller.cgroup = Some("/system.slice/web.service".into());
     caller.ppid = Some(1);
-    scene.call.process = caller.into();
+    caller.is_exe_here = true;
+    scene.call.process = in_unit(caller, "web.service", &[]).into();
     scene
 }
 
@@ -76,6 +77,9 @@ fn listeners() -> Vec<(&'static str, Scene)> {
     let mut contained = in_cgroup(900, "nginx", &format!("/system.slice/docker-{id}.scope"));
     contained.container = Some(id.as_str().into());
     contained.runtime = Some("docker".into());
+    contained.container_uid = Some(0);
+    let mut forged = contained.clone();
+    forged.container_uid = Some(1000);
     let mut pod = in_cgroup(
         901,
         "envoy",
@@ -83,8 +87,13 @@ fn listeners() -> Vec<(&'static str, Scene)> {
     );
     pod.container = Some(id.as_str().into());
     pod.runtime = Some("containerd".into());
+    pod.container_uid = Some(0);
     let unit = in_cgroup(4711, "nginx", "/system.slice/nginx.service");
+    let unit = in_unit(unit, "nginx.service", &[]);
     let own_unit = in_cgroup(4711, "python3", "/system.slice/web.service");
+    let own_unit = in_unit(own_unit, "web.service", &[]);
+    let job = in_cgroup(4712, "backup", "/system.slice/cron.service");
+    let job = in_unit(job, "cron.service", &[611]);
     let systemd = in_cgroup(1, "systemd", "/init.scope");
     let nobody = server().with(
         holder(State::Listen, "0.0.0.0", 8080, REUSE),
@@ -111,7 +120,15 @@ fn listeners() -> Vec<(&'static str, Scene)> {
             "active_listener-container",
             listened_by(contained, server()),
         ),
+        (
+            "active_listener-container_that_a_user_made_up",
+            listened_by(forged, server()),
+        ),
         ("active_listener-itself", listened_by(itself, server())),
+        (
+            "active_listener-job_in_a_service",
+            listened_by(job, server()),
+        ),
         ("active_listener-listen", second),
         ("active_listener-plain_process", listened_by(dev, server())),
         ("active_listener-pod", listened_by(pod, server())),
@@ -173,6 +190,8 @@ fn closing() -> Vec<(&'static str, Scene)> {
     };
     let mut elsewhere = three(REUSE, server());
     elsewhere.environment.own_netns = Some(1);
+    let mut named = elsewhere.clone();
+    named.environment.netns_name = Some("blue".to_owned());
     let mut later = three(REUSE, server());
     later.seen().source = SeenSource::Snapshot;
     let go = by("api", "/srv/api", Scene::bind("127.0.0.1", 8080));
@@ -203,6 +222,7 @@ fn closing() -> Vec<(&'static str, Scene)> {
             three(REUSE, server()).incomplete(),
         ),
         ("time_wait_no_reuse-other_namespace", elsewhere),
+        ("time_wait_no_reuse-named_namespace", named),
         ("time_wait_no_reuse-read_later", later),
         (
             "time_wait_left_without_reuse",

@@ -1,0 +1,133 @@
+//! Where a command has to run: in the network namespace of the failed call,
+//! wherever a terminal is that it is pasted into.
+
+use std::fmt::Write as _;
+
+use super::word::NetnsName;
+use crate::diagnosis::facts::Facts;
+use crate::event::Effect;
+
+/// The network namespace of a failed call, and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::diagnosis) enum Place {
+    /// The one that the observer runs in.
+    Own(u32),
+    /// Another one, which `ip netns` has a name for.
+    Named(NetnsName),
+    /// Another one, by its inode number.
+    Inode(u32),
+    /// It was not read.
+    Unknown,
+}
+
+/// Runs the words behind the number only in the namespace with that number.
+const STAY: &str =
+    r#"[ $(stat -Lc%i /proc/self/ns/net) = $0 ] && exec "$@"; ! echo not in netns $0"#;
+
+/// Runs the words behind the number in the namespace with that number, if there
+/// is one. The namespace is opened first and compared then, so that what is
+/// entered is what was compared: the process that led to it may have ended, and
+/// its number may be another's.
+const ENTER: &str = r#"exec 9<"$(find -L /proc/[0-9]*/ns/net /run/docker/netns/* -inum $0 -print -quit 2>/dev/null)" && [ $(stat -Lc%i /dev/fd/9) = $0 ] && exec nsenter --net=/dev/fd/9 "$@"; ! echo no netns $0"#;
+
+impl Place {
+    pub(in crate::diagnosis) fn of(facts: &Facts<'_>) -> Self {
+        let Some(theirs) = facts.call().sock.map(|sock| sock.netns).filter(|n| *n != 0) else {
+            return Self::Unknown;
+        };
+        if facts.failure.environment.own_netns == Some(theirs) {
+            return Self::Own(theirs);
+        }
+        let name = facts.failure.environment.netns_name.as_deref();
+        match name.and_then(NetnsName::parse) {
+            Some(name) => Self::Named(name),
+            None => Self::Inode(theirs),
+        }
+    }
+
+    /// A line of words that are quoted already, as it has to be pasted; `None`:
+    /// nobody knows where.
+    ///
+    /// What only shows something is left bare where it was asked for: run
+    /// elsewhere it shows something else, and harms nobody.
+    pub(super) fn line(&self, words: &str, effect: Effect) -> Option<String> {
+        let mut line = match (self, effect) {
+            (Self::Own(_), Effect::Reads) => String::new(),
+            (Self::Own(inode), _) => format!("sh -c '{STAY}' {inode} "),
+            (Self::Named(name), _) => format!("ip netns exec {} ", name.as_str()),
+            (Self::Inode(inode), _) => format!("sh -c '{ENTER}' {inode} "),
+            (Self::Unknown, _) => return None,
+        };
+        let _ = write!(line, "{words}");
+        Some(line)
+    }
+
+    /// As `tcpstate` takes it for its `--netns`; `None`: its own.
+    pub(super) fn argument(&self) -> Option<String> {
+        match self {
+            Self::Own(_) | Self::Unknown => None,
+            Self::Named(name) => Some(name.as_str().to_owned()),
+            Self::Inode(inode) => Some(inode.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::command::Command;
+    use crate::diagnosis::test_support::{NETNS, Scene, here};
+
+    /// The lines of a command that changes something and of one that looks.
+    fn lines(scene: &Scene) -> [Option<String>; 2] {
+        scene.with_failure(|failure| {
+            let facts = Facts::new(failure);
+            let change = Command::set(&crate::diagnosis::command::Setting::TwReuse);
+            [change, Command::list_all_sockets()].map(|command| command.line(&facts))
+        })
+    }
+
+    #[test]
+    fn what_changes_something_looks_where_it_is() {
+        let [change, look] = lines(&Scene::bind("0.0.0.0", 8080));
+
+        assert_eq!(change, Some(here("sysctl -w net.ipv4.tcp_tw_reuse=1")));
+        assert_eq!(look.as_deref(), Some("ss -tan"));
+    }
+
+    #[test]
+    fn another_namespace_is_entered_by_its_name_or_its_number() {
+        let mut scene = Scene::bind("0.0.0.0", 8080);
+        scene.environment.own_netns = Some(1);
+        let by_number = lines(&scene);
+        scene.environment.own_netns = None;
+        let own_unknown = lines(&scene);
+        scene.environment.netns_name = Some("blue".to_owned());
+        let by_name = lines(&scene);
+        for hostile in ["-a", "..", "a b", "a;b", "$(x)", "a/b", "\u{1b}"] {
+            scene.environment.netns_name = Some(hostile.to_owned());
+            assert_eq!(lines(&scene), by_number, "{hostile:?}");
+        }
+
+        for line in by_number.iter().flatten() {
+            assert!(line.contains(&format!(" {NETNS} s")), "{line}");
+            assert!(line.contains("exec nsenter --net=/dev/fd/9"), "{line}");
+        }
+        assert_eq!(own_unknown, by_number);
+        assert_eq!(
+            by_name.map(|line| line.unwrap_or_default()),
+            [
+                "ip netns exec blue sysctl -w net.ipv4.tcp_tw_reuse=1",
+                "ip netns exec blue ss -tan"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_unknown_namespace_gets_no_command() {
+        let mut scene = Scene::bind("0.0.0.0", 8080);
+        scene.call.sock = None;
+
+        assert_eq!(lines(&scene), [None, None]);
+    }
+}

@@ -50,7 +50,7 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
     }
     let is_leak = blockers.iter().all(|b| b.role == Role::CloseWait);
     let service = Service::of(&people);
-    match service {
+    let mut fixes = match service {
         Some(service) if service.is_theirs => {
             stop_service(facts, blockers, &people, &service, is_leak)
         }
@@ -61,7 +61,17 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
             shared.as_ref(),
             is_leak,
         )],
+    };
+    // The end of a process closes its connections, and who closes first has TIME_WAIT.
+    let closes_first = |b: &&Blocker<'_>| matches!(b.role, Role::Leftover | Role::Outgoing);
+    if blockers.iter().any(closes_first)
+        && let Some(stop) = fixes.pop()
+    {
+        fixes.push(stop.because(
+            "a connection that it closes first stays on the port for another 60 s, in TIME_WAIT",
+        ));
     }
+    fixes
 }
 
 /// Of a service that is theirs alone: a stopped one takes all of its processes

@@ -5,11 +5,13 @@
 //! They need root and a kernel with BTF. Where that is missing they say so and
 //! pass, unless `TCPSTATE_REQUIRE_LIVE=1`.
 
+mod advice;
 mod bad_input;
 mod causes;
 mod churn;
 mod containers;
 mod demo;
+mod elsewhere;
 mod explain;
 mod harness;
 mod hostile;

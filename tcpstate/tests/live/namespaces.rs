@@ -1,9 +1,8 @@
 //! Network namespaces: each has its own ports, they come and go, and they can
 //! be named in many ways.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,83 +10,10 @@ use tcpstate::clock;
 use tcpstate::demo::namespace;
 use tcpstate::snapshot::netns::has_handles;
 
+use crate::elsewhere::{Elsewhere, Mounted};
 use crate::harness::{
     TCPSTATE, Watch, connection, drain, has, listener, listing, on_stage, run, try_bind,
 };
-
-type Task = Box<dyn FnOnce() + Send>;
-
-/// A namespace that one thread of this test is in; it ends with the thread.
-struct Elsewhere {
-    inode: u32,
-    tasks: Option<mpsc::Sender<Task>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Elsewhere {
-    fn new() -> Self {
-        let (tasks, todo) = mpsc::channel::<Task>();
-        let (tell, told) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            tell.send(namespace::enter_private().expect("we are root"))
-                .expect("somebody asked");
-            while let Ok(task) = todo.recv() {
-                task();
-            }
-        });
-        Self {
-            inode: told.recv().expect("the thread tells"),
-            tasks: Some(tasks),
-            thread: Some(thread),
-        }
-    }
-
-    /// Does something inside.
-    fn inside<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> T {
-        let (give, given) = mpsc::channel();
-        self.tasks
-            .as_ref()
-            .expect("not ended")
-            .send(Box::new(move || {
-                let _ = give.send(act());
-            }))
-            .expect("the thread runs");
-        given.recv().expect("it comes to an end")
-    }
-
-    /// Makes it outlive the thread, as a bind mount at `path`.
-    fn mount_at(&self, path: &Path) -> Mounted {
-        std::fs::write(path, "").expect("there is room");
-        let target = path.to_owned();
-        let status = self.inside(move || {
-            let link = format!("/proc/{}/ns/net", rustix::thread::gettid().as_raw_nonzero());
-            Command::new("mount")
-                .arg("--bind")
-                .arg(link)
-                .arg(target)
-                .status()
-        });
-        assert!(status.expect("mount is part of util-linux").success());
-        Mounted(path.to_owned())
-    }
-}
-
-impl Drop for Elsewhere {
-    fn drop(&mut self) {
-        drop(self.tasks.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// Leaves one TIME_WAIT on the server's side in the calling thread's namespace.
 fn leave_time_wait(port: u16) {

@@ -28,7 +28,7 @@ const STAY: &str =
 /// is one. The namespace is opened first and compared then, so that what is
 /// entered is what was compared: the process that led to it may have ended, and
 /// its number may be another's.
-const ENTER: &str = r#"exec 9<"$(find -L /proc/[0-9]*/ns/net /run/docker/netns/* -inum $0 -print -quit 2>/dev/null)" && [ $(stat -Lc%i /dev/fd/9) = $0 ] && exec nsenter --net=/dev/fd/9 "$@"; ! echo no netns $0"#;
+const ENTER: &str = r#"exec 9<"$(find -L /proc/[0-9]*/task/[0-9]*/ns/net /run/docker/netns/* -inum $0 -print -quit 2>/dev/null)" && [ $(stat -Lc%i /dev/fd/9) = $0 ] && exec nsenter --net=/dev/fd/9 "$@"; ! echo no netns $0"#;
 
 impl Place {
     pub(in crate::diagnosis) fn of(facts: &Facts<'_>) -> Self {

@@ -1,0 +1,34 @@
+//! Printed commands, run as printed by a real shell: the fault is gone, and
+//! nobody else has noticed.
+
+mod fault;
+mod table;
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Runs a line as somebody does who pastes it into a terminal.
+pub(crate) fn paste(line: &str) -> Output {
+    Command::new("sh")
+        .args(["-c", line])
+        .stdin(Stdio::null())
+        .output()
+        .expect("sh is there")
+}
+
+/// The fixes that have a command of a shell: (id, line, effect).
+pub(crate) fn commands(diagnosis: &Value) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let fixes = diagnosis["fixes"].as_array().expect("a list");
+    fixes
+        .iter()
+        .filter_map(|fix| {
+            Some((
+                text(&fix["id"])?,
+                text(&fix["command"])?,
+                text(&fix["effect"])?,
+            ))
+        })
+        .collect()
+}

@@ -82,6 +82,8 @@ pub struct Environment {
     pub ip_nonlocal_bind: Option<bool>,
     /// Inode number of the network namespace that the observer runs in.
     pub own_netns: Option<u32>,
+    /// Inode number of the kernel's rtnetlink socket in the call's namespace.
+    pub rtnetlink_inode: Option<u64>,
     /// Name that `ip netns` has for the call's namespace, where that is another.
     pub netns_name: Option<String>,
 }
@@ -96,6 +98,7 @@ impl From<&Sysctls> for Environment {
                 .and_then(|start| start.try_into().ok()),
             ip_nonlocal_bind: sysctls.ip_nonlocal_bind.map(|value| value != 0),
             own_netns: None,
+            rtnetlink_inode: None,
             netns_name: None,
         }
     }

@@ -215,6 +215,7 @@ impl Question<'_> {
             via: Via::Syscall,
             unprivileged_port_start: self.environment.unprivileged_port_start,
             netns_name: self.environment.netns_name.as_deref().map(Into::into),
+            rtnetlink_inode: self.environment.rtnetlink_inode,
             sysctls: None,
             seen: self.seen.cloned(),
         }

@@ -32,7 +32,7 @@ impl Fix {
                 ..self
             },
             None => self.because(
-                "no command is given, because the network namespace of the call was not read",
+                "no command is given, because nothing was read that tells the network namespace of the call from a later one with its number",
             ),
         }
     }

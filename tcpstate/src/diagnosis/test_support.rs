@@ -61,6 +61,7 @@ impl Scene {
                 via: Via::Syscall,
                 unprivileged_port_start: Some(1024),
                 netns_name: None,
+                rtnetlink_inode: None,
                 sysctls: None,
                 seen: Some(Seen {
                     source: SeenSource::BindBucket,
@@ -75,6 +76,7 @@ impl Scene {
             environment: Environment {
                 local_port_range: Some([32768, 60999]),
                 own_netns: Some(NETNS),
+                rtnetlink_inode: Some(4),
                 ..Environment::default()
             },
             has_net_bind_service: None,
@@ -161,9 +163,8 @@ pub(crate) fn command<'a>(diagnosis: &'a Diagnosis, id: &str) -> Option<&'a str>
 
 /// The line that runs the words only in the namespace of every scene.
 pub(crate) fn here(words: &str) -> String {
-    format!(
-        "sh -c '[ $(stat -Lc%i /proc/self/ns/net) = $0 ] && exec \"$@\"; ! echo not in netns $0' {NETNS} {words}"
-    )
+    let check = r#"[ $(awk "\$2\$3==\"00\"{print\$10}" /proc/self/net/netlink) = ${0#*.} ] && exec "$@"; ! echo not in netns $0"#;
+    format!("sh -c '{check}' {NETNS}.4 {words}")
 }
 
 /// A socket of the port, owned by user 0 with a descriptor.

@@ -92,6 +92,7 @@ impl Engine {
     fn environment(&self, call: &Call) -> Environment {
         Environment {
             own_netns: self.header.as_ref().and_then(|header| header.netns),
+            rtnetlink_inode: call.rtnetlink_inode,
             netns_name: call.netns_name.as_deref().map(str::to_owned),
             ..self.settings(call)
         }

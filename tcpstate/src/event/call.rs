@@ -182,6 +182,10 @@ pub struct Call {
     /// another one than the observer's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns_name: Option<Arc<str>>,
+    /// Inode number of the kernel's own rtnetlink socket in that namespace: no other
+    /// namespace of this boot has it, while the namespace's number comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtnetlink_inode: Option<u64>,
     /// Settings of the caller's namespace when the call failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sysctls: Option<Box<Sysctls>>,

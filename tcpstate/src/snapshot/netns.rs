@@ -122,6 +122,26 @@ pub fn current_cookie() -> Option<u64> {
     (result == 0).then_some(cookie)
 }
 
+/// Inode number of the kernel's own rtnetlink socket in the calling thread's
+/// namespace (`/proc/net/netlink`, the one of protocol 0 and port 0).
+///
+/// The kernel makes one with each namespace and takes the number from a counter
+/// that goes on through the boot (`get_next_ino`), so that a shell can tell a
+/// namespace from a later one with the same number.
+#[must_use]
+pub fn rtnetlink_inode() -> Option<u64> {
+    let table = fs::read_to_string("/proc/thread-self/net/netlink").ok()?;
+    rtnetlink_inode_in(&table)
+}
+
+fn rtnetlink_inode_in(table: &str) -> Option<u64> {
+    table.lines().find_map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let is_kernels = columns.get(1..3)? == ["0", "0"];
+        is_kernels.then(|| columns.get(9)?.parse().ok()).flatten()
+    })
+}
+
 /// PLACEHOLDER
 #[must_use]
 pub fn name_of(_inode: u32) -> Option<String> {
@@ -367,6 +387,18 @@ mod tests {
         assert_eq!(resolve("all").unwrap(), None);
         assert!(list().contains_key(&own));
         assert_eq!(Namespaces::default().inside(own, || 7).unwrap(), 7);
+    }
+
+    #[test]
+    fn the_kernels_own_socket_is_found_among_others() {
+        let table = "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n\
+                     00000000f59b1022 4   0          00000000 0        0        0     2        0        1583    \n\
+                     00000000cfa884a5 0   812        00000000 0        0        0     2        0        77      \n\
+                     00000000cfa884a5 0   0          00000000 0        0        0     2        0        4       \n";
+
+        assert_eq!(rtnetlink_inode_in(table), Some(4));
+        assert_eq!(rtnetlink_inode_in("sk Eth Pid\n"), None);
+        assert!(rtnetlink_inode().is_some());
     }
 
     #[test]

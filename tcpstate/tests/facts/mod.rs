@@ -133,6 +133,7 @@ pub(crate) fn call(
         via: Via::Syscall,
         unprivileged_port_start: Some(1024),
         netns_name: None,
+        rtnetlink_inode: None,
         sysctls: None,
         seen: None,
     })

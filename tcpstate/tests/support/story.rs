@@ -468,6 +468,7 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         via: Via::Syscall,
         unprivileged_port_start: Some(1024),
         netns_name: None,
+        rtnetlink_inode: None,
         sysctls: None,
         seen: None,
     }

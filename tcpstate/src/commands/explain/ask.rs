@@ -57,6 +57,7 @@ impl Asker {
         let own_netns = netns::current().ok();
         let environment = Environment {
             own_netns,
+            rtnetlink_inode: namespaces.inside(netns, netns::rtnetlink_inode)?,
             netns_name: (own_netns != Some(netns))
                 .then(|| netns::name_of(netns))
                 .flatten(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Live;
 use crate::clock;
 use crate::event::{Body, Call, Seen, SeenHolder, SeenSource};
-use crate::snapshot::{executable, owners, port, proc, sysctl};
+use crate::snapshot::{executable, netns, owners, port, proc, sysctl};
 
 /// Threads that the kernel makes for a process's `io_uring` requests are called
 /// like this; the process is the one that asked.
@@ -54,8 +54,10 @@ impl Live {
         let Some(sock) = call.sock else {
             return;
         };
-        if let Ok(sysctls) = self.looks.namespaces.inside(sock.netns, sysctl::read) {
+        let read = || (sysctl::read(), netns::rtnetlink_inode());
+        if let Ok((sysctls, rtnetlink_inode)) = self.looks.namespaces.inside(sock.netns, read) {
             call.sysctls = Some(Box::new(sysctls));
+            call.rtnetlink_inode = rtnetlink_inode;
         }
     }
 

@@ -14,7 +14,8 @@ use crate::diagnosis::test_support::{NETNS, Scene, every_scene};
 use crate::event::{Effect, Fix, Process, Unit, UnitMember};
 
 /// Every program that a command may run.
-const PROGRAMS: [&str; 24] = [
+const PROGRAMS: [&str; 25] = [
+    "awk",
     "ss",
     "sysctl",
     "ip",
@@ -59,6 +60,7 @@ impl Shell {
                 "sh" => "#!/bin/sh\nexec /bin/sh \"$@\"\n".to_owned(),
                 "stat" => format!("#!/bin/sh\necho {NETNS}\n"),
                 "find" => "#!/bin/sh\necho /dev/null\n".to_owned(),
+                "awk" => "#!/bin/sh\necho 4\n".to_owned(),
                 // `nsenter --net=… PROGRAM …`, `ip netns exec NAME PROGRAM …`
                 "nsenter" => "#!/bin/sh\nshift\nexec \"$@\"\n".to_owned(),
                 "ip" => format!(

@@ -1,8 +1,6 @@
 //! Where a command has to run: in the network namespace of the failed call,
 //! wherever a terminal is that it is pasted into.
 
-use std::fmt::Write as _;
-
 use super::word::NetnsName;
 use crate::diagnosis::facts::Facts;
 use crate::event::Effect;
@@ -11,55 +9,77 @@ use crate::event::Effect;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::diagnosis) enum Place {
     /// The one that the observer runs in.
-    Own(u32),
+    Own(Identity),
     /// Another one, which `ip netns` has a name for.
     Named(NetnsName),
-    /// Another one, by its inode number.
-    Inode(u32),
+    /// Another one, by its numbers.
+    Other(Identity),
     /// It was not read.
     Unknown,
 }
 
-/// Runs the words behind the number only in the namespace with that number.
-const STAY: &str =
-    r#"[ $(stat -Lc%i /proc/self/ns/net) = $0 ] && exec "$@"; ! echo not in netns $0"#;
+/// What tells a network namespace from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::diagnosis) struct Identity {
+    /// Its own inode number, which the kernel gives to the next one once it is gone.
+    netns: u32,
+    /// Inode number of the kernel's rtnetlink socket in it, from a counter that goes
+    /// on through the boot; absent: not read.
+    rtnetlink: Option<u64>,
+}
 
-/// Runs the words behind the number in the namespace with that number, if there
+/// Runs the words behind the numbers only in the namespace with these numbers.
+const STAY: &str = r#"[ $(awk "\$2\$3==\"00\"{print\$10}" /proc/self/net/netlink) = ${0#*.} ] && exec "$@"; ! echo not in netns $0"#;
+
+/// Runs the words behind the numbers in the namespace with these numbers, if there
 /// is one. The namespace is opened first and compared then, so that what is
-/// entered is what was compared: the process that led to it may have ended, and
+/// entered is what was compared: the thread that led to it may have ended, and
 /// its number may be another's.
-const ENTER: &str = r#"exec 9<"$(find -L /proc/[0-9]*/task/[0-9]*/ns/net /run/docker/netns/* -inum $0 -print -quit 2>/dev/null)" && [ $(stat -Lc%i /dev/fd/9) = $0 ] && exec nsenter --net=/dev/fd/9 "$@"; ! echo no netns $0"#;
+const ENTER: &str = r#"n=$(find -L /proc/[0-9]*/task/[0-9]*/ns/net -inum ${0%.*} -print -quit 2>/dev/null); [ "$n" ] && exec 9<"$n" && [ $(stat -Lc%i /dev/fd/9).$(awk "\$2\$3==\"00\"{print\$10}" ${n%ns/net}net/netlink) = $0 ] && exec nsenter --net=/dev/fd/9 "$@"; ! echo no netns $0"#;
 
 impl Place {
     pub(in crate::diagnosis) fn of(facts: &Facts<'_>) -> Self {
-        let Some(theirs) = facts.call().sock.map(|sock| sock.netns).filter(|n| *n != 0) else {
+        let Some(netns) = facts.call().sock.map(|sock| sock.netns).filter(|n| *n != 0) else {
             return Self::Unknown;
         };
-        if facts.failure.environment.own_netns == Some(theirs) {
-            return Self::Own(theirs);
+        let environment = facts.failure.environment;
+        let identity = Identity {
+            netns,
+            rtnetlink: environment.rtnetlink_inode,
+        };
+        if environment.own_netns == Some(netns) {
+            return Self::Own(identity);
         }
-        let name = facts.failure.environment.netns_name.as_deref();
+        let name = environment.netns_name.as_deref();
         match name.and_then(NetnsName::parse) {
             Some(name) => Self::Named(name),
-            None => Self::Inode(theirs),
+            None => Self::Other(identity),
         }
     }
 
     /// A line of words that are quoted already, as it has to be pasted; `None`:
-    /// nobody knows where.
+    /// nobody could say where.
     ///
     /// What only shows something is left bare where it was asked for: run
     /// elsewhere it shows something else, and harms nobody.
     pub(super) fn line(&self, words: &str, effect: Effect) -> Option<String> {
-        let mut line = match (self, effect) {
-            (Self::Own(_), Effect::Reads) => String::new(),
-            (Self::Own(inode), _) => format!("sh -c '{STAY}' {inode} "),
-            (Self::Named(name), _) => format!("ip netns exec {} ", name.as_str()),
-            (Self::Inode(inode), _) => format!("sh -c '{ENTER}' {inode} "),
+        let script = match (self, effect) {
+            (Self::Own(_), Effect::Reads) => return Some(words.to_owned()),
+            (Self::Named(name), _) => {
+                return Some(format!("ip netns exec {} {words}", name.as_str()));
+            }
+            (Self::Own(_), _) => STAY,
+            (Self::Other(_), _) => ENTER,
             (Self::Unknown, _) => return None,
         };
-        let _ = write!(line, "{words}");
-        Some(line)
+        let (Self::Own(identity) | Self::Other(identity)) = self else {
+            return None;
+        };
+        let Identity { netns, rtnetlink } = identity;
+        Some(format!(
+            "sh -c '{script}' {netns}.{} {words}",
+            (*rtnetlink)?
+        ))
     }
 
     /// As `tcpstate` takes it for its `--netns`; `None`: its own.
@@ -67,7 +87,7 @@ impl Place {
         match self {
             Self::Own(_) | Self::Unknown => None,
             Self::Named(name) => Some(name.as_str().to_owned()),
-            Self::Inode(inode) => Some(inode.to_string()),
+            Self::Other(identity) => Some(identity.netns.to_string()),
         }
     }
 }
@@ -110,7 +130,7 @@ mod tests {
         }
 
         for line in by_number.iter().flatten() {
-            assert!(line.contains(&format!(" {NETNS} s")), "{line}");
+            assert!(line.contains(&format!(" {NETNS}.4 s")), "{line}");
             assert!(line.contains("exec nsenter --net=/dev/fd/9"), "{line}");
         }
         assert_eq!(own_unknown, by_number);
@@ -128,6 +148,17 @@ mod tests {
         let mut scene = Scene::bind("0.0.0.0", 8080);
         scene.call.sock = None;
 
+        assert_eq!(lines(&scene), [None, None]);
+    }
+
+    #[test]
+    fn a_number_that_may_be_another_namespaces_by_now_gets_no_command() {
+        let mut scene = Scene::bind("0.0.0.0", 8080);
+        scene.environment.rtnetlink_inode = None;
+        let [change, look] = lines(&scene);
+        scene.environment.own_netns = None;
+
+        assert_eq!((change, look.as_deref()), (None, Some("ss -tan")));
         assert_eq!(lines(&scene), [None, None]);
     }
 }

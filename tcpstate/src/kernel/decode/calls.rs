@@ -141,6 +141,7 @@ impl Decoder {
             unprivileged_port_start: (*unprivileged_port_start != u32::MAX)
                 .then_some(*unprivileged_port_start),
             netns_name: None,
+            rtnetlink_inode: None,
             sysctls: None,
             seen,
         })

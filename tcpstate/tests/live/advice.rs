@@ -2,6 +2,7 @@
 //! nobody else has noticed.
 
 mod fault;
+mod harms;
 mod table;
 
 use std::process::{Command, Output, Stdio};

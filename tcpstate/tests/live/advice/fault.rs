@@ -152,10 +152,15 @@ print("ready", flush=True)
 time.sleep(120)
 "#;
 
-/// Debian's own, not a wrapper that another process runs behind.
+/// The interpreter that every user may run, and not a wrapper that another process
+/// runs behind.
 pub(super) fn python() -> &'static str {
+    const DEBIANS: &str = "/usr/bin/python3";
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
+        if std::path::Path::new(DEBIANS).exists() {
+            return DEBIANS.to_owned();
+        }
         let output = Command::new("python3")
             .args(["-c", "import sys; print(sys.executable)"])
             .output()

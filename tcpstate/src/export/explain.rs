@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::text::{connection, fix_lines, name, seconds};
-use crate::event::{Cause, Explanation, Holder, Reuse, YesNo};
+use crate::event::{Cause, Explanation, ForeignNetns, Holder, Reuse, YesNo};
 use crate::printable::printable;
 
 /// The answer with the name that tells it from the events of a stream.
@@ -30,9 +30,10 @@ pub fn json(answer: &Explanation) -> serde_json::Result<String> {
 /// Sockets of each kind that are listed one by one.
 const SHOWN: usize = 8;
 
-/// First the sentence, then what it rests on, then what to do.
+/// First the sentence, then what it rests on, then what to do; `netns`: what was
+/// asked about, where it is another namespace than the asker's.
 #[must_use]
-pub fn text(answer: &Explanation) -> String {
+pub fn text(answer: &Explanation, netns: Option<ForeignNetns<'_>>) -> String {
     let mut text = String::new();
     let _ = write!(text, "{}", printable(&answer.summary));
     if let Some(cause) = answer.cause.filter(|cause| *cause != Cause::Unknown) {
@@ -44,6 +45,9 @@ pub fn text(answer: &Explanation) -> String {
         verdict(answer.would_bind),
         verdict(answer.would_listen)
     );
+    if let Some(netns) = netns {
+        let _ = writeln!(text, "  where      in {}", printable(&netns.to_string()));
+    }
     if let Some(tried) = &answer.tried {
         let outcome = match &tried.errno_name {
             _ if tried.ok => "it succeeded, and the port was given back",

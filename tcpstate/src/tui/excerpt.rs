@@ -202,9 +202,16 @@ fn is_about_port(body: &Body, key: PortKey) -> bool {
 }
 
 fn told(view: &View<'_>, event: &Event) -> String {
-    let clock = view.anchor().copied().unwrap_or_default();
+    let of = match &event.body {
+        Body::Diagnosis(diagnosis) => view.failure(diagnosis.of),
+        _ => None,
+    };
+    let context = text::Context {
+        failed: of.map(|failure| &*failure.call),
+        ..view.header.map(text::Context::of).unwrap_or_default()
+    };
     let mut words = String::new();
-    text::write_event(event, clock, None, &mut words);
+    text::write_event(event, &context, &mut words);
     words.trim_end().to_owned()
 }
 

@@ -140,3 +140,54 @@ fn options(reuse: Reuse) -> String {
         set.join(" ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::test_support::Scene;
+    use crate::event::{Requested, WouldWork};
+
+    fn answer() -> Explanation {
+        let diagnosis = Scene::bind("0.0.0.0", 8080).diagnose();
+        Explanation {
+            requested: Requested {
+                addr: None,
+                port: 8080,
+            },
+            reuse: Reuse::default(),
+            netns: 4_026_532_177,
+            uid: 0,
+            would_bind: YesNo::No,
+            would_listen: YesNo::No,
+            cause: Some(diagnosis.cause),
+            summary: diagnosis.summary,
+            holders: diagnosis.holders,
+            others: Vec::new(),
+            clears_ms: None,
+            would_work: WouldWork {
+                reuseaddr: YesNo::No,
+                reuseport: YesNo::No,
+                v6only: YesNo::No,
+            },
+            fixes: diagnosis.fixes,
+            certainty: diagnosis.certainty,
+            missing: Vec::new(),
+            tried: None,
+            waited_ms: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_about_another_namespace_names_it() {
+        let answer = answer();
+        let named = |name| {
+            let netns = ForeignNetns::of(answer.netns, name, Some(1));
+            text(&answer, netns)
+        };
+
+        assert!(named(None).contains("  where      in netns 4026532177\n"));
+        let hostile = named(Some("a\x1b[2J"));
+        assert!(hostile.contains("  where      in netns a\\u{1b}[2J\n"));
+        assert!(!text(&answer, None).contains("netns"));
+    }
+}

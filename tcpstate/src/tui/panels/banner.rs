@@ -180,9 +180,10 @@ fn place(
         text += ", ";
         text += &made_in;
     }
-    let full = format!("{text}: look again before you run it");
-    let is_room = width_of(&full) <= width;
-    Some(("as of", if is_room { full } else { text }))
+    let room = width.saturating_sub(width_of(&text));
+    let advice = [": look again before you run it", ": look again first"];
+    let advice = advice.into_iter().find(|advice| width_of(advice) <= room);
+    Some(("as of", text + advice.unwrap_or_default()))
 }
 
 impl Lines {

@@ -8,9 +8,10 @@ use ratatui::layout::Rect;
 use super::harness::text_of;
 use super::story::{self, PORT, Story, process};
 use crate::engine::Failure;
-use crate::event::{Applies, Diagnosis, Effect, Fix};
-use crate::tui::app::{App, Control};
+use crate::event::{Applies, Body, Diagnosis, Effect, Fix};
+use crate::tui::app::{App, Control, Subject};
 use crate::tui::clipboard::Copied;
+use crate::tui::excerpt;
 use crate::tui::keys::Action;
 use crate::tui::panels;
 use crate::tui::theme::Theme;
@@ -216,6 +217,43 @@ fn a_command_of_a_replay_is_of_then_and_of_its_host() {
     );
     assert!(detail.contains(&format!("what to do, {then}")), "{detail}");
     assert!(detail.contains("Look again before you run"), "{detail}");
+}
+
+#[test]
+fn where_there_is_less_room_the_advice_of_a_replay_is_shorter() {
+    let mut story = Story::empty();
+    let mut header = story::header(vec![]);
+    header.netns = Some(1);
+    story.tell(Body::Header(Box::new(header)));
+    story.bind_fails(PORT, &process("nginx", 4802), vec![]);
+    let mut app = advising(&story, &stop_or_look());
+    app.position = Some(super::position());
+
+    for (width, advice) in [(90, "before you run it"), (80, "first")] {
+        let screen = draw(&mut app, &story, width, 24);
+        let told = format!("11:06:40 on host web1, in netns 4026531992: look again {advice}");
+        assert_eq!(beside(&screen, "as of").as_deref(), Some(told.as_str()));
+    }
+}
+
+#[test]
+fn a_diagnosis_that_is_copied_from_a_replay_says_so() {
+    let story = story::elsewhere(None);
+    let view = View::live(&story.engine, story.now_ns);
+    let seq = view.failures.last().expect("a call failed").seq;
+    let words = excerpt::words(&view, Subject::Failure(seq)).expect("it is kept");
+    let mut app = App::new(Theme::Dark);
+    draw(&mut app, &story, 80, 24);
+
+    let live = app.act(Action::CopyDiagnosis, &story.engine);
+    app.position = Some(super::position());
+    let of_then = app.act(Action::CopyDiagnosis, &story.engine);
+
+    assert!(words.contains("where      in netns 4026531992"), "{words}");
+    assert_eq!(live, copies(&words));
+    let note =
+        "\nFrom a recording, as of 11:06:46 on host web1: look again before you run a command";
+    assert_eq!(of_then, copies(&(words + note)));
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod diagnosis;
 pub mod explanation;
 pub mod fallback;
 pub mod lifecycle;
+pub mod place;
 pub mod reset;
 pub mod restart;
 pub mod rfc3339;
@@ -30,6 +31,7 @@ pub use diagnosis::{
 pub use explanation::{Explanation, Tried};
 pub use fallback::{FailedTry, Fallback};
 pub use lifecycle::{Mini, NetnsEnd, SocketSeen, StateChange};
+pub use place::{Container, ForeignNetns, place};
 pub use reset::{Direction, Reset};
 pub use restart::Restart;
 pub use run::{

@@ -5,7 +5,8 @@ pub mod outputs;
 pub mod selector;
 
 use crate::engine::{Engine, Limits};
-use crate::event::{Body, ClockAnchor, Footer};
+use crate::event::{Body, Footer};
+use crate::export::text::Context;
 
 pub use outputs::{OutputError, Outputs};
 pub use selector::Selector;
@@ -20,8 +21,7 @@ pub struct Pipeline {
     engine: Engine,
     selector: Selector,
     outputs: Outputs,
-    clock: ClockAnchor,
-    own_netns: Option<u32>,
+    context: Context<'static>,
     next_to_write: u64,
     last_fact_ns: u64,
 }
@@ -34,8 +34,7 @@ impl Pipeline {
             engine: Engine::new(limits),
             selector,
             outputs,
-            clock: ClockAnchor::default(),
-            own_netns: None,
+            context: Context::default(),
             next_to_write: 0,
             last_fact_ns: 0,
         }
@@ -78,9 +77,7 @@ impl Pipeline {
     /// Takes in one fact, unless the run is narrowed to others.
     pub fn feed(&mut self, mono_ns: u64, body: Body) -> Result<(), OutputError> {
         if let Body::Header(header) = &body {
-            self.clock = header.clock;
-            // In a run about one namespace there is nothing to tell apart.
-            self.own_netns = header.netns.filter(|_| header.filters.netns.is_none());
+            self.context = Context::of(header);
         }
         if !self.selector.admits(&body) {
             return Ok(());
@@ -98,7 +95,15 @@ impl Pipeline {
         let from = self.next_to_write;
         self.next_to_write = self.engine.next_seq();
         for event in self.engine.log().since(from) {
-            self.outputs.write(event, self.clock, self.own_netns)?;
+            let failed = match &event.body {
+                Body::Diagnosis(diagnosis) => self.engine.log().get(diagnosis.of),
+                _ => None,
+            };
+            let context = Context {
+                failed: failed.and_then(|call| call.body.call()),
+                ..self.context
+            };
+            self.outputs.write(event, &context)?;
         }
         self.outputs.flush()
     }
@@ -112,5 +117,57 @@ impl Pipeline {
         self.feed(mono_ns, Body::Footer(Box::new(footer)))?;
         self.write_out()?;
         self.outputs.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::pipeline::outputs::Stdout;
+    use crate::tui::screens::story::{self, PORT, Story, process};
+
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Told {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_namespace_of_a_failed_call_is_told_with_what_to_do_about_it() {
+        let mut story = Story::empty();
+        let mut header = story::header(vec![]);
+        header.netns = Some(1);
+        story.tell(Body::Header(Box::new(header.clone())));
+        story.bind_fails(PORT, &process("nginx", 4802), vec![]);
+        let told = Told::default();
+        let stdout = Stdout::Text(Box::new(told.clone()));
+        let outputs = Outputs::new(stdout, None);
+        let mut pipeline = Pipeline::new(Limits::default(), Selector::default(), outputs);
+
+        for event in story.engine.log().iter() {
+            if !event.body.is_derived() {
+                let fed = pipeline.feed(event.mono_ns, event.body.clone());
+                fed.expect("it can be written");
+            }
+        }
+        pipeline.write_out().expect("it can be written");
+
+        let text = told.0.lock().expect("not poisoned").clone();
+        let text = String::from_utf8(text).expect("it is text");
+        let (call, why) = text.split_once("WHY").expect("it is explained");
+        let netns = format!("netns {}\n", story::NETNS);
+        assert!(why.contains(&format!("where      in {netns}")), "{text}");
+        // The run is about this one namespace: elsewhere it says nothing new.
+        assert!(header.filters.netns.is_some() && !call.contains("netns"));
     }
 }

@@ -130,6 +130,9 @@ pub struct Environment {
     pub arch: String,
     /// Identifies the boot of the host.
     pub boot_id: String,
+    /// Inode number of the network namespace that tcpstate ran in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<u32>,
     /// What the run was narrowed to.
     pub filters: Filters,
     /// How the kernel was observed.
@@ -199,6 +202,10 @@ pub struct FailedCall {
     /// Inode number of the network namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<u32>,
+    /// Name that `ip netns` had for it, where it is another one than the
+    /// environment's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns_name: Option<Arc<str>>,
     /// The error number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<u32>,

@@ -17,12 +17,14 @@
 //! | `when` | what is typed to go somewhere |
 //! | `notes` | what was said to the person |
 //! | `view`, `outlook` | the engine, or the frozen copy of it; what becomes of a port |
+//! | `advice` | which fix comes first, and where it is meant to be run |
 //! | `timeline` | the last minutes of a port as cells |
 //! | `layout`, `panels` | where, and what |
 //! | `exchange` | which segments passed for a socket to change its state |
 //! | `words` | the words of TCP in plain words |
 //! | `pen`, `units`, [`theme`] | how: the only way text reaches the screen |
 
+mod advice;
 pub mod app;
 mod clipboard;
 pub mod columns;

@@ -79,3 +79,36 @@ fn the_same_failures_have_the_same_causes() {
 fn restart_mark() -> tcpstate::event::Cause {
     tcpstate::event::Cause::HolderGone
 }
+
+/// The commands in it are those of the machine that was recorded.
+#[test]
+fn as_text_a_replay_says_once_that_its_commands_are_of_then() {
+    let replayed = |file: &Path, format: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_tcpstate"))
+            .args(["replay", "--format", format])
+            .arg(file)
+            .output()
+            .expect("tcpstate starts");
+        String::from_utf8(output.stdout).expect("it is text")
+    };
+    let note = "commands are of then on host ";
+    for file in kept() {
+        let text = replayed(&file, "text");
+        let (before, after) = text.split_once(note).expect("calls failed in it");
+        assert!(!before.contains("FAILED"), "{text}");
+        assert!(after.contains("$ "), "{text}");
+        assert!(!after.contains(note), "{text}");
+        assert!(!replayed(&file, "json").contains(note));
+    }
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let hostile = dir.path().join("hostile.jsonl");
+    let text = fs::read_to_string(&kept()[0]).expect("text");
+    let host = text.split_once("\"host\":\"").expect("it names the host").1;
+    let host = host.split_once('"').expect("it ends").0;
+    let (from, to) = (format!("\"host\":\"{host}\""), "\"host\":\"\\u001b[2J\"");
+    fs::write(&hostile, text.replacen(&from, to, 1)).expect("it can be written");
+    let text = replayed(&hostile, "text");
+    assert!(text.contains(&format!("{note}\\u{{1b}}[2J;")), "{text}");
+    assert!(!text.contains('\x1b'));
+}

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use pulldown_cmark::{Event, Tag};
 use story::{PORT, Story, process};
-use tcpstate::event::{Body, Cause, ExitReason, Family, Footer, Sock, SocketSeen, Source, State};
+use tcpstate::event::{
+    Body, Cause, Effect, ExitReason, Family, Fix, Footer, Sock, SocketSeen, Source, State,
+};
 use tcpstate::recording::reader::Reader;
 use tcpstate::report::{Builder, Reading, Report, Service, html, markdown};
 
@@ -333,6 +335,7 @@ fn hostile_report() -> Report {
     HOSTILE[0].clone_into(&mut header.host);
     HOSTILE[1].clone_into(&mut header.kernel);
     header.argv = HOSTILE.map(str::to_owned).to_vec();
+    header.netns = Some(1);
     header.filters.comms = HOSTILE.map(str::to_owned).to_vec();
     header.probes[0].status = tcpstate::event::ProbeStatus::Unavailable;
     header.probes[0].why = Some(HOSTILE[5].to_owned());
@@ -342,6 +345,9 @@ fn hostile_report() -> Report {
         let pid = 100 + u32::try_from(at).expect("few");
         let mut server = (*process(text, pid)).clone();
         server.exe = Some(text.into());
+        server.container = Some(text.into());
+        server.runtime = Some(text.into());
+        story.netns_name = Some(text.into());
         server.argv = Some([text.to_owned(), "x".repeat(100_000)].into());
         let server = Arc::new(server);
         let port = 9_000 + u16::try_from(at).expect("few");
@@ -393,6 +399,62 @@ fn strings_of_strangers_do_not_become_markdown() {
             "{event:?}"
         );
     }
+}
+
+#[test]
+fn a_call_in_another_namespace_says_where_its_commands_are_for() {
+    for (name, netns) in [(Some("blue"), "netns blue"), (None, "netns 4026531992")] {
+        let report = report_of(&story::elsewhere(name));
+        let json = serde_json::to_value(&report).expect("a report is JSON");
+        let of_then = format!(
+            "Commands are of 2026-11-18 11:06:46 UTC and of host web1, in {netns}, in docker \
+             container 0123456789ab: look again before you run one."
+        );
+
+        let text = markdown::render(&report);
+        let place = format!("- where: in {netns}, in docker container 0123456789ab\n");
+        assert!(text.contains(&place), "{text}");
+        // Once for what to do, once for the call in full.
+        assert_eq!(text.matches(&of_then).count(), 2, "{text}");
+        let seen = page::check(&html::render(&report));
+        assert_eq!(seen.text.matches(&of_then).count(), 2, "{}", seen.text);
+        let start = format!("On web1 in {netns}, bind to");
+        assert!(
+            report.summary[0].starts_with(&start),
+            "{:?}",
+            report.summary
+        );
+        assert_eq!(json["environment"]["netns"], 4_026_531_840_u32);
+        assert_eq!(json["failures"][0]["netns"], 4_026_531_992_u32);
+        assert_eq!(json["failures"][0]["netns_name"].as_str(), name);
+    }
+    let ours = markdown::render(&report_of(&story::down()));
+    assert!(ours.contains("UTC and of host web1: look again"), "{ours}");
+    assert!(!ours.contains("- where:"), "{ours}");
+}
+
+#[test]
+fn a_command_that_ends_something_is_marked() {
+    let mut report = report_of(&story::down());
+    let count = |report: &Report, what: &str| {
+        let page = html::render(report);
+        let text = markdown::render(report);
+        (page.matches(what).count(), text.matches(what).count())
+    };
+    let fixes = &mut report.failures[2].diagnosis.fixes;
+    for fix in fixes.iter_mut() {
+        fix.effect = None;
+    }
+    let (marked, mark) = (fixes, "ends connections or processes");
+    let runnable = |fix: &&mut Fix| fix.command.is_some() && fix.language.is_none();
+    let fix = marked.iter_mut().find(runnable).expect("it has a command");
+    fix.effect = Some(Effect::Destroys);
+
+    // In what to do, and in the call itself.
+    assert_eq!(count(&report, mark), (2, 2));
+    assert!(html::render(&report).contains(&format!("<span class=\"chip\">{mark}")));
+    report.failures[2].diagnosis.fixes.clear();
+    assert_eq!(count(&report, mark), (0, 0));
 }
 
 #[test]

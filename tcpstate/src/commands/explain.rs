@@ -10,8 +10,9 @@ use anyhow::{Context as _, Result};
 pub(super) use ask::Asker;
 
 use crate::cli::{ExplainArgs, PortArgs};
-use crate::event::{Explanation, YesNo};
+use crate::event::{Explanation, ForeignNetns, YesNo};
 use crate::export;
+use crate::snapshot::netns;
 
 /// Answers once.
 pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
@@ -35,7 +36,12 @@ pub(super) fn print(answer: &Explanation, args: &PortArgs) -> Result<()> {
     let text = if args.json {
         export::explain::json(answer).context("cannot print the answer")? + "\n"
     } else {
-        export::explain::text(answer)
+        let own = netns::current().ok();
+        // A path or a number says no more than the number does.
+        let name = Some(args.netns.as_str())
+            .filter(|name| !name.contains('/') && name.parse::<u32>().is_err());
+        let asked = own.and_then(|own| ForeignNetns::of(answer.netns, name, Some(own)));
+        export::explain::text(answer, asked)
     };
     super::print(text.as_bytes(), b"")
 }

@@ -16,13 +16,15 @@ use crate::engine::Limits;
 use crate::event::{Body, Event};
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{OutputError, Outputs, Pipeline, Selector};
+use crate::printable::printable;
 use crate::recording::input;
 use crate::recording::reader::{ReadError, Reader};
 
 /// Replays the recording: on the dashboard, as text or JSON.
 pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let stdout = io::stdout();
-    let stdout = match args.output.format(io::stdout().is_terminal()) {
+    let format = args.output.format(io::stdout().is_terminal());
+    let stdout = match format {
         Format::Tui => {
             let look = super::config::of(&args.output)?;
             return super::watch::runtime()?.block_on(screen::run(&args.files, look));
@@ -38,6 +40,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
         ),
         complaints: 0,
         is_cut: false,
+        is_text: format == Format::Text,
+        is_then_said: false,
     };
     match replay.all(&args.files) {
         Err(error) if matches!(error.downcast_ref(), Some(OutputError::BrokenPipe)) => Ok(()),
@@ -45,6 +49,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     }
 }
 
+/// A host's name is 64 bytes at most; that of a recording may be anything.
+const HOST: usize = 64;
 /// Bad lines that are named one by one; the rest are counted.
 const SHOWN_ERRORS: u64 = 10;
 
@@ -53,6 +59,9 @@ struct Replay {
     complaints: u64,
     /// It was said that the recording breaks off.
     is_cut: bool,
+    is_text: bool,
+    /// It was said that commands are of then.
+    is_then_said: bool,
 }
 
 impl Replay {
@@ -97,7 +106,10 @@ impl Replay {
                     }
                     has_header = true;
                 }
-                Ok(event) => self.pipeline.feed(event.mono_ns, event.body)?,
+                Ok(event) => {
+                    self.say_then(&event)?;
+                    self.pipeline.feed(event.mono_ns, event.body)?;
+                }
                 Err(error @ ReadError::Cut { .. }) => {
                     self.is_cut = true;
                     super::complain(&format!("{name}: {error}"));
@@ -117,6 +129,27 @@ impl Replay {
             );
         }
         Ok(())
+    }
+
+    /// Says once, above the first call that failed: what is advised was meant for
+    /// the machine as it was then.
+    fn say_then(&mut self, event: &Event) -> Result<()> {
+        let has_failed = event.body.call().is_some_and(|call| !call.ok);
+        if !self.is_text || self.is_then_said || !has_failed {
+            return Ok(());
+        }
+        self.is_then_said = true;
+        self.pipeline.write_out()?;
+        let host = self.pipeline.engine().header().map(|header| {
+            let name = &header.host;
+            format!(" on host {}", &name[..name.floor_char_boundary(HOST)])
+        });
+        let note = format!(
+            "{:12}  note         a recording: commands are of then{}; look again before you run one",
+            "",
+            host.unwrap_or_default()
+        );
+        Ok(self.pipeline.outputs_mut().remark(&printable(&note))?)
     }
 
     /// A header begins the recording, or says where a later part goes on.

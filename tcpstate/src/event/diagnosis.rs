@@ -208,6 +208,18 @@ pub enum Effect {
     Destroys,
 }
 
+impl Effect {
+    /// What a reader is warned of before running it: `It ...`.
+    #[must_use]
+    pub fn warning(self) -> Option<&'static str> {
+        match self {
+            Self::Reads => None,
+            Self::Changes => Some("changes settings of the system"),
+            Self::Destroys => Some("ends connections or processes"),
+        }
+    }
+}
+
 /// Something to do about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Fix {

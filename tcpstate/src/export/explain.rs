@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::text::{connection, fix_lines, name, seconds};
-use crate::event::{Cause, Explanation, Holder, Reuse, YesNo};
+use crate::event::{Cause, Explanation, ForeignNetns, Holder, Reuse, YesNo};
 use crate::printable::printable;
 
 /// The answer with the name that tells it from the events of a stream.
@@ -30,9 +30,10 @@ pub fn json(answer: &Explanation) -> serde_json::Result<String> {
 /// Sockets of each kind that are listed one by one.
 const SHOWN: usize = 8;
 
-/// First the sentence, then what it rests on, then what to do.
+/// First the sentence, then what it rests on, then what to do; `netns`: what was
+/// asked about, where it is another namespace than the asker's.
 #[must_use]
-pub fn text(answer: &Explanation) -> String {
+pub fn text(answer: &Explanation, netns: Option<ForeignNetns<'_>>) -> String {
     let mut text = String::new();
     let _ = write!(text, "{}", printable(&answer.summary));
     if let Some(cause) = answer.cause.filter(|cause| *cause != Cause::Unknown) {
@@ -44,6 +45,9 @@ pub fn text(answer: &Explanation) -> String {
         verdict(answer.would_bind),
         verdict(answer.would_listen)
     );
+    if let Some(netns) = netns {
+        let _ = writeln!(text, "  where      in {}", printable(&netns.to_string()));
+    }
     if let Some(tried) = &answer.tried {
         let outcome = match &tried.errno_name {
             _ if tried.ok => "it succeeded, and the port was given back",
@@ -134,5 +138,56 @@ fn options(reuse: Reuse) -> String {
         "no SO_REUSEADDR".to_owned()
     } else {
         set.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::test_support::Scene;
+    use crate::event::{Requested, WouldWork};
+
+    fn answer() -> Explanation {
+        let diagnosis = Scene::bind("0.0.0.0", 8080).diagnose();
+        Explanation {
+            requested: Requested {
+                addr: None,
+                port: 8080,
+            },
+            reuse: Reuse::default(),
+            netns: 4_026_532_177,
+            uid: 0,
+            would_bind: YesNo::No,
+            would_listen: YesNo::No,
+            cause: Some(diagnosis.cause),
+            summary: diagnosis.summary,
+            holders: diagnosis.holders,
+            others: Vec::new(),
+            clears_ms: None,
+            would_work: WouldWork {
+                reuseaddr: YesNo::No,
+                reuseport: YesNo::No,
+                v6only: YesNo::No,
+            },
+            fixes: diagnosis.fixes,
+            certainty: diagnosis.certainty,
+            missing: Vec::new(),
+            tried: None,
+            waited_ms: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_about_another_namespace_names_it() {
+        let answer = answer();
+        let named = |name| {
+            let netns = ForeignNetns::of(answer.netns, name, Some(1));
+            text(&answer, netns)
+        };
+
+        assert!(named(None).contains("  where      in netns 4026532177\n"));
+        let hostile = named(Some("a\x1b[2J"));
+        assert!(hostile.contains("  where      in netns a\\u{1b}[2J\n"));
+        assert!(!text(&answer, None).contains("netns"));
     }
 }

@@ -4,24 +4,63 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::event::{
-    Applies, Body, Call, Certainty, ClockAnchor, Diagnosis, Direction, Endpoint, Event, ExitReason,
-    Fix, Holder, KnownBy, ProbeStatus, Process, Source, State, StateChange, rfc3339,
+    Applies, Body, Call, Certainty, ClockAnchor, Diagnosis, Direction, Effect, Endpoint, Event,
+    ExitReason, Fix, Header, Holder, KnownBy, ProbeStatus, Process, Source, State, StateChange,
+    place, rfc3339,
 };
 use crate::printable::printable;
 
+/// What the text of an event depends on besides the event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context<'a> {
+    /// Ties times to the calendar.
+    pub clock: ClockAnchor,
+    /// Network namespace of the observer; others are named.
+    pub own_netns: Option<u32>,
+    /// The run is about one namespace: only where commands are advised does it
+    /// matter that it is another one.
+    pub is_one_netns: bool,
+    /// Of a diagnosis: the call that failed.
+    pub failed: Option<&'a Call>,
+}
+
+impl Context<'_> {
+    /// That of a run.
+    #[must_use]
+    pub fn of(header: &Header) -> Self {
+        Self {
+            clock: header.clock,
+            own_netns: header.netns,
+            is_one_netns: header.filters.netns.is_some(),
+            failed: None,
+        }
+    }
+
+    /// `netns blue`; `None`: ours, or nothing is to be told apart.
+    fn netns(&self, body: &Body) -> Option<String> {
+        if self.is_one_netns {
+            return None;
+        }
+        if let Some(call) = body.call() {
+            let netns = call.foreign_netns(self.own_netns)?;
+            return Some(printable(&netns.to_string()).into_owned());
+        }
+        let netns = netns_of(body).filter(|netns| self.own_netns.is_some_and(|own| own != *netns));
+        netns.map(|netns| format!("netns {netns}"))
+    }
+}
+
 /// Appends one event as text: a line, for a diagnosis a small block. Ticks are
-/// left out; a namespace other than `own_netns` is named.
-pub fn write_event(event: &Event, clock: ClockAnchor, own_netns: Option<u32>, out: &mut String) {
-    let Some(mut text) = describe(event) else {
+/// left out; a namespace other than the observer's is named.
+pub fn write_event(event: &Event, context: &Context<'_>, out: &mut String) {
+    let Some(mut text) = describe(event, context) else {
         return;
     };
-    if let Some(netns) = netns_of(&event.body)
-        && own_netns.is_some_and(|own| own != netns)
-    {
+    if let Some(netns) = context.netns(&event.body) {
         let end_of_line = text.find('\n').unwrap_or(text.len());
-        text.insert_str(end_of_line, &format!("  netns {netns}"));
+        text.insert_str(end_of_line, &format!("  {netns}"));
     }
-    let ts = rfc3339::format(clock.realtime_ns(event.mono_ns));
+    let ts = rfc3339::format(context.clock.realtime_ns(event.mono_ns));
     // 2026-11-18T11:06:41.000000000Z -> 11:06:41.000
     let time = ts.get(11..23).unwrap_or(&ts);
     let mut lines = text.lines();
@@ -35,7 +74,7 @@ pub fn write_event(event: &Event, clock: ClockAnchor, own_netns: Option<u32>, ou
 
 /// What happened, in words; `None` for events that say nothing to a person.
 #[must_use]
-pub fn describe(event: &Event) -> Option<String> {
+pub fn describe(event: &Event, context: &Context<'_>) -> Option<String> {
     Some(match &event.body {
         Body::Header(header) => {
             let off: Vec<&str> = header
@@ -132,7 +171,7 @@ pub fn describe(event: &Event) -> Option<String> {
         Body::Bind(call) | Body::Listen(call) | Body::Connect(call) | Body::Accept(call) => {
             call_text(event.body.name(), call)
         }
-        Body::Diagnosis(diagnosis) => diagnosis_text(diagnosis),
+        Body::Diagnosis(diagnosis) => diagnosis_text(diagnosis, context),
         Body::Restart(restart) => {
             let mut text = format!(
                 "RESTART      :{} down for {}",
@@ -229,7 +268,7 @@ fn call_text(call_name: &str, call: &Call) -> String {
 }
 
 /// One sentence first, then the evidence, then what to do.
-fn diagnosis_text(diagnosis: &Diagnosis) -> String {
+fn diagnosis_text(diagnosis: &Diagnosis, context: &Context<'_>) -> String {
     let doubt = match diagnosis.certainty {
         Certainty::Likely => ", likely",
         Certainty::Proven | Certainty::Unknown => "",
@@ -242,6 +281,12 @@ fn diagnosis_text(diagnosis: &Diagnosis) -> String {
     let mut line = |label: &str, told: &str| {
         let _ = write!(text, "\n  {label:10} {told}");
     };
+    let made_in = context
+        .failed
+        .and_then(|call| place(call.foreign_netns(context.own_netns), &call.process));
+    if let Some(made_in) = made_in {
+        line("where", &printable(&made_in));
+    }
     for missing in &diagnosis.missing {
         line("not seen", &printable(missing));
     }
@@ -294,7 +339,15 @@ pub(super) fn fix_lines(fix: &Fix) -> Vec<(&'static str, String)> {
         (Some(code), Some(language)) => {
             lines.push(("", format!("{}: {}", printable(language), printable(code))));
         }
-        (Some(command), None) => lines.push(("", format!("$ {}", printable(command)))),
+        (Some(command), None) => {
+            // Above the command: the line itself is to be pasted.
+            if fix.effect == Some(Effect::Destroys)
+                && let Some(warning) = Effect::Destroys.warning()
+            {
+                lines.push(("", format!("this {warning}:")));
+            }
+            lines.push(("", format!("$ {}", printable(command))));
+        }
         (None, _) => {}
     }
     lines

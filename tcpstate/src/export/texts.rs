@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::text;
 use crate::diagnosis::CallKind;
 use crate::diagnosis::test_support::Scene;
-use crate::event::{Body, Cause, ClockAnchor, Event};
+use crate::event::{Applies, Body, Cause, ClockAnchor, Effect, Event, Fix, Process};
 use scenes::scenes;
 
 #[test]
@@ -73,11 +73,77 @@ fn no_text_is_left_over() {
     }
 }
 
+#[test]
+fn another_namespace_is_named_where_its_commands_are() {
+    let mut scene = Scene::bind("0.0.0.0", 8080);
+    scene.environment.own_netns = Some(1);
+    let netns = scene.call.sock.expect("a socket").netns;
+
+    let unnamed = read(&scene);
+    scene.call.netns_name = Some("blue\x1b[2J".into());
+    let mut caller = Process::clone(&scene.call.process);
+    caller.container = Some("web".into());
+    caller.container_uid = Some(1000);
+    scene.call.process = caller.into();
+    let named = read(&scene);
+    scene.environment.own_netns = Some(netns);
+    scene.call.process = Process::new(1, 0, "x", crate::event::KnownBy::Syscall).into();
+    let ours = read(&scene);
+
+    let told = |text: &str, what: &str| {
+        let (call, why) = text.split_once("WHY").expect("both are told");
+        (call.contains(what), why.contains(what))
+    };
+    let number = format!("netns {netns}\n");
+    assert_eq!(told(&unnamed, &number), (true, true), "{unnamed}");
+    assert_eq!(told(&unnamed, "where      in netns "), (false, true));
+    let name = "netns blue\\u{1b}[2J";
+    assert_eq!(told(&named, name), (true, true), "{named}");
+    assert_eq!(
+        told(&named, ", calls itself container web\n"),
+        (false, true)
+    );
+    assert_eq!(told(&ours, "netns blue"), (false, false), "{ours}");
+    assert_eq!(told(&ours, "where  "), (false, false), "{ours}");
+}
+
+#[test]
+fn a_command_that_ends_something_has_its_warning_above_it() {
+    let mut fix = Fix {
+        id: "x".into(),
+        text: "Have the kernel destroy them".to_owned(),
+        command: Some("ss -K sport = :8080".to_owned()),
+        language: None,
+        effect: Some(Effect::Destroys),
+        applies: Applies::Now,
+        why: None,
+    };
+    let lines = |fix: &Fix| {
+        let lines = text::fix_lines(fix).into_iter().skip(1);
+        lines.map(|(_, line)| line).collect::<Vec<_>>()
+    };
+
+    let warned = [
+        "this ends connections or processes:",
+        "$ ss -K sport = :8080",
+    ];
+    assert_eq!(lines(&fix), warned);
+    for effect in [None, Some(Effect::Reads), Some(Effect::Changes)] {
+        fix.effect = effect;
+        assert_eq!(lines(&fix), [warned[1]]);
+    }
+}
+
 /// The failed call and its diagnosis, as `watch --format text` shows them.
 fn read(scene: &Scene) -> String {
-    let clock = ClockAnchor {
-        mono_ns: 0,
-        realtime: 1_763_464_000_000_000_000,
+    let context = text::Context {
+        clock: ClockAnchor {
+            mono_ns: 0,
+            realtime: 1_763_464_000_000_000_000,
+        },
+        own_netns: scene.environment.own_netns,
+        is_one_netns: false,
+        failed: Some(&scene.call),
     };
     let call = Box::new(scene.call.clone());
     let call = match scene.kind {
@@ -93,7 +159,7 @@ fn read(scene: &Scene) -> String {
             mono_ns: 1_000_000,
             body,
         };
-        text::write_event(&event, clock, None, &mut out);
+        text::write_event(&event, &context, &mut out);
     }
     out
 }

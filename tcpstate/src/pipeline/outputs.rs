@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use thiserror::Error;
 
-use crate::event::{ClockAnchor, Event};
+use crate::event::Event;
 use crate::export::json::Lines;
 use crate::export::text;
 use crate::recording::writer::{RecordError, Writer};
@@ -74,13 +74,12 @@ impl Outputs {
     pub(super) fn write(
         &mut self,
         event: &Event,
-        clock: ClockAnchor,
-        own_netns: Option<u32>,
+        context: &text::Context<'_>,
     ) -> Result<(), OutputError> {
         self.line.clear();
         if self.recording.is_some() || matches!(self.stdout, Stdout::Json(_)) {
             self.lines
-                .write(event, clock, &mut self.line)
+                .write(event, context.clock, &mut self.line)
                 .map_err(|error| OutputError::Stdout(error.into()))?;
         }
         if let Some(recording) = &mut self.recording
@@ -93,7 +92,7 @@ impl Outputs {
             Stdout::Json(_) => self.gathered.extend_from_slice(&self.line),
             Stdout::Text(_) => {
                 self.text.clear();
-                text::write_event(event, clock, own_netns, &mut self.text);
+                text::write_event(event, context, &mut self.text);
                 self.gathered.extend_from_slice(self.text.as_bytes());
             }
         }
@@ -181,7 +180,7 @@ mod tests {
     use crate::event::{Body, Tick};
     use crate::recording::parts::Rotation;
 
-    const ANCHOR: ClockAnchor = ClockAnchor {
+    const ANCHOR: crate::event::ClockAnchor = crate::event::ClockAnchor {
         mono_ns: 0,
         realtime: 0,
     };
@@ -222,7 +221,11 @@ mod tests {
                 mono_ns: seq,
                 body: Body::Tick(Tick {}),
             };
-            outputs.write(&event, ANCHOR, None).unwrap();
+            let context = text::Context {
+                clock: ANCHOR,
+                ..text::Context::default()
+            };
+            outputs.write(&event, &context).unwrap();
             if seq % 1_700 == 5 {
                 outputs.flush().unwrap();
             }

@@ -398,6 +398,10 @@ fn failed_call(kept: Kept, clock: Clock) -> FailedCall {
         call: call_name(failure.kind).to_owned(),
         requested: call.requested,
         netns: call.sock.map(|sock| sock.netns),
+        netns_name: call
+            .netns_name
+            .as_ref()
+            .map(|name| trim::text(name, trim::MAX_NAME).into()),
         errno: call.errno,
         errno_name: call
             .errno_name
@@ -482,6 +486,7 @@ fn environment(mut header: Header) -> Environment {
         kernel: short(&header.kernel),
         arch: short(&header.arch),
         boot_id: short(&header.boot_id),
+        netns: header.netns,
         capture: header.capture,
         probes_attached: attached(ProbeStatus::Attached).count() as u64,
         probes_missing: attached(ProbeStatus::Unavailable)

@@ -51,7 +51,7 @@ pub fn render(report: &Report) -> String {
                     @if let Some(failure) = super::summary::main_failure(report) {
                         section {
                             h2 { "What to do" }
-                            (calls::help(failure))
+                            (calls::help(failure, report))
                         }
                     }
                     (restarts(report))

@@ -61,7 +61,7 @@ fn what_to_do(report: &Report, out: &mut String) {
         return;
     };
     line(out, format_args!("## What to do\n"));
-    calls::fixes(failure, false, out);
+    calls::fixes(failure, report, false, out);
 }
 
 fn restarts(report: &Report, out: &mut String) {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::words::{count, duration, fallback, name, requested, second, sentence, shown};
+use super::words::{
+    count, duration, fallback, foreign_netns, name, requested, second, sentence, shown,
+};
 use super::{FailedCall, Report, Restart, Service};
 
 /// Characters of a host's name.
@@ -48,8 +50,10 @@ fn failed(report: &Report, failure: &FailedCall) -> String {
         .errno_name
         .as_deref()
         .map_or_else(String::new, |errno| format!(" with {}", shown(errno, 20)));
+    let netns = foreign_netns(failure, &report.environment)
+        .map_or_else(String::new, |netns| format!(" in {netns}"));
     let call = format!(
-        "On {host}, {} to {} by {} failed",
+        "On {host}{netns}, {} to {} by {} failed",
         failure.call,
         requested(failure.requested),
         name(&failure.process)

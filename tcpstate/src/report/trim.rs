@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::event::{Diagnosis, Fallback, Process};
 
 /// Characters of a name or a path.
-const MAX_NAME: usize = 256;
+pub(super) const MAX_NAME: usize = 256;
 /// Characters of a sentence or a command.
 pub(super) const MAX_TEXT: usize = 2_000;
 /// Arguments of a command line.
@@ -39,6 +39,7 @@ pub(super) fn process(process: &Arc<Process>) -> Arc<Process> {
         && !process.exe.as_deref().is_some_and(is_long)
         && !process.cgroup.as_deref().is_some_and(is_long)
         && !process.container.as_deref().is_some_and(is_long)
+        && !process.runtime.as_deref().is_some_and(is_long)
         && process.argv.as_ref().is_none_or(|argv| {
             argv.len() <= MAX_ARGUMENTS && !argv.iter().any(|part| is_long(part))
         });
@@ -57,6 +58,7 @@ pub(super) fn process(process: &Arc<Process>) -> Arc<Process> {
         }),
         cgroup: process.cgroup.as_ref().map(short),
         container: process.container.as_ref().map(short),
+        runtime: process.runtime.as_ref().map(short),
         ..(**process).clone()
     })
 }

@@ -1,9 +1,10 @@
 //! The report's words: times, durations, names. Every string that a process
 //! or a recording chose comes out harmless and of a bounded length.
 
-use super::{Moment, Service, trim};
+use super::{Environment, FailedCall, Moment, Report, Service, trim};
 use crate::event::{
-    Endpoint, Fallback, Holder, Overlap, Process, Requested, Reuse, WouldWork, YesNo,
+    Applies, Effect, Endpoint, Fallback, Fix, ForeignNetns, Holder, Overlap, Process, Requested,
+    Reuse, WouldWork, YesNo, place,
 };
 use crate::printable::printable;
 
@@ -91,6 +92,50 @@ pub(super) fn requested(requested: Requested) -> String {
         .to_string(),
         None => format!("port {}", requested.port),
     }
+}
+
+/// `netns blue`; `None`: that of the recording, as far as is known.
+pub(super) fn foreign_netns(failure: &FailedCall, environment: &Environment) -> Option<String> {
+    let name = failure.netns_name.as_deref();
+    let name = name.map(|name| shown(name, SHOWN_NAME));
+    let netns = ForeignNetns::of(failure.netns?, name.as_deref(), environment.netns)?;
+    Some(netns.to_string())
+}
+
+/// `in netns blue, in docker container 0123456789ab`; `None`: it was made where
+/// the recording was, as far as is known.
+pub(super) fn made_in(failure: &FailedCall, environment: &Environment) -> Option<String> {
+    let name = failure.netns_name.as_deref();
+    let name = name.map(|name| shown(name, SHOWN_NAME));
+    let netns = failure
+        .netns
+        .and_then(|inode| ForeignNetns::of(inode, name.as_deref(), environment.netns));
+    let made_in = place(netns, &failure.process)?;
+    Some(shown(&made_in, SHOWN_COMMAND))
+}
+
+/// What is to be known before one of the commands is run; `None`: there is none.
+pub(super) fn of_then(failure: &FailedCall, report: &Report) -> Option<String> {
+    let mut fixes = failure.diagnosis.fixes.iter();
+    let has_command = fixes
+        .any(|fix| fix.applies != Applies::No && fix.command.is_some() && fix.language.is_none());
+    let made_in = made_in(failure, &report.environment);
+    has_command.then(|| {
+        format!(
+            "Commands are of {} {} UTC and of host {}{}: look again before you run one.",
+            date(&failure.at),
+            second(&failure.at),
+            shown(&report.environment.host, SHOWN_NAME),
+            made_in.map_or_else(String::new, |made_in| format!(", {made_in}"))
+        )
+    })
+}
+
+/// What a fix's command does, where one is warned of it: `ends connections or
+/// processes`.
+pub(super) fn warning(fix: &Fix) -> Option<&'static str> {
+    let is_run = fix.command.is_some() && fix.language.is_none();
+    fix.effect.filter(|_| is_run).and_then(Effect::warning)
 }
 
 /// A string of strangers, harmless and cut.

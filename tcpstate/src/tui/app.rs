@@ -159,8 +159,8 @@ pub struct App {
     pub(super) event: Cursor<Line>,
     /// Where the panels were drawn last.
     plan: Option<Plan>,
-    /// The fix that was copied last.
-    copied_fix: Option<String>,
+    /// The fix that was copied last, and for which problem.
+    copied_fix: Option<((PortKey, Cause), String)>,
     problem: Option<PortKey>,
     put_away: Vec<(PortKey, Cause)>,
     page: usize,
@@ -339,11 +339,16 @@ impl App {
     pub fn mode(&self) -> Mode {
         if self.draft.is_some() {
             Mode::Typing
-        } else if self.position.is_some() {
+        } else if self.is_replay() {
             Mode::Replay
         } else {
             Mode::Browse
         }
+    }
+
+    /// What is on the screen is of another time.
+    pub(super) fn is_replay(&self) -> bool {
+        self.position.is_some()
     }
 
     /// What came since the screen was frozen.

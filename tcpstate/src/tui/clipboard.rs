@@ -33,9 +33,9 @@ impl Copied {
         }
     }
 
-    /// What the answer to the key says.
+    /// What the answer to the key says; `note` stands before the text itself.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn told(&self, note: &str) -> String {
         let mut lines = self.text.lines();
         let first = lines.next().unwrap_or_default();
         let mut shown: String = first.chars().take(SHOWN).collect();
@@ -48,7 +48,7 @@ impl Copied {
             shown += &counted(more, "more line", "more lines");
         }
         let cut = if self.is_cut { ", cut at 48 KiB" } else { "" };
-        format!("copied{cut}: {shown}")
+        format!("copied{cut}{note}: {shown}")
     }
 
     /// The sequence for the terminal. Inside of tmux it is sent twice: tmux
@@ -96,11 +96,11 @@ mod tests {
         let long = Copied::new(&"é".repeat(MAX_COPY));
 
         assert!(long.text.len() <= MAX_COPY && long.sequence(true).len() < 150_000);
-        assert!(long.told().starts_with("copied, cut at 48 KiB: éé"));
+        assert!(long.told("").starts_with("copied, cut at 48 KiB: éé"));
         assert_eq!(Copied::new("ls\n").text, "ls");
         assert_eq!(
-            Copied::new("one\ntwo").told(),
-            "copied: one and 1 more line"
+            Copied::new("one\ntwo").told(", for a friend"),
+            "copied, for a friend: one and 1 more line"
         );
     }
 }

@@ -20,8 +20,9 @@ pub(crate) struct Line {
     pub(crate) text: String,
 }
 
-/// Tells the event. Where room is short, addresses of this side are left out.
-pub(crate) fn describe(event: &Event, is_wide: bool) -> Line {
+/// Tells the event. Where room is short, addresses of this side are left out;
+/// a call that failed in another namespace than `own_netns` says in which.
+pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> Line {
     let line = |tag, role, text| Line {
         tag,
         role,
@@ -114,10 +115,10 @@ pub(crate) fn describe(event: &Event, is_wide: bool) -> Line {
                 by(", ", reset.process.as_deref())
             ),
         ),
-        Body::Bind(call) => told_call("bind", call),
-        Body::Listen(call) => told_call("listen", call),
-        Body::Connect(call) => told_call("connect", call),
-        Body::Accept(call) => told_call("accept", call),
+        Body::Bind(call) => told_call("bind", call, own_netns),
+        Body::Listen(call) => told_call("listen", call, own_netns),
+        Body::Connect(call) => told_call("connect", call, own_netns),
+        Body::Accept(call) => told_call("accept", call, own_netns),
         Body::Diagnosis(diagnosis) => {
             let text = if diagnosis.summary.is_empty() {
                 diagnosis.cause.name().to_owned()
@@ -192,7 +193,7 @@ pub(crate) fn note(text: &str) -> Line {
     }
 }
 
-fn told_call(tag: &'static str, call: &Call) -> Line {
+fn told_call(tag: &'static str, call: &Call, own_netns: Option<u32>) -> Line {
     let requested = match call.requested.addr {
         Some(addr) => std::net::SocketAddr::new(addr, call.requested.port).to_string(),
         None => format!(":{}", call.requested.port),
@@ -220,7 +221,10 @@ fn told_call(tag: &'static str, call: &Call) -> Line {
         tag,
         role: Role::Bad,
         is_loud: true,
-        text: format!("{place} failed: {errno}, {}", call.process),
+        text: match call.foreign_netns(own_netns) {
+            Some(netns) => format!("{place} failed: {errno}, {}, in {netns}", call.process),
+            None => format!("{place} failed: {errno}, {}", call.process),
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::app::Subject;
 use super::units;
 use super::view::View;
-use crate::event::{Applies, Body, Endpoint, Event, Fix, Sock, State};
+use crate::event::{Body, Endpoint, Event, Sock, State};
 use crate::export::{json, text};
 use crate::model::{Phase, PortKey, Socket, SocketId, Tuple};
 use crate::printable::printable;
@@ -91,26 +91,6 @@ pub(crate) fn words(view: &View<'_>, subject: Subject) -> Option<String> {
             Some(words)
         }
     }
-}
-
-/// Fixes that can help, those with something to run or to write first: each as
-/// the line to copy.
-pub(crate) fn fixes(fixes: &[Fix]) -> Vec<String> {
-    let mut lines: Vec<(bool, bool, String)> = fixes
-        .iter()
-        .filter(|fix| fix.applies != Applies::No)
-        .map(|fix| {
-            let line = fix.command.as_deref().unwrap_or(&fix.text);
-            let is_later = fix.applies == Applies::NextTime;
-            (
-                fix.command.is_none(),
-                is_later,
-                printable(line).into_owned(),
-            )
-        })
-        .collect();
-    lines.sort_by_key(|(is_prose, is_later, _)| (*is_prose, *is_later));
-    lines.into_iter().map(|(_, _, line)| line).collect()
 }
 
 /// What a file about it is called, without its time.
@@ -202,9 +182,16 @@ fn is_about_port(body: &Body, key: PortKey) -> bool {
 }
 
 fn told(view: &View<'_>, event: &Event) -> String {
-    let clock = view.anchor().copied().unwrap_or_default();
+    let of = match &event.body {
+        Body::Diagnosis(diagnosis) => view.failure(diagnosis.of),
+        _ => None,
+    };
+    let context = text::Context {
+        failed: of.map(|failure| &*failure.call),
+        ..view.header.map(text::Context::of).unwrap_or_default()
+    };
     let mut words = String::new();
-    text::write_event(event, clock, None, &mut words);
+    text::write_event(event, &context, &mut words);
     words.trim_end().to_owned()
 }
 
@@ -273,7 +260,6 @@ fn port(view: &View<'_>, key: PortKey) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Applies;
     use crate::tui::screens::story::{self, PORT, Story, process};
 
     fn names(view: &View<'_>, seqs: &[u64]) -> Vec<&'static str> {
@@ -378,27 +364,5 @@ mod tests {
                 assert_eq!(printable(line), line, "{subject:?}");
             }
         }
-    }
-
-    #[test]
-    fn a_fix_that_can_be_run_comes_first() {
-        let fix = |text: &str, command: Option<&str>, applies| Fix {
-            id: "x".into(),
-            text: text.to_owned(),
-            command: command.map(str::to_owned),
-            language: None,
-            effect: None,
-            applies,
-            why: None,
-        };
-
-        let lines = fixes(&[
-            fix("wait", None, Applies::Now),
-            fix("no", Some("no"), Applies::No),
-            fix("later", Some("set it\nrm -rf"), Applies::NextTime),
-            fix("kill", Some("ss -K"), Applies::Now),
-        ]);
-
-        assert_eq!(lines, ["ss -K", "set it\\u{a}rm -rf", "wait"]);
     }
 }

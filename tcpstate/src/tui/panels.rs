@@ -63,7 +63,7 @@ pub(super) fn draw_view(
     app.refresh(view);
     let theme = app.theme;
     let problems = app.banner(view);
-    let banner = banner::lines(view, &problems, area, &app.keys);
+    let banner = banner::lines(view, &problems, area, app);
     let banner_height = banner.as_ref().map_or(0, banner::Lines::height);
     let note = notes::latest(app, area);
     let bar_height = u16::from(app.position.is_some());

@@ -7,6 +7,7 @@
 #[path = "../../tests/support/story.rs"]
 pub(crate) mod story;
 
+mod advice;
 mod every_key;
 mod harness;
 mod hostile;
@@ -421,5 +422,10 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
         ("listener", story::serving().0, "Enter"),
         ("port", story::restarted(), "⇤Enter"),
         ("event", story::serving().0, "⇥Enter"),
+        ("elsewhere", story::elsewhere(Some("blue")), ""),
+        ("elsewhere-unnamed", story::elsewhere(None), ""),
+        ("elsewhere-diagnosis", story::elsewhere(Some("blue")), "d"),
+        ("replay-elsewhere", story::elsewhere(Some("blue")), ""),
+        ("replay-diagnosis", story::elsewhere(Some("blue")), "d"),
     ]
 }

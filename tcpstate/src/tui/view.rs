@@ -85,6 +85,11 @@ impl<'a> View<'a> {
             .copied()
     }
 
+    /// Network namespace that tcpstate runs in.
+    pub(crate) fn own_netns(&self) -> Option<u32> {
+        self.header?.netns
+    }
+
     /// Ties the monotonic clock to the calendar.
     pub(crate) fn anchor(&self) -> Option<&'a ClockAnchor> {
         self.header.map(|header| &header.clock)

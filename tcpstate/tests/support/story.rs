@@ -30,6 +30,8 @@ pub struct Story {
     cookie: u64,
     /// Where the next sockets are.
     pub netns: u32,
+    /// What `ip netns` calls that, where it is not the observer's own.
+    pub netns_name: Option<Arc<str>>,
 }
 
 impl Story {
@@ -40,6 +42,7 @@ impl Story {
             now_ns: START_NS,
             cookie: 0,
             netns: NETNS,
+            netns_name: None,
         }
     }
 
@@ -164,6 +167,7 @@ impl Story {
         call.ok = false;
         call.errno = Some(98);
         call.errno_name = Some("EADDRINUSE".into());
+        call.netns_name.clone_from(&self.netns_name);
         call.seen = Some(Seen {
             source: SeenSource::BindBucket,
             is_complete: true,
@@ -307,6 +311,36 @@ pub fn down() -> Story {
         story.bind_fails(PORT, &successor, held);
     }
     story.wait_ms(2_300);
+    story
+}
+
+/// Watched from another network namespace, a server in a container has stopped
+/// and its successor cannot bind.
+pub fn elsewhere(netns_name: Option<&str>) -> Story {
+    let mut story = Story::empty();
+    let mut header = header(vec![]);
+    header.netns = Some(4_026_531_840);
+    header.filters.netns = None;
+    story.tell(Body::Header(Box::new(header)));
+    story.netns_name = netns_name.map(Into::into);
+    let contained = |pid| {
+        Arc::new(Process {
+            container: Some(("0123456789ab".to_owned() + &"cd".repeat(26)).into()),
+            runtime: Some("docker".into()),
+            container_uid: Some(0),
+            ..(*process("nginx", pid)).clone()
+        })
+    };
+    let nginx = contained(4711);
+    let listener = story.listen(PORT, &nginx);
+    let sock = story.accept(listener, PORT, 40_001);
+    story.wait_ms(4_000);
+    story.stop_listening(listener, PORT, &nginx);
+    story.close_first(sock, PORT, 40_001, &nginx);
+    story.wait_ms(2_000);
+    let held = story.held_by_time_wait(PORT);
+    story.bind_fails(PORT, &contained(4802), held);
+    story.wait_ms(1_000);
     story
 }
 

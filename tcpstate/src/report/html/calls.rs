@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 
 use super::super::words::{
-    clock_time, command_line, connection, duration_ms, fallback, name, options, overlap, owner,
-    requested, sentence, shown, would_work,
+    clock_time, command_line, connection, duration_ms, fallback, made_in, name, of_then, options,
+    overlap, owner, requested, sentence, shown, warning, would_work,
 };
 use super::super::{FailedCall, Report};
 use super::{moment, seqs};
-use crate::event::{Applies, Certainty, State};
+use crate::event::{Applies, Certainty, Effect, Fix, State};
 
 /// Calls that are shown before the others are folded away together.
 const SHOWN_CALLS: usize = 8;
@@ -39,11 +39,11 @@ pub(super) fn section(report: &Report) -> Markup {
         section {
             h2 { "Failed calls" }
             @if report.failures.len() > 1 { (counts(report)) }
-            @for (is_open, failure) in shown { (call(failure, *is_open)) }
+            @for (is_open, failure) in shown { (call(failure, report, *is_open)) }
             @if !folded.is_empty() {
                 details {
                     summary { (folded.len()) " more failed calls" }
-                    @for (is_open, failure) in folded { (call(failure, *is_open)) }
+                    @for (is_open, failure) in folded { (call(failure, report, *is_open)) }
                 }
             }
             @for each in &report.fallbacks { p { (fallback(each)) } }
@@ -81,7 +81,7 @@ fn counts(report: &Report) -> Markup {
     }
 }
 
-fn call(failure: &FailedCall, is_open: bool) -> Markup {
+fn call(failure: &FailedCall, report: &Report, is_open: bool) -> Markup {
     let diagnosis = &failure.diagnosis;
     html! {
         details.card.call id={ "call-" (failure.seq) } open[is_open] {
@@ -104,6 +104,10 @@ fn call(failure: &FailedCall, is_open: bool) -> Markup {
                     b { (name(&failure.process)) } ", user " (failure.process.uid)
                     @if let Some(command) = command_line(&failure.process) { br; code { (command) } }
                 }
+                @if let Some(made_in) = made_in(failure, &report.environment) {
+                    dt { "Where" }
+                    dd { (made_in) }
+                }
                 dt { "Its options" }
                 dd { (options(failure.reuse)) }
                 dt { "Would have worked with" }
@@ -119,7 +123,7 @@ fn call(failure: &FailedCall, is_open: bool) -> Markup {
             }
             @if !diagnosis.holders.is_empty() { (holders(failure)) }
             h4 { "What to do" }
-            (fixes(failure))
+            (fixes(failure, report))
         }
     }
 }
@@ -174,14 +178,15 @@ fn certainty(certainty: Certainty) -> &'static str {
 }
 
 /// What would help, without reasons.
-pub(super) fn help(failure: &FailedCall) -> Markup {
+pub(super) fn help(failure: &FailedCall, report: &Report) -> Markup {
     html! {
+        @if let Some(text) = of_then(failure, report) { p { (text) } }
         ul.fixes {
             @for fix in failure.diagnosis.fixes.iter().filter(|fix| fix.applies != Applies::No) {
                 li {
                     @if fix.applies == Applies::NextTime { span.chip.soft { "next time" } " " }
                     (sentence(&fix.text))
-                    @if let Some(command) = &fix.command { pre { code { (sentence(command)) } } }
+                    (command(fix))
                 }
             }
         }
@@ -190,8 +195,9 @@ pub(super) fn help(failure: &FailedCall) -> Markup {
 }
 
 /// What to do about a failed call, what does not help, and why.
-fn fixes(failure: &FailedCall) -> Markup {
+fn fixes(failure: &FailedCall, report: &Report) -> Markup {
     html! {
+        @if let Some(text) = of_then(failure, report) { p.quiet { (text) } }
         ul.fixes {
             @for fix in &failure.diagnosis.fixes {
                 li.no[fix.applies == Applies::No] {
@@ -201,10 +207,19 @@ fn fixes(failure: &FailedCall) -> Markup {
                         Applies::No => { span.chip.soft { "does not help" } " " },
                     }
                     (sentence(&fix.text))
-                    @if let Some(command) = &fix.command { pre { code { (sentence(command)) } } }
+                    (command(fix))
                     @if let Some(why) = &fix.why { p.quiet { (sentence(why)) } }
                 }
             }
         }
+    }
+}
+
+/// What a fix has to run or to write, below what running it does.
+fn command(fix: &Fix) -> Markup {
+    let is_soft = fix.effect != Some(Effect::Destroys);
+    html! {
+        @if let Some(warning) = warning(fix) { " " span.chip.soft[is_soft] { (warning) } }
+        @if let Some(command) = &fix.command { pre { code { (sentence(command)) } } }
     }
 }

@@ -1,8 +1,8 @@
 //! Failed calls: the diagnosis, what held the port, what to do.
 
 use super::super::words::{
-    clock_time, command_line, connection, duration_ms, fallback, list, name, options, overlap,
-    owner, relative, requested, second, sentence, shown, would_work,
+    clock_time, command_line, connection, duration_ms, fallback, list, made_in, name, of_then,
+    options, overlap, owner, relative, requested, second, sentence, shown, warning, would_work,
 };
 use super::super::{FailedCall, Report};
 use super::escape::{code, escape};
@@ -13,7 +13,10 @@ use crate::event::{Applies, Certainty};
 const SHOWN_FAILURES: usize = 16;
 
 /// What to do; `is_full`: also why, and what does not help.
-pub(super) fn fixes(failure: &FailedCall, is_full: bool, out: &mut String) {
+pub(super) fn fixes(failure: &FailedCall, report: &Report, is_full: bool, out: &mut String) {
+    if let Some(text) = of_then(failure, report) {
+        line(out, format_args!("{}\n", escape(&text)));
+    }
     let fixes = failure.diagnosis.fixes.iter();
     for fix in fixes.filter(|fix| is_full || fix.applies != Applies::No) {
         let when = match fix.applies {
@@ -26,6 +29,9 @@ pub(super) fn fixes(failure: &FailedCall, is_full: bool, out: &mut String) {
             format_args!("- {when}{}", escape(&sentence(&fix.text))),
         );
         if let Some(command) = &fix.command {
+            if let Some(warning) = warning(fix) {
+                line(out, format_args!("  This {warning}:"));
+            }
             line(out, format_args!("  {}", code(&sentence(command))));
         }
         if let Some(why) = fix.why.as_ref().filter(|_| is_full) {
@@ -58,7 +64,7 @@ pub(super) fn failures(report: &Report, out: &mut String) {
         );
     }
     for failure in report.failures.iter().take(SHOWN_FAILURES) {
-        failure_block(failure, out);
+        failure_block(failure, report, out);
     }
     if report.failures.len() > SHOWN_FAILURES {
         table(
@@ -94,7 +100,7 @@ pub(super) fn failures(report: &Report, out: &mut String) {
     }
 }
 
-fn failure_block(failure: &FailedCall, out: &mut String) {
+fn failure_block(failure: &FailedCall, report: &Report, out: &mut String) {
     let diagnosis = &failure.diagnosis;
     line(
         out,
@@ -133,6 +139,9 @@ fn failure_block(failure: &FailedCall, out: &mut String) {
             failure.process.uid
         ),
     );
+    if let Some(made_in) = made_in(failure, &report.environment) {
+        line(out, format_args!("- where: {}", escape(&made_in)));
+    }
     line(
         out,
         format_args!("- its options: {}", options(failure.reuse)),
@@ -197,7 +206,7 @@ fn failure_block(failure: &FailedCall, out: &mut String) {
             );
         }
     }
-    fixes(failure, true, out);
+    fixes(failure, report, true, out);
 }
 
 fn certainty(failure: &FailedCall) -> &'static str {

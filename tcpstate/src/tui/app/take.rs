@@ -2,8 +2,12 @@
 
 use super::{App, Control, Overlay, Panel, Subject};
 use crate::engine::Engine;
+use crate::event::Effect;
+use crate::printable::printable;
+use crate::tui::advice::{self, Advice};
 use crate::tui::clipboard::Copied;
 use crate::tui::excerpt;
+use crate::tui::problems::port_of;
 use crate::tui::save::{Save, stem};
 use crate::tui::stream::Line;
 use crate::tui::view::View;
@@ -40,14 +44,21 @@ impl App {
             Some(subject) => excerpt::words(&view, subject),
             None => self.chosen_note(),
         };
-        self.copy(words, "nothing is chosen that could be copied")
+        self.copy(words, "", "nothing is chosen that could be copied")
     }
 
     pub(super) fn copy_diagnosis(&mut self, engine: &Engine) -> Control {
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
         let seq = self.failure_in_sight(&view);
-        let words = seq.and_then(|seq| excerpt::words(&view, Subject::Failure(seq)));
-        self.copy(words, super::NO_FAILURE)
+        let mut words = seq.and_then(|seq| excerpt::words(&view, Subject::Failure(seq)));
+        let failure = seq.and_then(|seq| view.failure(seq));
+        if let (Some(words), Some(failure), true) = (&mut words, failure, self.is_replay()) {
+            let then = advice::then(&view, failure);
+            *words += "\nFrom a recording, as of ";
+            *words += &printable(&then);
+            *words += ": look again before you run a command";
+        }
+        self.copy(words, "", super::NO_FAILURE)
     }
 
     /// The first fix; each time the key comes again, the next one.
@@ -55,22 +66,30 @@ impl App {
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
         let seq = self.failure_in_sight(&view);
         let Some(failure) = seq.and_then(|seq| view.failure(seq)) else {
-            return self.copy(None, super::NO_FAILURE);
+            return self.copy(None, "", super::NO_FAILURE);
         };
-        let lines = excerpt::fixes(&failure.diagnosis.fixes);
-        // Retries fail for the same reason and have the same fixes.
+        let advised = advice::in_order(&failure.diagnosis.fixes);
+        // Retries fail for the same reason and have the same fixes; of another
+        // problem the first comes first, as its banner shows.
+        let problem = (port_of(failure), failure.diagnosis.cause);
         let at = match &self.copied_fix {
-            Some(last) => lines
+            Some((of, last)) if *of == problem => advised
                 .iter()
-                .position(|line| line == last)
+                .position(|advice| advice.line == *last)
                 .map_or(0, |at| at + 1),
-            None => 0,
+            _ => 0,
         };
-        let at = if at < lines.len() { at } else { 0 };
-        self.copied_fix = lines.get(at).cloned();
-        let control = self.copy(lines.get(at).cloned(), "no fix is known for this failure");
-        if let (Some(answer), true) = (&mut self.answer, lines.len() > 1) {
-            *answer = format!("fix {} of {} {answer}", at + 1, lines.len());
+        let (at, count) = (at % advised.len().max(1), advised.len());
+        let line = advised.get(at).map(|advice| advice.line.clone());
+        let then = self.is_replay().then(|| advice::then(&view, failure));
+        let note = advised
+            .get(at)
+            .map(|advice| caution(advice, then.as_deref()))
+            .unwrap_or_default();
+        self.copied_fix = line.clone().map(|line| (problem, line));
+        let control = self.copy(line, &note, "no fix is known for this failure");
+        if let (Some(answer), true) = (&mut self.answer, count > 1) {
+            *answer = format!("fix {} of {count} {answer}", at + 1);
         }
         control
     }
@@ -115,19 +134,39 @@ impl App {
         match self.stream.lines().get(self.event.index()) {
             Some(Line::Note(number)) if self.focus == Panel::Stream => {
                 let note = self.notes.get(*number)?;
-                Some(crate::printable::printable(&note.text).into_owned())
+                Some(printable(&note.text).into_owned())
             }
             _ => None,
         }
     }
 
-    fn copy(&mut self, words: Option<String>, nothing: &str) -> Control {
+    /// Copies the words; the answer has the note before them.
+    fn copy(&mut self, words: Option<String>, note: &str, nothing: &str) -> Control {
         let Some(words) = words else {
             self.answer = Some(nothing.to_owned());
             return Control::Continue;
         };
         let copied = Copied::new(&words);
-        self.answer = Some(copied.told());
+        self.answer = Some(copied.told(note));
         Control::Copy(copied)
     }
+}
+
+/// What is to be known before a fix is run: what it does, and that it is of
+/// another time.
+fn caution(advice: &Advice<'_>, then: Option<&str>) -> String {
+    let effect = advice.fix.effect.filter(|_| advice.is_run());
+    let warning = effect.and_then(Effect::warning);
+    let mut note = warning.map_or_else(String::new, |warning| format!(": it {warning}"));
+    if let Some(then) = then {
+        note += ", as of ";
+        note += then;
+    }
+    if then.is_some() && advice.is_run() {
+        note += if warning.is_some() { ", " } else { ": " };
+        note += "look again before you run it";
+    } else if effect == Some(Effect::Destroys) {
+        note += ", read it before you run it";
+    }
+    note
 }

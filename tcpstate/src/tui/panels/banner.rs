@@ -9,9 +9,10 @@ use ratatui::layout::Rect;
 use super::{Screen, Span};
 use crate::diagnosis::CallKind;
 use crate::engine::Failure;
-use crate::event::{Applies, Certainty, Fix, Holder, Requested};
-use crate::tui::app::Panel;
-use crate::tui::keys::{Action, Keys};
+use crate::event::{Applies, Certainty, Effect, Fix, Holder, Requested};
+use crate::tui::advice::{self, Advice};
+use crate::tui::app::{App, Panel};
+use crate::tui::keys::Action;
 use crate::tui::outlook::Outlook;
 use crate::tui::pen::{width_of, wrap_to};
 use crate::tui::problems::Banner;
@@ -21,12 +22,13 @@ use crate::tui::view::View;
 
 /// Width of the labels before the text.
 const LABEL: usize = 8;
-/// The label that gives way first.
-const HELD_BY: &str = "held by";
 /// Height of a terminal that nobody has enlarged.
 const USUAL_HEIGHT: u16 = 24;
 /// Lines of the sentence that says why.
 const WHY_LINES: usize = 4;
+/// Lines of what to do, and of the command for it, where there is room.
+const FIX_LINES: usize = 2;
+const COMMAND_LINES: usize = 2;
 
 /// The banner's text, ready to be drawn.
 pub(super) struct Lines {
@@ -38,12 +40,7 @@ pub(super) struct Lines {
 }
 
 /// The banner; `None`: nothing fails.
-pub(super) fn lines(
-    view: &View<'_>,
-    banner: &Banner<'_>,
-    area: Rect,
-    keys: &Keys,
-) -> Option<Lines> {
+pub(super) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect, app: &App) -> Option<Lines> {
     let problem = banner.shown()?;
     let failure = problem.latest;
     let diagnosis = &failure.diagnosis;
@@ -51,40 +48,7 @@ pub(super) fn lines(
     // On the usual 24 rows, a whole diagnosis is worth half of the table.
     let least = if area.height >= USUAL_HEIGHT { 6 } else { 3 };
     let room = usize::from(area.height / 3).saturating_sub(2).max(least);
-    let mut body = Vec::new();
-    for (at, line) in wrap_to(&diagnosis.summary, width, WHY_LINES.min(room - 2))
-        .into_iter()
-        .enumerate()
-    {
-        let label = if at == 0 { "why" } else { "" };
-        body.push((label.to_owned(), line, Role::Strong));
-    }
-    if let Some(text) = held_by(&diagnosis.holders) {
-        body.push((HELD_BY.to_owned(), text, Role::Text));
-    }
-    if let Some(fix) = best_fix(&diagnosis.fixes) {
-        let label = match fix.applies {
-            Applies::Now => "fix",
-            Applies::NextTime => "next time",
-            Applies::No => "not",
-        };
-        let is_tight = room < body.len() + 3;
-        let lines = if is_tight { 1 } else { 2 };
-        let text = fix_text(fix, problem.latest, view);
-        for (at, line) in wrap_to(&text, width, lines).into_iter().enumerate() {
-            let label = if at == 0 { label } else { "" };
-            body.push((label.to_owned(), line, Role::Good));
-        }
-        if let Some(command) = &fix.command
-            && Outlook::of(view, failure) != Outlook::Gone
-        {
-            // The key stands beside what it copies.
-            let label = keys
-                .label(Action::CopyFix)
-                .map_or_else(String::new, |key| format!("{key} copy"));
-            body.push((label, command.clone(), Role::Accent));
-        }
-    }
+    let mut body = advised(view, failure, width, room, app);
     if body.is_empty() {
         let text = match diagnosis.missing.as_slice() {
             [] => "no cause could be shown".to_owned(),
@@ -92,14 +56,10 @@ pub(super) fn lines(
         };
         body.push(("why".to_owned(), text, Role::Text));
     }
-    // Whole sentences are worth more than who holds it: the sentence names them.
-    if body.len() > room {
-        body.retain(|(label, ..)| label != HELD_BY);
-    }
     body.truncate(room);
     let mut hints = Vec::new();
     for (action, does) in [(Action::Diagnosis, "detail"), (Action::Clear, "put away")] {
-        hints.extend(keys.label(action).map(|key| format!("{key} {does}")));
+        hints.extend(app.keys.label(action).map(|key| format!("{key} {does}")));
     }
     if banner.problems.len() > 1 {
         let (at, all) = (banner.chosen + 1, banner.problems.len());
@@ -118,6 +78,112 @@ pub(super) fn lines(
         ),
         keys: hints.join(" · "),
     })
+}
+
+/// Why it failed, who holds the port, what to do: a label and a line each. Where
+/// there is little room, what has to be known before a command is run stays.
+fn advised(
+    view: &View<'_>,
+    failure: &Failure,
+    width: usize,
+    room: usize,
+    app: &App,
+) -> Vec<(String, String, Role)> {
+    let diagnosis = &failure.diagnosis;
+    let advised = advice::in_order(&diagnosis.fixes);
+    let first = advised.first();
+    let is_gone = Outlook::of(view, failure) == Outlook::Gone;
+    let command = first.filter(|advice| advice.fix.command.is_some() && !is_gone);
+    let is_of_then = app.is_replay() && command.is_some_and(Advice::is_run);
+    let place = place(view, failure, width, is_of_then);
+    let least = [first.is_some(), place.is_some(), command.is_some()];
+    let least = least.into_iter().filter(|is_there| *is_there).count();
+    let why_lines = room.saturating_sub(least.max(2)).clamp(1, WHY_LINES);
+    let why = wrap_to(&diagnosis.summary, width, why_lines);
+    let mut spare = room.saturating_sub(why.len() + least);
+    // What there is room for besides, the most useful first.
+    let mut take = |lines: usize| {
+        let taken = lines.min(spare);
+        spare -= taken;
+        taken
+    };
+    let command = command.map(|advice| {
+        let line = &advice.line;
+        // What fits stands there as it is copied, blanks and all.
+        if line.len() <= width {
+            return vec![line.clone()];
+        }
+        let lines = wrap_to(line, width, COMMAND_LINES).len();
+        wrap_to(line, width, 1 + take(lines.saturating_sub(1)))
+    });
+    let held_by = held_by(&diagnosis.holders).filter(|_| take(1) == 1);
+    let fix = first.map(|advice| {
+        let mut text = fix_text(advice.fix, failure, view);
+        let effect = advice.fix.effect.filter(|_| !is_gone);
+        if effect == Some(Effect::Destroys)
+            && let Some(warning) = Effect::Destroys.warning()
+        {
+            text = format!("This {warning}: {text}");
+        }
+        let lines = wrap_to(&text, width, FIX_LINES).len();
+        let text = wrap_to(&text, width, 1 + take(lines.saturating_sub(1)));
+        (fix_label(advice.fix), text)
+    });
+    let put_off = advice::put_off(&diagnosis.fixes).filter(|_| !is_gone && take(1) == 1);
+
+    let mut body = Vec::new();
+    let mut add = |label: &str, lines: Vec<String>, role: Role| {
+        for (at, line) in lines.into_iter().enumerate() {
+            let label = if at == 0 { label } else { "" };
+            body.push((label.to_owned(), line, role));
+        }
+    };
+    add("why", why, Role::Strong);
+    add("held by", held_by.into_iter().collect(), Role::Text);
+    if let Some((label, text)) = fix {
+        add(label, text, Role::Good);
+    }
+    if let Some((label, text)) = place {
+        add(label, vec![text], Role::Warn);
+    }
+    // The key stands beside what it copies.
+    let key = app.keys.label(Action::CopyFix);
+    let key = key.map_or_else(String::new, |key| format!("{key} copy"));
+    add(&key, command.unwrap_or_default(), Role::Accent);
+    let or = put_off.map(|fix| fix.text.clone());
+    add("or", or.into_iter().collect(), Role::Text);
+    body
+}
+
+fn fix_label(fix: &Fix) -> &'static str {
+    match fix.applies {
+        Applies::Now => "fix",
+        Applies::NextTime => "later",
+        Applies::No => "not",
+    }
+}
+
+/// Where the call was made, and for a command of a replay also when: neither is
+/// here and now. `None`: it is.
+fn place(
+    view: &View<'_>,
+    failure: &Failure,
+    width: usize,
+    is_of_then: bool,
+) -> Option<(&'static str, String)> {
+    let made_in = advice::made_in(view, failure);
+    if !is_of_then {
+        return Some(("where", made_in?));
+    }
+    let mut text = advice::then(view, failure);
+    if let Some(made_in) = made_in {
+        text += ", ";
+        text += &made_in;
+    }
+    let room = width.saturating_sub(width_of(&text));
+    let advice = [": look again before you run it", ": look again first"];
+    let advice = advice.into_iter().find(|advice| width_of(advice) <= room);
+    Some(("as of", text + advice.unwrap_or_default()))
 }
 
 impl Lines {
@@ -312,12 +378,4 @@ pub(super) fn certainty(certainty: Certainty) -> &'static str {
         Certainty::Likely => "likely",
         Certainty::Unknown => "not certain",
     }
-}
-
-/// The first that would have helped, else the first that helps next time.
-fn best_fix(fixes: &[Fix]) -> Option<&Fix> {
-    fixes
-        .iter()
-        .find(|fix| fix.applies == Applies::Now)
-        .or_else(|| fixes.iter().find(|fix| fix.applies == Applies::NextTime))
 }

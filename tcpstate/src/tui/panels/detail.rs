@@ -13,12 +13,13 @@ use crate::tui::app::Subject;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-pub(super) fn text(view: &View<'_>, subject: Subject, width: usize) -> Text {
+/// `is_replay`: all of it is of another time.
+pub(super) fn text(view: &View<'_>, subject: Subject, width: usize, is_replay: bool) -> Text {
     match subject {
         Subject::Port(key) => port::text(view, key, width),
         Subject::Socket(id) => socket::text(view, &id, width),
         Subject::Event(seq) => event::text(view, seq, width),
-        Subject::Failure(seq) => failure::text(view, seq, width),
+        Subject::Failure(seq) => failure::text(view, seq, width, is_replay),
     }
 }
 
@@ -41,10 +42,8 @@ fn process(text: &mut Text, label: &str, process: &Process) {
     } else if let Some(exe) = &process.exe {
         text.field("", exe, Role::Dim);
     }
-    if let Some(container) = &process.container {
-        let runtime = process.runtime.as_deref().unwrap_or_default();
-        let line = format!("{runtime} container {container}");
-        text.field("", line.trim_start(), Role::Dim);
+    if let Some(container) = process.in_container() {
+        text.field("", &container.to_string(), Role::Dim);
     } else if let Some(cgroup) = &process.cgroup {
         text.field("", &format!("cgroup {cgroup}"), Role::Dim);
     }

@@ -18,11 +18,11 @@ pub(super) fn text(view: &View<'_>, app: &App, area: Rect) -> Option<Text> {
     let width = usize::from(frame(area, u16::MAX).width.saturating_sub(4));
     match app.overlay() {
         Overlay::None => None,
-        Overlay::Help => Some(help::text(width, &app.keys, app.position.is_some())),
+        Overlay::Help => Some(help::text(width, &app.keys, app.is_replay())),
         Overlay::Notes => Some(notes::text(view, app, width)),
         Overlay::Columns => Some(pickers::columns(app, width)),
         Overlay::Themes => Some(pickers::themes(app, width)),
-        Overlay::Detail(subject) => Some(detail::text(view, subject, width)),
+        Overlay::Detail(subject) => Some(detail::text(view, subject, width, app.is_replay())),
     }
 }
 

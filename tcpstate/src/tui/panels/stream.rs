@@ -67,7 +67,9 @@ fn tell(screen: &Screen<'_>, line: Line, is_wide: bool) -> Option<(u64, event_li
     match line {
         Line::Event(seq) => {
             let event = screen.view.event(seq)?;
-            Some((event.mono_ns, event_line::describe(event, is_wide)))
+            let own_netns = screen.view.own_netns();
+            let told = event_line::describe(event, is_wide, own_netns);
+            Some((event.mono_ns, told))
         }
         Line::Note(number) => {
             let note = screen.app.notes.get(number)?;

@@ -107,8 +107,10 @@ fn a_hostile_recording_can_neither_steer_the_terminal_nor_fake_a_row() {
         })));
         for (width, height) in SIZES {
             let area = Rect::new(0, 0, width, height);
-            for keys in SCREENS {
+            for (at, keys) in SCREENS.iter().enumerate() {
                 let mut app = App::new(Theme::Dark);
+                // Of a replay, other things are said besides.
+                app.position = (at % 2 == 0).then(super::position);
                 app.notice(name.clone());
                 render_with(&story, &mut app, area, &change);
                 type_keys(&mut app, keys, &story.engine);
@@ -128,6 +130,7 @@ fn told_by(name: &str) -> Story {
     header.host = name.to_owned();
     header.argv = vec![name.to_owned()];
     header.kernel = name.to_owned();
+    header.netns = Some(1);
     story.tell(Body::Header(Box::new(header)));
     let hostile = Arc::new(Process {
         comm: name.into(),
@@ -144,6 +147,7 @@ fn told_by(name: &str) -> Story {
     story.reset(sock, PORT, 40_001, &hostile);
     story.stop_listening(listener, PORT, &hostile);
     let held = story.held_by_time_wait(PORT);
+    story.netns_name = Some(name.into());
     story.bind_fails(PORT, &hostile, held);
     story
 }

@@ -227,7 +227,8 @@ impl Dashboard {
             Action::Copy | Action::CopyDiagnosis | Action::CopyFix => {
                 self.press(key);
                 let screen = until("what is copied is shown", &|screen| {
-                    screen.contains("copied: ")
+                    // A fix of a recording says first of when it is.
+                    screen.contains("copied: ") || screen.contains("copied, as of ")
                 });
                 let copied = terminal.clipboard();
                 let first = copied.lines().next().unwrap_or_default();

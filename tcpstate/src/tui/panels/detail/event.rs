@@ -14,7 +14,7 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
         return gone("event", width);
     };
     let mut text = Text::new(format!("event #{seq} {}", event.body.name()), width);
-    let told = describe(event, true);
+    let told = describe(event, true, view.own_netns());
     text.paragraph(&told.text, told.role);
     text.blank();
     let time = units::time_of_day(view.anchor(), event.mono_ns);

@@ -3,12 +3,13 @@
 use super::super::banner::{certainty, fix_text, free, verb, wanted};
 use super::super::overlay::Text;
 use super::{gone, holders, process};
-use crate::event::{Applies, Fix, Reuse, WouldWork, YesNo};
+use crate::event::{Applies, Effect, Fix, Reuse, WouldWork, YesNo};
+use crate::tui::advice;
 use crate::tui::theme::Role;
 use crate::tui::units;
 use crate::tui::view::View;
 
-pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
+pub(super) fn text(view: &View<'_>, seq: u64, width: usize, is_replay: bool) -> Text {
     let Some(failure) = view.failure(seq) else {
         return gone("failure", width);
     };
@@ -33,8 +34,17 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
         ),
         Role::Bad,
     );
+    if let Some(made_in) = advice::made_in(view, failure) {
+        text.field("where", &made_in, Role::Warn);
+    }
     if !diagnosis.fixes.is_empty() {
-        text.heading("what to do");
+        if is_replay {
+            let then = advice::then(view, failure);
+            text.heading(&format!("what to do, as of {then}"));
+            text.paragraph("Look again before you run a command of then.", Role::Warn);
+        } else {
+            text.heading("what to do");
+        }
         for fix in &diagnosis.fixes {
             tell_fix(
                 &mut text,
@@ -58,6 +68,14 @@ pub(super) fn text(view: &View<'_>, seq: u64, width: usize) -> Text {
         Role::Text,
     );
     process(&mut text, "caller", &call.process);
+    if let Some(netns) = call.foreign_netns(view.own_netns()) {
+        let inode = netns.inode;
+        let which = netns
+            .name
+            .map_or_else(|| inode.to_string(), |name| format!("{name} ({inode})"));
+        let which = format!("{which}, not the one that tcpstate runs in");
+        text.field("namespace", &which, Role::Text);
+    }
     text.field(
         "options",
         &super::socket::options(Some(call.reuse)),
@@ -90,6 +108,15 @@ fn tell_fix(text: &mut Text, fix: &Fix, what: &str) {
     };
     text.pair(15, word, what, role);
     if let Some(command) = &fix.command {
+        if let Some(effect) = fix.effect.filter(|_| fix.language.is_none())
+            && let Some(warning) = effect.warning()
+        {
+            let role = match effect {
+                Effect::Destroys => Role::Warn,
+                Effect::Changes | Effect::Reads => Role::Dim,
+            };
+            text.indented(15, &format!("this {warning}:"), role);
+        }
         text.indented(15, command, Role::Accent);
     }
     if let Some(why) = &fix.why {

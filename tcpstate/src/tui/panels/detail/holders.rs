@@ -90,7 +90,7 @@ pub(super) fn evidence(text: &mut Text, failure: &Failure, view: &View<'_>) {
         match view.event(seq) {
             Some(event) => {
                 let time = units::time_of_day(view.anchor(), event.mono_ns);
-                let told = describe(event, false);
+                let told = describe(event, false, view.own_netns());
                 text.link(Subject::Event(seq));
                 text.line([
                     (format!("{time}  "), Role::Dim),

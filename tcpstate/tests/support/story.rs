@@ -502,7 +502,7 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         via: Via::Syscall,
         unprivileged_port_start: Some(1024),
         netns_name: None,
-        rtnetlink_inode: None,
+        rtnetlink_inode: Some(4),
         sysctls: None,
         seen: None,
     }

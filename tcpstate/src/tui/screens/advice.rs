@@ -113,7 +113,10 @@ fn what_the_banner_shows_is_what_the_key_copies_first() {
 /// The same with what the engine itself advises.
 #[test]
 fn the_engines_own_first_fix_is_shown_and_copied() {
-    let mut stories = [story::down(), story::elsewhere(None), Story::begun()];
+    let mut stories = [story::down(), story::elsewhere(None), Story::empty()];
+    let mut here = story::header(vec![]);
+    here.netns = Some(story::NETNS);
+    stories[2].tell(Body::Header(Box::new(here)));
     stories[2].listen(PORT, &process("nginx", 4711));
     stories[2].bind_fails(PORT + 1, &process("nginx", 4802), vec![]);
     for story in stories {

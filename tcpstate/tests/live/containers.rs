@@ -47,13 +47,20 @@ fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_we_see() {
 /// Runs the program with a pid namespace and a `/proc` of its own, and binds a
 /// port twice meanwhile. Gives the diagnosis of the second.
 fn watched_from_a_container(before: &str) -> Value {
+    watched_from(&["sh", "-c", &format!("{before}; {WATCHES}")])
+}
+
+/// Runs it as the first process of its pid namespace, with a directory to mount on
+/// as its second argument.
+const WATCHES: &str =
+    "mount -t proc proc /proc && exec \"$0\" watch --json --netns self --duration 2s";
+
+fn watched_from(command: &[&str]) -> Value {
     let directory = tempfile::tempdir().expect("there is room");
-    let script = format!(
-        "{before}; mount -t proc proc /proc && exec \"$0\" watch --json --netns self --duration 2s"
-    );
     let mut child = Command::new("unshare")
-        .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c"])
-        .args([&script, TCPSTATE])
+        .args(["--mount", "--pid", "--fork", "--kill-child"])
+        .args(command)
+        .arg(TCPSTATE)
         .arg(directory.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -105,6 +112,36 @@ fn from_inside_a_container_a_mount_of_the_hosts_proc_is_found() {
         [u64::from(std::process::id())],
         "{diagnosis}"
     );
+}
+
+/// A pid namespace in which a dead process is number 2 and is called like the parent
+/// of all kernel threads. Its `/proc` is mounted for a namespace below it, which
+/// watches.
+const IMPOSTOR: &str = "
+import ctypes, os, subprocess, sys
+subprocess.run(['mount', '-t', 'proc', 'proc', sys.argv[3]], check=True)
+open(sys.argv[3] + '/sys/kernel/ns_last_pid', 'w').write('1')
+if os.fork() == 0:
+    ctypes.CDLL(None).prctl(15, b'kthreadd')
+    os._exit(0)
+os.waitid(os.P_PID, 2, os.WEXITED | os.WNOWAIT)
+assert open(sys.argv[3] + '/2/comm').read() == 'kthreadd\\n'
+watch = ['unshare', '--pid', '--fork', '--kill-child', 'sh', '-c'] + sys.argv[1:]
+sys.exit(subprocess.run(watch).returncode)
+";
+
+#[test]
+fn a_mount_of_proc_in_which_a_process_only_has_a_kernel_threads_name_is_not_the_hosts() {
+    if !on_stage() || !has("python3", "python3") {
+        return;
+    }
+
+    let diagnosis = watched_from(&["python3", "-c", &bounded(IMPOSTOR), WATCHES]);
+
+    let holder = &diagnosis["holders"][0];
+    assert_eq!(holder["process"]["pid"], std::process::id(), "{diagnosis}");
+    assert_eq!(holder["processes"], Value::Null, "{diagnosis}");
+    assert_eq!(diagnosis["cause"], "active_listener", "{diagnosis}");
 }
 
 /// A cgroup of version 2, removed afterwards.

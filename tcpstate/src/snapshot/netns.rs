@@ -6,6 +6,7 @@
 
 mod find;
 mod handle;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ use thiserror::Error;
 pub use find::MAX_NAMESPACES;
 use find::NAMED;
 use handle::Handle;
+pub use names::name_of;
 
 use crate::clock;
 

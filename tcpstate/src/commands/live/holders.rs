@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Live;
 use crate::clock;
 use crate::event::{Body, Call, Seen, SeenHolder, SeenSource};
-use crate::snapshot::{executable, owners, port, proc, sysctl};
+use crate::snapshot::{executable, netns, owners, port, proc, sysctl};
 
 /// Threads that the kernel makes for a process's `io_uring` requests are called
 /// like this; the process is the one that asked.
@@ -34,6 +34,7 @@ impl Live {
         match body {
             Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => {
                 self.read_settings(call);
+                name_namespace(call);
                 if is_bind && is_low_port_refused(call) {
                     call.seen = Some(not_walked());
                 }
@@ -110,6 +111,15 @@ impl Live {
             bound.unwrap_or_default(),
         ))
     }
+}
+
+/// What `ip netns` calls the caller's namespace, where it is not ours.
+fn name_namespace(call: &mut Call) {
+    call.netns_name = call
+        .sock
+        .filter(|sock| netns::current().is_ok_and(|own| own != sock.netns))
+        .and_then(|sock| netns::name_of(sock.netns))
+        .map(Arc::from);
 }
 
 /// `bind` asks for the capability first and does not look at the port then:

@@ -81,6 +81,12 @@ fn mounted_at() -> Option<&'static str> {
         .find(|path| Path::new(path).join("cgroup.controllers").exists())
 }
 
+/// Whether version 2 is all there is, so that its path names every container.
+#[must_use]
+pub fn is_alone() -> bool {
+    mounted_at() == Some(MOUNT_POINTS[0])
+}
+
 /// The innermost container that a cgroup path belongs to.
 #[must_use]
 pub fn container(path: &str) -> Option<Container> {

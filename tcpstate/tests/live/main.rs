@@ -6,6 +6,7 @@
 //! pass, unless `TCPSTATE_REQUIRE_LIVE=1`.
 
 mod bad_input;
+mod callers;
 mod causes;
 mod churn;
 mod containers;

@@ -30,6 +30,7 @@ mod recording;
 mod replay;
 mod report;
 mod resets;
+mod services;
 mod terminal;
 mod time_wait;
 mod traces;

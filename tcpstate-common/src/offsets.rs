@@ -192,6 +192,8 @@ offsets! {
         task_tgid,
         /// `task_struct.group_leader`.
         task_group_leader,
+        /// `task_struct.start_boottime`.
+        task_start_boottime,
         /// `task_struct.comm`.
         task_comm,
         /// `task_struct.mm`.
@@ -200,6 +202,8 @@ offsets! {
         mm_arg_start,
         /// `mm_struct.arg_end`.
         mm_arg_end,
+        /// `mm_struct.exe_file`.
+        mm_exe_file,
         /// `files_struct.fdt`.
         files_fdt,
         /// `fdtable.max_fds`.
@@ -214,6 +218,10 @@ offsets! {
         inode_mode,
         /// `inode.i_ino`.
         inode_ino,
+        /// `inode.i_sb`.
+        inode_sb,
+        /// `super_block.s_dev`.
+        sb_dev,
         /// `socket.sk`.
         socket_sk,
         /// `socket.file`.

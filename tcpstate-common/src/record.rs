@@ -462,6 +462,21 @@ pub mod sharing {
 }
 
 wire! {
+    /// Which process and program made a call. 0: not read.
+    pub struct ProgramWire {
+        /// `start_boottime` of the process, in nanoseconds since the boot.
+        pub start_boottime: u64,
+        /// `i_ino` of its executable.
+        pub inode: u64,
+        /// `s_dev` of the file system that the executable is on: the major number in
+        /// the upper 12 bits, the minor one in the lower 20.
+        pub dev: u32,
+        /// Zero.
+        pub reserved: u32,
+    } size 24
+}
+
+wire! {
     /// A system call on a TCP socket that failed, with what stood in its way.
     pub struct FailedCallRecord {
         /// The call.
@@ -491,7 +506,9 @@ wire! {
         pub argv: [u8; ARGV_LEN],
         /// The first `recorded` are in use.
         pub holders: [HolderWire; MAX_HOLDERS],
-    } size 3008
+        /// The task's process and program.
+        pub program: ProgramWire,
+    } size 3032
 }
 
 wire! {

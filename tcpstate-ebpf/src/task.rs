@@ -10,7 +10,7 @@ use aya_ebpf::helpers::{
 use tcpstate_common::{
     config::flags,
     offsets::MISSING,
-    record::{ARGV_LEN, COMM_LEN, TaskWire},
+    record::{ARGV_LEN, COMM_LEN, ProgramWire, TaskWire},
 };
 
 use crate::{
@@ -188,6 +188,57 @@ fn parent() -> Result<u32, Stop> {
         return Ok(0);
     }
     behind(field(offset!(task_real_parent))?, offset!(task_tgid))
+}
+
+/// When the current process started and which file its program is, each 0 where it
+/// cannot be read: by them user space tells whether what it finds under the process's
+/// number is still the caller.
+///
+/// # Safety
+///
+/// `to` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn write_program(to: *mut ProgramWire) {
+    // SAFETY: the caller vouches for `to`; three words of eight bytes each.
+    unsafe {
+        to.cast::<[u64; 3]>().write([0; 3]);
+        if let Ok(start) = start() {
+            (*to).start_boottime = start;
+        }
+        if let Ok((dev, inode)) = program() {
+            (*to).dev = dev;
+            (*to).inode = inode;
+        }
+    }
+}
+
+#[inline(always)]
+fn start() -> Result<u64, Stop> {
+    if offset!(task_group_leader) == MISSING || offset!(task_start_boottime) == MISSING {
+        return Ok(0);
+    }
+    let leader = read_addr(current() + u64::from(offset!(task_group_leader)))?;
+    read(leader + u64::from(offset!(task_start_boottime)))
+}
+
+#[inline(always)]
+fn program() -> Result<(u32, u64), Stop> {
+    if offset!(task_mm) == MISSING
+        || offset!(mm_exe_file) == MISSING
+        || offset!(file_inode) == MISSING
+        || offset!(inode_ino) == MISSING
+        || offset!(inode_sb) == MISSING
+        || offset!(sb_dev) == MISSING
+    {
+        return Ok((0, 0));
+    }
+    // A kernel thread has no memory of its own, and so nothing is behind it.
+    let mm = read_addr(current() + u64::from(offset!(task_mm)))?;
+    let file = read_addr(mm + u64::from(offset!(mm_exe_file)))?;
+    let inode = read_addr(file + u64::from(offset!(file_inode)))?;
+    let block = read_addr(inode + u64::from(offset!(inode_sb)))?;
+    let dev = read(block + u64::from(offset!(sb_dev)))?;
+    Ok((dev, read(inode + u64::from(offset!(inode_ino)))?))
 }
 
 /// Copies the task's arguments to `to`, and how many bytes to `written`.

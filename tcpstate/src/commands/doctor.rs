@@ -128,6 +128,9 @@ fn cost_of(name: &str) -> &'static str {
             "sockets are told apart by their addresses: whose an outgoing connection is that had \
              its port chosen is known only once its peer has answered"
         }
+        "caller's program" => {
+            "whether a process has become another program since its call failed is not noticed"
+        }
         "resets without a socket" => {
             "an RST for a port that nobody listens on, or from a TIME_WAIT, is not shown"
         }

@@ -1,7 +1,7 @@
 //! What an event takes in memory besides itself: what is kept is bounded by it,
 //! as one failed call can have more to say than a thousand transitions.
 
-use super::{Body, Call, Diagnosis, Process};
+use super::{Body, Call, Diagnosis, Process, Unit};
 
 impl Body {
     /// Bytes on the heap, about. What events share counts for each of them.
@@ -41,7 +41,7 @@ fn of_call(call: &Call) -> usize {
     let seen: usize = holders
         .map(|holder| size_of_val(holder) + of_all(holder.processes.as_deref()))
         .sum();
-    size_of_val(call) + of(Some(&call.process)) + seen
+    size_of_val(call) + of(Some(&call.process)) + text(call.netns_name.as_deref()) + seen
 }
 
 fn of_diagnosis(diagnosis: &Diagnosis) -> usize {
@@ -91,7 +91,17 @@ fn of(process: Option<&Process>) -> usize {
         + text(process.cgroup.as_deref())
         + text(process.container.as_deref())
         + text(process.runtime.as_deref())
+        + process.unit.as_deref().map_or(0, of_unit)
         + argv
+}
+
+fn of_unit(unit: &Unit) -> usize {
+    let others: usize = unit
+        .others
+        .iter()
+        .map(|other| size_of_val(other) + other.comm.len())
+        .sum();
+    size_of_val(unit) + unit.name.len() + others
 }
 
 fn text(text: Option<&str>) -> usize {

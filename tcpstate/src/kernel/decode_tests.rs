@@ -1,11 +1,11 @@
 use tcpstate_common::record::{
-    AF_INET, COMM_LEN, FailedCallRecord, MAX_HOLDERS, SOCKADDR_LEN, SocketWire, WalkStatus, call,
-    sharing, via,
+    AF_INET, COMM_LEN, FailedCallRecord, MAX_HOLDERS, ProgramWire, SOCKADDR_LEN, SocketWire,
+    WalkStatus, call, sharing, via,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
-use crate::event::SeenSource;
+use crate::event::{FileId, SeenSource};
 
 #[test]
 fn a_state_change_with_a_mini_socket_is_decoded() {
@@ -217,6 +217,39 @@ fn a_failed_call_that_nobody_walked_for_leaves_the_port_to_be_read() {
     let seen = call.seen.unwrap();
     assert!(!seen.is_complete && seen.holders[0].is_tripped_over);
     assert_eq!((seen.source, seen.sharing), (SeenSource::Snapshot, None));
+}
+
+#[test]
+fn a_failed_call_tells_when_its_process_started_and_which_file_its_program_is() {
+    let mut record = failed_bind();
+    record.program.start_boottime = 12_345_678_901;
+    record.program.dev = (259 << 20) | 3;
+    record.program.inode = 77;
+
+    let (_, body) = decoder().event(record.as_bytes()).unwrap();
+
+    let Body::Bind(call) = body else {
+        panic!("not a bind");
+    };
+    assert_eq!(call.process.start_ticks, Some(1234));
+    let file = FileId {
+        dev_major: 259,
+        dev_minor: 3,
+        inode: 77,
+    };
+    assert_eq!(call.process.program, Some(file));
+    assert!(!call.process.is_exe_here);
+
+    // What the kernel program could not read is not known.
+    record.program = ProgramWire::new_zeroed();
+    let (_, body) = decoder().event(record.as_bytes()).unwrap();
+    let Body::Bind(call) = body else {
+        panic!("not a bind");
+    };
+    assert_eq!(
+        (call.process.start_ticks, call.process.program),
+        (None, None)
+    );
 }
 
 #[test]

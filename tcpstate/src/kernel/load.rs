@@ -73,6 +73,12 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
             .map(|what| format!("this kernel has no {what}")),
     ));
     probes.push(probe(
+        "caller's program",
+        "read",
+        offsets::missing_for_program(&settings.offsets)
+            .map(|what| format!("this kernel has no {what}")),
+    ));
+    probes.push(probe(
         "socket cookies",
         "helper",
         (settings.config.flags & flags::HAS_COOKIE_HELPER == 0).then(|| {

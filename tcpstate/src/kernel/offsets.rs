@@ -94,10 +94,12 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         task_real_parent: at("task_struct", &["real_parent"]),
         task_tgid: at("task_struct", &["tgid"]),
         task_group_leader: at("task_struct", &["group_leader"]),
+        task_start_boottime: at("task_struct", &["start_boottime"]),
         task_comm: at("task_struct", &["comm"]),
         task_mm: at("task_struct", &["mm"]),
         mm_arg_start: at("mm_struct", &["arg_start"]),
         mm_arg_end: at("mm_struct", &["arg_end"]),
+        mm_exe_file: at("mm_struct", &["exe_file"]),
         files_fdt: at("files_struct", &["fdt"]),
         fdt_max_fds: at("fdtable", &["max_fds"]),
         fdt_fd: at("fdtable", &["fd"]),
@@ -105,6 +107,8 @@ pub(super) fn resolve(types: &KernelTypes) -> Offsets {
         file_inode: at("file", &["f_inode"]),
         inode_mode: at("inode", &["i_mode"]),
         inode_ino: at("inode", &["i_ino"]),
+        inode_sb: at("inode", &["i_sb"]),
+        sb_dev: at("super_block", &["s_dev"]),
         socket_sk: at("socket", &["sk"]),
         socket_file: at("socket", &["file"]),
         msk_first: at("mptcp_sock", &["first"]),
@@ -338,6 +342,20 @@ pub(super) fn missing_for_descriptors(offsets: &Offsets) -> Option<&'static str>
         (offsets.file_inode, "file.f_inode"),
         (offsets.inode_mode, "inode.i_mode"),
         (offsets.socket_sk, "socket.sk"),
+    ])
+}
+
+/// What it takes to tell which process and program made a failed call.
+pub(super) fn missing_for_program(offsets: &Offsets) -> Option<&'static str> {
+    first_missing([
+        (offsets.task_group_leader, "task_struct.group_leader"),
+        (offsets.task_start_boottime, "task_struct.start_boottime"),
+        (offsets.task_mm, "task_struct.mm"),
+        (offsets.mm_exe_file, "mm_struct.exe_file"),
+        (offsets.file_inode, "file.f_inode"),
+        (offsets.inode_ino, "inode.i_ino"),
+        (offsets.inode_sb, "inode.i_sb"),
+        (offsets.sb_dev, "super_block.s_dev"),
     ])
 }
 

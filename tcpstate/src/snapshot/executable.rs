@@ -1,13 +1,19 @@
-//! The language that a program's file shows it was written in.
+//! Which file a process's program is, and the language that the file shows it was
+//! written in.
 //!
 //! Go and Rust leave a mark in the ELF file that survives stripping; programs
 //! that run in an interpreter are known by the interpreter's name.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::io::Errno;
+
 use super::proc;
+use crate::event::FileId;
 
 /// Sections of one file that are looked at; a usual program has 30 to 40.
 const MAX_SECTIONS: usize = 512;
@@ -21,6 +27,83 @@ pub fn language(pid: u32) -> Option<Arc<str>> {
     // after it was replaced.
     let file = File::open(proc::of(pid).join("exe")).ok()?;
     language_of(&file).map(Arc::from)
+}
+
+/// Whether a process's program is this file.
+#[must_use]
+pub fn is_program(pid: u32, file: FileId) -> bool {
+    let exe = proc::of(pid).join("exe");
+    fs::metadata(&exe).is_ok_and(|now| is_same(file, file_id(&now), || device_of_mount(pid, &exe)))
+}
+
+/// What the kernel has and what `stat` says. Some file systems (btrfs, overlayfs) show
+/// another device there than their own, which is the one that they are mounted with.
+fn is_same(file: FileId, shown: FileId, mounted: impl FnOnce() -> Option<(u32, u32)>) -> bool {
+    let device = (file.dev_major, file.dev_minor);
+    file.inode == shown.inode
+        && (device == (shown.dev_major, shown.dev_minor) || mounted() == Some(device))
+}
+
+fn file_id(metadata: &fs::Metadata) -> FileId {
+    FileId {
+        dev_major: rustix::fs::major(metadata.dev()),
+        dev_minor: rustix::fs::minor(metadata.dev()),
+        inode: metadata.ino(),
+    }
+}
+
+/// Device of the file system that is mounted where the file is; `None`: the kernel does
+/// not tell (before Linux 5.8), or it is mounted nowhere.
+fn device_of_mount(pid: u32, exe: &Path) -> Option<(u32, u32)> {
+    let found = rustix::fs::statx(CWD, exe, AtFlags::NO_AUTOMOUNT, StatxFlags::MNT_ID).ok()?;
+    let mounts = fs::read_to_string(proc::of(pid).join("mountinfo")).ok()?;
+    device_in(&mounts, found.stx_mnt_id)
+}
+
+fn device_in(mounts: &str, id: u64) -> Option<(u32, u32)> {
+    mounts.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        let is_it = words.next()?.parse() == Ok(id);
+        let (major, minor) = words.nth(1)?.split_once(':')?;
+        is_it.then_some((major.parse().ok()?, minor.parse().ok()?))
+    })
+}
+
+/// Whether the file at `path`, as we see it, is a process's program. The path may be one
+/// of another mount namespace.
+#[must_use]
+pub fn is_at(pid: u32, path: &str) -> bool {
+    if !path.starts_with('/') || path.ends_with(DELETED) {
+        return false;
+    }
+    let program = fs::metadata(proc::of(pid).join("exe"));
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (program.map(identity), in_our_view(path).map(identity)) {
+        (Ok(program), Some(found)) => program == found,
+        _ => false,
+    }
+}
+
+/// What the kernel adds to the path of a file that is gone.
+const DELETED: &str = " (deleted)";
+/// Somebody renames something at the same moment.
+const TRIES: usize = 4;
+
+/// The file at a path that a stranger chose: it makes nobody mount anything and waits
+/// for no file server. What a running program's path leads through is in memory.
+fn in_our_view(path: &str) -> Option<fs::Metadata> {
+    let only = ResolveFlags::CACHED | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..TRIES {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        match rustix::fs::openat2(CWD, path, flags, Mode::empty(), only) {
+            Ok(file) => return File::from(file).metadata().ok(),
+            Err(Errno::AGAIN) => {}
+            // Before Linux 5.12.
+            Err(Errno::INVAL) => return fs::metadata(path).ok(),
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 fn language_of(file: &File) -> Option<&'static str> {
@@ -91,6 +174,59 @@ mod tests {
         assert_eq!(language(std::process::id()).as_deref(), Some("rust"));
         let shell = File::open("/bin/sh").unwrap();
         assert_eq!(language_of(&shell), None);
+    }
+
+    #[test]
+    fn a_program_is_the_file_that_the_kernel_has_for_it() {
+        let file = FileId {
+            dev_major: 259,
+            dev_minor: 3,
+            inode: 77,
+        };
+        let shown = |dev_minor, inode| FileId {
+            dev_minor,
+            inode,
+            ..file
+        };
+        let nowhere = || None;
+
+        assert!(is_same(file, shown(3, 77), nowhere));
+        assert!(!is_same(file, shown(3, 78), nowhere));
+        assert!(!is_same(file, shown(4, 77), nowhere));
+        // A file system that shows another device than its own.
+        assert!(is_same(file, shown(4, 77), || Some((259, 3))));
+        assert!(!is_same(file, shown(4, 78), || Some((259, 3))));
+        assert!(!is_same(file, shown(4, 77), || Some((0, 3))));
+    }
+
+    #[test]
+    fn the_device_of_a_mount_is_found_by_its_number() {
+        let mounts = "21 1 259:3 / / rw - btrfs /dev/x rw\n211 21 0:5 / /a rw - tmpfs a rw\n";
+
+        assert_eq!(device_in(mounts, 21), Some((259, 3)));
+        assert_eq!(device_in(mounts, 211), Some((0, 5)));
+        assert_eq!(device_in(mounts, 2), None);
+        assert_eq!(device_in("21\n21 1 x:3\n", 21), None);
+    }
+
+    #[test]
+    fn ones_own_program_is_where_its_link_says() {
+        let pid = std::process::id();
+        let exe = fs::read_link("/proc/self/exe").unwrap();
+        let exe = exe.to_str().unwrap();
+        let own = file_id(&fs::metadata(exe).unwrap());
+
+        assert!(is_program(pid, own) && is_at(pid, exe));
+        let other = file_id(&fs::metadata("/bin/sh").unwrap());
+        assert!(!is_program(pid, other) && !is_at(pid, "/bin/sh"));
+        assert!(!is_at(pid, &format!("{exe}{DELETED}")));
+        assert!(!is_at(pid, exe.trim_start_matches('/')));
+        assert!(
+            !is_at(pid, "/proc/self/exe"),
+            "leads elsewhere for everybody"
+        );
+        let seen = device_of_mount(pid, Path::new("/proc/self/exe"));
+        assert!(seen.is_some());
     }
 
     #[test]

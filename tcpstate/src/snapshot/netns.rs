@@ -6,6 +6,7 @@
 
 mod find;
 mod handle;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ use thiserror::Error;
 pub use find::MAX_NAMESPACES;
 use find::NAMED;
 use handle::Handle;
+pub use names::name_of;
 
 use crate::clock;
 
@@ -140,12 +142,6 @@ fn rtnetlink_inode_in(table: &str) -> Option<u64> {
         let is_kernels = columns.get(1..3)? == ["0", "0"];
         is_kernels.then(|| columns.get(9)?.parse().ok()).flatten()
     })
-}
-
-/// PLACEHOLDER
-#[must_use]
-pub fn name_of(_inode: u32) -> Option<String> {
-    None
 }
 
 /// Every namespace that a process is in or a name or bind mount refers to,

@@ -6,8 +6,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
-use super::{cgroup, executable, proc};
-use crate::event::{KnownBy, Process};
+use super::cgroup::{Membership, Units};
+use super::{executable, proc};
+use crate::event::{KnownBy, Process, Unit};
 
 /// Longest command line that is kept, in bytes.
 const MAX_ARGV: usize = 4096;
@@ -21,22 +22,42 @@ pub fn holders(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Vec<Arc<Process>>> {
     if inodes.is_empty() {
         return found;
     }
+    let mut units = Units::default();
     for pid in pids() {
-        let held: BTreeSet<u64> = open_sockets(pid)
-            .filter(|inode| inodes.contains(inode))
-            .collect();
-        if held.is_empty() {
+        if !open_sockets(pid).any(|inode| inodes.contains(&inode)) {
             continue;
         }
-        if let Some(mut process) = process(pid) {
-            process.language = executable::language(pid);
-            let process = Arc::new(process);
-            for inode in held {
-                found.entry(inode).or_default().push(Arc::clone(&process));
-            }
+        let Some((held, process)) = holder(pid, inodes, &mut units) else {
+            continue;
+        };
+        let process = Arc::new(process);
+        for inode in held {
+            found.entry(inode).or_default().push(Arc::clone(&process));
         }
     }
     found
+}
+
+/// A process and which of these sockets it has open; `None`: another process has got its
+/// number in between.
+fn holder(pid: u32, inodes: &BTreeSet<u64>, units: &mut Units) -> Option<(BTreeSet<u64>, Process)> {
+    let start_ticks = proc::stat(pid)?.start_ticks;
+    let held: BTreeSet<u64> = open_sockets(pid)
+        .filter(|inode| inodes.contains(inode))
+        .collect();
+    let mut process = process(pid)?;
+    process.language = executable::language(pid);
+    process.unit = unit(&process, units);
+    (proc::stat(pid)?.start_ticks == start_ticks).then_some((held, process))
+}
+
+/// The service that a process runs in; one in a container is no part of the host's.
+#[must_use]
+pub fn unit(process: &Process, units: &mut Units) -> Option<Arc<Unit>> {
+    match (&process.cgroup, &process.container) {
+        (Some(path), None) => units.of(process.pid, path),
+        _ => None,
+    }
 }
 
 /// For every open socket inode the process with the lowest pid that has it
@@ -62,33 +83,38 @@ pub fn first_holders() -> BTreeMap<u64, Arc<Process>> {
 /// What `/proc` knows about a process; `None`: it is gone.
 #[must_use]
 pub fn process(pid: u32) -> Option<Process> {
+    let stat = proc::stat(pid)?;
     let status = fs::read(proc::of(pid).join("status")).ok()?;
     let status = String::from_utf8_lossy(&status);
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .map(str::trim)
-    };
     // The effective one, as for a failing call.
-    let uid = field("Uid:")?.split_whitespace().nth(1)?.parse().ok()?;
-    let ppid = field("PPid:")
-        .and_then(|text| text.parse().ok())
-        .filter(|ppid| *ppid != 0);
+    let uid = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()?;
+    let ppid = (stat.ppid != 0).then_some(stat.ppid);
     let groups = fs::read(proc::of(pid).join("cgroup")).unwrap_or_default();
-    let (group, container) = cgroup::membership(&String::from_utf8_lossy(&groups));
+    let member = Membership::parse(&String::from_utf8_lossy(&groups));
+    let container_uid = member.container_uid();
+    let Membership {
+        path, container, ..
+    } = member;
     Some(Process {
         ppid,
         parent: ppid.and_then(comm),
         exe: exe(pid),
         argv: argv(pid),
-        cgroup: group,
+        cgroup: path,
         runtime: container
             .as_ref()
             .and_then(|container| container.runtime)
             .map(Arc::from),
         container: container.map(|container| container.id),
-        ..Process::new(pid, uid, comm(pid)?, KnownBy::Proc)
+        container_uid,
+        start_ticks: Some(stat.start_ticks),
+        ..Process::new(pid, uid, stat.comm, KnownBy::Proc)
     })
 }
 
@@ -173,7 +199,7 @@ mod tests {
 
         let own = &found[&inode][0];
         assert_eq!((own.pid, own.via), (std::process::id(), KnownBy::Proc));
-        assert!(own.argv.is_some() && own.exe.is_some());
+        assert!(own.argv.is_some() && own.exe.is_some() && own.start_ticks.is_some());
         assert_eq!(first_holders()[&inode].pid, std::process::id());
     }
 }

@@ -1,14 +1,13 @@
 //! Containers: other numbers for processes, other views of `/proc`, cgroups.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{TCPSTATE, Watch, has, listener, on_stage, skip, try_bind};
+use crate::harness::{TCPSTATE, Watch, has, listener, on_stage, try_bind};
 use crate::owners::{Script, bounded, failed_bind, pids};
+use crate::services::Cgroup;
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -47,13 +46,20 @@ fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_we_see() {
 /// Runs the program with a pid namespace and a `/proc` of its own, and binds a
 /// port twice meanwhile. Gives the diagnosis of the second.
 fn watched_from_a_container(before: &str) -> Value {
+    watched_from(&["sh", "-c", &format!("{before}; {WATCHES}")])
+}
+
+/// Runs it as the first process of its pid namespace, with a directory to mount on
+/// as its second argument.
+const WATCHES: &str =
+    "mount -t proc proc /proc && exec \"$0\" watch --json --netns self --duration 2s";
+
+fn watched_from(command: &[&str]) -> Value {
     let directory = tempfile::tempdir().expect("there is room");
-    let script = format!(
-        "{before}; mount -t proc proc /proc && exec \"$0\" watch --json --netns self --duration 2s"
-    );
     let mut child = Command::new("unshare")
-        .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c"])
-        .args([&script, TCPSTATE])
+        .args(["--mount", "--pid", "--fork", "--kill-child"])
+        .args(command)
+        .arg(TCPSTATE)
         .arg(directory.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -107,30 +113,34 @@ fn from_inside_a_container_a_mount_of_the_hosts_proc_is_found() {
     );
 }
 
-/// A cgroup of version 2, removed afterwards.
-struct Cgroup(PathBuf);
+/// A pid namespace in which a dead process is number 2 and is called like the parent
+/// of all kernel threads. Its `/proc` is mounted for a namespace below it, which
+/// watches.
+const IMPOSTOR: &str = "
+import ctypes, os, subprocess, sys
+subprocess.run(['mount', '-t', 'proc', 'proc', sys.argv[3]], check=True)
+open(sys.argv[3] + '/sys/kernel/ns_last_pid', 'w').write('1')
+if os.fork() == 0:
+    ctypes.CDLL(None).prctl(15, b'kthreadd')
+    os._exit(0)
+os.waitid(os.P_PID, 2, os.WEXITED | os.WNOWAIT)
+assert open(sys.argv[3] + '/2/comm').read() == 'kthreadd\\n'
+watch = ['unshare', '--pid', '--fork', '--kill-child', 'sh', '-c'] + sys.argv[1:]
+sys.exit(subprocess.run(watch).returncode)
+";
 
-impl Cgroup {
-    fn make(name: &str) -> Option<Self> {
-        let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-            .into_iter()
-            .map(PathBuf::from)
-            .find(|path| path.join("cgroup.controllers").exists())?;
-        let path = root.join(name);
-        std::fs::create_dir(&path).ok()?;
-        Some(Self(path))
+#[test]
+fn a_mount_of_proc_in_which_a_process_only_has_a_kernel_threads_name_is_not_the_hosts() {
+    if !on_stage() || !has("python3", "python3") {
+        return;
     }
-}
 
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        for _ in 0..100 {
-            if std::fs::remove_dir(&self.0).is_ok() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
+    let diagnosis = watched_from(&["python3", "-c", &bounded(IMPOSTOR), WATCHES]);
+
+    let holder = &diagnosis["holders"][0];
+    assert_eq!(holder["process"]["pid"], std::process::id(), "{diagnosis}");
+    assert_eq!(holder["processes"], Value::Null, "{diagnosis}");
+    assert_eq!(diagnosis["cause"], "active_listener", "{diagnosis}");
 }
 
 /// Holds the port from inside, and fails to bind it again from a process that
@@ -155,7 +165,6 @@ fn a_process_in_a_container_is_shown_with_it() {
     }
     let id = format!("{:064x}", std::process::id());
     let Some(cgroup) = Cgroup::make(&format!("docker-{id}.scope")) else {
-        skip("no cgroup of version 2 can be made here");
         return;
     };
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -174,6 +183,8 @@ fn a_process_in_a_container_is_shown_with_it() {
         assert_eq!(process["container"], id, "{process}");
         assert_eq!(process["runtime"], "docker", "{process}");
         assert_eq!(process["cgroup"], format!("/docker-{id}.scope"));
+        assert_eq!(process["container_uid"], 0, "{process}");
+        assert_eq!(process["unit"], Value::Null, "{process}");
     }
     drop(script);
     watch.finish();

@@ -7,6 +7,7 @@
 
 mod advice;
 mod bad_input;
+mod callers;
 mod causes;
 mod churn;
 mod containers;
@@ -31,6 +32,7 @@ mod recording;
 mod replay;
 mod report;
 mod resets;
+mod services;
 mod terminal;
 mod time_wait;
 mod traces;

@@ -369,6 +369,52 @@ fn a_namespace_can_be_named_in_every_way_there_is() {
     assert_eq!(found, hidden.parse::<u64>().expect("a number"));
 }
 
+/// Holds a port twice, or nearly.
+const TAKEN_IN_A_NAMED: &str = "
+import socket
+s = socket.socket(); s.bind(('0.0.0.0', 8080)); s.listen()
+try: socket.socket().bind(('0.0.0.0', 8080))
+except OSError: pass
+";
+
+#[test]
+fn a_call_in_a_namespace_with_a_name_is_told_with_it() {
+    if !on_stage() || !has("ip", "iproute2") || !has("python3", "python3") {
+        return;
+    }
+    let name = format!("tcpstate-test-{}.a", std::process::id());
+    let ip = |arguments: &[&str]| Command::new("ip").arg("netns").args(arguments).status();
+    assert!(ip(&["add", &name]).expect("ip runs").success());
+    let named = Mounted(PathBuf::from(format!("/run/netns/{name}")));
+    let inode =
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&named.0).expect("just made"));
+    let unnamed = Elsewhere::new();
+    let mut watch = Watch::start_in("all", &["--port", "8080"]);
+
+    let ran = ip(&["exec", &name, "python3", "-c", TAKEN_IN_A_NAMED]);
+    assert!(ran.expect("ip runs").success());
+    unnamed.inside(|| {
+        let _listening = listener("127.0.0.1:8080", false);
+        assert!(try_bind("127.0.0.1:8080", false).is_err());
+    });
+    let _listening = listener("127.0.0.1:8080", false);
+    assert!(try_bind("127.0.0.1:8080", false).is_err());
+
+    let mut name_in = |inode: u64| {
+        let failed = watch.wait_for("the failed bind", |event| {
+            event["event"] == "bind" && event["ok"] == false && event["sock"]["netns"] == inode
+        });
+        failed["netns_name"].clone()
+    };
+    assert_eq!(name_in(inode), name);
+    assert_eq!(name_in(unnamed.inode.into()), Value::Null);
+    let own = namespace::current_inode().expect("there is one");
+    assert_eq!(name_in(own.into()), Value::Null);
+    watch.finish();
+    drop(named);
+    assert!(ip(&["delete", &name]).expect("ip runs").success());
+}
+
 #[test]
 fn what_names_no_namespace_is_refused_in_one_sentence() {
     let directory = tempfile::tempdir().expect("there is room");

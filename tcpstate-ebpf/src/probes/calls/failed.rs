@@ -212,6 +212,7 @@ unsafe fn write_failed(
         let uid = sock::uid(target.carrier.sk);
         (*record).uid = uid.unwrap_or(0);
         (*record).has_uid = u8::from(uid.is_some());
+        task::write_program(&raw mut (*record).program);
         // A task without readable arguments has none.
         let _ = task::write_argv(
             (&raw mut (*record).argv).cast(),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::Live;
 use crate::clock;
-use crate::event::{Body, Call, Seen, SeenHolder, SeenSource};
+use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, SeenSource};
+use crate::snapshot::cgroup::{self, Units};
 use crate::snapshot::{executable, netns, owners, port, proc, sysctl};
 
 /// Threads that the kernel makes for a process's `io_uring` requests are called
@@ -34,6 +35,7 @@ impl Live {
         match body {
             Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => {
                 self.read_settings(call);
+                name_namespace(call);
                 if is_bind && is_low_port_refused(call) {
                     call.seen = Some(not_walked());
                 }
@@ -114,6 +116,15 @@ impl Live {
     }
 }
 
+/// What `ip netns` calls the caller's namespace, where it is not ours.
+fn name_namespace(call: &mut Call) {
+    call.netns_name = call
+        .sock
+        .filter(|sock| netns::current().is_ok_and(|own| own != sock.netns))
+        .and_then(|sock| netns::name_of(sock.netns))
+        .map(Arc::from);
+}
+
 /// `bind` asks for the capability first and does not look at the port then:
 /// whether it is taken as well is for us to see.
 fn is_low_port_refused(call: &Call) -> bool {
@@ -135,24 +146,181 @@ fn not_walked() -> Seen {
     }
 }
 
-/// The kernel program captured name, user and arguments; executable and cgroup
-/// are read from `/proc` if the process is still the same.
+/// The kernel program captured name, user and arguments; the rest is read from `/proc`
+/// as far as it is still true.
 fn complete_caller(call: &mut Call) {
-    let Some(now) = owners::process(call.process.pid) else {
-        return;
-    };
-    if now.ppid != call.process.ppid {
+    let process = Arc::make_mut(&mut call.process);
+    let pid = process.pid;
+    if process.container.is_some() {
+        process.container_uid = process.cgroup.as_deref().and_then(cgroup::container_uid);
+    }
+    // Asked before and after: what is read in between is one process's and one program's.
+    let is_running =
+        |program: Option<FileId>| program.map(|file| executable::is_program(pid, file));
+    let before = is_running(process.program);
+    let now = owners::process(pid);
+    let language = executable::language(pid);
+    let exe = now.as_ref().and_then(|now| now.exe.as_deref());
+    let is_here = exe.is_some_and(|path| executable::is_at(pid, path));
+    let after = is_running(process.program);
+    let still = proc::stat(pid).map(|stat| stat.start_ticks);
+
+    let now = now.filter(|now| now.start_ticks == still && is_same_process(process, now));
+    let is_there = now.is_some();
+    if let Some(now) = now {
+        take_over(process, now, language, both(before, after), is_here);
+    }
+    // Where another hierarchy may name a container, it takes the process to know.
+    if is_there || cgroup::is_alone() {
+        process.unit = owners::unit(process, &mut Units::default());
+    }
+}
+
+/// Whether `/proc` shows the process that made the call, and not another one that has its
+/// number now.
+///
+/// For a program in a time namespace `/proc` counts from another moment than the kernel:
+/// there nothing is taken over.
+fn is_same_process(then: &Process, now: &Process) -> bool {
+    let is_other = matches!(
+        (then.start_ticks, now.start_ticks),
+        (Some(then), Some(now)) if then != now
+    );
+    !is_other && then.ppid == now.ppid
+}
+
+fn both(before: Option<bool>, after: Option<bool>) -> Option<bool> {
+    Some(before? && after?)
+}
+
+/// Completes the process that made the call. `is_program`: whether it still runs the
+/// program that it ran then; `None`: the kernel did not tell. `is_here`: whether that is
+/// what we see at its path.
+fn take_over(
+    process: &mut Process,
+    now: Process,
+    language: Option<Arc<str>>,
+    is_program: Option<bool>,
+    is_here: bool,
+) {
+    process.parent = process.parent.take().or(now.parent);
+    if process.container.is_none() {
+        process.container = now.container;
+        process.runtime = process.runtime.take().or(now.runtime);
+        process.container_uid = now.container_uid;
+    }
+    process.cgroup = process.cgroup.take().or(now.cgroup);
+    if is_program == Some(false) {
         return;
     }
-    let process = Arc::make_mut(&mut call.process);
     if process.comm.starts_with(IO_URING_WORKER) {
         process.comm = now.comm;
     }
     process.exe = process.exe.take().or(now.exe);
-    process.parent = process.parent.take().or(now.parent);
-    process.language = executable::language(process.pid);
+    process.is_exe_here = is_program == Some(true) && is_here;
+    process.language = language;
     process.argv = process.argv.take().or(now.argv);
-    process.cgroup = process.cgroup.take().or(now.cgroup);
-    process.container = process.container.take().or(now.container);
-    process.runtime = process.runtime.take().or(now.runtime);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::KnownBy;
+
+    fn caller() -> Process {
+        Process {
+            ppid: Some(7),
+            start_ticks: Some(500),
+            ..Process::new(10, 0, "server", KnownBy::Syscall)
+        }
+    }
+
+    fn shown() -> Process {
+        Process {
+            ppid: Some(7),
+            parent: Some("sh".into()),
+            start_ticks: Some(500),
+            exe: Some("/usr/bin/server".into()),
+            argv: Some(vec!["server".to_owned()].into()),
+            cgroup: Some("/x".into()),
+            ..Process::new(10, 0, "server", KnownBy::Proc)
+        }
+    }
+
+    fn completed(is_program: Option<bool>, is_here: bool) -> Process {
+        let mut process = caller();
+        take_over(
+            &mut process,
+            shown(),
+            Some("go".into()),
+            is_program,
+            is_here,
+        );
+        process
+    }
+
+    #[test]
+    fn another_process_with_the_callers_number_is_told_by_its_start_or_its_parent() {
+        let with = |start_ticks, ppid| Process {
+            ppid,
+            start_ticks,
+            ..shown()
+        };
+
+        assert!(is_same_process(&caller(), &with(Some(500), Some(7))));
+        assert!(!is_same_process(&caller(), &with(Some(501), Some(7))));
+        assert!(!is_same_process(&caller(), &with(Some(500), Some(1))));
+        // A kernel that does not tell.
+        let mut unknown = caller();
+        unknown.start_ticks = None;
+        assert!(is_same_process(&unknown, &with(Some(501), Some(7))));
+    }
+
+    #[test]
+    fn the_callers_program_is_completed() {
+        let process = completed(Some(true), true);
+
+        assert_eq!(process.exe.as_deref(), Some("/usr/bin/server"));
+        assert_eq!(process.language.as_deref(), Some("go"));
+        assert!(process.argv.is_some() && process.is_exe_here);
+        assert!(!completed(Some(true), false).is_exe_here);
+    }
+
+    #[test]
+    fn of_a_process_that_runs_another_program_now_only_its_place_is_taken() {
+        let process = completed(Some(false), true);
+
+        assert_eq!(
+            (process.exe, process.argv, process.language),
+            (None, None, None)
+        );
+        assert!(!process.is_exe_here);
+        assert_eq!(process.parent.as_deref(), Some("sh"));
+        assert_eq!(process.cgroup.as_deref(), Some("/x"));
+    }
+
+    #[test]
+    fn without_the_kernels_word_the_program_is_taken_but_not_vouched_for() {
+        let process = completed(None, true);
+
+        assert_eq!(process.exe.as_deref(), Some("/usr/bin/server"));
+        assert!(!process.is_exe_here);
+    }
+
+    #[test]
+    fn a_container_that_the_kernel_named_keeps_its_maker() {
+        let mut process = caller();
+        process.container = Some("inner".into());
+        process.container_uid = Some(1000);
+        let now = Process {
+            container: Some("outer".into()),
+            container_uid: Some(0),
+            ..shown()
+        };
+
+        take_over(&mut process, now, None, Some(true), false);
+
+        assert_eq!(process.container.as_deref(), Some("inner"));
+        assert_eq!(process.container_uid, Some(1000));
+    }
 }

@@ -23,15 +23,20 @@ impl Decoder {
             call,
             argv_len,
             argv,
+            program,
             ..
         } = record;
         let argv_len = usize::from(*argv_len).min(ARGV_LEN);
         let argv = arguments(&argv[..argv_len]);
         let seen = self.seen(record);
-        let fields = Call {
+        let mut fields = Call {
             uid: (record.has_uid == 1).then_some(record.uid),
             ..self.call_fields(call, argv, seen)?
         };
+        if !fields.process.is_kernel() {
+            let process = Arc::make_mut(&mut fields.process);
+            (process.start_ticks, process.program) = fields::program(program);
+        }
         body_of(call.call, fields)
     }
 
@@ -59,6 +64,7 @@ impl Decoder {
             sharing,
             argv: _,
             holders,
+            program: _,
         } = record;
         let recorded = usize::from(*recorded).min(MAX_HOLDERS);
         let status = WalkStatus::from_raw(*walk);

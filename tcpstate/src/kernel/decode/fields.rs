@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use tcpstate_common::record::{
-    AF_INET, AF_INET6, SharingWire, SocketWire, sharing as mode, socket_flags,
+    AF_INET, AF_INET6, ProgramWire, SharingWire, SocketWire, sharing as mode, socket_flags,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::DecodeError;
-use crate::event::{Endpoint, Family, Requested, Reuse, Sharing, Sock, State};
+use crate::event::{Endpoint, Family, FileId, Requested, Reuse, Sharing, Sock, State};
 
 /// Identity and addresses of a socket.
 pub(super) struct Endpoints {
@@ -91,6 +91,31 @@ pub(super) fn sharing(wire: &SharingWire) -> Option<Sharing> {
         addr,
         v6only: *v6only != 0,
     })
+}
+
+/// Nanoseconds of a clock tick as `/proc` counts them (`USER_HZ`, 100 a second on x86
+/// and arm64).
+const TICK_NS: u64 = 10_000_000;
+/// Bits of a device number that are its minor number (`MINORBITS`).
+const MINOR_BITS: u32 = 20;
+
+/// When a process started, in ticks, and which file its program is.
+pub(super) fn program(wire: &ProgramWire) -> (Option<u64>, Option<FileId>) {
+    let ProgramWire {
+        start_boottime,
+        inode,
+        dev,
+        reserved: _,
+    } = wire;
+    let file = FileId {
+        dev_major: dev >> MINOR_BITS,
+        dev_minor: dev & ((1 << MINOR_BITS) - 1),
+        inode: *inode,
+    };
+    (
+        (*start_boottime != 0).then_some(start_boottime / TICK_NS),
+        (*inode != 0).then_some(file),
+    )
 }
 
 fn family(raw: u16) -> Result<Family, DecodeError> {

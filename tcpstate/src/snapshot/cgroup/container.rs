@@ -12,16 +12,23 @@ pub struct Container {
     pub runtime: Option<&'static str>,
 }
 
-/// The innermost container of a cgroup path.
+/// The innermost container of a cgroup path, and how many components of the path
+/// lead to the cgroup that names it.
 ///
 /// Processes that look after a container from outside (`conmon`, the monitor
 /// of LXC, the supervisor of systemd-nspawn) are not in it.
 #[must_use]
-pub(super) fn of_path(path: &str) -> Option<Container> {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    (0..parts.len())
-        .rev()
-        .find_map(|at| named_by(&parts[..=at], parts.get(at + 1).copied()))
+pub(super) fn of_path(path: &str) -> Option<(Container, usize)> {
+    let parts: Vec<&str> = components(path).collect();
+    (0..parts.len()).rev().find_map(|at| {
+        let container = named_by(&parts[..=at], parts.get(at + 1).copied())?;
+        Some((container, at + 1))
+    })
+}
+
+/// The names of a path, from the outermost cgroup on.
+pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty())
 }
 
 /// Prefixes of a container's own cgroup, before its id.
@@ -144,6 +151,10 @@ fn unescape(name: &str) -> String {
 mod tests {
     use super::*;
 
+    fn container(path: &str) -> Option<Container> {
+        of_path(path).map(|(container, _)| container)
+    }
+
     const ID: &str = "4f1d0c6a2b9e8d7c4f1d0c6a2b9e8d7c4f1d0c6a2b9e8d7c4f1d0c6a2b9e8d7c";
     const OTHER: &str = "0000000000000000000000000000000000000000000000000000000000000001";
 
@@ -232,7 +243,7 @@ mod tests {
                 id: ID.into(),
                 runtime,
             };
-            assert_eq!(of_path(&path), Some(expected), "{path}");
+            assert_eq!(container(&path), Some(expected), "{path}");
         }
     }
 
@@ -266,7 +277,7 @@ mod tests {
                 id: id.into(),
                 runtime: Some(runtime),
             };
-            assert_eq!(of_path(path), Some(expected), "{path}");
+            assert_eq!(container(path), Some(expected), "{path}");
         }
     }
 
@@ -274,7 +285,10 @@ mod tests {
     fn the_innermost_container_counts() {
         let path = format!("/lxc.payload.host/system.slice/docker-{ID}.scope");
 
-        assert_eq!(of_path(&path).unwrap().runtime, Some("docker"));
+        let (container, depth) = of_path(&path).unwrap();
+        assert_eq!((container.runtime, depth), (Some("docker"), 3));
+        let (container, depth) = of_path(&format!("{path}/init")).unwrap();
+        assert_eq!((container.runtime, depth), (Some("docker"), 3));
     }
 
     #[test]
@@ -299,7 +313,7 @@ mod tests {
         ];
 
         for path in cases {
-            assert_eq!(of_path(&path), None, "{path}");
+            assert_eq!(container(&path), None, "{path}");
         }
     }
 }

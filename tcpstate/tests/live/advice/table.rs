@@ -555,7 +555,7 @@ fn every_command_does_what_it_says_and_nothing_else() {
         // A file that was given a capability keeps it.
         let _ = std::fs::remove_file(&program);
         std::fs::copy(super::fault::python(), &program).expect("there is room");
-        for from in [From::Unnamed] {
+        for from in [From::Unnamed, From::Named] {
             let ids: Vec<(String, String)> = {
                 let staged = stage(&fault, from);
                 let all = commands(&staged.diagnosis);

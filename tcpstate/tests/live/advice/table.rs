@@ -12,7 +12,7 @@ use serde_json::Value;
 use tcpstate::event::{Cause, State};
 
 use super::fault::{
-    Fault, Holding, Kept, SERVER, Scenery, bind, innocent_client, leave_time_wait, set,
+    Fault, Holding, Kept, SERVER, Scenery, bind, bystanders, innocent_client, leave_time_wait, set,
     stop_listening, with_bystanders,
 };
 use super::{commands, paste};
@@ -548,8 +548,6 @@ fn every_command_does_what_it_says_and_nothing_else() {
     }
     let program = program();
     // The test's own namespace is where the commands are pasted.
-    let _host = super::fault::bystanders();
-    let host = Scenery::look();
     let mut rows: BTreeMap<(&str, &str, String), String> = BTreeMap::new();
     for fault in faults() {
         // A file that was given a capability keeps it.
@@ -584,6 +582,10 @@ fn every_command_does_what_it_says_and_nothing_else() {
                     .unwrap_or_else(|| panic!("nobody says what {id} of {} does", fault.cause));
                 let _ = std::fs::remove_file(&program);
                 std::fs::copy(super::fault::python(), &program).expect("there is room");
+                // Of an earlier stage, and gone by itself at any moment.
+                paste("ss -Kt state time-wait src 127.0.0.2:8080");
+                let _innocent = bystanders();
+                let host = Scenery::look();
                 let staged = stage(&fault, from);
                 let line = commands(&staged.diagnosis)
                     .into_iter()

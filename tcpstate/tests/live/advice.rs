@@ -3,6 +3,7 @@
 
 mod fault;
 mod harms;
+mod systemd;
 mod table;
 
 use std::process::{Command, Output, Stdio};

@@ -335,19 +335,23 @@ pub(super) fn fix_lines(fix: &Fix) -> Vec<(&'static str, String)> {
         (Applies::No, Some(why)) => (label, format!("{text}: {}", printable(why))),
         _ => (label, text.into_owned()),
     }];
+    // Above the command: the line itself is to be pasted.
+    let why = fix.why.as_ref().filter(|_| fix.applies != Applies::No);
+    match (fix.effect.and_then(Effect::warning), why) {
+        (Some(warning), Some(why)) if fix.effect == Some(Effect::Destroys) => {
+            lines.push(("", format!("(this {warning}: {})", printable(why))));
+        }
+        (Some(warning), None) if fix.effect == Some(Effect::Destroys) => {
+            lines.push(("", format!("(this {warning})")));
+        }
+        (_, Some(why)) => lines.push(("", format!("({})", printable(why)))),
+        (_, None) => {}
+    }
     match (&fix.command, &fix.language) {
         (Some(code), Some(language)) => {
             lines.push(("", format!("{}: {}", printable(language), printable(code))));
         }
-        (Some(command), None) => {
-            // Above the command: the line itself is to be pasted.
-            if fix.effect == Some(Effect::Destroys)
-                && let Some(warning) = Effect::Destroys.warning()
-            {
-                lines.push(("", format!("this {warning}:")));
-            }
-            lines.push(("", format!("$ {}", printable(command))));
-        }
+        (Some(command), None) => lines.push(("", format!("$ {}", printable(command)))),
         (None, _) => {}
     }
     lines

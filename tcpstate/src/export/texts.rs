@@ -124,7 +124,7 @@ fn a_command_that_ends_something_has_its_warning_above_it() {
     };
 
     let warned = [
-        "this ends connections or processes:",
+        "(this ends connections or processes)",
         "$ ss -K sport = :8080",
     ];
     assert_eq!(lines(&fix), warned);

@@ -67,6 +67,16 @@ const NOT_HERE: &[NotHere] = &[
         why: "jq and the like read what the program wrote, where no kernel has a part",
     },
     NotHere {
+        test: "advice::systemd::",
+        before: None,
+        why: "systemd manages services, where no kernel has a part, and is not in the guest",
+    },
+    NotHere {
+        test: "advice::table::",
+        before: Some((6, 0)),
+        why: "destroys TIME_WAITs, which Linux 6.0 brought",
+    },
+    NotHere {
         test: "mirror::churning::",
         before: Some((5, 12)),
         why: "compares sockets by their cookies, which hooks are given since Linux 5.12",

@@ -15,6 +15,7 @@ pub(super) const TESTS: &[&str] = &[
     "resets::",
     "causes::time_wait::",
     "causes::listeners::",
+    "advice::harms::",
 ];
 
 /// Says what is left out.

@@ -436,7 +436,10 @@ fn a_namespace_is_named_by_path_and_the_fix_runs_in_it() {
         .and_then(|fixes| fixes.iter().find(|fix| fix["id"] == "destroy_sockets"))
         .and_then(|fix| fix["command"].as_str())
         .expect("there is a command");
-    assert!(destroy.contains("nsenter --net=/dev/fd/9"), "{destroy}");
+    assert!(
+        destroy.contains("nsenter --net=/proc/self/fd/9"),
+        "{destroy}"
+    );
     let killed = Command::new("sh")
         .args(["-c", destroy])
         .output()

@@ -35,7 +35,7 @@ const STAY: &str = r#"[ $(awk "\$2\$3==\"00\"{print\$10}" /proc/self/net/netlink
 /// is one. The namespace is opened first and compared then, so that what is
 /// entered is what was compared: the thread that led to it may have ended, and
 /// its number may be another's.
-const ENTER: &str = r#"n=$(find -L /proc/[0-9]*/task/[0-9]*/ns/net -inum ${0%.*} -print -quit 2>/dev/null); [ "$n" ] && exec 9<"$n" && [ $(stat -Lc%i /dev/fd/9).$(awk "\$2\$3==\"00\"{print\$10}" ${n%ns/net}net/netlink) = $0 ] && exec nsenter --net=/dev/fd/9 "$@"; ! echo no netns $0"#;
+const ENTER: &str = r#"n=$(find -L /proc/[0-9]*/task/[0-9]*/ns/net -inum ${0%.*} -print -quit 2>/dev/null); [ "$n" ] && exec 9<"$n" && [ $(stat -Lc%i /proc/self/fd/9).$(awk "\$2\$3==\"00\"{print\$10}" ${n%ns/net}net/netlink) = $0 ] && exec nsenter --net=/proc/self/fd/9 "$@"; ! echo no netns $0"#;
 
 impl Place {
     pub(in crate::diagnosis) fn of(facts: &Facts<'_>) -> Self {
@@ -131,7 +131,10 @@ mod tests {
 
         for line in by_number.iter().flatten() {
             assert!(line.contains(&format!(" {NETNS}.4 s")), "{line}");
-            assert!(line.contains("exec nsenter --net=/dev/fd/9"), "{line}");
+            assert!(
+                line.contains("exec nsenter --net=/proc/self/fd/9"),
+                "{line}"
+            );
         }
         assert_eq!(own_unknown, by_number);
         assert_eq!(

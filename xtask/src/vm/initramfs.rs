@@ -17,13 +17,13 @@ use crate::installed::find;
 /// What [`INIT`] and the tests take from busybox.
 const APPLETS: &[&str] = &[
     "sh", "mount", "umount", "mkdir", "insmod", "cat", "sed", "stty", "uname", "sync", "poweroff",
-    "setsid", "cttyhack", "ls", "kill", "sleep", "grep", "id", "true", "false", "echo", "env",
-    "head", "tail", "dmesg", "date", "cut", "wc", "rm", "cp", "ln", "timeout", "find", "stat",
-    "awk",
+    "setsid", "cttyhack", "ls", "ps", "kill", "sleep", "grep", "id", "true", "false", "echo",
+    "env", "head", "tail", "dmesg", "date", "cut", "wc", "rm", "cp", "ln", "timeout", "find",
+    "stat", "awk",
 ];
 /// Programs of the host that tests run; those that it lacks the tests miss.
 const PROGRAMS: &[&str] = &[
-    "ip", "ss", "setpriv", "unshare", "nsenter", "socat", "sysctl", "setcap", "ps",
+    "ip", "ss", "setpriv", "unshare", "nsenter", "socat", "sysctl", "setcap",
 ];
 /// Modules that tests need; a kernel that has one built in, or not at all, is
 /// as good, since the tests say what is missing.

@@ -3,6 +3,7 @@
 
 mod fault;
 mod harms;
+mod programs;
 mod systemd;
 mod table;
 

@@ -229,7 +229,7 @@ impl Command {
         Self::new(Effect::Reads, ["nft", "list", "ruleset"]).of_netns()
     }
 
-    /// What SELinux, AppArmor and Landlock have refused.
+    /// What security modules have refused.
     pub(super) fn search_audit_log() -> Self {
         Self::new(
             Effect::Reads,

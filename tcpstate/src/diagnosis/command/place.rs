@@ -138,7 +138,7 @@ mod tests {
         }
         assert_eq!(own_unknown, by_number);
         assert_eq!(
-            by_name.map(|line| line.unwrap_or_default()),
+            by_name.map(Option::unwrap_or_default),
             [
                 "ip netns exec blue sysctl -w net.ipv4.tcp_tw_reuse=1",
                 "ip netns exec blue ss -tan"

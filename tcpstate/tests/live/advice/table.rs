@@ -600,8 +600,10 @@ fn every_command_does_what_it_says_and_nothing_else() {
                 let line = commands(&staged.diagnosis)
                     .into_iter()
                     .find(|(name, ..)| *name == id)
-                    .map(|(_, line, _)| line)
-                    .unwrap_or_else(|| panic!("{id} is not said again: {}", staged.diagnosis));
+                    .map_or_else(
+                        || panic!("{id} is not said again: {}", staged.diagnosis),
+                        |(_, line, _)| line,
+                    );
                 staged.carry_out(&fault, &id, &line, *then);
                 assert_eq!(Scenery::look(), host, "{} {id}: the host", fault.cause);
                 let places = rows.entry(row).or_default();

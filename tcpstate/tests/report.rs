@@ -441,11 +441,12 @@ fn a_command_that_ends_something_is_marked() {
         let text = markdown::render(report);
         (page.matches(what).count(), text.matches(what).count())
     };
-    let fixes = &mut report.failures[2].diagnosis.fixes;
-    for fix in fixes.iter_mut() {
+    let all = report.failures.iter_mut();
+    for fix in all.flat_map(|failure| &mut failure.diagnosis.fixes) {
         fix.effect = None;
     }
-    let (marked, mark) = (fixes, "ends connections or processes");
+    let marked = &mut report.failures[2].diagnosis.fixes;
+    let mark = "ends connections or processes";
     let runnable = |fix: &&mut Fix| fix.command.is_some() && fix.language.is_none();
     let fix = marked.iter_mut().find(runnable).expect("it has a command");
     fix.effect = Some(Effect::Destroys);

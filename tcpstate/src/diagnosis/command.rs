@@ -4,8 +4,6 @@
 //! which are refused, and where the line has to run stand here alone. No shell is
 //! used where one program serves.
 
-#[cfg(test)]
-mod hostile_tests;
 mod place;
 mod word;
 

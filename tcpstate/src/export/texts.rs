@@ -3,6 +3,7 @@
 //! `TCPSTATE_BLESS=1 cargo test -p tcpstate --lib texts` writes them anew; read
 //! each changed one as somebody who was woken by it.
 
+mod pasted;
 mod scenes;
 
 use std::fs;

@@ -94,6 +94,16 @@ impl Scenery {
 /// An innocent server in the calling thread's namespace: a listener with two
 /// connections and a TIME_WAIT, on the port of the fault and another address.
 pub(super) fn bystanders() -> Kept {
+    // The one of before may be held on: a program that another test starts holds it, too,
+    // from its fork to its exec.
+    let is_free = (0..1000).any(|_| {
+        let is_free = bind(INNOCENT, true).is_ok();
+        if !is_free {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        is_free
+    });
+    assert!(is_free, "somebody keeps {INNOCENT}");
     let listening = listener(INNOCENT, true);
     let open = [
         connection(&listening, INNOCENT),

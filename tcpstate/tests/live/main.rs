@@ -33,6 +33,7 @@ mod replay;
 mod report;
 mod resets;
 mod services;
+mod strangers;
 mod terminal;
 mod time_wait;
 mod traces;

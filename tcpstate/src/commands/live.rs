@@ -252,7 +252,7 @@ impl Live {
         match self.pipeline.outputs_mut().unrecorded_lines() {
             0 => Ok(()),
             lines => anyhow::bail!(
-                "the recording lacks {lines} lines that could not be written; free space and record again"
+                "the recording lacks {lines} lines that could not be written or were deleted; see to room and to who deletes, and record again"
             ),
         }
     }

@@ -19,6 +19,7 @@ use clap::CommandFactory as _;
 use crate::cli::{Cli, Command};
 use crate::export::schema;
 use crate::printable::printable;
+use crate::stdio::Stream;
 
 /// Runs the command and gives its exit code. An error is one sentence that says
 /// what to do.
@@ -59,7 +60,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 
 /// Says something on stderr; nobody can be told that nobody listens there.
 pub fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "tcpstate: {}", printable(text));
+    let line = format!("tcpstate: {}\n", printable(text));
+    let _ = Stream::stderr().write_all(line.as_bytes());
 }
 
 /// Prints to stdout; a reader that has gone is a clean end.

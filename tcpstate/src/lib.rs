@@ -20,7 +20,7 @@
 //! | [`commands`] | one file per command: the only place that wires parts together | everything |
 //!
 //! [`event`] to [`report`] are pure: no IO, no clock. [`clock`] is the only
-//! reader of OS time.
+//! reader of OS time, [`stdio`] writes the standard streams.
 
 // Test helpers are written as a user of the library would write them.
 #[cfg(test)]
@@ -41,4 +41,5 @@ pub mod printable;
 pub mod recording;
 pub mod report;
 pub mod snapshot;
+pub mod stdio;
 pub mod tui;

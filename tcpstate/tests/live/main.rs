@@ -13,6 +13,7 @@ mod churn;
 mod containers;
 mod demo;
 mod elsewhere;
+mod ends;
 mod explain;
 mod harness;
 mod hostile;

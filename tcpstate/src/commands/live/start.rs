@@ -1,6 +1,6 @@
 //! Begins a live run: hooks on, header written, table filled.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -20,6 +20,7 @@ use crate::printable::printable;
 use crate::recording::parts::Rotation;
 use crate::recording::writer::Writer;
 use crate::snapshot::{netns, sysctl};
+use crate::stdio::Stream;
 use crate::tui::Ui;
 use crate::tui::config::Config;
 
@@ -105,7 +106,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
 /// Says which hooks are on, while stderr is still the terminal's owner.
 fn tell_hooks(observer: &Observer, began_ns: u64) {
     // A stderr that nobody reads is no reason to end.
-    let mut stderr = io::stderr().lock();
+    let mut stderr = Stream::stderr();
     for probe in observer.probes() {
         let Probe {
             name,
@@ -121,7 +122,8 @@ fn tell_hooks(observer: &Observer, began_ns: u64) {
         let why = why
             .as_ref()
             .map_or_else(String::new, |why| format!(": {}", printable(why)));
-        let _ = writeln!(stderr, "tcpstate: hook {name} ({kind}) {status}{why}");
+        let line = format!("tcpstate: hook {name} ({kind}) {status}{why}\n");
+        let _ = stderr.write_all(line.as_bytes());
     }
     let took_ms = clock::monotonic_ns().saturating_sub(began_ns) / 1_000_000;
     let _ = writeln!(stderr, "tcpstate: watching after {took_ms} ms");

@@ -11,12 +11,14 @@ mod wait;
 mod watch;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
+use crate::confine;
 use crate::export::schema;
 use crate::printable::printable;
 use crate::stdio::Stream;
@@ -62,6 +64,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 pub fn complain(text: &str) {
     let line = format!("tcpstate: {}\n", printable(text));
     let _ = Stream::stderr().write_all(line.as_bytes());
+}
+
+/// Before the first byte of what a stranger may have recorded.
+fn confine_reader(writable: &[PathBuf]) -> Result<()> {
+    confine::read_only(writable)
+        .map(drop)
+        .context("cannot give up the privileges that reading a recording does not need")
 }
 
 /// Prints to stdout; a reader that has gone is a clean end.

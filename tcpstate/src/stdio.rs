@@ -65,7 +65,7 @@ fn is_over(now_ns: u64) -> bool {
 /// nobody reads; `BrokenPipe`: who reads has gone, or the terminal has.
 #[derive(Debug)]
 pub struct Stream {
-    stream: BorrowedFd<'static>,
+    fd: BorrowedFd<'static>,
     way: Way,
     /// How long it is waited for a reader before the end.
     patience: Option<Duration>,
@@ -113,10 +113,10 @@ impl Stream {
         }
     }
 
-    fn new(stream: BorrowedFd<'static>) -> Self {
+    fn new(fd: BorrowedFd<'static>) -> Self {
         Self {
-            stream,
-            way: Way::of(stream),
+            fd,
+            way: Way::of(fd),
             patience: None,
             is_quiet: false,
             is_lost: false,
@@ -128,16 +128,16 @@ impl Stream {
             Way::Own(file) => file.write(bytes),
             Way::Socket => {
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                Ok(rustix::net::send(self.stream, bytes, flags)?)
+                Ok(rustix::net::send(self.fd, bytes, flags)?)
             }
-            Way::Piecemeal if !is_writable(self.stream, Timespec::default())? => {
+            Way::Piecemeal if !is_writable(self.fd, Timespec::default())? => {
                 Err(io::ErrorKind::WouldBlock.into())
             }
             Way::Piecemeal => {
                 let piece = &bytes[..bytes.len().min(AT_ONCE)];
-                Ok(rustix::io::write(self.stream, piece)?)
+                Ok(rustix::io::write(self.fd, piece)?)
             }
-            Way::Simple => Ok(rustix::io::write(self.stream, bytes)?),
+            Way::Simple => Ok(rustix::io::write(self.fd, bytes)?),
         }
     }
 
@@ -146,7 +146,7 @@ impl Stream {
         loop {
             match self.write_now(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.raw_os_error() == Some(libc::EIO) && hung_up(self.stream) => {
+                Err(error) if error.raw_os_error() == Some(libc::EIO) && hung_up(self.fd) => {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
                 written => return written,
@@ -157,7 +157,7 @@ impl Stream {
             if is_too_long || is_over(now_ns) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            is_writable(self.stream, LOOK_EVERY)?;
+            is_writable(self.fd, LOOK_EVERY)?;
         }
     }
 }

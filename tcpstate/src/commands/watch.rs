@@ -47,6 +47,7 @@ pub(super) fn run(args: &WatchArgs, verbose: bool, capture: Option<Capture>) -> 
             },
             verbose,
             capture,
+            is_confined: true,
         })?;
         live.run(args.duration, None).await.map(|_| ())
     })

@@ -17,17 +17,46 @@ use rustix::io::Errno;
 /// or to who called `sudo`, and that nobody else may write to. Nothing is followed,
 /// waited for, or changed before that is known.
 pub fn create(path: &Path) -> io::Result<File> {
+    let mut opened = open(path)?;
+    opened.empty()?;
+    Ok(opened.file)
+}
+
+/// A file to be written, as it was.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    file: File,
+    /// It was made.
+    pub(crate) is_new: bool,
+}
+
+impl Opened {
+    /// Empties the file and makes it private.
+    pub(crate) fn empty(&mut self) -> io::Result<&mut File> {
+        // One that was made is so, and may be another's by now.
+        if !self.is_new {
+            // One that was there before keeps no readers.
+            self.file.set_permissions(Permissions::from_mode(0o600))?;
+            self.file.set_len(0)?;
+        }
+        Ok(&mut self.file)
+    }
+}
+
+/// Opens the file as [`create`] does, and leaves what is in it.
+pub(crate) fn open(path: &Path) -> io::Result<Opened> {
     let open = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let new = open | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
     match rustix::fs::open(path, new, Mode::RUSR | Mode::WUSR) {
         Ok(file) => {
             let file = File::from(file);
+            // A umask may have taken more.
             file.set_permissions(Permissions::from_mode(0o600))?;
             if let Some((uid, gid)) = invoking_user() {
                 // Not being able to hand the file over loses nothing.
                 let _ = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
             }
-            return Ok(file);
+            return Ok(Opened { file, is_new: true });
         }
         Err(Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
@@ -45,10 +74,10 @@ pub fn create(path: &Path) -> io::Result<File> {
     let file = File::from(rustix::fs::open(link, open, Mode::empty())?);
     // It may have got a name since.
     why_not(&file)?;
-    // One that was there before keeps no readers.
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.set_len(0)?;
-    Ok(file)
+    Ok(Opened {
+        file,
+        is_new: false,
+    })
 }
 
 /// Why nothing private may be written there.

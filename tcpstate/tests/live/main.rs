@@ -33,6 +33,7 @@ mod recording;
 mod replay;
 mod report;
 mod resets;
+mod rights;
 mod services;
 mod strangers;
 mod terminal;

@@ -21,7 +21,7 @@
 //!
 //! [`event`] to [`report`] are pure: no IO, no clock. [`clock`] is the only
 //! reader of OS time, [`stdio`] writes the standard streams, [`confine`] gives up
-//! privileges.
+//! privileges, [`memory`] ends the program where there is none.
 
 // Test helpers are written as a user of the library would write them.
 #[cfg(test)]
@@ -37,6 +37,7 @@ pub mod engine;
 pub mod event;
 pub mod export;
 pub mod kernel;
+pub mod memory;
 pub mod model;
 pub mod pipeline;
 pub mod printable;

@@ -89,7 +89,7 @@ impl Drop for Guard {
 
 /// Gives the terminal back. There is nobody to tell of an error here: the
 /// terminal is what we would tell it on.
-fn leave() {
+pub(super) fn leave() {
     if IS_ENTERED.swap(false, Ordering::SeqCst) {
         let mut out = Stream::screen();
         if HAS_MOUSE.load(Ordering::SeqCst) {

@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::harness::{TCPSTATE, on_stage, patience, run, skip};
+use crate::harness::{TCPSTATE, has, on_stage, patience, run, skip};
 
 /// The program fails with this sentence.
 #[track_caller]
@@ -255,4 +255,86 @@ fn doctor_says_hook_by_hook_what_is_allowed() {
         let status = if is_replaced { "unused" } else { "attached" };
         assert_eq!(hook["status"], status, "{hook}");
     }
+}
+
+/// Runs it under a limit, and expects one sentence and exit code 2, or that it works.
+fn under(limit: &str, arguments: &[&str], sentence: &str) -> bool {
+    let output = Command::new("prlimit")
+        .arg(limit)
+        .arg(TCPSTATE)
+        .args(arguments)
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::null())
+        .output()
+        .expect("prlimit runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        return false;
+    }
+    assert_eq!(output.status.code(), Some(2), "{limit}: {stderr}");
+    assert!(stderr.contains(sentence), "{limit}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{limit}: {stderr}");
+    true
+}
+
+const SHORT: [&str; 6] = ["watch", "--json", "--netns", "self", "--duration", "300ms"];
+
+#[test]
+fn few_descriptors_are_said_to_be_few() {
+    if !on_stage() || !has("prlimit", "util-linux") {
+        return;
+    }
+    let refused = [5, 8, 12, 16, 24, 32]
+        .into_iter()
+        .filter(|count| {
+            let limit = format!("--nofile={count}:{count}");
+            under(&limit, &SHORT, "ulimit -n 1024")
+        })
+        .count();
+    assert!(refused >= 4, "{refused}");
+    assert!(
+        !under("--nofile=16:1024", &SHORT, ""),
+        "it takes what it may"
+    );
+}
+
+/// It was an abort.
+#[test]
+fn little_address_space_is_one_sentence() {
+    if !on_stage() || !has("prlimit", "util-linux") {
+        return;
+    }
+    let refused = (24..=320)
+        .step_by(24)
+        .filter(|mib: &usize| {
+            let limit = format!("--as={}", mib << 20);
+            under(&limit, &SHORT, "")
+        })
+        .count();
+    assert!(refused >= 2, "{refused}");
+    assert!(under(
+        &format!("--as={}", 48 << 20),
+        &SHORT,
+        "ulimit -v unlimited"
+    ));
+}
+
+#[test]
+fn root_of_a_user_namespace_is_told_what_he_is_not() {
+    if !on_stage() || !has("unshare", "util-linux") {
+        return;
+    }
+    let output = Command::new("unshare")
+        .args(["-Ur", TCPSTATE])
+        .args(SHORT)
+        .output()
+        .expect("unshare runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.starts_with("unshare:") {
+        skip(&stderr);
+        return;
+    }
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("root of the machine itself"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }

@@ -14,8 +14,8 @@ use tcpstate::clock;
 use crate::harness::{TCPSTATE, on_stage, patience};
 
 const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/half_close.jsonl");
-/// The end takes a second; a busy machine more.
-const END: Duration = Duration::from_secs(3);
+/// The end takes a second; a busy machine more. Who waited, waited for ever.
+const END: Duration = Duration::from_secs(10);
 
 /// A pipe that takes nothing any more, and its other end.
 fn full_pipe() -> (OwnedFd, OwnedFd) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tcpstate::clock;
 
-use crate::harness::{Watch, has, listener, on_stage, skip, try_bind};
+use crate::harness::{Watch, has, listener, on_stage, skip, tell, try_bind};
 
 /// Ends with the value.
 struct Attacker(Child);
@@ -49,22 +49,26 @@ fn a_fifo_over_the_file_of_a_namespace_makes_nobody_wait() {
         return;
     }
     let mut watch = Watch::start_in("all", &[]);
-    let Some(attacker) = Attacker::start(6) else {
+    let Some(attacker) = Attacker::start(10) else {
         skip("users without privileges have no user namespaces here");
         return;
     };
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(9));
 
     let _holding = listener("127.0.0.1:8123", true);
     let before_ns = clock::monotonic_ns();
     assert!(try_bind("127.0.0.1:8123", false).is_err());
     watch.diagnosis("bind", 8123);
-    let took = Duration::from_nanos(clock::monotonic_ns() - before_ns);
-
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    let diagnosed = Duration::from_nanos(clock::monotonic_ns() - before_ns);
     let before_ns = clock::monotonic_ns();
     watch.finish();
-    let took = Duration::from_nanos(clock::monotonic_ns() - before_ns);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    let ended = Duration::from_nanos(clock::monotonic_ns() - before_ns);
+
+    // Some 50 ms; the machine may have other work. Who waited, waited for ever.
+    tell(&format!(
+        "diagnosed after {diagnosed:?}, ended after {ended:?}"
+    ));
+    assert!(diagnosed < Duration::from_secs(20), "{diagnosed:?}");
+    assert!(ended < Duration::from_secs(10), "{ended:?}");
     drop(attacker);
 }

@@ -226,7 +226,8 @@ pub struct WatchArgs {
     #[arg(long, value_name = "NETNS", default_value = "all")]
     pub netns: String,
     /// Also write the events, as JSON lines, to this file; compressed if its
-    /// name ends in `.zst`.
+    /// name ends in `.zst`. The file is made new, or is yours already and nobody
+    /// else can write to it; a pipe or device is refused.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Go on in the next file (FILE.2, FILE.3, …) after this size (`100MB`).

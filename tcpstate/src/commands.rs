@@ -11,14 +11,17 @@ mod wait;
 mod watch;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
+use crate::confine;
 use crate::export::schema;
 use crate::printable::printable;
+use crate::stdio::Stream;
 
 /// Runs the command and gives its exit code. An error is one sentence that says
 /// what to do.
@@ -59,7 +62,15 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 
 /// Says something on stderr; nobody can be told that nobody listens there.
 pub fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "tcpstate: {}", printable(text));
+    let line = format!("tcpstate: {}\n", printable(text));
+    let _ = Stream::stderr().write_all(line.as_bytes());
+}
+
+/// Before the first byte of what a stranger may have recorded.
+fn confine_reader(writable: &[PathBuf]) -> Result<()> {
+    confine::read_only(writable)
+        .map(drop)
+        .context("cannot give up the privileges that reading a recording does not need")
 }
 
 /// Prints to stdout; a reader that has gone is a clean end.

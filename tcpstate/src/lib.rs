@@ -20,7 +20,8 @@
 //! | [`commands`] | one file per command: the only place that wires parts together | everything |
 //!
 //! [`event`] to [`report`] are pure: no IO, no clock. [`clock`] is the only
-//! reader of OS time.
+//! reader of OS time, [`stdio`] writes the standard streams, [`confine`] gives up
+//! privileges, [`memory`] ends the program where there is none.
 
 // Test helpers are written as a user of the library would write them.
 #[cfg(test)]
@@ -29,16 +30,19 @@ extern crate self as tcpstate;
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod confine;
 pub mod demo;
 pub mod diagnosis;
 pub mod engine;
 pub mod event;
 pub mod export;
 pub mod kernel;
+pub mod memory;
 pub mod model;
 pub mod pipeline;
 pub mod printable;
 pub mod recording;
 pub mod report;
 pub mod snapshot;
+pub mod stdio;
 pub mod tui;

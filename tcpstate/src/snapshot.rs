@@ -9,6 +9,7 @@ pub mod owners;
 pub mod port;
 pub mod proc;
 pub mod sock_diag;
+mod stranger;
 pub mod sysctl;
 
 use std::sync::Arc;

@@ -81,3 +81,8 @@ pub(crate) fn paint(buf: &mut Buffer, engine: &Engine, app: &mut App, now_ns: u6
     panels::draw(buf, area, engine, app, now_ns);
     app.theme.reduce(app.depth, buf);
 }
+
+/// Gives the terminal back, if we have it: for an end that nothing is dropped at.
+pub(crate) fn give_back_terminal() {
+    terminal::leave();
+}

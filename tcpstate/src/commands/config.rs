@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -94,7 +95,13 @@ fn caller_home() -> Option<PathBuf> {
 /// `None`: it is not there, and nobody asked for it.
 fn read(path: &Path, is_asked_for: bool) -> Result<Option<Config>> {
     let name = path.display();
-    let file = match File::open(path) {
+    let mut how = File::options();
+    how.read(true);
+    if !is_asked_for {
+        // Whatever it is, nobody chose it now: it is not waited for.
+        how.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    }
+    let file = match how.open(path) {
         Err(error) if !is_asked_for && is_absent(&error) => return Ok(None),
         file => file.with_context(|| format!("cannot open the configuration {name}"))?,
     };

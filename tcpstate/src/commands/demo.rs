@@ -81,6 +81,8 @@ fn play(
             rotation: Rotation::default(),
             verbose,
             capture,
+            // The stage is set by this process, too.
+            is_confined: false,
         })?;
         // The stage waits for this, or for the channel to close on an error.
         let _ = begin.send(());

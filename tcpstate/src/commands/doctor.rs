@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::cli::DoctorArgs;
+use crate::confine::{KEPT, Run};
 use crate::event::{Capture, Probe, ProbeStatus};
 use crate::kernel::{Capability, capabilities};
 use crate::printable::printable;
@@ -26,6 +27,27 @@ struct Report {
     not_seen: &'static [&'static str],
     /// What watching costs the programs of this machine.
     slows: &'static str,
+    /// What `watch` keeps of its capabilities once its hooks are on.
+    keeps: Vec<Keeps>,
+}
+
+#[derive(Serialize)]
+struct Keeps {
+    capability: &'static str,
+    why: &'static str,
+    /// Whether a plain `watch` keeps it, too.
+    always: bool,
+}
+
+fn keeps() -> Vec<Keeps> {
+    let plain = Run::default().keeps();
+    KEPT.iter()
+        .map(|kept| Keeps {
+            capability: kept.name,
+            why: kept.reason,
+            always: plain.contains(kept),
+        })
+        .collect()
 }
 
 /// What a mode leaves out.
@@ -96,6 +118,7 @@ fn examine(capture: Option<Capture>) -> Report {
         hooks,
         not_seen: not_seen(capture),
         slows: slows(capture),
+        keeps: keeps(),
     }
 }
 
@@ -220,6 +243,18 @@ fn describe(report: &Report) -> String {
         let _ = writeln!(text, "  {calls}");
     }
     let _ = writeln!(text, "\nWhile watching, {}.", report.slows);
+    text.push_str(
+        "\nOnce its hooks are on, `watch` keeps of its privileges (and can gain none):\n",
+    );
+    for Keeps {
+        capability,
+        why,
+        always,
+    } in &report.keeps
+    {
+        let only = if *always { "" } else { "where needed: " };
+        let _ = writeln!(text, "  {capability:20} {only}{why}");
+    }
     let verdict = if report.can_watch {
         format!("`tcpstate watch` works here, in {mode} mode.")
     } else {

@@ -10,16 +10,23 @@ use anyhow::{Context as _, Result};
 pub(super) use ask::Asker;
 
 use crate::cli::{ExplainArgs, PortArgs};
+use crate::confine;
 use crate::event::{Explanation, ForeignNetns, YesNo};
 use crate::export;
 use crate::snapshot::netns;
 
 /// Answers once.
 pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
+    gain_nothing()?;
     let mut asker = Asker::new(&args.port)?;
     let answer = asker.ask_with_processes()?;
     print(&answer, &args.port)?;
     Ok(exit_code(&answer))
+}
+
+/// Asking starts no other program.
+pub(super) fn gain_nothing() -> Result<()> {
+    confine::gain_nothing().context("cannot give up to gain privileges")
 }
 
 /// 0: it would succeed; 1: it would not; 2: cannot tell.

@@ -21,6 +21,7 @@ use crate::clock;
 use crate::event::{Body, Filters, Tick};
 use crate::kernel::Observer;
 use crate::pipeline::{OutputError, Pipeline};
+use crate::stdio::{self, Stream};
 use crate::tui::{Control, Ui};
 
 pub(super) use signals::Signals;
@@ -97,6 +98,12 @@ impl Live {
         {
             tell(&format!("ledger {ledger}"));
         }
+        if let lines @ 1.. = self.pipeline.outputs_mut().unread_lines() {
+            super::complain(&format!(
+                "{lines} lines at the end were not written to the standard output, because nobody \
+                 took them"
+            ));
+        }
         self.report_recording()?;
         Ok(self)
     }
@@ -106,6 +113,12 @@ impl Live {
         duration: Option<Duration>,
         script: &mut Option<mpsc::UnboundedReceiver<Cue>>,
     ) -> Result<&'static str> {
+        if let Some(duration) = duration {
+            if self.pipeline.outputs_mut().unread_lines() > 0 {
+                return Ok("duration");
+            }
+            end_after(duration);
+        }
         let deadline = sleep(duration.unwrap_or(Duration::MAX));
         tokio::pin!(deadline);
         let poll = sleep(DRAIN_EVERY);
@@ -126,6 +139,9 @@ impl Live {
                 },
                 input = next_input(&mut self.ui) => {
                     let Some(ui) = &mut self.ui else { continue };
+                    if stdio::has_hung_up() {
+                        return Ok("sighup");
+                    }
                     if ui.handle(&input.context("cannot read keys from the terminal")?, self.pipeline.engine())? == Control::Quit {
                         return Ok("quit");
                     }
@@ -133,7 +149,15 @@ impl Live {
                 ready = self.observer.ready() => ready.context("cannot wait for the kernel's ring buffer")?,
                 () = &mut poll => {}
             }
-            is_more = self.advance()?;
+            match self.advance() {
+                Ok(more) => is_more = more,
+                // Who looked at it has gone, and the signal that says so may be on its way.
+                Err(_) if self.has_hung_up() => return Ok("sighup"),
+                Err(error) => return Err(error),
+            }
+            if self.has_hung_up() {
+                return Ok("sighup");
+            }
             let is_busy = clock::monotonic_ns() < self.busy_until_ns;
             let pause = if is_busy {
                 DRAIN_EVERY_BUSY
@@ -142,6 +166,11 @@ impl Live {
             };
             poll.as_mut().reset(Instant::now() + pause);
         }
+    }
+
+    /// Whether the dashboard's terminal does not exist any more.
+    fn has_hung_up(&self) -> bool {
+        self.ui.is_some() && stdio::has_hung_up()
     }
 
     /// Takes in what has come, looks at what is due, writes and draws. `true`: there
@@ -241,7 +270,7 @@ impl Live {
             match &mut self.ui {
                 Some(ui) => ui.notice(line),
                 None => {
-                    let _ = writeln!(std::io::stderr(), "tcpstate: kernel program: {line}");
+                    tell(&format!("kernel program: {line}"));
                 }
             }
         }
@@ -252,16 +281,23 @@ impl Live {
         match self.pipeline.outputs_mut().unrecorded_lines() {
             0 => Ok(()),
             lines => anyhow::bail!(
-                "the recording lacks {lines} lines that could not be written; free space and record again"
+                "the recording lacks {lines} lines that could not be written or were deleted; see to room and to who deletes, and record again"
             ),
         }
     }
 }
 
+/// So long from now, who does not read is waited for no more.
+pub(super) fn end_after(duration: Duration) {
+    let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    stdio::end_at(clock::monotonic_ns().saturating_add(ns));
+}
+
 /// Says what the program does, with `-v`. A stderr that nobody reads is no reason
 /// to end.
 fn tell(what: &str) {
-    let _ = writeln!(std::io::stderr(), "tcpstate: {what}");
+    let line = format!("tcpstate: {what}\n");
+    let _ = Stream::stderr().write_all(line.as_bytes());
 }
 
 /// A reader that has gone is a clean end.

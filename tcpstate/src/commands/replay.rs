@@ -27,11 +27,14 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let stdout = match format {
         Format::Tui => {
             let look = super::config::of(&args.output)?;
+            // What the dashboard saves, and what a compressed recording is unpacked into.
+            super::confine_reader(&[".".into(), "/var/tmp".into(), std::env::temp_dir()])?;
             return super::watch::runtime()?.block_on(screen::run(&args.files, look));
         }
         Format::Text => Stdout::Text(Box::new(stdout)),
         Format::Json => Stdout::Json(Box::new(stdout)),
     };
+    super::confine_reader(&[])?;
     let mut replay = Replay {
         pipeline: Pipeline::new(
             Limits::default(),

@@ -25,6 +25,13 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
             path.display()
         );
     }
+    let output = args.output.as_deref().map(Output::open).transpose()?;
+    // Of what is in the folder only an output that comes to nothing may go again.
+    let folder = output
+        .as_ref()
+        .filter(|output| output.made)
+        .map(Output::folder);
+    super::confine_reader(folder.as_slice())?;
     let (report, unreadable_lines) = read(&args.files)?;
     let text = match format {
         ReportFormat::Html => html::render(&report),
@@ -33,9 +40,9 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
             serde_json::to_string_pretty(&report).context("cannot write the report as JSON")? + "\n"
         }
     };
-    match &args.output {
+    match output {
         None => super::print(text.as_bytes(), b"")?,
-        Some(path) => write(path, &text)?,
+        Some(output) => output.write(&text)?,
     }
     if unreadable_lines > 0 {
         bail!(
@@ -130,17 +137,56 @@ fn header(
     Ok(())
 }
 
-/// Writes the file anew. Like the recording it is for its owner alone: it names
-/// command lines.
-fn write(path: &Path, text: &str) -> Result<()> {
-    private::create(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| {
-            format!(
-                "cannot write the report to {}; choose another file with -o",
-                path.display()
-            )
+/// The file that the report goes to. Like the recording it is for its owner alone: it
+/// names command lines. It is opened before the recording is read, and changed after.
+struct Output<'a> {
+    path: &'a Path,
+    file: private::Opened,
+    made: bool,
+    is_written: bool,
+}
+
+impl<'a> Output<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let file = private::open(path).with_context(|| Self::failed(path))?;
+        Ok(Self {
+            path,
+            made: file.is_new,
+            file,
+            is_written: false,
         })
+    }
+
+    fn folder(&self) -> PathBuf {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => ".".into(),
+        }
+    }
+
+    fn write(mut self, text: &str) -> Result<()> {
+        self.is_written = true;
+        self.file
+            .empty()
+            .and_then(|file| file.write_all(text.as_bytes()))
+            .with_context(|| Self::failed(self.path))
+    }
+
+    fn failed(path: &Path) -> String {
+        format!(
+            "cannot write the report to {}; choose another file with -o",
+            path.display()
+        )
+    }
+}
+
+impl Drop for Output<'_> {
+    fn drop(&mut self) {
+        if self.made && !self.is_written {
+            // There is no report: nor is there a file.
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {

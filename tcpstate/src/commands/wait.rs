@@ -21,6 +21,7 @@ const LOOK_EVERY_IN_TABLES: Duration = Duration::from_millis(200);
 pub(super) fn run(args: &WaitArgs) -> Result<ExitCode> {
     let began_ns = clock::monotonic_ns();
     let waited = || Duration::from_nanos(clock::monotonic_ns().saturating_sub(began_ns));
+    explain::gain_nothing()?;
     let mut asker = Asker::new(&args.port)?;
     let pause = if asker.walks_buckets() {
         LOOK_EVERY

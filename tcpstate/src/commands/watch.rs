@@ -10,6 +10,7 @@ use crate::event::{Capture, Filters};
 use crate::pipeline::outputs::Stdout;
 use crate::recording::parts::Rotation;
 use crate::snapshot::netns;
+use crate::stdio::Stream;
 
 /// Watches until told to end.
 pub(super) fn run(args: &WatchArgs, verbose: bool, capture: Option<Capture>) -> Result<()> {
@@ -26,6 +27,10 @@ pub(super) fn run(args: &WatchArgs, verbose: bool, capture: Option<Capture>) -> 
         netns: netns::resolve(&args.netns)?,
     };
     let screen = super::config::of(&args.output)?;
+    // The header may already wait for its reader.
+    if let Some(duration) = args.duration {
+        live::end_after(duration);
+    }
     runtime()?.block_on(async {
         let live = live::start(Start {
             screen,
@@ -42,6 +47,7 @@ pub(super) fn run(args: &WatchArgs, verbose: bool, capture: Option<Capture>) -> 
             },
             verbose,
             capture,
+            is_confined: true,
         })?;
         live.run(args.duration, None).await.map(|_| ())
     })
@@ -54,7 +60,7 @@ const PIPE_BYTES: usize = 1 << 20;
 /// Where events go; `None`: the dashboard.
 pub(super) fn stdout(output: &OutputArgs) -> Option<Stdout> {
     let _ = rustix::pipe::fcntl_setpipe_size(io::stdout(), PIPE_BYTES);
-    let stdout = io::stdout();
+    let stdout = Stream::stdout();
     match output.format(io::stdout().is_terminal()) {
         Format::Tui => None,
         Format::Text => Some(Stdout::Text(Box::new(stdout))),

@@ -16,6 +16,16 @@ pub enum KernelError {
         /// The command line as it was given.
         command: String,
     },
+    /// Root of a user namespace is not root of the machine.
+    #[error(
+        "observing the kernel needs root of the machine itself, and this process is in a user \
+         namespace (a rootless container, `unshare -r`), whose root may not load BPF programs; \
+         run it outside: sudo {command}"
+    )]
+    InUserNamespace {
+        /// The command line as it was given.
+        command: String,
+    },
     /// Type information of the running kernel is not there.
     #[error(
         "the kernel does not describe its own types in {}; a kernel built with \

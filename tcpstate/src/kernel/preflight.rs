@@ -23,6 +23,9 @@ pub(super) fn check() -> Result<(), KernelError> {
     if let Err(source) = fs::metadata(&path) {
         return Err(KernelError::NoTypeInformation { path, source });
     }
+    if is_in_user_namespace() {
+        return Err(KernelError::InUserNamespace { command: command() });
+    }
     if !is_permitted() {
         return Err(KernelError::NotPermitted { command: command() });
     }
@@ -43,6 +46,14 @@ pub(super) fn is_permitted() -> bool {
         let has = |capability: u32| set & (1 << capability) != 0;
         has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
     })
+}
+
+/// Whether the capabilities of this process are those of a user namespace only.
+fn is_in_user_namespace() -> bool {
+    /// `PROC_USER_INIT_INO`: the kernel gives this number to the initial one, always.
+    const INITIAL: &str = "user:[4026531837]";
+    let own = fs::read_link("/proc/self/ns/user");
+    own.is_ok_and(|own| own.as_os_str() != INITIAL)
 }
 
 /// Whether this process may bind low ports.

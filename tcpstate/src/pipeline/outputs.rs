@@ -45,6 +45,9 @@ pub struct Outputs {
     text: String,
     /// For stdout; what is in here is not told yet.
     gathered: Vec<u8>,
+    /// Nobody read stdout when the end had come: nothing more is written to it.
+    is_given_up: bool,
+    unread_lines: u64,
 }
 
 impl std::fmt::Debug for Outputs {
@@ -68,6 +71,8 @@ impl Outputs {
             line: Vec::new(),
             text: String::new(),
             gathered: Vec::new(),
+            is_given_up: false,
+            unread_lines: 0,
         }
     }
 
@@ -117,14 +122,28 @@ impl Outputs {
         if let Some(Err(error)) = self.recording.as_mut().map(Writer::flush) {
             self.recording_error.get_or_insert(error);
         }
-        match &mut self.stdout {
-            Stdout::None => Ok(()),
-            Stdout::Text(out) | Stdout::Json(out) => {
-                let written = out.write_all(&self.gathered).and_then(|()| out.flush());
-                self.gathered.clear();
-                written.map_err(stdout_error)
+        let (Stdout::Text(out) | Stdout::Json(out)) = &mut self.stdout else {
+            return Ok(());
+        };
+        let written = if self.is_given_up {
+            Err((0, io::ErrorKind::TimedOut.into()))
+        } else {
+            write_all(out, &self.gathered)
+        };
+        let result = match written {
+            Ok(()) => Ok(()),
+            Err((written, error)) if error.kind() == io::ErrorKind::TimedOut => {
+                self.is_given_up = true;
+                let unread = self.gathered[written..]
+                    .iter()
+                    .filter(|byte| **byte == b'\n');
+                self.unread_lines += unread.count() as u64;
+                Ok(())
             }
-        }
+            Err((_, error)) => Err(stdout_error(error)),
+        };
+        self.gathered.clear();
+        result
     }
 
     /// Between two events, of which `next_seq` is the next one: lets the
@@ -154,6 +173,12 @@ impl Outputs {
         self.recording_error.take()
     }
 
+    /// Lines that stdout lacks because nobody read it when the end had come.
+    #[must_use]
+    pub fn unread_lines(&self) -> u64 {
+        self.unread_lines
+    }
+
     /// Lines that the recording lacks.
     #[must_use]
     pub fn unrecorded_lines(&self) -> u64 {
@@ -161,6 +186,20 @@ impl Outputs {
             .as_ref()
             .map_or(self.unwritten_lines, Writer::unwritten_lines)
     }
+}
+
+/// An error comes with how many bytes were written.
+fn write_all(out: &mut dyn Write, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match out.write(&bytes[written..]) {
+            Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((written, error)),
+        }
+    }
+    out.flush().map_err(|error| (written, error))
 }
 
 fn stdout_error(error: io::Error) -> OutputError {

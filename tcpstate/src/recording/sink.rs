@@ -15,9 +15,8 @@ pub(super) enum Sink {
     /// As they are.
     Plain {
         file: File,
-        /// Bytes up to the end of the last whole line; absent: not a file that
-        /// can be cut (a pipe, a device).
-        whole: Option<u64>,
+        /// Bytes up to the end of the last whole line.
+        whole: u64,
     },
     /// In zstd frames.
     Zstd {
@@ -31,7 +30,6 @@ impl Sink {
     /// Creates the file, or empties it.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let file = private::create(path)?;
-        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
         if is_zstd(path) {
             // 0: the library's own choice of level.
             return Ok(Self::Zstd {
@@ -39,10 +37,7 @@ impl Sink {
                 is_torn: false,
             });
         }
-        Ok(Self::Plain {
-            file,
-            whole: is_file.then_some(0),
-        })
+        Ok(Self::Plain { file, whole: 0 })
     }
 
     /// Writes whole lines.
@@ -50,15 +45,13 @@ impl Sink {
         match self {
             Self::Plain { file, whole } => {
                 let result = file.write_all(lines);
-                match whole {
-                    Some(whole) if result.is_ok() => *whole += lines.len() as u64,
+                if result.is_ok() {
+                    *whole += lines.len() as u64;
+                } else {
                     // A full disk takes part of a line. What follows once there
                     // is room again must not be glued to it.
-                    Some(whole) => {
-                        file.set_len(*whole)?;
-                        file.seek(SeekFrom::Start(*whole))?;
-                    }
-                    None => {}
+                    file.set_len(*whole)?;
+                    file.seek(SeekFrom::Start(*whole))?;
                 }
                 result
             }
@@ -101,7 +94,7 @@ impl Sink {
     pub(super) fn is_deleted(&self) -> bool {
         self.file()
             .metadata()
-            .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 0)
+            .is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
     fn file(&self) -> &File {

@@ -40,6 +40,22 @@ pub enum RecordError {
         /// Which.
         path: PathBuf,
     },
+    /// Somebody deleted the file, and perhaps its folder.
+    #[error(
+        "the recording {path} was deleted and cannot be begun anew: {source}; nothing is recorded until it can"
+    )]
+    Gone {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody deleted the file just before the end.
+    #[error("the recording {path} was deleted")]
+    Lost {
+        /// Which.
+        path: PathBuf,
+    },
 }
 
 /// A recording that is being written.
@@ -55,7 +71,11 @@ pub struct Writer {
     header: Vec<u8>,
     batch: BytesMut,
     batched_lines: u64,
+    /// In the current part.
+    written_lines: u64,
     unwritten_lines: u64,
+    /// It was said that the file is gone and cannot be begun anew.
+    is_gone_said: bool,
 }
 
 impl std::fmt::Debug for Writer {
@@ -84,7 +104,9 @@ impl Writer {
             header: Vec::new(),
             batch: BytesMut::with_capacity(BATCH),
             batched_lines: 0,
+            written_lines: 0,
             unwritten_lines: 0,
+            is_gone_said: false,
         })
     }
 
@@ -112,10 +134,14 @@ impl Writer {
         let result = self.sink.write(&self.batch);
         self.batch.clear();
         let lines = std::mem::take(&mut self.batched_lines);
-        result.map_err(|source| {
-            self.unwritten_lines += lines;
-            self.failed(source)
-        })
+        match result {
+            Ok(()) => self.written_lines += lines,
+            Err(source) => {
+                self.unwritten_lines += lines;
+                return Err(self.failed(source));
+            }
+        }
+        Ok(())
     }
 
     /// Once a second and between two lines: makes a compressed file readable up
@@ -128,9 +154,7 @@ impl Writer {
         self.flush()?;
         self.sink.flush().map_err(|source| self.failed(source))?;
         if self.sink.is_deleted() {
-            let path = self.part_path();
-            self.begin(path.clone(), mono_ns, next_seq)?;
-            return Err(RecordError::Deleted { path });
+            return self.begin_anew(mono_ns, next_seq);
         }
         let age_ns = mono_ns.saturating_sub(self.part_began_ns);
         if self.rotation.is_due(self.sink.len(), age_ns) {
@@ -145,11 +169,34 @@ impl Writer {
     pub fn finish(mut self) -> (Result<(), RecordError>, u64) {
         let flushed = self.flush();
         let path = self.part_path();
+        if self.sink.is_deleted() {
+            let lost = Err(RecordError::Lost { path });
+            return (flushed.and(lost), self.unwritten_lines + self.written_lines);
+        }
         let finished = self
             .sink
             .finish()
             .map_err(|source| RecordError::Write { path, source });
         (flushed.and(finished), self.unwritten_lines)
+    }
+
+    /// Goes on after somebody has deleted the file. What was in it is lost; where it
+    /// cannot be made again, that is said once and tried on.
+    fn begin_anew(&mut self, mono_ns: u64, next_seq: u64) -> Result<(), RecordError> {
+        self.unwritten_lines += std::mem::take(&mut self.written_lines);
+        let path = self.part_path();
+        match self.begin(path.clone(), mono_ns, next_seq) {
+            Ok(()) => {
+                self.is_gone_said = false;
+                Err(RecordError::Deleted { path })
+            }
+            Err(_) if self.is_gone_said => Ok(()),
+            Err(RecordError::Create { source, .. }) => {
+                self.is_gone_said = true;
+                Err(RecordError::Gone { path, source })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Lines that could not be written.
@@ -166,6 +213,7 @@ impl Writer {
         // The old part is whole: it was flushed.
         let _ = std::mem::replace(&mut self.sink, sink).finish();
         self.part_began_ns = mono_ns;
+        self.written_lines = 0;
         let header = parts::header(&self.header, self.part, next_seq.saturating_sub(1));
         self.sink
             .write(&header)

@@ -5,14 +5,13 @@
 //! that run in an interpreter are known by the interpreter's name.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
-use rustix::io::Errno;
+use rustix::fs::Statx;
 
-use super::proc;
+use super::{proc, stranger};
 use crate::event::FileId;
 
 /// Sections of one file that are looked at; a usual program has 30 to 40.
@@ -24,16 +23,19 @@ const MAX_BYTES: usize = 64 * 1024;
 #[must_use]
 pub fn language(pid: u32) -> Option<Arc<str>> {
     // Through this link the file is found in its own mount namespace, and also
-    // after it was replaced.
-    let file = File::open(proc::of(pid).join("exe")).ok()?;
-    language_of(&file).map(Arc::from)
+    // after it was replaced. Who serves its file system need not answer.
+    let exe = stranger::locate(&proc::of(pid).join("exe")).ok()?;
+    let read = move || language_of(&stranger::open(exe).ok()?);
+    stranger::in_time(read)?.map(Arc::from)
 }
 
 /// Whether a process's program is this file.
 #[must_use]
 pub fn is_program(pid: u32, file: FileId) -> bool {
-    let exe = proc::of(pid).join("exe");
-    fs::metadata(&exe).is_ok_and(|now| is_same(file, file_id(&now), || device_of_mount(pid, &exe)))
+    let seen = stranger::locate(&proc::of(pid).join("exe"))
+        .ok()
+        .and_then(|exe| stranger::look(exe).ok());
+    seen.is_some_and(|seen| is_same(file, file_id(&seen), || device_of_mount(pid, &seen)))
 }
 
 /// What the kernel has and what `stat` says. Some file systems (btrfs, overlayfs) show
@@ -44,20 +46,19 @@ fn is_same(file: FileId, shown: FileId, mounted: impl FnOnce() -> Option<(u32, u
         && (device == (shown.dev_major, shown.dev_minor) || mounted() == Some(device))
 }
 
-fn file_id(metadata: &fs::Metadata) -> FileId {
+fn file_id(seen: &Statx) -> FileId {
     FileId {
-        dev_major: rustix::fs::major(metadata.dev()),
-        dev_minor: rustix::fs::minor(metadata.dev()),
-        inode: metadata.ino(),
+        dev_major: seen.stx_dev_major,
+        dev_minor: seen.stx_dev_minor,
+        inode: seen.stx_ino,
     }
 }
 
 /// Device of the file system that is mounted where the file is; `None`: the kernel does
 /// not tell (before Linux 5.8), or it is mounted nowhere.
-fn device_of_mount(pid: u32, exe: &Path) -> Option<(u32, u32)> {
-    let found = rustix::fs::statx(CWD, exe, AtFlags::NO_AUTOMOUNT, StatxFlags::MNT_ID).ok()?;
+fn device_of_mount(pid: u32, seen: &Statx) -> Option<(u32, u32)> {
     let mounts = fs::read_to_string(proc::of(pid).join("mountinfo")).ok()?;
-    device_in(&mounts, found.stx_mnt_id)
+    device_in(&mounts, seen.stx_mnt_id)
 }
 
 fn device_in(mounts: &str, id: u64) -> Option<(u32, u32)> {
@@ -76,35 +77,22 @@ pub fn is_at(pid: u32, path: &str) -> bool {
     if !path.starts_with('/') || path.ends_with(DELETED) {
         return false;
     }
-    let program = fs::metadata(proc::of(pid).join("exe"));
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (program.map(identity), in_our_view(path).map(identity)) {
-        (Ok(program), Some(found)) => program == found,
-        _ => false,
-    }
+    let at = |path: &Path| stranger::look(stranger::locate(path).ok()?).ok();
+    let program = at(&proc::of(pid).join("exe"));
+    // A path that leads elsewhere for everybody.
+    let leads = [proc::root(), Path::new("/proc")];
+    let found = if leads.iter().any(|top| Path::new(path).starts_with(top)) {
+        None
+    } else {
+        at(Path::new(path))
+    };
+    program
+        .zip(found)
+        .is_some_and(|(program, found)| file_id(&program) == file_id(&found))
 }
 
 /// What the kernel adds to the path of a file that is gone.
 const DELETED: &str = " (deleted)";
-/// Somebody renames something at the same moment.
-const TRIES: usize = 4;
-
-/// The file at a path that a stranger chose: it makes nobody mount anything and waits
-/// for no file server. What a running program's path leads through is in memory.
-fn in_our_view(path: &str) -> Option<fs::Metadata> {
-    let only = ResolveFlags::CACHED | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..TRIES {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        match rustix::fs::openat2(CWD, path, flags, Mode::empty(), only) {
-            Ok(file) => return File::from(file).metadata().ok(),
-            Err(Errno::AGAIN) => {}
-            // Before Linux 5.12.
-            Err(Errno::INVAL) => return fs::metadata(path).ok(),
-            Err(_) => return None,
-        }
-    }
-    None
-}
 
 fn language_of(file: &File) -> Option<&'static str> {
     let header: [u8; 64] = read(file, 0)?;
@@ -214,10 +202,11 @@ mod tests {
         let pid = std::process::id();
         let exe = fs::read_link("/proc/self/exe").unwrap();
         let exe = exe.to_str().unwrap();
-        let own = file_id(&fs::metadata(exe).unwrap());
+        let seen = |path: &str| stranger::look(stranger::locate(Path::new(path)).unwrap()).unwrap();
+        let own = file_id(&seen(exe));
 
         assert!(is_program(pid, own) && is_at(pid, exe));
-        let other = file_id(&fs::metadata("/bin/sh").unwrap());
+        let other = file_id(&seen("/bin/sh"));
         assert!(!is_program(pid, other) && !is_at(pid, "/bin/sh"));
         assert!(!is_at(pid, &format!("{exe}{DELETED}")));
         assert!(!is_at(pid, exe.trim_start_matches('/')));
@@ -225,8 +214,7 @@ mod tests {
             !is_at(pid, "/proc/self/exe"),
             "leads elsewhere for everybody"
         );
-        let seen = device_of_mount(pid, Path::new("/proc/self/exe"));
-        assert!(seen.is_some());
+        assert!(device_of_mount(pid, &seen("/proc/self/exe")).is_some());
     }
 
     #[test]

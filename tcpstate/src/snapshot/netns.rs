@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
@@ -23,6 +23,7 @@ use find::NAMED;
 use handle::Handle;
 pub use names::name_of;
 
+use super::stranger;
 use crate::clock;
 
 /// A namespace could not be found or entered.
@@ -89,12 +90,13 @@ pub fn resolve(text: &str) -> Result<Option<u32>, NetnsError> {
 #[must_use]
 pub fn is_named(name: &str) -> bool {
     let is_name = !name.contains('/') && !matches!(name, "" | "." | "..");
-    is_name && Path::new(NAMED).join(name).exists()
+    is_name && stranger::locate(&Path::new(NAMED).join(name)).is_ok()
 }
 
 /// Inode number of the calling thread's namespace.
 pub fn current() -> Result<u32, NetnsError> {
-    inode_at(Path::new("/proc/thread-self/ns/net"))
+    let own = Path::new("/proc/thread-self/ns/net");
+    find::inode_of_link(own).map_or_else(|| inode_at(own), Ok)
 }
 
 /// Cookie of the calling thread's namespace (`SO_NETNS_COOKIE`, Linux 5.14), which
@@ -163,31 +165,55 @@ pub fn list_all() -> BTreeMap<u32, PathBuf> {
 /// the end of a namespace is certain.
 #[must_use]
 pub fn has_handles() -> bool {
-    Handle::of(Path::new("/proc/thread-self/ns/net")).is_some()
+    let own = open_at(Path::new("/proc/thread-self/ns/net"));
+    own.is_ok_and(|(file, _)| Handle::of(&file).is_some())
 }
 
 fn inode_at(path: &Path) -> Result<u32, NetnsError> {
-    let open = |source| NetnsError::Open {
+    open_at(path).map(|(_, inode)| inode)
+}
+
+/// The network namespace at a path that anybody may have put something else at by now.
+fn open_at(path: &Path) -> Result<(File, u32), NetnsError> {
+    let failed = |source| NetnsError::Open {
         path: path.to_owned(),
         source,
     };
-    let link = fs::canonicalize(path).map_err(open);
-    let metadata = fs::metadata(path).map_err(open)?;
-    let is_namespace = rustix::fs::statfs(path).is_ok_and(|fs| fs.f_type == NSFS_MAGIC);
-    match u32::try_from(metadata.ino()) {
-        Ok(inode) if is_namespace && is_network(path) => Ok(inode),
-        _ => Err(NetnsError::NotANamespace(
-            link.unwrap_or_else(|_| path.to_owned()),
-        )),
+    let other = || {
+        let leads_to = fs::canonicalize(path);
+        NetnsError::NotANamespace(leads_to.unwrap_or_else(|_| path.to_owned()))
+    };
+    let handle = stranger::locate(path).map_err(failed)?;
+    let seen = stranger::look(&handle).map_err(|error| failed(error.into()))?;
+    if namespaces_device() != Some((seen.stx_dev_major, seen.stx_dev_minor)) {
+        return Err(other());
+    }
+    // Opening one waits for nothing.
+    let file = stranger::open(&handle).map_err(failed)?;
+    match u32::try_from(seen.stx_ino) {
+        Ok(inode) if is_network(&file) => Ok((file, inode)),
+        _ => Err(other()),
     }
 }
 
-/// `NSFS_MAGIC` of `linux/magic.h`.
-const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;
+/// The device of all namespaces' files, which are in one file system of the kernel.
+fn namespaces_device() -> Option<(u32, u32)> {
+    static DEVICE: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    *DEVICE.get_or_init(|| {
+        let own = stranger::locate(Path::new("/proc/self/ns/net")).ok()?;
+        let seen = stranger::look(own).ok()?;
+        Some((seen.stx_dev_major, seen.stx_dev_minor))
+    })
+}
 
-/// Links in `/proc` say which kind of namespace they are; bind mounts do not.
-fn is_network(path: &Path) -> bool {
-    fs::read_link(path).map_or(true, |target| target.to_string_lossy().starts_with("net:"))
+/// Whether a namespace's file is one of the network.
+#[expect(unsafe_code, reason = "no safe wrapper for NS_GET_NSTYPE")]
+fn is_network(file: &File) -> bool {
+    /// `_IO(0xb7, 3)` of `linux/nsfs.h`.
+    const NS_GET_NSTYPE: u32 = 0xb703;
+    // SAFETY: the descriptor is open, and the request takes no argument.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE.into()) };
+    kind == libc::CLONE_NEWNET
 }
 
 /// Finds and enters namespaces. Keeps of each where it was found, at most
@@ -357,7 +383,8 @@ impl Namespaces {
                 .get(&inode)
                 .is_some_and(|place| place.handle.is_some() || place.path == path);
             if !is_known {
-                let handle = Handle::of(&path);
+                let file = open_if(&path, inode);
+                let handle = file.and_then(|file| Handle::of(&file));
                 self.known.insert(inode, Place { path, handle });
             }
         }
@@ -365,8 +392,8 @@ impl Namespaces {
 }
 
 fn open_if(path: &Path, inode: u32) -> Option<File> {
-    let file = File::open(path).ok()?;
-    (file.metadata().ok()?.ino() == u64::from(inode)).then_some(file)
+    let (file, there) = open_at(path).ok()?;
+    (there == inode).then_some(file)
 }
 
 #[cfg(test)]

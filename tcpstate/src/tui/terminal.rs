@@ -3,7 +3,7 @@
 //! Left on drop, before a panic prints, and by hand for ctrl-z. Leaving twice
 //! does no harm.
 
-use std::io::{self, Stdout, stdout};
+use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +16,8 @@ use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 
+use crate::stdio::Stream;
+
 /// Whether the terminal is ours. Global, because a panic hook has no other way
 /// to know.
 static IS_ENTERED: AtomicBool = AtomicBool::new(false);
@@ -26,7 +28,7 @@ static PANIC_HOOK: Once = Once::new();
 /// The terminal while it is ours: raw, on the alternate screen, no cursor.
 #[derive(Debug)]
 pub struct Guard {
-    out: Stdout,
+    out: Stream,
 }
 
 impl Guard {
@@ -40,7 +42,9 @@ impl Guard {
             }));
         });
         // From here on a failure half-way is undone by the drop.
-        let mut guard = Self { out: stdout() };
+        let mut guard = Self {
+            out: Stream::screen(),
+        };
         guard.take()?;
         Ok(guard)
     }
@@ -85,12 +89,13 @@ impl Drop for Guard {
 
 /// Gives the terminal back. There is nobody to tell of an error here: the
 /// terminal is what we would tell it on.
-fn leave() {
+pub(super) fn leave() {
     if IS_ENTERED.swap(false, Ordering::SeqCst) {
+        let mut out = Stream::screen();
         if HAS_MOUSE.load(Ordering::SeqCst) {
-            let _ = execute!(stdout(), DisableMouseCapture);
+            let _ = execute!(out, DisableMouseCapture);
         }
-        let _ = execute!(stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
+        let _ = execute!(out, DisableBracketedPaste, LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
     }
 }

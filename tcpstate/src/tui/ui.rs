@@ -3,7 +3,7 @@
 //! The loop owns the engine, the timers and the signals; it asks
 //! [`Ui::next_input`] for keys, and every [`FRAME`] asks [`Ui::needs_redraw`].
 
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use super::theme::Surroundings;
 use super::units::{NS_PER_MS, NS_PER_S};
 use crate::engine::Engine;
 use crate::model::Phase;
+use crate::stdio::Stream;
 
 /// Least time between two frames: 30 a second.
 pub const FRAME: Duration = Duration::from_millis(33);
@@ -33,7 +34,7 @@ pub const FRAME: Duration = Duration::from_millis(33);
 #[derive(Debug)]
 pub struct Ui {
     app: App,
-    terminal: Terminal<CrosstermBackend<io::Stdout>>,
+    terminal: Terminal<CrosstermBackend<BufWriter<Stream>>>,
     input: EventStream,
     drawn: Option<Drawn>,
     drawn_ns: u64,
@@ -71,7 +72,7 @@ impl Ui {
         if is_mouse {
             guard.use_mouse(true)?;
         }
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        let terminal = Terminal::new(CrosstermBackend::new(BufWriter::new(Stream::screen())))?;
         Ok(Self {
             app,
             terminal,
@@ -119,7 +120,7 @@ impl Ui {
             Control::Mouse(is_on) => self.guard.use_mouse(is_on)?,
             Control::Copy(copied) => {
                 let is_in_tmux = std::env::var_os("TMUX").is_some();
-                let mut out = io::stdout().lock();
+                let mut out = Stream::screen();
                 out.write_all(copied.sequence(is_in_tmux).as_bytes())?;
                 out.flush()?;
             }
@@ -183,12 +184,12 @@ impl Ui {
     /// Draws a frame.
     pub fn draw(&mut self, engine: &Engine, now_ns: u64) -> io::Result<()> {
         let app = &mut self.app;
-        execute!(io::stdout(), BeginSynchronizedUpdate)?;
+        execute!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let drawn = self
             .terminal
             .draw(|frame| super::draw(frame, engine, app, now_ns))
             .map(|_| ());
-        execute!(io::stdout(), EndSynchronizedUpdate)?;
+        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
         drawn?;
         self.drawn = Some(self.look(engine, now_ns));
         self.drawn_ns = now_ns;

@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::harness::{TCPSTATE, on_stage, patience, run, skip};
+use crate::harness::{TCPSTATE, has, on_stage, patience, run, skip};
 
 /// The program fails with this sentence.
 #[track_caller]
@@ -68,34 +68,53 @@ fn a_record_file_that_cannot_be_written_is_said_before_anything_starts() {
     refuses(&["watch", "--json", "--record", "/proc"], "/proc");
 }
 
+/// Links were followed, devices and pipes written to, files of others emptied; a FIFO
+/// without a reader held the program up beyond SIGTERM.
+#[test]
+fn a_file_that_somebody_else_has_a_hand_in_is_neither_recorded_nor_reported_to() {
+    if !on_stage() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(at("target"), "of before").expect("it can be written");
+    std::os::unix::fs::symlink(at("target"), at("link")).expect("it can be made");
+    std::fs::write(at("foreign"), "of before").expect("it can be written");
+    std::os::unix::fs::chown(at("foreign"), Some(65534), None).expect("root may");
+    let made = Command::new("mkfifo").arg(at("fifo")).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    let trace = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/half_close.jsonl");
+
+    for (name, why) in [
+        (at("link"), "it is a symbolic link, which is not followed"),
+        (at("foreign"), "it belongs to user 65534"),
+        (at("fifo"), "it is a pipe, and not a file"),
+        ("/dev/null".to_owned(), "it is a device, and not a file"),
+        (
+            "/dev/stdout".to_owned(),
+            "it is a symbolic link, which is not followed",
+        ),
+    ] {
+        let recorded =
+            format!("cannot write the recording {name}: {why}; choose another file with --record");
+        refuses(&["watch", "--json", "--record", &name], &recorded);
+        let reported =
+            format!("cannot write the report to {name}; choose another file with -o: {why}");
+        refuses(&["report", trace, "-o", &name], &reported);
+    }
+    for name in ["target", "foreign"] {
+        assert_eq!(
+            std::fs::read_to_string(at(name)).expect("it is there"),
+            "of before"
+        );
+    }
+}
+
 #[test]
 fn a_full_disk_is_said_and_the_exit_code_shows_it() {
     if !on_stage() {
         return;
     }
-    let output = run(&[
-        "watch",
-        "--format",
-        "text",
-        "--netns",
-        "self",
-        "--duration",
-        "300ms",
-        "--record",
-        "/dev/full",
-    ]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(
-        stderr.contains("cannot write the recording /dev/full"),
-        "{stderr}"
-    );
-    assert!(stderr.contains("watching goes on"), "{stderr}");
-    assert!(
-        String::from_utf8_lossy(&output.stdout).contains("watching on"),
-        "it went on"
-    );
-
     let full = std::fs::File::options()
         .write(true)
         .open("/dev/full")
@@ -236,4 +255,86 @@ fn doctor_says_hook_by_hook_what_is_allowed() {
         let status = if is_replaced { "unused" } else { "attached" };
         assert_eq!(hook["status"], status, "{hook}");
     }
+}
+
+/// Runs it under a limit, and expects one sentence and exit code 2, or that it works.
+fn under(limit: &str, arguments: &[&str], sentence: &str) -> bool {
+    let output = Command::new("prlimit")
+        .arg(limit)
+        .arg(TCPSTATE)
+        .args(arguments)
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::null())
+        .output()
+        .expect("prlimit runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        return false;
+    }
+    assert_eq!(output.status.code(), Some(2), "{limit}: {stderr}");
+    assert!(stderr.contains(sentence), "{limit}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{limit}: {stderr}");
+    true
+}
+
+const SHORT: [&str; 6] = ["watch", "--json", "--netns", "self", "--duration", "300ms"];
+
+#[test]
+fn few_descriptors_are_said_to_be_few() {
+    if !on_stage() || !has("prlimit", "util-linux") {
+        return;
+    }
+    let refused = [5, 8, 12, 16, 24, 32]
+        .into_iter()
+        .filter(|count| {
+            let limit = format!("--nofile={count}:{count}");
+            under(&limit, &SHORT, "ulimit -n 1024")
+        })
+        .count();
+    assert!(refused >= 4, "{refused}");
+    assert!(
+        !under("--nofile=16:1024", &SHORT, ""),
+        "it takes what it may"
+    );
+}
+
+/// It was an abort.
+#[test]
+fn little_address_space_is_one_sentence() {
+    if !on_stage() || !has("prlimit", "util-linux") {
+        return;
+    }
+    let refused = (24..=320)
+        .step_by(24)
+        .filter(|mib: &usize| {
+            let limit = format!("--as={}", mib << 20);
+            under(&limit, &SHORT, "")
+        })
+        .count();
+    assert!(refused >= 2, "{refused}");
+    assert!(under(
+        &format!("--as={}", 48 << 20),
+        &SHORT,
+        "ulimit -v unlimited"
+    ));
+}
+
+#[test]
+fn root_of_a_user_namespace_is_told_what_he_is_not() {
+    if !on_stage() || !has("unshare", "util-linux") {
+        return;
+    }
+    let output = Command::new("unshare")
+        .args(["-Ur", TCPSTATE])
+        .args(SHORT)
+        .output()
+        .expect("unshare runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.starts_with("unshare:") {
+        skip(&stderr);
+        return;
+    }
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("root of the machine itself"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }

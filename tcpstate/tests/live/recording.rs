@@ -59,7 +59,13 @@ impl Recorder {
     }
 
     /// Ends it; its JSON and what it said on stderr.
-    fn finish(mut self) -> (String, String) {
+    fn finish(self) -> (String, String) {
+        let (stdout, said, _) = self.end();
+        (stdout, said)
+    }
+
+    /// The same, with the exit code.
+    fn end(mut self) -> (String, String, Option<i32>) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is there");
         let stderr = self.child.stderr.take().expect("stderr is piped");
@@ -67,9 +73,9 @@ impl Recorder {
             .lines()
             .map_while(Result::ok)
             .collect();
-        self.child.wait().expect("it ends");
+        let status = self.child.wait().expect("it ends");
         let stdout = fs::read_to_string(&self.stdout).expect("it was written");
-        (stdout, said.join("\n"))
+        (stdout, said.join("\n"), status.code())
     }
 }
 
@@ -203,7 +209,6 @@ fn a_compressed_recording_replays_to_the_same_bytes_and_is_private() {
     }
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("r.jsonl.zst");
-    fs::write(&file, "of before").expect("it can be written");
     let recorder = Recorder::start(dir.path(), &["--record", "r.jsonl.zst"]);
     churn(50);
     std::thread::sleep(Duration::from_millis(300));
@@ -287,6 +292,64 @@ fn a_recording_that_is_deleted_is_said_and_begun_anew() {
     let told: Vec<&str> = stdout.lines().collect();
     assert!(again.len() > 10, "{text}");
     assert_eq!(again[..], told[told.len() - again.len()..]);
+}
+
+#[test]
+fn a_recording_whose_folder_is_deleted_is_said_once_and_is_an_exit_code() {
+    if !on_stage() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::create_dir(dir.path().join("d")).expect("it can be made");
+    let recorder = Recorder::start(dir.path(), &["--record", "d/r.jsonl"]);
+    fs::remove_dir_all(dir.path().join("d")).expect("it is there");
+    std::thread::sleep(Duration::from_millis(3500));
+    let (stdout, said, code) = recorder.end();
+
+    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(said.matches("cannot be begun anew").count(), 1, "{said}");
+    let lacking = format!("the recording lacks {} lines", stdout.lines().count());
+    assert!(said.contains(&lacking), "{said}");
+}
+
+#[test]
+fn a_recording_that_is_deleted_just_before_the_end_is_an_exit_code() {
+    if !on_stage() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let recorder = Recorder::start(dir.path(), &["--record", "r.jsonl"]);
+    fs::remove_file(dir.path().join("r.jsonl")).expect("it is there");
+    let (_, said, code) = recorder.end();
+
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("r.jsonl was deleted"), "{said}");
+}
+
+#[test]
+fn what_was_there_before_keeps_its_owner_and_a_link_at_a_later_part_is_not_followed() {
+    if !on_stage() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("r.jsonl"), "of before").expect("it can be written");
+    fs::write(at("target"), "of before").expect("it can be written");
+    std::os::unix::fs::symlink(at("target"), at("r.2.jsonl")).expect("it can be made");
+    let recorder = Recorder::start(dir.path(), &["--record", "r.jsonl", "--rotate-age", "1s"]);
+    std::thread::sleep(Duration::from_millis(3500));
+    let (stdout, said) = recorder.finish();
+
+    assert!(said.contains("r.2.jsonl: it is a symbolic link"), "{said}");
+    assert_eq!(
+        fs::read_to_string(at("target")).expect("it is there"),
+        "of before"
+    );
+    let first = fs::metadata(at("r.jsonl")).expect("it is there");
+    assert_eq!((first.uid(), first.mode() & 0o777), (0, 0o600));
+    let later = fs::metadata(at("r.3.jsonl")).expect("it goes on there");
+    assert_eq!((later.uid(), later.mode() & 0o777), (65534, 0o600));
+    assert!(stdout.contains("footer"));
 }
 
 /// A file system of 256 KiB, gone with the value.

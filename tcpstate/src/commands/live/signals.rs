@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::stdio;
+
 /// Signals that end a run in order, from the moment that this exists.
 #[derive(Debug)]
 pub(in crate::commands) struct Signals {
@@ -15,6 +17,7 @@ pub(in crate::commands) struct Signals {
 impl Signals {
     /// Listens from here on; one that comes before anybody asks is not lost.
     pub(in crate::commands) fn listen() -> io::Result<Self> {
+        stdio::end_on_signals()?;
         Ok(Self {
             interrupted: signal(SignalKind::interrupt())?,
             terminated: signal(SignalKind::terminate())?,

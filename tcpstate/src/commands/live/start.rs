@@ -1,7 +1,7 @@
 //! Begins a live run: hooks on, header written, table filled.
 
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -11,6 +11,7 @@ use super::losses::Losses;
 use super::signals::Signals;
 use super::sweeps::Sweeps;
 use crate::clock;
+use crate::confine::Run;
 use crate::engine::Limits;
 use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus, SCHEMA_VERSION};
 use crate::kernel::{Observer, Options};
@@ -18,8 +19,10 @@ use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
 use crate::printable::printable;
 use crate::recording::parts::Rotation;
+use crate::recording::private;
 use crate::recording::writer::Writer;
 use crate::snapshot::{netns, sysctl};
+use crate::stdio::Stream;
 use crate::tui::Ui;
 use crate::tui::config::Config;
 
@@ -41,6 +44,8 @@ pub(in crate::commands) struct Start<'a> {
     pub verbose: bool,
     /// Which way of observing is asked for; `None`: what the kernel allows.
     pub capture: Option<Capture>,
+    /// Whether all that is not needed to go on is given up once the hooks are on.
+    pub is_confined: bool,
 }
 
 /// Begins a live run. Everything that can be refused is tried before the
@@ -67,6 +72,15 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
     })?;
     if start.verbose {
         tell_hooks(&observer, began_ns);
+    }
+    if start.is_confined {
+        let run = Run {
+            folders: folders(start.record, start.stdout.is_none()),
+            is_under_sudo: private::invoking_user().is_some(),
+            has_dashboard: start.stdout.is_none(),
+        };
+        run.confine()
+            .context("cannot give up the privileges that are not needed any more")?;
     }
     let selector = Selector::new(
         start.filters.comms.clone(),
@@ -102,10 +116,24 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
     Ok(live)
 }
 
+/// Where files are written later: parts of the recording, what the dashboard saves.
+fn folders(record: Option<&Path>, has_dashboard: bool) -> Vec<PathBuf> {
+    let of_recording = record.and_then(Path::parent).map(|folder| {
+        if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        }
+    });
+    let of_dashboard = has_dashboard.then_some(Path::new("."));
+    let folders = of_recording.into_iter().chain(of_dashboard);
+    folders.map(Path::to_owned).collect()
+}
+
 /// Says which hooks are on, while stderr is still the terminal's owner.
 fn tell_hooks(observer: &Observer, began_ns: u64) {
     // A stderr that nobody reads is no reason to end.
-    let mut stderr = io::stderr().lock();
+    let mut stderr = Stream::stderr();
     for probe in observer.probes() {
         let Probe {
             name,
@@ -121,7 +149,8 @@ fn tell_hooks(observer: &Observer, began_ns: u64) {
         let why = why
             .as_ref()
             .map_or_else(String::new, |why| format!(": {}", printable(why)));
-        let _ = writeln!(stderr, "tcpstate: hook {name} ({kind}) {status}{why}");
+        let line = format!("tcpstate: hook {name} ({kind}) {status}{why}\n");
+        let _ = stderr.write_all(line.as_bytes());
     }
     let took_ms = clock::monotonic_ns().saturating_sub(began_ns) / 1_000_000;
     let _ = writeln!(stderr, "tcpstate: watching after {took_ms} ms");

@@ -10,6 +10,7 @@ use super::player::Player;
 use crate::clock;
 use crate::commands::live::Signals;
 use crate::recording::index::Index;
+use crate::stdio;
 use crate::tui::config::Config;
 use crate::tui::ui::FRAME;
 use crate::tui::{Control, Ui};
@@ -39,6 +40,9 @@ pub(super) async fn run(files: &[impl AsRef<Path>], look: Config) -> Result<()> 
         tokio::select! {
             _ = signals.next() => return Ok(()),
             input = ui.next_input() => {
+                if stdio::has_hung_up() {
+                    return Ok(());
+                }
                 let input = input.context("cannot read keys from the terminal")?;
                 match ui.handle(&input, player.engine())? {
                     Control::Quit => return Ok(()),
@@ -49,6 +53,10 @@ pub(super) async fn run(files: &[impl AsRef<Path>], look: Config) -> Result<()> 
             }
             () = tokio::time::sleep(STEP), if player.is_busy() => {}
             _ = frames.tick() => {}
+        }
+        // Who looked at it has gone.
+        if stdio::has_hung_up() {
+            return Ok(());
         }
         let now_ns = clock::monotonic_ns();
         player.advance(now_ns.saturating_sub(before_ns))?;
@@ -66,8 +74,11 @@ pub(super) async fn run(files: &[impl AsRef<Path>], look: Config) -> Result<()> 
             placed_ns = now_ns;
         }
         if ui.needs_redraw(player.engine(), player.now_ns()) {
-            ui.draw(player.engine(), player.now_ns())
-                .context("cannot draw on the terminal")?;
+            let drawn = ui.draw(player.engine(), player.now_ns());
+            if stdio::has_hung_up() {
+                return Ok(());
+            }
+            drawn.context("cannot draw on the terminal")?;
         }
     }
 }

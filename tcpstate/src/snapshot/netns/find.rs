@@ -77,7 +77,7 @@ fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
 }
 
 /// `net:[4026532177]` -> 4026532177.
-fn inode_of_link(path: &Path) -> Option<u32> {
+pub(super) fn inode_of_link(path: &Path) -> Option<u32> {
     let target = fs::read_link(path).ok()?;
     inode_in(target.as_os_str().as_bytes())
 }

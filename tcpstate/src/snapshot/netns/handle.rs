@@ -5,8 +5,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 
 /// `struct nsfs_file_handle` has 16 bytes.
 const BYTES: usize = 16;
@@ -21,24 +19,24 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// The handle of the namespace at this path; `None`: this kernel has none.
+    /// The handle of an open namespace; `None`: this kernel has none.
     #[expect(unsafe_code, reason = "no safe wrapper for name_to_handle_at")]
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    pub(super) fn of(namespace: &File) -> Option<Self> {
         let mut handle = Self {
             bytes: u32::try_from(BYTES).unwrap_or(0),
             kind: 0,
             id: [0; BYTES],
         };
         let mut mount = 0;
-        // SAFETY: the path ends in NUL, and the handle says how long it is.
+        // SAFETY: the descriptor is open, the path ends in NUL, and the handle says how
+        // long it is.
         let result = unsafe {
             libc::name_to_handle_at(
-                libc::AT_FDCWD,
-                path.as_ptr(),
+                namespace.as_raw_fd(),
+                c"".as_ptr(),
                 (&raw mut handle).cast(),
                 &raw mut mount,
-                libc::AT_SYMLINK_FOLLOW,
+                libc::AT_EMPTY_PATH,
             )
         };
         (result == 0).then_some(handle)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tcpstate::confine::{KEPT, Run};
@@ -134,6 +134,16 @@ fn record_parts(dir: &Path) {
     }
 }
 
+/// Ends with the value: a test that fails leaves nobody waiting.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The recording is a FIFO: the program waits for its first byte.
 #[test]
 fn who_reads_a_recording_has_given_up_all_before_its_first_byte() {
@@ -147,26 +157,22 @@ fn who_reads_a_recording_has_given_up_all_before_its_first_byte() {
         vec!["replay", "--format", "text", path],
         vec!["report", path],
     ] {
-        let mut child = Command::new(TCPSTATE)
+        let child = Command::new(TCPSTATE)
             .args(&arguments)
             .stdout(Stdio::null())
-            .spawn()
-            .expect("tcpstate starts");
+            .spawn();
+        let child = Ends(child.expect("tcpstate starts"));
         let waits = |pid| {
             let at = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
             at.contains("wait_for_partner") || at.contains("fifo_open")
         };
-        let pid = child.id();
+        let pid = child.0.id();
         let is_waiting = (0..patience().as_millis() / 20).any(|_| {
             std::thread::sleep(Duration::from_millis(20));
             waits(pid)
         });
-        if is_waiting {
-            assert_confined(pid, &["CAP_DAC_READ_SEARCH"]);
-        }
-        child.kill().expect("it is there");
-        child.wait().expect("it ends");
         assert!(is_waiting, "{arguments:?}");
+        assert_confined(pid, &["CAP_DAC_READ_SEARCH"]);
     }
 }
 

@@ -71,6 +71,8 @@ impl Scene {
                     sharing: None,
                     admits_reuseaddr: false,
                 }),
+                repeated: 0,
+                is_sum: false,
             },
             known: Vec::new(),
             environment: Environment {

@@ -192,4 +192,33 @@ pub struct Call {
     /// What held the port, where that is why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
+    /// So many more calls of the same process, port and errno have failed since the last
+    /// such event; they were counted and not told one by one.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub repeated: u64,
+    /// This one was only counted as well: nobody looked when it failed, and there is no
+    /// diagnosis. It is the last of calls that have come to rest, told of them what the
+    /// first one was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_sum: bool,
+}
+
+impl Call {
+    /// How many failed calls the event stands for.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        if self.ok {
+            0
+        } else {
+            self.repeated.saturating_add(1)
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
+fn is_none_at_all(count: &u64) -> bool {
+    *count == 0
 }

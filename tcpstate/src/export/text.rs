@@ -195,6 +195,14 @@ pub fn describe(event: &Event, context: &Context<'_>) -> Option<String> {
             name(&fallback.process),
             fallback.took
         ),
+        Body::Flood(flood) => format!(
+            "FLOOD        {} more failed {}s of uid {} were counted, not explained; the last by {}[{}]",
+            flood.count,
+            flood.call.name(),
+            flood.uid,
+            printable(&flood.comm),
+            flood.pid
+        ),
         Body::Loss(loss) if loss.resynced => {
             "RESYNCED     the table was put right from a snapshot".to_owned()
         }
@@ -262,6 +270,15 @@ fn call_text(call_name: &str, call: &Call) -> String {
             let _ = write!(text, "  FAILED errno {errno}");
         }
         (None, None) => text.push_str("  FAILED"),
+    }
+    match (call.is_sum, call.repeated) {
+        (false, 0) => {}
+        (false, more) => {
+            let _ = write!(text, ", and {more} times more since the last one told");
+        }
+        (true, more) => {
+            let _ = write!(text, ", {} times more since the last one told", more + 1);
+        }
     }
     push_process(&mut text, Some(&call.process));
     text

@@ -1,7 +1,7 @@
 //! Records of the kernel program, as bytes, into events. Pure: the same bytes
 //! give the same event. Lengths, kinds and enum values are never trusted.
 
-mod calls;
+pub(super) mod calls;
 mod fields;
 mod namespaces;
 mod tasks;

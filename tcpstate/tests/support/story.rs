@@ -505,6 +505,8 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         rtnetlink_inode: Some(4),
         sysctls: None,
         seen: None,
+        repeated: 0,
+        is_sum: false,
     }
 }
 

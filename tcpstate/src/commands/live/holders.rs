@@ -117,7 +117,7 @@ impl Live {
 }
 
 /// What `ip netns` calls the caller's namespace, where it is not ours.
-fn name_namespace(call: &mut Call) {
+pub(super) fn name_namespace(call: &mut Call) {
     call.netns_name = call
         .sock
         .filter(|sock| netns::current().is_ok_and(|own| own != sock.netns))

@@ -231,7 +231,7 @@ impl Lines {
 
 /// `✖ nginx[4712] cannot bind 0.0.0.0:8080, tried 7×: EADDRINUSE`; the error's
 /// name is left out whole where there is no room.
-fn title(failure: &Failure, count: usize, free: Option<&Span>, area: Rect) -> Vec<Span> {
+fn title(failure: &Failure, count: u64, free: Option<&Span>, area: Rect) -> Vec<Span> {
     /// Corners and the blanks beside what stands between them.
     const FRAME: usize = 8;
     let call = &failure.call;

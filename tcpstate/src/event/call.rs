@@ -81,17 +81,21 @@ pub struct SeenHolder {
     /// Milliseconds until the mini-socket's timer ends; 0: overdue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
-    /// Further sockets that differ from this one only in peer and timer, and
-    /// whose timers end no later; they are counted and not listed.
+    /// Further sockets that differ from this one in nothing that a `bind` looks at
+    /// (mostly in peer and timer), and whose timers end no later; they are counted and
+    /// not listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub alike: u32,
     /// The kernel's own comparison ended at this one, as a function hook saw;
     /// others may stand in the way as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_tripped_over: bool,
-    /// All processes that had the descriptor open when `/proc` was read.
+    /// Processes that had the descriptor open when `/proc` was read, at most 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<Arc<Process>>>,
+    /// Further ones, which are counted and not listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub processes_more: u32,
 }
 
 #[expect(
@@ -127,8 +131,11 @@ pub struct Seen {
     pub is_complete: bool,
     /// Sockets looked at.
     pub visited: u32,
-    /// The sockets.
+    /// The sockets, at most 64.
     pub holders: Vec<SeenHolder>,
+    /// Further ones, too different from each other to be counted as `alike`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub holders_more: u32,
     /// Whom the bucket lets in without a look at them; absent: nobody, or not
     /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -317,7 +317,8 @@ fn diagnosis_text(diagnosis: &Diagnosis, context: &Context<'_>) -> String {
         .map(|(index, holder)| {
             usize::from(index >= SHOWN_HOLDERS) + usize::try_from(holder.alike).unwrap_or(0)
         })
-        .sum();
+        .sum::<usize>()
+        + usize::try_from(diagnosis.holders_more).unwrap_or(0);
     if left_out > 0 {
         line("and", &format!("{left_out} more"));
     }
@@ -383,8 +384,10 @@ fn holder_text(holder: &Holder) -> String {
         .take(SHOWN_PROCESSES)
         .map(|process| name(process))
         .collect();
-    if open_in.len() > SHOWN_PROCESSES {
-        names.push(format!("{} more", open_in.len() - SHOWN_PROCESSES));
+    let more = open_in.len().saturating_sub(SHOWN_PROCESSES)
+        + usize::try_from(holder.processes_more).unwrap_or(0);
+    if more > 0 {
+        names.push(format!("{more} more"));
     }
     if !names.is_empty() {
         let _ = write!(text, "  {}", names.join(", "));

@@ -341,6 +341,7 @@ impl Decoder {
             alike: 0,
             is_tripped_over: *is_tripped_over == 1,
             processes: kernels(socket.flags).map(|kernel| vec![kernel]),
+            processes_more: 0,
         })
     }
 

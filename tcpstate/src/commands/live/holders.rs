@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Live;
 use crate::clock;
 use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, SeenSource};
+use crate::model::SocketId;
 use crate::snapshot::cgroup::{self, Units};
 use crate::snapshot::{executable, netns, owners, port, proc, sysctl};
 
@@ -44,7 +45,14 @@ impl Live {
                 // than the wrong one.
                 if proc::has_numbers_of_the_host() {
                     complete_caller(call);
-                    call.seen.iter_mut().for_each(port::name_processes);
+                    let engine = self.pipeline.engine();
+                    let opener = |holder: &SeenHolder| {
+                        let id = SocketId::of(&holder.sock, holder.local, holder.peer);
+                        Some(engine.socket(&id)?.owner.as_ref()?.pid)
+                    };
+                    if let Some(seen) = &mut call.seen {
+                        port::name_processes(seen, opener);
+                    }
                 }
             }
             _ => {}
@@ -141,6 +149,7 @@ fn not_walked() -> Seen {
         is_complete: false,
         visited: 0,
         holders: Vec::new(),
+        holders_more: 0,
         sharing: None,
         admits_reuseaddr: false,
     }

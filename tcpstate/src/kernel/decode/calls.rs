@@ -95,6 +95,7 @@ impl Decoder {
                         && holders.len() == recorded,
                     visited: u32::from(*visited),
                     holders,
+                    holders_more: 0,
                     sharing: fields::sharing(sharing).filter(|_| has_bucket),
                     admits_reuseaddr: has_bucket && *admits_reuseaddr == 1,
                 })

@@ -181,7 +181,11 @@ fn now() -> u64 {
 /// The user and the call in one word.
 #[inline(always)]
 fn whose(key: &RepeatKey, is_kernels: bool) -> u64 {
-    let uid = if is_kernels { 0 } else { task::effective_user() };
+    let uid = if is_kernels {
+        0
+    } else {
+        task::effective_user()
+    };
     u64::from(uid) << 32 | u64::from(key.call)
 }
 

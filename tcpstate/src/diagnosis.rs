@@ -161,7 +161,11 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
             .chain(&facts.behind)
             .map(roles::Blocker::holder)
             .collect(),
-        holders_more: failure.call.seen.as_ref().map_or(0, |seen| seen.holders_more),
+        holders_more: failure
+            .call
+            .seen
+            .as_ref()
+            .map_or(0, |seen| seen.holders_more),
         clears_ms: facts.clears_ms(),
         would_work: would_work::evaluate(&facts),
         fixes: finding.fixes,

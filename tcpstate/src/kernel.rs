@@ -184,6 +184,12 @@ impl Observer {
         true
     }
 
+    /// Whether a failed call waits to be handed out.
+    pub(crate) fn has_failed_waiting(&mut self) -> bool {
+        self.look_at_failed();
+        self.ahead.failed.is_some()
+    }
+
     fn take_next(&mut self, events: &mut Vec<(u64, Body)>) -> Taken {
         self.look_at_failed();
         let Some(failed_ns) = self.ahead.failed.as_ref().map(|(mono_ns, _)| *mono_ns) else {
@@ -237,9 +243,8 @@ impl Observer {
         while self.ahead.failed.is_none() {
             let failed = self.ring.next_failed(|bytes| {
                 let (mono_ns, mut body) = decoder.event(bytes).ok()?;
-                let repeated = decode::calls::count(bytes).map_or(Some(0), |count| {
-                    floods.repeated(count)
-                });
+                let repeated =
+                    decode::calls::count(bytes).map_or(Some(0), |count| floods.repeated(count));
                 if let Body::Bind(call) | Body::Listen(call) | Body::Connect(call) = &mut body {
                     call.repeated = repeated.unwrap_or(0);
                 }

@@ -212,7 +212,7 @@ impl Live {
     fn take(&mut self, mono_ns: u64, mut body: Body) -> Result<()> {
         self.taken_ns = mono_ns;
         self.notice_namespace(&body);
-        self.complete(&mut body);
+        self.complete(mono_ns, &mut body);
         self.note_for_sweep(&body);
         self.count_losses_before(mono_ns, &body)?;
         Ok(self.pipeline.feed(mono_ns, body)?)

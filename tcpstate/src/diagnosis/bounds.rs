@@ -32,7 +32,10 @@ pub(super) fn keep(diagnosis: &mut Diagnosis) {
         listed += 1;
     }
     let left_out = diagnosis.holders.split_off(listed);
-    let count: u64 = left_out.iter().map(|holder| 1 + u64::from(holder.alike)).sum();
+    let count: u64 = left_out
+        .iter()
+        .map(|holder| 1 + u64::from(holder.alike))
+        .sum();
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     diagnosis.holders_more = diagnosis.holders_more.saturating_add(count);
     diagnosis.missing.truncate(MAX_MISSING);

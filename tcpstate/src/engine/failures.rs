@@ -97,7 +97,9 @@ impl Engine {
     #[must_use]
     pub fn failure_like(&self, kind: CallKind, call: &Call) -> Option<&Failure> {
         let latest = self.failures.iter().rev();
-        latest.into_iter().find(|failure| failure.is_like(kind, call))
+        latest
+            .into_iter()
+            .find(|failure| failure.is_like(kind, call))
     }
 
     /// Who has the listeners that were seen.

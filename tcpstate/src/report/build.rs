@@ -8,14 +8,12 @@ use super::ports::{self, PortTracks};
 use super::resets::{self, Resets};
 use super::sockets::{self, SocketTracks};
 use super::{
-    Clock, Environment, FailedCall, FailureCount, FloodCount, LeftOut, LossWindow, Losses, REPORT_VERSION,
-    Recording, Report, StatesOverTime, call_name, summary, trim,
+    Clock, Environment, FailedCall, FailureCount, FloodCount, LeftOut, LossWindow, Losses,
+    REPORT_VERSION, Recording, Report, StatesOverTime, call_name, summary, trim,
 };
 use crate::diagnosis::CallKind;
 use crate::engine::{Engine, Failure, Limits};
-use crate::event::{
-    Body, Call, Cause, Event, Fallback, Flood, Header, Loss, ProbeStatus,
-};
+use crate::event::{Body, Call, Cause, Event, Fallback, Flood, Header, Loss, ProbeStatus};
 use crate::model::{NS_PER_MS, PortKey};
 
 /// Failed calls that are listed, half of them at each end.

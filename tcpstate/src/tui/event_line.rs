@@ -2,7 +2,9 @@
 
 use super::theme::Role;
 use super::units::{self, NS_PER_MS};
-use crate::event::{CallName, Body, Call, Direction, Endpoint, Event, ExitReason, LossStage, Process, State};
+use crate::event::{
+    Body, Call, CallName, Direction, Endpoint, Event, ExitReason, LossStage, Process, State,
+};
 
 /// Room for the tag.
 pub(crate) const TAG: usize = 10;

@@ -2,9 +2,7 @@
 
 use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid};
 use aya_log_ebpf::warn;
-use tcpstate_common::record::{
-    Counter, FailedCallRecord, Kind, RepeatKey, WalkStatus, call, via,
-};
+use tcpstate_common::record::{Counter, FailedCallRecord, Kind, RepeatKey, WalkStatus, call, via};
 
 use super::{
     Returned,

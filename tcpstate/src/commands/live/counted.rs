@@ -57,7 +57,8 @@ impl Live {
                 count,
                 resynced: false,
             };
-            self.pipeline.feed(clock::monotonic_ns(), Body::Loss(loss))?;
+            self.pipeline
+                .feed(clock::monotonic_ns(), Body::Loss(loss))?;
         }
         Ok(())
     }

@@ -20,6 +20,11 @@ const IO_URING_WORKER: &str = "iou-";
 /// next failure: servers retry in tight loops.
 const FRESH_NS: u64 = 250_000_000;
 
+/// While more failed calls wait, the processes that hold the port of one that is older
+/// than this are not looked for: it takes a walk through all processes, which may have
+/// changed since, and the others would wait as long again.
+const LATE_NS: u64 = 1_000_000_000;
+
 /// The last reading of a port's sockets.
 #[derive(Debug)]
 pub(super) struct PortReading {
@@ -31,7 +36,7 @@ pub(super) struct PortReading {
 
 impl Live {
     /// Completes the body if it is a failed call.
-    pub(super) fn complete(&mut self, body: &mut Body) {
+    pub(super) fn complete(&mut self, mono_ns: u64, body: &mut Body) {
         let is_bind = matches!(body, Body::Bind(_));
         match body {
             Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => {
@@ -45,12 +50,16 @@ impl Live {
                 // than the wrong one.
                 if proc::has_numbers_of_the_host() {
                     complete_caller(call);
+                    let is_late = self.observer.has_failed_waiting()
+                        && clock::monotonic_ns() > mono_ns.saturating_add(LATE_NS);
                     let engine = self.pipeline.engine();
                     let opener = |holder: &SeenHolder| {
                         let id = SocketId::of(&holder.sock, holder.local, holder.peer);
                         Some(engine.socket(&id)?.owner.as_ref()?.pid)
                     };
-                    if let Some(seen) = &mut call.seen {
+                    if let Some(seen) = &mut call.seen
+                        && !is_late
+                    {
                         port::name_processes(seen, opener);
                     }
                 }

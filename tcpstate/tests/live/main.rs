@@ -14,6 +14,7 @@ mod containers;
 mod demo;
 mod elsewhere;
 mod explain;
+mod flood;
 mod harness;
 mod hostile;
 mod io_uring;

@@ -167,7 +167,8 @@ impl Live {
         if !is_more {
             self.sweep(now_ns)?;
         }
-        if now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
+        // What waits is older than now, and is no silence.
+        if !is_more && now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
             self.pipeline.feed(now_ns, Body::Tick(Tick {}))?;
         }
         self.pipeline.write_out()?;

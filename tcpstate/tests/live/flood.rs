@@ -127,15 +127,16 @@ fn a_flood_of_one_failure_is_counted_to_the_last_and_hides_no_other() {
     ];
     let mut watch = Watch::start(&[]);
 
+    let began_ns = clock::monotonic_ns();
     let flood = Flood::start(&[at("127.0.0.1:7001")]);
     let took = explained_beside(&mut watch, 7002);
     let made = flood.stop();
+    let seconds = since(began_ns).as_secs() + 3;
     watch.read_until(|seen| count(seen, |port| port == 7001).1 == made);
     let events = watch.finish();
 
     let (told, all) = count(&events, |port| port == 7001);
     assert_eq!(all, made, "{told} events");
-    let seconds = LASTS.as_secs() + 3;
     assert!(
         told <= REPEATS_A_SECOND * seconds,
         "{told} events of {made}"
@@ -164,9 +165,11 @@ fn a_flood_of_different_failures_is_counted_with_its_user() {
         .clone()
         .map(|port| SocketAddr::from(([192, 0, 2, 1], port)))
         .collect();
+    let began_ns = clock::monotonic_ns();
     let flood = Flood::start(&nowhere);
     let took = explained_beside(&mut watch, 7002);
     let made = flood.stop();
+    let seconds = since(began_ns).as_secs() + 3;
     let is_one = |port: u64| ports.contains(&u16::try_from(port).unwrap_or(0));
     watch.read_until(|seen| count(seen, is_one).1 == made);
     let events = watch.finish();
@@ -189,10 +192,7 @@ fn a_flood_of_different_failures_is_counted_with_its_user() {
         .iter()
         .filter(|event| event["event"] == "diagnosis")
         .count() as u64;
-    assert!(
-        whys <= OF_ONE_USER_A_SECOND * (LASTS.as_secs() + 3),
-        "{whys}"
-    );
+    assert!(whys <= OF_ONE_USER_A_SECOND * seconds, "{whys}");
     assert!(events.iter().all(|event| event["event"] != "loss"));
     tell(&format!(
         "{made} different failed binds, {whys} explained; another one in {took:?}"
@@ -226,7 +226,8 @@ fn a_failed_call_gets_through_where_all_other_events_find_no_room() {
         return;
     }
     let listening = listener("127.0.0.1:7001", false);
-    let mut watch = Watch::start(&[]);
+    // What is left out is not kept by the test: there may be little memory.
+    let mut watch = Watch::start(&["--state", "listen"]);
     let pid = i32::try_from(watch.pid())
         .ok()
         .and_then(rustix::process::Pid::from_raw);
@@ -320,15 +321,20 @@ fn sixty_processes_with_long_arguments_that_hold_one_socket_make_a_short_line() 
     ));
 }
 
+/// Half of the descriptors that this process may have, which the other tests need, too.
+fn sockets_to_have() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.unwrap_or(u64::MAX).min(30_000) / 2
+}
+
 #[test]
 fn as_many_sockets_on_a_port_as_a_process_may_have_make_a_short_line() {
-    // Below the limit of descriptors that machines of this kind have (20,000).
-    const SOCKETS: usize = 15_000;
     if !on_stage() {
         return;
     }
     let address = at("127.0.0.1:7001");
-    let sockets: Vec<OwnedFd> = (0..SOCKETS)
+    let count = sockets_to_have();
+    let sockets: Vec<OwnedFd> = (0..count)
         .map(|_| {
             let socket = socket(address);
             rustix::net::sockopt::set_socket_reuseport(&socket, true).expect("it can share");
@@ -352,11 +358,11 @@ fn as_many_sockets_on_a_port_as_a_process_may_have_make_a_short_line() {
     let all: u64 = holders.iter().map(|held| 1 + number(&held["alike"])).sum();
     // Before Linux 6.8 nothing lists sockets that are only bound.
     if seen["is_complete"] == true {
-        assert_eq!(all + number(&seen["holders_more"]), SOCKETS as u64);
+        assert_eq!(all + number(&seen["holders_more"]), count);
     }
     let longest = events.iter().map(|event| event.to_string().len()).max();
     tell(&format!(
-        "{SOCKETS} sockets on a port: a line of {} bytes",
+        "{count} sockets on a port: a line of {} bytes",
         longest.unwrap_or(0)
     ));
 }

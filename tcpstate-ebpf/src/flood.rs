@@ -75,7 +75,7 @@ pub(crate) unsafe fn begin_to_count(
             (*first).in_second = 1;
             (*first).reserved = 0;
             copy_call(&raw mut (*first).call, &raw const (*record).call);
-            REPEATS.insert(key, &*first, u64::from(BPF_NOEXIST))
+            REPEATS.insert(key, *first, u64::from(BPF_NOEXIST))
         };
         // Another processor was first, or there is no room.
         if began.is_err()

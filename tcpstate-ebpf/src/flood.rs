@@ -61,6 +61,10 @@ pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Stop> {
 ///
 /// `record` is valid for writes, and its call is written; `first` is in a map.
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "handed over by value it would be copied to the stack, which has 512 bytes"
+)]
 pub(crate) unsafe fn begin_to_count(
     record: *mut FailedCallRecord,
     first: *mut RepeatWire,
@@ -75,7 +79,7 @@ pub(crate) unsafe fn begin_to_count(
             (*first).in_second = 1;
             (*first).reserved = 0;
             copy_call(&raw mut (*first).call, &raw const (*record).call);
-            REPEATS.insert(key, *first, u64::from(BPF_NOEXIST))
+            REPEATS.insert(key, &*first, u64::from(BPF_NOEXIST))
         };
         // Another processor was first, or there is no room.
         if began.is_err()

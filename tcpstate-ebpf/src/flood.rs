@@ -5,12 +5,14 @@
 //! a record says how many there were in all, and user space knows how many it has told.
 //! Which calls are told may depend on a race of two processors, the sum does not.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
 };
 use tcpstate_common::record::{
-    COMM_LEN, CallRecord, FAILED_A_SECOND, FAILED_A_SECOND_BY_USER, FAILED_A_SECOND_IN_RESERVE,
+    CallRecord, FAILED_A_SECOND, FAILED_A_SECOND_BY_USER, FAILED_A_SECOND_IN_RESERVE,
     FailedCallRecord, REPEATS_A_SECOND, RepeatKey, RepeatWire, UserKey, UserWire,
 };
 
@@ -211,12 +213,17 @@ extern "C" fn admit(whose: u64, now_ns: u64) -> u64 {
         return NO;
     };
     if USERS.get_ptr(key).is_none() {
-        let fresh = UserWire {
-            over: 0,
-            second_ns: now_ns,
-            in_second: 0,
-            pid: 0,
-            comm: [0; COMM_LEN],
+        let mut fresh = MaybeUninit::<UserWire>::uninit();
+        let words = fresh.as_mut_ptr().cast::<u64>();
+        // Word by word: what sets memory at once would be one more function, with a share
+        // of the stack that there is no more of.
+        // SAFETY: as many words as it has; all of its fields may be 0.
+        let fresh = unsafe {
+            for word in 0..size_of::<UserWire>() / 8 {
+                words.add(word).write_volatile(0);
+            }
+            (*fresh.as_mut_ptr()).second_ns = now_ns;
+            fresh.assume_init_ref()
         };
         // Where there is no room the share of all is what counts.
         let _ = USERS.insert(key, fresh, u64::from(BPF_NOEXIST));

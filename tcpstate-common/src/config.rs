@@ -88,6 +88,7 @@ pub struct ListenerKey {
 mod pod {
     use super::{Config, ListenerKey, PortBitmap};
     use crate::offsets::Offsets;
+    use crate::record::{RepeatKey, RepeatWire, UserKey, UserWire};
 
     // SAFETY: `repr(C)`, `Copy`, integers only, no padding: any bytes of it can
     // be copied into the kernel program's read-only data.
@@ -99,6 +100,18 @@ mod pod {
     // SAFETY: as above, into a map.
     #[expect(unsafe_code, reason = "aya takes keys as plain old data")]
     unsafe impl aya::Pod for ListenerKey {}
+    // SAFETY: as above.
+    #[expect(unsafe_code, reason = "aya takes keys as plain old data")]
+    unsafe impl aya::Pod for RepeatKey {}
+    // SAFETY: as above.
+    #[expect(unsafe_code, reason = "aya takes values as plain old data")]
+    unsafe impl aya::Pod for RepeatWire {}
+    // SAFETY: as above.
+    #[expect(unsafe_code, reason = "aya takes keys as plain old data")]
+    unsafe impl aya::Pod for UserKey {}
+    // SAFETY: as above.
+    #[expect(unsafe_code, reason = "aya takes values as plain old data")]
+    unsafe impl aya::Pod for UserWire {}
     // SAFETY: as above; `BitField` ends in an explicit reserved field.
     #[expect(unsafe_code, reason = "aya takes globals as plain old data")]
     unsafe impl aya::Pod for Offsets {}

@@ -508,7 +508,90 @@ wire! {
         pub holders: [HolderWire; MAX_HOLDERS],
         /// The task's process and program.
         pub program: ProgramWire,
-    } size 3032
+        /// By which it is the same failure as another one.
+        pub repeat: RepeatKey,
+        /// [`RepeatWire::total`] with this one in it; 0: nobody counts its kind, so that
+        /// it stands for itself alone.
+        pub total: u64,
+        /// [`RepeatWire::began_ns`] of that count.
+        pub total_began_ns: u64,
+    } size 3064
+}
+
+/// Failures of one kind ([`RepeatKey`]) that are told in one second; what is beyond
+/// them is counted. A server that tries again in a loop says nothing new the tenth time.
+pub const REPEATS_A_SECOND: u32 = 10;
+/// Failed calls of one sort (bind, listen, connect) that are told in one second, whoever
+/// makes them: each is explained, which may take milliseconds.
+pub const FAILED_A_SECOND: u32 = 200;
+/// Of those, what one user gets: the rest stays for the others.
+pub const FAILED_A_SECOND_BY_USER: u32 = 100;
+/// What a user gets of that rest, while somebody else has used up the first half.
+pub const FAILED_A_SECOND_IN_RESERVE: u32 = 10;
+
+wire! {
+    /// By what a failed call is the same as another one; the key of the map of
+    /// [`RepeatWire`].
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    pub struct RepeatKey {
+        /// Process, in the initial pid namespace; 0: the kernel.
+        pub tgid: u32,
+        /// Inode number of the network namespace.
+        pub netns: u32,
+        /// The error number.
+        pub errno: u32,
+        /// The port that was asked for; for `listen` that of the socket.
+        pub port: u16,
+        /// [`call`].
+        pub call: u8,
+        /// Low byte of the address family.
+        pub family: u8,
+    } size 16
+}
+
+wire! {
+    /// How often a call has failed in the same way.
+    pub struct RepeatWire {
+        /// Times since `began_ns`, those that were told among them.
+        pub total: u64,
+        /// When the first of them failed, `CLOCK_MONOTONIC`.
+        pub began_ns: u64,
+        /// When the second began in which one was told last.
+        pub second_ns: u64,
+        /// How many were told in it.
+        pub in_second: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// The first of them.
+        pub call: CallRecord,
+    } size 184
+}
+
+wire! {
+    /// Whose failed calls of a sort these are; the key of the map of [`UserWire`].
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    pub struct UserKey {
+        /// Effective user id in the initial user namespace.
+        pub uid: u32,
+        /// [`call`].
+        pub call: u32,
+    } size 8
+}
+
+wire! {
+    /// What a user's failed calls use of what is told, and what is beyond it.
+    pub struct UserWire {
+        /// Failures beyond it that no [`RepeatWire`] counts.
+        pub over: u64,
+        /// When the current second began, `CLOCK_MONOTONIC`.
+        pub second_ns: u64,
+        /// How many were told in it.
+        pub in_second: u32,
+        /// The latest process beyond it, in the initial pid namespace.
+        pub pid: u32,
+        /// Its name, padded with NUL.
+        pub comm: [u8; COMM_LEN],
+    } size 40
 }
 
 wire! {
@@ -571,7 +654,11 @@ pub enum Counter {
     ReadFailed = 3,
     /// Failed calls that a hook did not report, and the one behind it did.
     MadeUpFor = 4,
+    /// Failed calls that were counted and not told.
+    Counted = 5,
+    /// Of the records written, those of failed calls.
+    WrittenFailed = 6,
 }
 
 /// Number of [`Counter`]s.
-pub const COUNTERS: u32 = 5;
+pub const COUNTERS: u32 = 7;

@@ -15,6 +15,8 @@ pub(crate) enum Stop {
     Busy,
     /// The call's entry could not be remembered.
     Forgotten,
+    /// The same has failed too often, or its user's calls have: it was counted.
+    Counted,
 }
 
 impl Stop {
@@ -26,6 +28,7 @@ impl Stop {
             Self::Read => Some(Counter::ReadFailed),
             Self::Full | Self::Busy => Some(Counter::Dropped),
             Self::Forgotten => Some(Counter::CallsForgotten),
+            Self::Counted => Some(Counter::Counted),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use tcpstate_common::{
     offsets::MISSING,
-    record::{FailedCallRecord, HolderWire, MAX_HOLDERS, WalkStatus},
+    record::{FailedCallRecord, HolderWire, MAX_HOLDERS, RepeatWire, WalkStatus},
 };
 
 use crate::{
@@ -48,6 +48,8 @@ pub(crate) struct Scratch {
     pub(crate) caller: Common,
     /// The holder that is being copied.
     common: Common,
+    /// What the count of a new kind of failure begins with.
+    pub(crate) first: RepeatWire,
     /// What the call asked for.
     pub(crate) in_flight: InFlight,
     /// Not 0: a call is being put together.

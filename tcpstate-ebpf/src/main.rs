@@ -5,6 +5,7 @@
 //! `globals`), so one object serves every kernel from 5.10 on.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![expect(
     unsafe_code,
     reason = "a BPF program is exported symbols, kernel memory and helper calls"
@@ -34,6 +35,7 @@
 mod bucket;
 mod error;
 mod filter;
+mod flood;
 mod globals;
 mod holders;
 mod maps;

@@ -4,11 +4,11 @@
 use aya_ebpf::{
     bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, bpf_map_type},
     macros::{btf_map, map},
-    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tcpstate_common::{
     config::ListenerKey,
-    record::{self, Counter, SOCKADDR_LEN, TaskWire},
+    record::{self, Counter, RepeatKey, RepeatWire, SOCKADDR_LEN, TaskWire, UserKey, UserWire},
 };
 
 use crate::{holders::Scratch, probes::function::time_wait::Going};
@@ -16,6 +16,15 @@ use crate::{holders::Scratch, probes::function::time_wait::Going};
 /// 16 MiB: 115,000 state records, about half a second of a machine that opens
 /// and closes 50,000 connections a second. Full: records are counted and lost.
 const EVENTS_BYTES: u32 = 16 << 20;
+/// 4 MiB: 1,360 failed calls, several seconds of all that may be told. They have it for
+/// themselves, so that no other record pushes them out. Full: they are counted.
+const FAILED_BYTES: u32 = 4 << 20;
+/// Kinds of failed calls whose repetitions are counted. User space takes out those that
+/// have come to rest. Full: what is new goes by its user's share alone.
+const MAX_REPEATS: u32 = 4_096;
+/// Users whose failed calls are counted, for each call. Full: a further one's go by the
+/// share of all, and what is beyond it is lost and counted.
+const MAX_USERS: u32 = 1_024;
 /// Threads inside bind, listen or connect at one time. Full: the call goes
 /// unreported and is counted.
 const MAX_IN_FLIGHT: u32 = 8_192;
@@ -45,6 +54,24 @@ const MAX_LISTENERS: u32 = 4_096;
 /// Records for user space.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+
+/// [`FailedCallRecord`](record::FailedCallRecord)s for user space, which reads these first.
+#[map]
+pub(crate) static FAILED: RingBuf = RingBuf::with_byte_size(FAILED_BYTES, 0);
+
+/// How often which call has failed. Not one that forgets by itself: what is counted
+/// here and was not told stays until user space has taken it.
+#[map]
+pub(crate) static REPEATS: HashMap<RepeatKey, RepeatWire> =
+    HashMap::with_max_entries(MAX_REPEATS, 0);
+
+/// What each user's failed calls use of what is told.
+#[map]
+pub(crate) static USERS: HashMap<UserKey, UserWire> = HashMap::with_max_entries(MAX_USERS, 0);
+
+/// What all failed calls use of it, by [`record::call`].
+#[map]
+pub(crate) static BUDGETS: Array<Budget> = Array::with_max_entries(4, 0);
 
 /// [`Counter`]s.
 #[map]
@@ -99,6 +126,16 @@ pub(crate) static LISTENERS: LruHashMap<ListenerKey, u64> =
 /// A listening socket's own cookie, which its accepted children inherit.
 #[btf_map]
 pub(crate) static ORIGIN: OriginStorage = OriginStorage::new();
+
+/// What was told in a second.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    /// When the second began.
+    pub(crate) second_ns: u64,
+    /// How many.
+    pub(crate) in_second: u64,
+}
 
 /// A call between entry and return.
 #[repr(C)]

@@ -120,7 +120,7 @@ pub(crate) unsafe fn write_current(to: *mut TaskWire) {
 ///
 /// `to` is valid for writes and lies at a multiple of eight bytes.
 #[inline(always)]
-unsafe fn write_comm(to: *mut [u8; COMM_LEN]) {
+pub(crate) unsafe fn write_comm(to: *mut [u8; COMM_LEN]) {
     if is_set(flags::HAS_TYPED_TASK)
         && offset!(task_comm) != MISSING
         && let Ok(first) = field(offset!(task_comm))
@@ -155,7 +155,7 @@ unsafe fn write_process_name(to: *mut u8) {
 /// The effective user, by which the kernel judges; the helper knows the real
 /// one only.
 #[inline(always)]
-fn effective_user() -> u32 {
+pub(crate) fn effective_user() -> u32 {
     if offset!(task_cred) != MISSING
         && offset!(cred_euid) != MISSING
         && let Ok(cred) = field(offset!(task_cred))

@@ -8,6 +8,7 @@
 //!
 //! Pure: no IO, no clock. The same failure always gives the same diagnosis.
 
+mod bounds;
 mod causes;
 mod command;
 pub mod conflict;
@@ -150,7 +151,7 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
         }
     }
 
-    Diagnosis {
+    let mut diagnosis = Diagnosis {
         of: failure.seq,
         cause: finding.cause,
         summary: finding.summary,
@@ -160,12 +161,19 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
             .chain(&facts.behind)
             .map(roles::Blocker::holder)
             .collect(),
+        holders_more: failure
+            .call
+            .seen
+            .as_ref()
+            .map_or(0, |seen| seen.holders_more),
         clears_ms: facts.clears_ms(),
         would_work: would_work::evaluate(&facts),
         fixes: finding.fixes,
         certainty,
         missing,
-    }
+    };
+    bounds::keep(&mut diagnosis);
+    diagnosis
 }
 
 #[cfg(test)]

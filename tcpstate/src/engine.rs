@@ -55,6 +55,9 @@ pub struct Failure {
     pub call: Arc<Call>,
     /// Why it failed.
     pub diagnosis: Arc<Diagnosis>,
+    /// So many calls of the same process, port and errno it stands for, this one among
+    /// them.
+    pub count: u64,
 }
 
 /// What happened, and what follows from it.
@@ -74,6 +77,7 @@ pub struct Engine {
     counts: BTreeMap<&'static str, u64>,
     losses: BTreeMap<&'static str, u64>,
     unresynced: u64,
+    flooded: u64,
     unconfirmed: Vec<listeners::Unconfirmed>,
     fallbacks: fallbacks::Fallbacks,
     /// Function hooks tell what becomes of mini-sockets.
@@ -102,6 +106,7 @@ impl Engine {
             counts: BTreeMap::new(),
             losses: BTreeMap::new(),
             unresynced: 0,
+            flooded: 0,
             unconfirmed: Vec::new(),
             fallbacks: fallbacks::Fallbacks::default(),
             are_minis_hooked: false,
@@ -153,6 +158,10 @@ impl Engine {
                 };
                 self.push(mono_ns, Body::Loss(loss));
             }
+            Body::Flood(flood) => {
+                self.flooded = self.flooded.saturating_add(flood.count);
+                self.push(mono_ns, Body::Flood(flood));
+            }
             Body::Tick(tick) => {
                 self.push(mono_ns, Body::Tick(tick));
             }
@@ -194,8 +203,10 @@ impl Engine {
         self.next_seq += 1;
         *self.counts.entry(body.name()).or_default() += 1;
         if !matches!(body, Body::Tick(_)) {
-            self.chart
-                .count_event(body.call().is_some_and(|call| !call.ok));
+            self.chart.count_event(match &body {
+                Body::Flood(flood) => flood.count,
+                body => body.call().map_or(0, Call::failures),
+            });
         }
         self.log.push(Event { seq, mono_ns, body });
         seq
@@ -271,6 +282,12 @@ impl Engine {
     #[must_use]
     pub fn losses(&self) -> &BTreeMap<&'static str, u64> {
         &self.losses
+    }
+
+    /// Failed calls that were counted with nothing but their user (`flood`).
+    #[must_use]
+    pub fn flooded(&self) -> u64 {
+        self.flooded
     }
 
     /// Events that were lost and not made up for by a snapshot since.

@@ -11,6 +11,7 @@ pub mod call;
 pub mod diagnosis;
 pub mod explanation;
 pub mod fallback;
+pub mod flood;
 pub mod lifecycle;
 pub mod place;
 pub mod reset;
@@ -30,6 +31,7 @@ pub use diagnosis::{
 };
 pub use explanation::{Explanation, Tried};
 pub use fallback::{FailedTry, Fallback};
+pub use flood::{CallName, Flood};
 pub use lifecycle::{Mini, NetnsEnd, SocketSeen, StateChange};
 pub use place::{Container, ForeignNetns, place};
 pub use reset::{Direction, Reset};
@@ -100,6 +102,9 @@ pub enum Body {
     /// A process that could not have a port took another one. Derived.
     #[serde(rename = "fallback")]
     Fallback(Box<Fallback>),
+    /// Failed calls of one user that were counted and not told one by one.
+    #[serde(rename = "flood")]
+    Flood(Flood),
     /// Events or sockets that could not be seen.
     #[serde(rename = "loss")]
     Loss(Loss),
@@ -129,6 +134,7 @@ impl Body {
             Self::Diagnosis(_) => "diagnosis",
             Self::Restart(_) => "restart",
             Self::Fallback(_) => "fallback",
+            Self::Flood(_) => "flood",
             Self::Loss(_) => "loss",
             Self::Tick(_) => "tick",
             Self::Footer(_) => "footer",
@@ -152,6 +158,7 @@ impl Body {
             | Self::Listen(_)
             | Self::Connect(_)
             | Self::Accept(_)
+            | Self::Flood(_)
             | Self::Loss(_)
             | Self::Tick(_)
             | Self::Footer(_) => false,

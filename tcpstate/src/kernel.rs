@@ -11,6 +11,7 @@ mod decode;
 mod diagnostics;
 mod errno;
 mod error;
+mod flood;
 mod functions;
 mod hook;
 mod load;
@@ -62,12 +63,33 @@ pub struct Options {
     pub capture: Option<Capture>,
 }
 
+/// A failed call waits so long for records that were being written when it was: one that
+/// is reserved and not filled hides what stands behind it.
+const SETTLED_AFTER_NS: u64 = 50_000;
+
+/// The next of each ring buffer, taken out to compare their times.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// With whether it is an RST that answers a packet.
+    event: Option<(u64, Body, bool)>,
+    failed: Option<(u64, Body)>,
+}
+
+/// What was taken next.
+enum Taken {
+    Event,
+    Failed,
+    Nothing,
+}
+
 /// The kernel program, loaded and attached.
 pub struct Observer {
     ebpf: Ebpf,
     ring: ring::Ring,
     watched: HashMap<MapData, u64, u32>,
     listeners: HashMap<MapData, ListenerKey, u64>,
+    floods: flood::Floods,
+    ahead: Ahead,
     decoder: Decoder,
     resets: resets::Resets,
     probes: Vec<Probe>,
@@ -83,6 +105,7 @@ impl Observer {
         preflight::check()?;
         let mut loaded = load::load(options)?;
         let ring = ring::Ring::open(&mut loaded.ebpf)?;
+        let floods = flood::Floods::open(&mut loaded.ebpf)?;
         let watched = ring::map(&mut loaded.ebpf, "WATCHED")?;
         let listeners = ring::map(&mut loaded.ebpf, "LISTENERS")?;
         let decoder = loaded.decoder.with_cgroups(cgroup::Hierarchy::open());
@@ -97,6 +120,8 @@ impl Observer {
             ring,
             watched,
             listeners,
+            floods,
+            ahead: Ahead::default(),
             decoder,
             resets: resets::Resets::default(),
             probes: loaded.probes,
@@ -129,19 +154,128 @@ impl Observer {
     /// returns how many records were taken. Less than `max`: that was all. What
     /// comes after a reset that is not certain to be one is held back for some
     /// milliseconds.
+    ///
+    /// Failed calls come through a ring buffer of their own. Each is handed out behind
+    /// all other events that are not later than itself, and before those that are: what
+    /// a program did before its call failed is known when the failure is.
     pub fn drain(&mut self, max: usize, events: &mut Vec<(u64, Body)>) -> usize {
-        let (decoder, undecodable) = (&self.decoder, &mut self.undecodable);
-        let resets = &mut self.resets;
-        let taken = self.ring.drain(max, |bytes| match decoder.event(bytes) {
-            Ok((mono_ns, body)) => {
-                resets.push(mono_ns, body, decode::is_answer(bytes), events);
+        for taken in 0..max {
+            if matches!(self.take_next(events), Taken::Nothing) {
+                self.resets.release(clock::monotonic_ns(), events);
+                return taken;
             }
-            Err(_) => *undecodable += 1,
-        });
-        if taken < max {
-            self.resets.release(clock::monotonic_ns(), events);
         }
-        taken
+        max
+    }
+
+    /// The same, but a failed call is the last of its batch: explaining one takes long,
+    /// and others want their turn. `false`: that was all.
+    pub(crate) fn drain_to_failure(&mut self, max: usize, events: &mut Vec<(u64, Body)>) -> bool {
+        for _ in 0..max {
+            match self.take_next(events) {
+                Taken::Event => {}
+                Taken::Failed => return true,
+                Taken::Nothing => {
+                    self.resets.release(clock::monotonic_ns(), events);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether a failed call waits to be handed out.
+    pub(crate) fn has_failed_waiting(&mut self) -> bool {
+        self.look_at_failed();
+        self.ahead.failed.is_some()
+    }
+
+    fn take_next(&mut self, events: &mut Vec<(u64, Body)>) -> Taken {
+        self.look_at_failed();
+        let Some(failed_ns) = self.ahead.failed.as_ref().map(|(mono_ns, _)| *mono_ns) else {
+            self.look_at_event();
+            return self.hand_event(events);
+        };
+        loop {
+            self.look_at_event();
+            match &self.ahead.event {
+                Some((mono_ns, ..)) if *mono_ns <= failed_ns => return self.hand_event(events),
+                Some(_) => break,
+                None if clock::monotonic_ns() >= failed_ns.saturating_add(SETTLED_AFTER_NS) => {
+                    break;
+                }
+                None => std::hint::spin_loop(),
+            }
+        }
+        if let Some((mono_ns, body)) = self.ahead.failed.take() {
+            self.resets.push(mono_ns, body, false, events);
+        }
+        Taken::Failed
+    }
+
+    fn hand_event(&mut self, events: &mut Vec<(u64, Body)>) -> Taken {
+        match self.ahead.event.take() {
+            Some((mono_ns, body, is_answer)) => {
+                self.resets.push(mono_ns, body, is_answer, events);
+                Taken::Event
+            }
+            None => Taken::Nothing,
+        }
+    }
+
+    fn look_at_event(&mut self) {
+        let decoder = &self.decoder;
+        while self.ahead.event.is_none() {
+            let event = self.ring.next(|bytes| {
+                let (mono_ns, body) = decoder.event(bytes).ok()?;
+                Some((mono_ns, body, decode::is_answer(bytes)))
+            });
+            match event {
+                None => return,
+                Some(None) => self.undecodable += 1,
+                Some(event) => self.ahead.event = event,
+            }
+        }
+    }
+
+    fn look_at_failed(&mut self) {
+        let (decoder, floods) = (&self.decoder, &mut self.floods);
+        while self.ahead.failed.is_none() {
+            let failed = self.ring.next_failed(|bytes| {
+                let (mono_ns, mut body) = decoder.event(bytes).ok()?;
+                let repeated =
+                    decode::calls::count(bytes).map_or(Some(0), |count| floods.repeated(count));
+                if let Body::Bind(call) | Body::Listen(call) | Body::Connect(call) = &mut body {
+                    call.repeated = repeated.unwrap_or(0);
+                }
+                Some((mono_ns, body, repeated.is_some()))
+            });
+            match failed {
+                None => return,
+                Some(None) => self.undecodable += 1,
+                // Its count was told with another one.
+                Some(Some((_, _, false))) => {}
+                Some(Some((mono_ns, body, true))) => self.ahead.failed = Some((mono_ns, body)),
+            }
+        }
+    }
+
+    /// Appends what was counted of failed calls and has come to rest, at the end of a run
+    /// all of it. To be asked once a second, when [`drain`](Self::drain) has nothing more.
+    pub fn take_counted(&mut self, now_ns: u64, is_end: bool, to: &mut Vec<Body>) {
+        self.floods.take(now_ns, is_end, &self.decoder, to);
+    }
+
+    /// Records that were written and not taken out; for the end of a run. Of failed calls
+    /// those are not among them whose kind is counted.
+    pub fn left(&self) -> Result<u64, KernelError> {
+        let Counters {
+            written,
+            written_failed,
+            ..
+        } = self.counters()?;
+        let read = self.ring.read() - self.ring.read_failed();
+        Ok((written - written_failed.min(written)).saturating_sub(read))
     }
 
     /// Appends what is still held back: at the end of a run nothing follows.
@@ -168,6 +302,8 @@ impl Observer {
             calls_forgotten,
             read_failed,
             made_up_for,
+            counted: _,
+            written_failed: _,
         } = self.counters()?;
         let lost = dropped + calls_forgotten + read_failed + self.missed() + self.undecodable;
         Ok(lost.saturating_sub(made_up_for))
@@ -193,13 +329,15 @@ impl Observer {
             calls_forgotten,
             read_failed,
             made_up_for,
+            counted,
+            written_failed: _,
         } = self.counters()?;
         let (read, missed, undecodable) = (self.ring.read(), self.missed(), self.undecodable);
         Ok(format!(
             "{{\"written\":{written},\"read\":{read},\"dropped\":{dropped},\
              \"calls_forgotten\":{calls_forgotten},\"read_failed\":{read_failed},\
              \"missed\":{missed},\"undecodable\":{undecodable},\
-             \"made_up_for\":{made_up_for}}}"
+             \"made_up_for\":{made_up_for},\"counted\":{counted}}}"
         ))
     }
 

@@ -61,6 +61,9 @@ pub struct Report {
     /// Connects that failed and that no port of this host stood in the way of,
     /// by the name of the error.
     pub refused_connects: BTreeMap<String, u64>,
+    /// Failed calls beside all these that were too many to be told one by one, by user,
+    /// most frequent first.
+    pub floods: Vec<FloodCount>,
     /// The ports that were listened on or that a call failed for.
     pub ports: Vec<PortTimeline>,
     /// The sockets that tell most: holders, listeners, reset ones.
@@ -186,6 +189,19 @@ impl Restart {
         let end = self.again.as_ref().unwrap_or(ends);
         end.after_ns.saturating_sub(self.closed.after_ns)
     }
+}
+
+/// Failed calls of one user that were counted and not told one by one.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct FloodCount {
+    /// `bind`, `listen` or `connect`.
+    pub call: String,
+    /// Effective user id.
+    pub uid: u32,
+    /// Name of the latest process.
+    pub comm: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// A failed call with its diagnosis.

@@ -113,6 +113,7 @@ impl SocketItem {
             alike: 0,
             is_tripped_over: false,
             processes: self.kernel().map(|kernel| vec![kernel]).or(processes),
+            processes_more: 0,
         }
     }
 }

@@ -107,6 +107,7 @@ fn every_event_is_described() {
         "diagnosis",
         "restart",
         "fallback",
+        "flood",
         "loss",
         "tick",
         "footer",

@@ -500,3 +500,57 @@ fn the_same_facts_give_the_same_events() {
     assert_eq!(run(), run());
     assert_eq!(at(SERVER).port, 8080);
 }
+
+#[test]
+fn calls_that_were_only_counted_are_in_every_count_and_are_not_explained_again() {
+    let mut engine = engine();
+    let (old, new) = (process(10, "server"), process(11, "server"));
+    serving(&mut engine);
+    engine.observe(
+        100 * MS,
+        by(
+            change(LISTENER, ANY, NOBODY, State::Listen, State::Closed),
+            &old,
+        ),
+    );
+    let failed = |repeated: u64, is_sum: bool| {
+        let mut failed = call(0, None, 8080, Some((98, "EADDRINUSE")), &new);
+        (failed.repeated, failed.is_sum) = (repeated, is_sum);
+        Body::Bind(failed)
+    };
+
+    engine.observe(200 * MS, failed(0, false));
+    engine.observe(300 * MS, failed(70, false));
+    engine.observe(400 * MS, failed(6, true));
+    let flood = tcpstate::event::Flood {
+        call: tcpstate::event::CallName::Bind,
+        uid: 1000,
+        pid: 5,
+        comm: "other".to_owned(),
+        count: 9,
+    };
+    engine.observe(450 * MS, Body::Flood(flood));
+
+    let story = engine.ports().get(&port(8080)).unwrap();
+    assert_eq!((story.failed_total, story.failed_since_down), (79, 79));
+    let counts: Vec<u64> = engine.failures().map(|failure| failure.count).collect();
+    assert_eq!(counts, [1, 78]);
+    assert_eq!(
+        (engine.counts()["bind"], engine.counts()["diagnosis"]),
+        (3, 2)
+    );
+    assert_eq!(engine.flooded(), 9);
+
+    engine.observe(
+        600 * MS,
+        by(change(30, ANY, NOBODY, State::Closed, State::Listen), &new),
+    );
+    engine.observe(
+        1_601 * MS,
+        Body::Listen(call(30, Some(ANY), 8080, None, &new)),
+    );
+    let restarts = &engine.ports().get(&port(8080)).unwrap().restarts;
+    assert_eq!(restarts[0].1.failed_binds, 79);
+    let failures: u32 = engine.chart().samples().map(|sample| sample.failures).sum();
+    assert_eq!(failures, 88);
+}

@@ -27,6 +27,90 @@ fn report_of(story: &Story) -> Report {
 }
 
 #[test]
+fn counted_calls_are_in_the_report_s_counts() {
+    let mut story = Story::empty();
+    story.tell(Body::Header(Box::new(story::header(vec![]))));
+    let nginx = process("nginx", 4802);
+    story.bind_fails(PORT, &nginx, vec![]);
+    let Some(Body::Bind(first)) = story
+        .engine
+        .log()
+        .iter()
+        .map(|event| event.body.clone())
+        .find(|body| matches!(body, Body::Bind(_)))
+    else {
+        panic!("a bind has failed");
+    };
+    let mut sum = first;
+    (sum.repeated, sum.is_sum, sum.seen) = (99, true, None);
+    story.tell(Body::Bind(sum));
+    story.tell(Body::Flood(tcpstate::event::Flood {
+        call: tcpstate::event::CallName::Bind,
+        uid: 1000,
+        pid: 5,
+        comm: "hog".to_owned(),
+        count: 7,
+    }));
+
+    let report = report_of(&story);
+
+    let [kind] = report.failure_counts.as_slice() else {
+        panic!("{:?}", report.failure_counts);
+    };
+    assert_eq!((kind.count, kind.port), (101, PORT));
+    assert_eq!((report.floods[0].uid, report.floods[0].count), (1000, 7));
+    assert!(
+        report.summary[0].contains("101 times"),
+        "{:?}",
+        report.summary
+    );
+    let told = report
+        .caveats
+        .iter()
+        .find(|text| text.contains("7 bind calls"));
+    assert!(
+        told.is_some_and(|text| text.contains("hog")),
+        "{:?}",
+        report.caveats
+    );
+}
+
+#[test]
+fn a_report_never_denies_what_could_not_be_read() {
+    let mut story = Story::empty();
+    story.tell(Body::Header(Box::new(story::header(vec![]))));
+    let report = |unreadable_lines| {
+        let mut builder = Builder::new();
+        for event in story.engine.log().iter() {
+            builder.observe(event.mono_ns, event.body.clone());
+        }
+        let reading = Reading {
+            unreadable_lines,
+            unreadable: vec!["line 7 is longer than 1 MiB".to_owned()],
+            ..Reading::default()
+        };
+        builder.finish(reading).expect("there is a header")
+    };
+
+    assert!(report(0).summary[0].contains("no bind or listen failed"));
+    for lines in [1, 5] {
+        let told = report(lines).summary.join(" ");
+        assert!(!told.contains("no bind or listen failed"), "{told}");
+        assert!(
+            !told.contains("nothing to explain") || told.contains("could be read"),
+            "{told}"
+        );
+        assert!(told.contains("could not be read"), "{told}");
+        assert!(
+            report(lines)
+                .caveats
+                .iter()
+                .any(|text| text.contains("line 7"))
+        );
+    }
+}
+
+#[test]
 fn a_restart_that_failed_three_times_is_told_with_its_downtime() {
     let report = report_of(&story::restarted());
 

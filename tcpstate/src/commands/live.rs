@@ -1,5 +1,6 @@
 //! The one loop that owns a live run: kernel, timers, signals, keys, script.
 
+mod counted;
 mod departed;
 mod holders;
 mod looks;
@@ -40,6 +41,8 @@ const BUSY_LASTS_NS: u64 = 100_000_000;
 const COUNT_EVERY_NS: u64 = 250_000_000;
 /// Without an event for this long, a `tick` says that time went on.
 const TICK_AFTER_NS: u64 = 1_000_000_000;
+/// What has come is still taken in for so long once the run is to end.
+const END_LASTS_NS: u64 = 500_000_000;
 /// Facts that are taken from the ring buffer in one go, and written.
 const DRAIN_MAX: usize = 1024;
 
@@ -66,6 +69,9 @@ pub(super) struct Live {
     /// Much was going on a moment ago.
     busy_until_ns: u64,
     reading: Option<holders::PortReading>,
+    counted: counted::Counted,
+    /// When the latest fact of the kernel program happened.
+    taken_ns: u64,
     /// Whether the program says on stderr what it does.
     verbose: bool,
 }
@@ -178,6 +184,9 @@ impl Live {
     fn advance(&mut self) -> Result<bool> {
         let is_more = self.drain()?;
         let now_ns = clock::monotonic_ns();
+        if !is_more {
+            self.tell_counted(now_ns)?;
+        }
         if self.losses.is_due(now_ns, COUNT_EVERY_NS) {
             self.count_losses(now_ns)?;
         }
@@ -187,7 +196,8 @@ impl Live {
         if !is_more {
             self.sweep(now_ns)?;
         }
-        if now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
+        // What waits is older than now, and is no silence.
+        if !is_more && now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
             self.pipeline.feed(now_ns, Body::Tick(Tick {}))?;
         }
         self.pipeline.write_out()?;
@@ -207,7 +217,8 @@ impl Live {
     /// diagnosis. `true`: there may be more.
     fn drain(&mut self) -> Result<bool> {
         let mut facts = std::mem::take(&mut self.facts);
-        let count = self.observer.drain(DRAIN_MAX, &mut facts);
+        let is_more = self.observer.drain_to_failure(DRAIN_MAX, &mut facts);
+        let count = facts.len();
         for (mono_ns, body) in facts.drain(..) {
             self.take(mono_ns, body)?;
         }
@@ -216,31 +227,39 @@ impl Live {
             self.busy_until_ns = clock::monotonic_ns().saturating_add(BUSY_LASTS_NS);
         }
         self.pipeline.write_out()?;
-        Ok(count == DRAIN_MAX)
+        Ok(is_more)
     }
 
-    /// Takes in all that has come.
+    /// Takes in all that has come, until nothing is left or what is taken in has happened
+    /// after the call: a flood does not keep us here.
     fn catch_up(&mut self) -> Result<()> {
-        while self.drain()? {}
+        let began_ns = clock::monotonic_ns();
+        while self.drain()? && self.taken_ns < began_ns {}
         Ok(())
     }
 
     /// Takes in one fact of the kernel program.
     fn take(&mut self, mono_ns: u64, mut body: Body) -> Result<()> {
+        self.taken_ns = mono_ns;
         self.notice_namespace(&body);
-        self.complete(&mut body);
+        self.complete(mono_ns, &mut body);
         self.note_for_sweep(&body);
         self.count_losses_before(mono_ns, &body)?;
         Ok(self.pipeline.feed(mono_ns, body)?)
     }
 
+    /// Takes in what has come, as far as there is time at the end: the rest is counted.
     fn drain_all(&mut self) -> Result<()> {
-        self.catch_up()?;
+        let slice = slice::Slice::of(END_LASTS_NS);
+        let began_ns = clock::monotonic_ns();
+        while self.drain()? && self.taken_ns < began_ns && !slice.is_over() {}
         let mut facts = std::mem::take(&mut self.facts);
         self.observer.release(&mut facts);
         for (mono_ns, body) in facts.drain(..) {
             self.take(mono_ns, body)?;
         }
+        self.tell_all_counted()?;
+        self.count_left(slice.is_over())?;
         self.settle_losses(clock::monotonic_ns())
     }
 

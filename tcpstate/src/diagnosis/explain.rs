@@ -217,6 +217,8 @@ impl Question<'_> {
             netns_name: self.environment.netns_name.as_deref().map(Into::into),
             rtnetlink_inode: self.environment.rtnetlink_inode,
             sysctls: None,
+            repeated: 0,
+            is_sum: false,
             seen: self.seen.cloned(),
         }
     }

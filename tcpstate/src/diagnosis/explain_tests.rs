@@ -8,6 +8,7 @@ fn seen(holders: Vec<SeenHolder>) -> Seen {
         is_complete: true,
         visited: u32::try_from(holders.len()).unwrap(),
         holders,
+        holders_more: 0,
         sharing: None,
         admits_reuseaddr: false,
     }

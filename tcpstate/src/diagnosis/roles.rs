@@ -163,6 +163,7 @@ impl<'a> Blocker<'a> {
             // A mini-socket belongs to nobody any more.
             process: process.filter(|_| !seen.is_mini),
             processes: seen.processes.clone(),
+            processes_more: seen.processes_more,
             left_by: left_by
                 .or(owner.filter(|_| seen.is_mini))
                 .filter(|_| is_leaving),

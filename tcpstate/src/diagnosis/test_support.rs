@@ -68,9 +68,12 @@ impl Scene {
                     is_complete: true,
                     visited: 0,
                     holders: Vec::new(),
+                    holders_more: 0,
                     sharing: None,
                     admits_reuseaddr: false,
                 }),
+                repeated: 0,
+                is_sum: false,
             },
             known: Vec::new(),
             environment: Environment {
@@ -192,6 +195,7 @@ pub(crate) fn holder(state: State, local: &str, port: u16, reuse: Reuse) -> Seen
         alike: 0,
         is_tripped_over: false,
         processes: None,
+        processes_more: 0,
     }
 }
 

@@ -28,7 +28,9 @@ impl Engine {
             },
         );
         if !facts.ok {
-            if !is_the_peers_doing(kind, &facts) {
+            if facts.is_sum {
+                self.on_sum(mono_ns, seq, kind, &facts, key);
+            } else if !is_the_peers_doing(kind, &facts) {
                 self.on_failure(mono_ns, seq, kind, facts, key);
             }
             return;

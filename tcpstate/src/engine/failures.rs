@@ -7,6 +7,17 @@ use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
 use crate::event::{Body, Call, SeenHolder, State};
 use crate::model::{NS_PER_MS, Phase, PortKey, SocketId};
 
+impl Failure {
+    fn is_like(&self, kind: CallKind, call: &Call) -> bool {
+        let netns = |call: &Call| call.sock.map(|sock| sock.netns);
+        self.kind == kind
+            && self.call.process.pid == call.process.pid
+            && self.call.requested.port == call.requested.port
+            && self.call.errno == call.errno
+            && netns(&self.call) == netns(call)
+    }
+}
+
 impl Engine {
     pub(super) fn on_failure(
         &mut self,
@@ -19,7 +30,8 @@ impl Engine {
         if let Some(key) = key
             && kind != CallKind::Connect
         {
-            self.ports.story(key).add_failure(seq, mono_ns);
+            let story = self.ports.story(key);
+            story.add_failures(seq, mono_ns, call.failures());
             self.seek_elsewhere(mono_ns, seq, key, &call);
         }
         if let Some(seen) = &call.seen {
@@ -53,10 +65,41 @@ impl Engine {
             seq,
             mono_ns,
             kind,
+            count: call.failures(),
             call,
             diagnosis: Arc::new(diagnosis.clone()),
         });
         self.push(mono_ns, Body::Diagnosis(Box::new(diagnosis)));
+    }
+
+    /// Calls that were only counted: like one that was explained before.
+    pub(super) fn on_sum(
+        &mut self,
+        mono_ns: u64,
+        seq: u64,
+        kind: CallKind,
+        call: &Call,
+        key: Option<PortKey>,
+    ) {
+        if let Some(key) = key
+            && kind != CallKind::Connect
+        {
+            let story = self.ports.story(key);
+            story.add_failures(seq, mono_ns, call.failures());
+        }
+        let like = self.failures.iter_mut().rev();
+        if let Some(failure) = like.into_iter().find(|failure| failure.is_like(kind, call)) {
+            failure.count = failure.count.saturating_add(call.failures());
+        }
+    }
+
+    /// The latest failure of the same process, port and errno.
+    #[must_use]
+    pub fn failure_like(&self, kind: CallKind, call: &Call) -> Option<&Failure> {
+        let latest = self.failures.iter().rev();
+        latest
+            .into_iter()
+            .find(|failure| failure.is_like(kind, call))
     }
 
     /// Who has the listeners that were seen.

@@ -81,17 +81,21 @@ pub struct SeenHolder {
     /// Milliseconds until the mini-socket's timer ends; 0: overdue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
-    /// Further sockets that differ from this one only in peer and timer, and
-    /// whose timers end no later; they are counted and not listed.
+    /// Further sockets that differ from this one in nothing that a `bind` looks at
+    /// (mostly in peer and timer), and whose timers end no later; they are counted and
+    /// not listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub alike: u32,
     /// The kernel's own comparison ended at this one, as a function hook saw;
     /// others may stand in the way as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_tripped_over: bool,
-    /// All processes that had the descriptor open when `/proc` was read.
+    /// Processes that had the descriptor open when `/proc` was read, at most 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<Arc<Process>>>,
+    /// Further ones, which are counted and not listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub processes_more: u32,
 }
 
 #[expect(
@@ -127,8 +131,11 @@ pub struct Seen {
     pub is_complete: bool,
     /// Sockets looked at.
     pub visited: u32,
-    /// The sockets.
+    /// The sockets, at most 64.
     pub holders: Vec<SeenHolder>,
+    /// Further ones, too different from each other to be counted as `alike`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub holders_more: u32,
     /// Whom the bucket lets in without a look at them; absent: nobody, or not
     /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,4 +199,33 @@ pub struct Call {
     /// What held the port, where that is why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
+    /// So many more calls of the same process, port and errno have failed since the last
+    /// such event; they were counted and not told one by one.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub repeated: u64,
+    /// This one was only counted as well: nobody looked when it failed, and there is no
+    /// diagnosis. It is the last of calls that have come to rest, told of them what the
+    /// first one was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_sum: bool,
+}
+
+impl Call {
+    /// How many failed calls the event stands for.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        if self.ok {
+            0
+        } else {
+            self.repeated.saturating_add(1)
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
+fn is_none_at_all(count: &u64) -> bool {
+    *count == 0
 }

@@ -135,17 +135,21 @@ pub struct Holder {
     /// Whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Arc<Process>>,
-    /// All processes that have the descriptor open.
+    /// Processes that have the descriptor open, at most 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<Arc<Process>>>,
+    /// Further ones, which are counted and not listed.
+    #[serde(default, skip_serializing_if = "super::call::is_zero")]
+    pub processes_more: u32,
     /// The process that closed first (TIME_WAIT and closing sockets).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_by: Option<Arc<Process>>,
     /// Milliseconds until its timer ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
-    /// Further sockets that differ from this one only in peer and timer, and
-    /// whose timers end no later; they are counted and not listed.
+    /// Further sockets that differ from this one in nothing that a `bind` looks at
+    /// (mostly in peer and timer), and whose timers end no later; they are counted and
+    /// not listed.
     #[serde(default, skip_serializing_if = "super::call::is_zero")]
     pub alike: u32,
     /// The kernel's own comparison ended at this one, as a function hook saw;
@@ -267,6 +271,9 @@ pub struct Diagnosis {
     pub summary: String,
     /// The sockets that stood in the way.
     pub holders: Vec<Holder>,
+    /// Further ones, which are counted and not listed.
+    #[serde(default, skip_serializing_if = "super::call::is_zero")]
+    pub holders_more: u32,
     /// Milliseconds until the last blocker is gone by itself; absent: never by
     /// itself, or not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

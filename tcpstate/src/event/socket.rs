@@ -339,6 +339,30 @@ impl Process {
         self.pid == 0 && &*self.comm == "kernel"
     }
 
+    /// The same with arguments of at most so many bytes; what is cut ends in `…`.
+    #[must_use]
+    pub fn with_short_argv(self, max: usize) -> Self {
+        let is_short = |argv: &[String]| argv.iter().map(String::len).sum::<usize>() <= max;
+        let Some(argv) = self.argv.as_deref().filter(|argv| !is_short(argv)) else {
+            return self;
+        };
+        let mut left = max;
+        let mut short = Vec::new();
+        for word in argv {
+            if word.len() > left {
+                let cut = word.floor_char_boundary(left);
+                short.push(format!("{}…", &word[..cut]));
+                break;
+            }
+            left -= word.len();
+            short.push(word.clone());
+        }
+        Self {
+            argv: Some(short.into()),
+            ..self
+        }
+    }
+
     /// The same process, known because the socket was followed.
     #[must_use]
     pub fn tracked(&self) -> Self {

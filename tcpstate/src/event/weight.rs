@@ -26,6 +26,7 @@ impl Body {
                     + size_of_val(&*fallback.failed)
                     + of(Some(&fallback.process))
             }
+            Self::Flood(flood) => flood.comm.len(),
             // One of each, or nothing but numbers.
             Self::Header(_)
             | Self::Footer(_)

@@ -122,6 +122,9 @@ fn list(text: &mut String, label: &str, holders: &[Holder]) {
         if !people.is_empty() {
             let _ = write!(text, "  open in {}", people.join(", "));
         }
+        if holder.processes_more > 0 {
+            let _ = write!(text, " and {} more", holder.processes_more);
+        }
         if let Some(ms) = holder.expires_ms {
             let _ = write!(text, "  {} left", seconds(ms));
         }

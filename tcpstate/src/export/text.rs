@@ -195,6 +195,14 @@ pub fn describe(event: &Event, context: &Context<'_>) -> Option<String> {
             name(&fallback.process),
             fallback.took
         ),
+        Body::Flood(flood) => format!(
+            "FLOOD        {} more failed {}s of uid {} were counted, not explained; the last by {}[{}]",
+            flood.count,
+            flood.call.name(),
+            flood.uid,
+            printable(&flood.comm),
+            flood.pid
+        ),
         Body::Loss(loss) if loss.resynced => {
             "RESYNCED     the table was put right from a snapshot".to_owned()
         }
@@ -263,6 +271,15 @@ fn call_text(call_name: &str, call: &Call) -> String {
         }
         (None, None) => text.push_str("  FAILED"),
     }
+    match (call.is_sum, call.repeated) {
+        (false, 0) => {}
+        (false, more) => {
+            let _ = write!(text, ", and {more} times more since the last one told");
+        }
+        (true, more) => {
+            let _ = write!(text, ", {} times more since the last one told", more + 1);
+        }
+    }
     push_process(&mut text, Some(&call.process));
     text
 }
@@ -300,7 +317,8 @@ fn diagnosis_text(diagnosis: &Diagnosis, context: &Context<'_>) -> String {
         .map(|(index, holder)| {
             usize::from(index >= SHOWN_HOLDERS) + usize::try_from(holder.alike).unwrap_or(0)
         })
-        .sum();
+        .sum::<usize>()
+        + usize::try_from(diagnosis.holders_more).unwrap_or(0);
     if left_out > 0 {
         line("and", &format!("{left_out} more"));
     }
@@ -370,8 +388,10 @@ fn holder_text(holder: &Holder) -> String {
         .take(SHOWN_PROCESSES)
         .map(|process| name(process))
         .collect();
-    if open_in.len() > SHOWN_PROCESSES {
-        names.push(format!("{} more", open_in.len() - SHOWN_PROCESSES));
+    let more = open_in.len().saturating_sub(SHOWN_PROCESSES)
+        + usize::try_from(holder.processes_more).unwrap_or(0);
+    if more > 0 {
+        names.push(format!("{more} more"));
     }
     if !names.is_empty() {
         let _ = write!(text, "  {}", names.join(", "));

@@ -1,7 +1,7 @@
 //! Records of the kernel program, as bytes, into events. Pure: the same bytes
 //! give the same event. Lengths, kinds and enum values are never trusted.
 
-mod calls;
+pub(super) mod calls;
 mod fields;
 mod namespaces;
 mod tasks;
@@ -341,6 +341,7 @@ impl Decoder {
             alike: 0,
             is_tripped_over: *is_tripped_over == 1,
             processes: kernels(socket.flags).map(|kernel| vec![kernel]),
+            processes_more: 0,
         })
     }
 

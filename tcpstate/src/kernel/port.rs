@@ -41,6 +41,10 @@ impl PortReader {
         let settings = load::Settings::new(&options, &types)?;
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("EVENTS", ANSWERS_BYTES);
+        // Nothing is observed.
+        loader.map_max_entries("FAILED", ANSWERS_BYTES);
+        loader.map_max_entries("REPEATS", 1);
+        loader.map_max_entries("USERS", 1);
         let mut ebpf = settings.open(&mut loader)?;
         let program: &mut RawTracePoint = program(&mut ebpf, PROGRAM)?;
         program.load().map_err(|error| refused(&error))?;

@@ -1,5 +1,7 @@
-//! The ring buffer: waiting for it, taking records out of it, and the ledger
-//! of what did not make it into it.
+//! The ring buffers: waiting for them, taking records out of them, and the ledger
+//! of what did not make it into them.
+//!
+//! Failed calls have one for themselves, so that nothing else pushes them out.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -25,14 +27,21 @@ pub struct Counters {
     pub read_failed: u64,
     /// Failed calls that a hook did not report, and the one behind it did.
     pub made_up_for: u64,
+    /// Failed calls that were counted and not told one by one.
+    pub counted: u64,
+    /// Of the records written, those of failed calls.
+    pub written_failed: u64,
 }
 
-/// The user side of the ring buffer and of the counters.
+/// The user side of the ring buffers and of the counters.
 pub(super) struct Ring {
     records: RingBuf<MapData>,
+    failed: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
     /// Records handed out.
     read: u64,
+    /// Of them those of failed calls.
+    read_failed: u64,
     /// Made at the first wait: only that needs a runtime.
     waiter: Option<AsyncFd<OwnedFd>>,
 }
@@ -41,19 +50,21 @@ impl Ring {
     pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         Ok(Self {
             records: map(ebpf, "EVENTS")?,
+            failed: map(ebpf, "FAILED")?,
             counters: map(ebpf, "COUNTERS")?,
             read: 0,
+            read_failed: 0,
             waiter: None,
         })
     }
 
-    /// Returns once the kernel says that an urgent record is there. Ordinary
+    /// Returns once the kernel says that a failed call is there. Ordinary
     /// records wake nobody: drain at least every 100 ms as well.
     pub(super) async fn ready(&mut self) -> Result<(), KernelError> {
         let waiter = if let Some(waiter) = self.waiter.take() {
             waiter
         } else {
-            let fd = self.records.as_fd().try_clone_to_owned();
+            let fd = self.failed.as_fd().try_clone_to_owned();
             watch(fd.map_err(KernelError::Wait)?)?
         };
         let waiter = self.waiter.insert(waiter);
@@ -65,23 +76,29 @@ impl Ring {
         Ok(())
     }
 
-    /// Hands out at most `max` records; returns how many.
-    pub(super) fn drain(&mut self, max: usize, mut take: impl FnMut(&[u8])) -> usize {
-        let mut count = 0;
-        while count < max {
-            let Some(record) = self.records.next() else {
-                break;
-            };
-            take(&record);
-            count += 1;
-        }
-        self.read += count as u64;
-        count
+    /// Hands out the next record that is not of a failed call.
+    pub(super) fn next<T>(&mut self, take: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let record = self.records.next()?;
+        self.read += 1;
+        Some(take(&record))
+    }
+
+    /// Hands out the next record of a failed call.
+    pub(super) fn next_failed<T>(&mut self, take: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let record = self.failed.next()?;
+        self.read += 1;
+        self.read_failed += 1;
+        Some(take(&record))
     }
 
     /// Records handed out so far.
     pub(super) fn read(&self) -> u64 {
         self.read
+    }
+
+    /// Of them those of failed calls.
+    pub(super) fn read_failed(&self) -> u64 {
+        self.read_failed
     }
 
     pub(super) fn counters(&self) -> Result<Counters, KernelError> {
@@ -101,6 +118,8 @@ impl Ring {
             calls_forgotten: sum(Counter::CallsForgotten)?,
             read_failed: sum(Counter::ReadFailed)?,
             made_up_for: sum(Counter::MadeUpFor)?,
+            counted: sum(Counter::Counted)?,
+            written_failed: sum(Counter::WrittenFailed)?,
         })
     }
 }

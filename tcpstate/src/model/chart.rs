@@ -57,11 +57,11 @@ impl Chart {
         self.current_second = Some(current.max(second));
     }
 
-    pub(crate) fn count_event(&mut self, is_failure: bool) {
+    /// Counts an event, and the failed calls that it stands for.
+    pub(crate) fn count_event(&mut self, failures: u64) {
         self.current.events = self.current.events.saturating_add(1);
-        if is_failure {
-            self.current.failures = self.current.failures.saturating_add(1);
-        }
+        let failures = u32::try_from(failures).unwrap_or(u32::MAX);
+        self.current.failures = self.current.failures.saturating_add(failures);
     }
 
     /// The seconds that have ended, oldest first.

@@ -131,12 +131,12 @@ impl PortStory {
             .unwrap_or(process)
     }
 
-    /// Notes that a call failed.
-    pub(crate) fn add_failure(&mut self, seq: u64, mono_ns: u64) {
+    /// Notes that a call failed, so many times.
+    pub(crate) fn add_failures(&mut self, seq: u64, mono_ns: u64, count: u64) {
         if matches!(self.phase, Phase::Down { .. }) {
-            self.failed_since_down += 1;
+            self.failed_since_down = self.failed_since_down.saturating_add(count);
         }
-        self.failed_total += 1;
+        self.failed_total = self.failed_total.saturating_add(count);
         self.last_failure = Some((seq, mono_ns));
         let second = mono_ns / SAMPLE_NS;
         if self.failed_seconds.back() != Some(&second) {

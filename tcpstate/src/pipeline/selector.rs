@@ -72,6 +72,7 @@ impl Selector {
                 self.has_comm(Some(&call.process), call.sock.as_ref(), None)
                     && (self.has_addr(asked, call.peer) || self.has_addr(call.local, None))
             }
+            Body::Flood(flood) => self.comms.is_empty() || self.comms.contains(&flood.comm),
             _ => true,
         }
     }

@@ -8,12 +8,12 @@ use super::ports::{self, PortTracks};
 use super::resets::{self, Resets};
 use super::sockets::{self, SocketTracks};
 use super::{
-    Clock, Environment, FailedCall, FailureCount, LeftOut, LossWindow, Losses, REPORT_VERSION,
-    Recording, Report, StatesOverTime, call_name, summary, trim,
+    Clock, Environment, FailedCall, FailureCount, FloodCount, LeftOut, LossWindow, Losses,
+    REPORT_VERSION, Recording, Report, StatesOverTime, call_name, summary, trim,
 };
 use crate::diagnosis::CallKind;
 use crate::engine::{Engine, Failure, Limits};
-use crate::event::{Body, Cause, Fallback, Header, Loss, ProbeStatus};
+use crate::event::{Body, Call, Cause, Event, Fallback, Flood, Header, Loss, ProbeStatus};
 use crate::model::{NS_PER_MS, PortKey};
 
 /// Failed calls that are listed, half of them at each end.
@@ -67,6 +67,80 @@ struct Window {
     count: u64,
 }
 
+/// Failed calls that were counted, as one event.
+struct Sum {
+    mono_ns: u64,
+    seq: u64,
+    kind: CallKind,
+    key: Option<PortKey>,
+    cause: Cause,
+    count: u64,
+}
+
+impl Sum {
+    /// `None`: it is a failed connect that says nothing about a port of this host, or one
+    /// that is explained by itself.
+    fn of(event: &Event, kind: CallKind, call: &Call, engine: &Engine) -> Option<Self> {
+        if !call.is_sum {
+            return None;
+        }
+        let like = engine.failure_like(kind, call);
+        if kind == CallKind::Connect && like.is_none() {
+            return None;
+        }
+        let port = match kind {
+            CallKind::Connect => call.local.map_or(0, |local| local.port),
+            CallKind::Bind | CallKind::Listen => call.requested.port,
+        };
+        Some(Self {
+            mono_ns: event.mono_ns,
+            seq: event.seq,
+            kind,
+            key: call.sock.map(|sock| PortKey {
+                port,
+                netns: sock.netns,
+            }),
+            cause: like.map_or(Cause::Unknown, |failure| failure.diagnosis.cause),
+            count: call.failures(),
+        })
+    }
+}
+
+/// Users whose floods a report tells of; the others' are added to the last one's.
+const MAX_FLOODS: usize = 64;
+
+/// Failed calls that were counted with nothing but their user.
+#[derive(Debug, Default)]
+struct Floods(BTreeMap<(u32, &'static str), FloodCount>);
+
+impl Floods {
+    fn note(&mut self, flood: &Flood) {
+        let key = (flood.uid, flood.call.name());
+        let is_full = self.0.len() >= MAX_FLOODS && !self.0.contains_key(&key);
+        if is_full {
+            if let Some(mut last) = self.0.last_entry() {
+                let counted = last.get_mut();
+                counted.count = counted.count.saturating_add(flood.count);
+            }
+            return;
+        }
+        let counted = self.0.entry(key).or_insert_with(|| FloodCount {
+            call: flood.call.name().to_owned(),
+            uid: flood.uid,
+            comm: String::new(),
+            count: 0,
+        });
+        counted.comm = trim::text(&flood.comm, MAX_ERRNO);
+        counted.count = counted.count.saturating_add(flood.count);
+    }
+
+    fn finish(self) -> Vec<FloodCount> {
+        let mut floods: Vec<FloodCount> = self.0.into_values().collect();
+        floods.sort_by_key(|flood| std::cmp::Reverse(flood.count));
+        floods
+    }
+}
+
 /// Gathers a report while a recording's events pass.
 #[derive(Debug)]
 pub struct Builder {
@@ -83,6 +157,7 @@ pub struct Builder {
     uncounted_failures: u64,
     fallbacks: Ends<Fallback>,
     refused_connects: BTreeMap<String, u64>,
+    floods: Floods,
     windows: Ends<Window>,
     window: Option<Window>,
 }
@@ -111,6 +186,7 @@ impl Builder {
             uncounted_failures: 0,
             fallbacks: Ends::new(MAX_FALLBACKS / 2),
             refused_connects: BTreeMap::new(),
+            floods: Floods::default(),
             windows: Ends::new(MAX_LOSSES / 2),
             window: None,
         }
@@ -143,9 +219,11 @@ impl Builder {
             chart,
             resets,
             fallbacks,
+            floods,
             ..
         } = self;
         let mut failed = None;
+        let mut sum = None;
         let mut refused = None;
         let mut lost = Vec::new();
         for event in engine.log().since(from) {
@@ -156,9 +234,20 @@ impl Builder {
             sockets.note(event, engine);
             match &event.body {
                 Body::Reset(reset) => resets.note(event.mono_ns, event.seq, reset),
-                Body::Connect(call) if !call.ok => {
-                    refused = Some(call.errno_name.as_deref().unwrap_or("unknown").to_owned());
+                Body::Bind(call) if call.is_sum => {
+                    sum = Sum::of(event, CallKind::Bind, call, engine);
                 }
+                Body::Listen(call) if call.is_sum => {
+                    sum = Sum::of(event, CallKind::Listen, call, engine);
+                }
+                Body::Connect(call) if !call.ok => {
+                    sum = Sum::of(event, CallKind::Connect, call, engine);
+                    if sum.is_none() {
+                        let errno = call.errno_name.as_deref().unwrap_or("unknown");
+                        refused = Some((errno.to_owned(), call.failures()));
+                    }
+                }
+                Body::Flood(flood) => floods.note(flood),
                 Body::Diagnosis(diagnosis) => {
                     sockets.note_holders(event.mono_ns, diagnosis, engine);
                     failed = engine
@@ -174,8 +263,10 @@ impl Builder {
         }
         if let Some(failure) = failed {
             self.note_failure(failure);
-        } else if let Some(errno) = refused {
-            self.note_refused(&errno);
+        } else if let Some(sum) = sum {
+            self.note_sum(&sum);
+        } else if let Some((errno, times)) = refused {
+            self.note_refused(&errno, times);
         }
         for (at_ns, loss) in lost {
             self.note_loss(at_ns, &loss);
@@ -183,6 +274,7 @@ impl Builder {
     }
 
     fn note_failure(&mut self, failure: Failure) {
+        let count = failure.call.failures();
         let port = match failure.kind {
             CallKind::Connect => failure.call.local.map_or(0, |local| local.port),
             CallKind::Bind | CallKind::Listen => failure.call.requested.port,
@@ -192,22 +284,10 @@ impl Builder {
             netns: sock.netns,
         });
         if let Some(key) = key.filter(|key| key.port != 0) {
-            self.ports.failed(key, failure.mono_ns, failure.seq);
+            self.ports.failed(key, failure.mono_ns, failure.seq, count);
         }
         let kind = (port, failure.diagnosis.cause, call_name(failure.kind));
-        if self.failure_kinds.len() < MAX_FAILURE_KINDS || self.failure_kinds.contains_key(&kind) {
-            let counted = self.failure_kinds.entry(kind).or_insert(Kind {
-                count: 0,
-                first_ns: failure.mono_ns,
-                last_ns: failure.mono_ns,
-                last_seq: failure.seq,
-            });
-            counted.count += 1;
-            counted.last_ns = failure.mono_ns;
-            counted.last_seq = failure.seq;
-        } else {
-            self.uncounted_failures += 1;
-        }
+        self.count_kind(kind, (failure.mono_ns, failure.seq), count);
         let (diagnosis, holders_left_out) = trim::diagnosis(&failure.diagnosis);
         self.failures.push(Kept {
             failure: Failure {
@@ -219,10 +299,41 @@ impl Builder {
         });
     }
 
-    fn note_refused(&mut self, errno: &str) {
+    fn count_kind(
+        &mut self,
+        kind: (u16, Cause, &'static str),
+        (mono_ns, seq): (u64, u64),
+        count: u64,
+    ) {
+        if self.failure_kinds.len() < MAX_FAILURE_KINDS || self.failure_kinds.contains_key(&kind) {
+            let counted = self.failure_kinds.entry(kind).or_insert(Kind {
+                count: 0,
+                first_ns: mono_ns,
+                last_ns: mono_ns,
+                last_seq: seq,
+            });
+            counted.count = counted.count.saturating_add(count);
+            counted.last_ns = mono_ns;
+            counted.last_seq = seq;
+        } else {
+            self.uncounted_failures = self.uncounted_failures.saturating_add(count);
+        }
+    }
+
+    /// Calls that were only counted: with the cause of the one that was explained.
+    fn note_sum(&mut self, sum: &Sum) {
+        if let Some(key) = sum.key.filter(|key| key.port != 0) {
+            self.ports.failed(key, sum.mono_ns, sum.seq, sum.count);
+        }
+        let port = sum.key.map_or(0, |key| key.port);
+        let kind = (port, sum.cause, call_name(sum.kind));
+        self.count_kind(kind, (sum.mono_ns, sum.seq), sum.count);
+    }
+
+    fn note_refused(&mut self, errno: &str, times: u64) {
         let errno = trim::text(errno, MAX_ERRNO);
         if self.refused_connects.len() < MAX_ERRNOS || self.refused_connects.contains_key(&errno) {
-            *self.refused_connects.entry(errno).or_default() += 1;
+            *self.refused_connects.entry(errno).or_default() += times;
         }
     }
 
@@ -330,6 +441,7 @@ impl Builder {
             failure_counts,
             fallbacks: self.fallbacks.into_vec(),
             refused_connects: self.refused_connects,
+            floods: self.floods.finish(),
             ports,
             sockets,
             states: drawn(self.chart),

@@ -130,11 +130,11 @@ impl PortTracks {
         }
     }
 
-    /// A call for this port failed.
-    pub(super) fn failed(&mut self, key: PortKey, at_ns: u64, seq: u64) {
+    /// A call for this port failed, so many times.
+    pub(super) fn failed(&mut self, key: PortKey, at_ns: u64, seq: u64, count: u64) {
         if let Some(lane) = self.lane(key) {
             lane.failed.push((at_ns, seq));
-            lane.failed_total += 1;
+            lane.failed_total = lane.failed_total.saturating_add(count);
         }
     }
 

@@ -90,9 +90,27 @@ fn is_one_process(report: &Report, main: &FailedCall) -> bool {
         .all(|failure| failure.process.pid == main.process.pid)
 }
 
+/// Nothing is denied that could not be read: a line that is left out may be the one.
 fn nothing_failed(report: &Report) -> String {
     let host = shown(&report.environment.host, SHOWN_HOST);
     let span = duration(report.recording.ends.after_ns);
+    let unreadable = report.recording.unreadable_lines;
+    let flooded: u64 = report.floods.iter().map(|flood| flood.count).sum();
+    if flooded > 0 {
+        return format!(
+            "On {host}, {} in these {span} and {} counted, not explained.",
+            count(flooded, "call failed", "calls failed"),
+            if flooded == 1 { "was" } else { "were" }
+        );
+    }
+    if unreadable > 0 {
+        return format!(
+            "On {host}, nothing is known to have failed in these {span}, but {} of the recording \
+             could not be read, and a failed call may be in {}.",
+            count(unreadable, "line", "lines"),
+            if unreadable == 1 { "it" } else { "them" }
+        );
+    }
     let again: Vec<&Restart> = report
         .restarts
         .iter()
@@ -121,7 +139,13 @@ fn why_it_worked(report: &Report) -> String {
         .rev()
         .find(|restart| restart.again.is_some())
     else {
-        return "There is nothing to explain.".to_owned();
+        return if report.recording.unreadable_lines > 0 {
+            "What could be read has nothing to explain.".to_owned()
+        } else if report.floods.is_empty() {
+            "There is nothing to explain.".to_owned()
+        } else {
+            "They were too many, and none of them was explained.".to_owned()
+        };
     };
     let resets: u64 = report.resets.iter().map(|reset| reset.count).sum();
     if restart.time_wait > 0 {
@@ -254,6 +278,19 @@ pub(super) fn caveats(report: &Report) -> Vec<String> {
                 .unreadable
                 .first()
                 .map_or("not known".to_owned(), |why| sentence(why))
+        ));
+    }
+    for flood in report.floods.iter().take(SHOWN) {
+        caveats.push(format!(
+            "{} of uid {} ({}) failed beside those that are told here: too many to be told one \
+             by one, they were counted.",
+            count(
+                flood.count,
+                &format!("{} call", flood.call),
+                &format!("{} calls", flood.call)
+            ),
+            flood.uid,
+            shown(&flood.comm, 20)
         ));
     }
     let lost: u64 = report.losses.by_stage.values().sum();

@@ -72,6 +72,8 @@ pub(super) fn diagnosis(diagnosis: &Diagnosis) -> (Diagnosis, u64) {
         holder.process = holder.process.as_ref().map(process);
         holder.left_by = holder.left_by.as_ref().map(process);
         if let Some(processes) = &mut holder.processes {
+            let more = processes.len().saturating_sub(MAX_PROCESSES);
+            holder.processes_more += u32::try_from(more).unwrap_or(u32::MAX);
             processes.truncate(MAX_PROCESSES);
             for each in processes {
                 *each = process(each);

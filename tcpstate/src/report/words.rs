@@ -188,7 +188,11 @@ pub(super) fn owner(holder: &Holder) -> String {
     let now = holder.processes.as_deref().unwrap_or_default();
     if !now.is_empty() {
         let names: Vec<String> = now.iter().map(|process| name(process)).collect();
-        parts.push(format!("held by {}", list(&names, SHOWN_OWNERS)));
+        let more = match holder.processes_more {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        parts.push(format!("held by {}{more}", list(&names, SHOWN_OWNERS)));
     }
     if let Some(process) = &holder.process
         && now.iter().all(|other| other.pid != process.pid)

@@ -12,6 +12,13 @@ use crate::event::{KnownBy, Process, Unit};
 
 /// Longest command line that is kept, in bytes.
 const MAX_ARGV: usize = 4096;
+/// The same of who holds a socket: there may be many, and each is told in every event.
+const MAX_HOLDERS_ARGV: usize = 512;
+/// Processes of one socket that are listed; a server may have 1,800 workers.
+const MAX_LISTED: usize = 16;
+/// Bytes as JSON that all processes of one failed call may take, so that its line and
+/// that of its diagnosis stay far below what a reader takes.
+pub const MAX_BYTES: usize = 96 << 10;
 
 /// For each of these socket inodes the processes that have it open, by pid.
 ///
@@ -45,10 +52,54 @@ fn holder(pid: u32, inodes: &BTreeSet<u64>, units: &mut Units) -> Option<(BTreeS
     let held: BTreeSet<u64> = open_sockets(pid)
         .filter(|inode| inodes.contains(inode))
         .collect();
-    let mut process = process(pid)?;
+    let mut process = process(pid)?.with_short_argv(MAX_HOLDERS_ARGV);
     process.language = executable::language(pid);
     process.unit = unit(&process, units);
     (proc::stat(pid)?.start_ticks == start_ticks).then_some((held, process))
+}
+
+/// Of the processes that hold a socket those that are listed, by pid, and how many more
+/// there are: whoever opened it and one of each program come first. `left`: bytes that
+/// they may take; the first one is listed always, and if need be without its long fields.
+#[must_use]
+pub fn listed(
+    found: &[Arc<Process>],
+    opener: Option<u32>,
+    left: &mut usize,
+) -> (Vec<Arc<Process>>, u32) {
+    let mut programs = BTreeSet::new();
+    let mut ranked: Vec<(u8, &Arc<Process>)> = found
+        .iter()
+        .map(|process| {
+            let is_new = programs.insert((&process.comm, &process.exe));
+            let rank = match process.pid {
+                pid if Some(pid) == opener => 0,
+                _ if is_new => 1,
+                _ => 2,
+            };
+            (rank, process)
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    let mut listed: Vec<Arc<Process>> = Vec::new();
+    for (_, process) in ranked.into_iter().take(MAX_LISTED) {
+        let size = serde_json::to_vec(process).map_or(usize::MAX, |json| json.len());
+        if size <= *left {
+            *left -= size;
+            listed.push(Arc::clone(process));
+        } else if listed.is_empty() {
+            let Process { pid, uid, comm, .. } = &**process;
+            listed.push(Arc::new(Process {
+                start_ticks: process.start_ticks,
+                ..Process::new(*pid, *uid, Arc::clone(comm), KnownBy::Proc)
+            }));
+        } else {
+            break;
+        }
+    }
+    listed.sort_by_key(|process| process.pid);
+    let more = u32::try_from(found.len() - listed.len()).unwrap_or(u32::MAX);
+    (listed, more)
 }
 
 /// The service that a process runs in; one in a container is no part of the host's.
@@ -71,7 +122,9 @@ pub fn first_holders() -> BTreeMap<u64, Arc<Process>> {
             if found.contains_key(&inode) {
                 continue;
             }
-            let Some(process) = known.get_or_insert_with(|| process(pid).map(Arc::new)) else {
+            let Some(process) = known.get_or_insert_with(|| {
+                process(pid).map(|process| Arc::new(process.with_short_argv(MAX_HOLDERS_ARGV)))
+            }) else {
                 break;
             };
             found.insert(inode, Arc::clone(process));

@@ -2,10 +2,11 @@
 //! together with what the kernel's tables and `/proc` list.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::sock_diag::SockDiag;
 use super::{SocketItem, owners};
-use crate::event::{Endpoint, Family, Seen, SeenHolder, SeenSource, State};
+use crate::event::{Endpoint, Family, Process, Seen, SeenHolder, SeenSource, State};
 
 /// Holders that are listed one by one; a port of a busy server has tens of
 /// thousands in TIME_WAIT, which differ in nothing that matters.
@@ -41,18 +42,30 @@ pub fn bound_sockets(netns: u32, port: u16) -> Vec<SocketItem> {
     bound
 }
 
-/// Adds to each holder all processes that have its descriptor open.
-pub fn name_processes(seen: &mut Seen) {
+/// Adds to each holder the processes that have its descriptor open. `opener`: who is
+/// known to have opened it, and is listed whatever else is not.
+pub fn name_processes(seen: &mut Seen, opener: impl Fn(&SeenHolder) -> Option<u32>) {
     let inodes: BTreeSet<u64> = seen
         .holders
         .iter()
         .filter_map(|holder| holder.inode)
         .collect();
-    let found = owners::holders(&inodes);
+    list_processes(seen, &owners::holders(&inodes), opener);
+}
+
+fn list_processes(
+    seen: &mut Seen,
+    found: &BTreeMap<u64, Vec<Arc<Process>>>,
+    opener: impl Fn(&SeenHolder) -> Option<u32>,
+) {
+    let mut left = owners::MAX_BYTES;
     for holder in &mut seen.holders {
         // The kernel's own has an inode and no descriptor.
         if let (Some(inode), None) = (holder.inode, &holder.processes) {
-            holder.processes = Some(found.get(&inode).cloned().unwrap_or_default());
+            let found = found.get(&inode).map_or(&[][..], Vec::as_slice);
+            let (listed, more) = owners::listed(found, opener(holder), &mut left);
+            holder.processes = Some(listed);
+            holder.processes_more = more;
         }
     }
 }
@@ -69,11 +82,13 @@ pub fn merge(walked: &Seen, read: &[SeenHolder]) -> Seen {
     let is_new = |holder: &&SeenHolder| !known.contains(&identity(holder));
     holders.extend(read.iter().filter(is_new).cloned());
     let visited = u32::try_from(holders.len()).unwrap_or(u32::MAX);
+    let (holders, holders_more) = without_repetition(holders);
     Seen {
         source: SeenSource::Snapshot,
-        is_complete: has_walked_all_bound(walked) || lists_bound_sockets(),
+        is_complete: holders_more == 0 && (has_walked_all_bound(walked) || lists_bound_sockets()),
         visited,
-        holders: without_repetition(holders),
+        holders,
+        holders_more,
         sharing: walked.sharing,
         admits_reuseaddr: walked.admits_reuseaddr,
     }
@@ -122,11 +137,14 @@ fn likeness(holder: &SeenHolder) -> Likeness {
 }
 
 /// Keeps of the sockets that are alike in everything that a bind conflict
-/// depends on the longest lasting ones, and counts the others.
-fn without_repetition(holders: Vec<SeenHolder>) -> Vec<SeenHolder> {
-    let is_one_of_many = |holder: &SeenHolder| {
-        !matches!(holder.state, State::Listen | State::Bound) && !holder.is_tripped_over
-    };
+/// depends on the longest lasting ones, and counts the others. Listeners and sockets
+/// that are only bound are all kept, unless they are too many as well. Gives how many
+/// are neither kept nor counted with one that is.
+fn without_repetition(holders: Vec<SeenHolder>) -> (Vec<SeenHolder>, u32) {
+    let stays = |holder: &&SeenHolder| matches!(holder.state, State::Listen | State::Bound);
+    let are_too_many = holders.iter().filter(stays).count() > MAX_LISTED / 2;
+    let is_one_of_many =
+        |holder: &SeenHolder| (are_too_many || !stays(&holder)) && !holder.is_tripped_over;
     let (many, mut listed): (Vec<_>, Vec<_>) = holders.into_iter().partition(is_one_of_many);
     let mut by_likeness: BTreeMap<Likeness, Vec<SeenHolder>> = BTreeMap::new();
     for holder in many {
@@ -145,7 +163,22 @@ fn without_repetition(holders: Vec<SeenHolder>) -> Vec<SeenHolder> {
         }
         listed.extend(alike);
     }
-    listed
+    if listed.len() <= MAX_LISTED + MAX_LISTED / 2 {
+        return (listed, 0);
+    }
+    // All different: those that stay longest tell most.
+    listed.sort_by_key(|holder| match holder.state {
+        _ if holder.is_tripped_over => 0,
+        State::Listen => 1,
+        State::Bound => 2,
+        _ => 3,
+    });
+    let left_out = listed.split_off(MAX_LISTED);
+    let count: u64 = left_out
+        .iter()
+        .map(|holder| 1 + u64::from(holder.alike))
+        .sum();
+    (listed, u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]
@@ -182,6 +215,7 @@ mod tests {
             alike: 0,
             is_tripped_over: false,
             processes: None,
+            processes_more: 0,
         }
     }
 
@@ -198,6 +232,7 @@ mod tests {
                 },
                 ..time_wait(1, 50, true)
             }],
+            holders_more: 0,
             sharing: None,
             admits_reuseaddr: false,
         };
@@ -216,7 +251,7 @@ mod tests {
         holders.push(time_wait(2000, 5, false));
         holders[0].is_tripped_over = true;
 
-        let listed = without_repetition(holders);
+        let (listed, _) = without_repetition(holders);
 
         let total: u32 = listed.iter().map(|holder| 1 + holder.alike).sum();
         assert_eq!(total, 1001);
@@ -232,5 +267,88 @@ mod tests {
             listed.iter().filter_map(|holder| holder.expires_ms).max(),
             Some(10_000)
         );
+    }
+
+    fn listener(address: u32, inode: u64) -> SeenHolder {
+        let mut socket = time_wait(0, 0, true);
+        socket.local.addr = std::net::Ipv4Addr::from(0x7f00_0000 + address).into();
+        socket.state = State::Listen;
+        socket.is_mini = false;
+        socket.expires_ms = None;
+        socket.inode = Some(inode);
+        socket
+    }
+
+    #[test]
+    fn fifty_thousand_listeners_are_counted_and_a_few_listed() {
+        let alike = (0..50_000).map(|inode| listener(1, inode)).collect();
+        let (listed, more) = without_repetition(alike);
+        assert_eq!((listed.len(), more), (MAX_LISTED, 0));
+        let count: u64 = listed.iter().map(|held| 1 + u64::from(held.alike)).sum();
+        assert_eq!(count, 50_000);
+
+        let different = (0..50_000_u32).map(|at| listener(at, u64::from(at)));
+        let (listed, more) = without_repetition(different.collect());
+        assert_eq!((listed.len(), more), (MAX_LISTED, 50_000 - 64));
+    }
+
+    /// As much as `/proc` can tell of one process, in characters that JSON escapes.
+    fn worst(pid: u32) -> Arc<Process> {
+        let long = "\u{1}".repeat(4_096);
+        let argv: Vec<String> = vec![long.clone()];
+        let process = Process {
+            argv: Some(argv.into()),
+            exe: Some(long.as_str().into()),
+            cgroup: Some(long.as_str().into()),
+            parent: Some("\u{1}".repeat(16).into()),
+            ..Process::new(pid, 1, "\u{1}".repeat(16), crate::event::KnownBy::Proc)
+        };
+        Arc::new(process.with_short_argv(512))
+    }
+
+    #[test]
+    fn the_largest_failed_call_and_its_diagnosis_are_far_below_the_limit_of_a_line() {
+        use crate::engine::{Engine, Limits};
+        use crate::event::Body;
+
+        const MOST: usize = 256 << 10;
+        let workers: Vec<Arc<Process>> = (1..=1_800).map(worst).collect();
+        let small = |process: &Process| {
+            Arc::new(Process::new(
+                process.pid,
+                1,
+                "worker",
+                crate::event::KnownBy::Proc,
+            ))
+        };
+        let modest: Vec<Arc<Process>> = workers.iter().map(|process| small(process)).collect();
+        for (processes, sockets) in [(&workers, 1), (&workers, 96), (&modest, 96)] {
+            let mut scene = crate::diagnosis::test_support::Scene::bind("127.0.0.1", 80);
+            scene.call.process = worst(7);
+            let seen = scene.call.seen.as_mut().unwrap();
+            seen.holders = (0..sockets).map(|at| listener(at, u64::from(at))).collect();
+            let found = (0..u64::from(sockets)).map(|inode| (inode, processes.clone()));
+
+            list_processes(seen, &found.collect(), |_| Some(1_700));
+            for holder in &seen.holders {
+                let listed = holder.processes.as_ref().unwrap();
+                assert!((1..=16).contains(&listed.len()));
+                assert!(listed.iter().any(|process| process.pid == 1_700));
+                assert_eq!(listed.len() + holder.processes_more as usize, 1_800);
+            }
+            let mut engine = Engine::new(Limits::default());
+            engine.observe(5, Body::Bind(Box::new(scene.call.clone())));
+
+            assert_eq!(engine.log().iter().count(), 2);
+            for event in engine.log().iter() {
+                let mut line = Vec::new();
+                let clock = crate::event::ClockAnchor {
+                    mono_ns: 0,
+                    realtime: 0,
+                };
+                crate::export::json::write_line(event, clock, &mut line).unwrap();
+                assert!(line.len() < MOST, "{} {}", event.body.name(), line.len());
+            }
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use super::theme::Role;
 use super::units::{self, NS_PER_MS};
-use crate::event::{Body, Call, Direction, Endpoint, Event, ExitReason, LossStage, Process, State};
+use crate::event::{
+    Body, Call, CallName, Direction, Endpoint, Event, ExitReason, LossStage, Process, State,
+};
 
 /// Room for the tag.
 pub(crate) const TAG: usize = 10;
@@ -154,6 +156,22 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
                 fallback.took
             ),
         ),
+        Body::Flood(flood) => loud(
+            "FLOOD",
+            Role::Bad,
+            format!(
+                "{} more {} of uid {} counted, the last by {}[{}]",
+                flood.count,
+                match flood.call {
+                    CallName::Bind => "failed binds",
+                    CallName::Listen => "failed listens",
+                    CallName::Connect => "failed connects",
+                },
+                flood.uid,
+                flood.comm,
+                flood.pid
+            ),
+        ),
         // After a loss, the table was read from the kernel again.
         Body::Loss(loss) if loss.count == 0 && loss.resynced => loud(
             "resync",
@@ -217,13 +235,20 @@ fn told_call(tag: &'static str, call: &Call, own_netns: Option<u32>) -> Line {
         (None, Some(errno)) => format!("errno {errno}"),
         (None, None) => "error not known".to_owned(),
     };
+    let times = match call.failures() {
+        1 => String::new(),
+        count => format!(" {count}×"),
+    };
     Line {
         tag,
         role: Role::Bad,
         is_loud: true,
         text: match call.foreign_netns(own_netns) {
-            Some(netns) => format!("{place} failed: {errno}, {}, in {netns}", call.process),
-            None => format!("{place} failed: {errno}, {}", call.process),
+            Some(netns) => format!(
+                "{place} failed{times}: {errno}, {}, in {netns}",
+                call.process
+            ),
+            None => format!("{place} failed{times}: {errno}, {}", call.process),
         },
     }
 }

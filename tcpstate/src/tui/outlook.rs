@@ -114,6 +114,7 @@ mod tests {
             reuse: Some(failure.call.reuse),
             process: None,
             processes: None,
+            processes_more: 0,
             left_by: None,
             expires_ms: None,
             alike: 0,

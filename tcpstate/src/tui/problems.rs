@@ -14,7 +14,7 @@ pub(crate) struct Problem<'a> {
     /// The latest failure.
     pub(crate) latest: &'a Failure,
     /// Failures since the port was last listened on, as far as they are kept.
-    pub(crate) count: usize,
+    pub(crate) count: u64,
     first_ns: u64,
 }
 
@@ -57,12 +57,12 @@ pub(crate) fn problems<'a>(view: &View<'a>) -> Vec<Problem<'a>> {
         match problems.iter_mut().find(|problem| problem.port == port) {
             Some(problem) => {
                 problem.latest = failure;
-                problem.count += 1;
+                problem.count = problem.count.saturating_add(failure.count);
             }
             None => problems.push(Problem {
                 port,
                 latest: failure,
-                count: 1,
+                count: failure.count,
                 first_ns: failure.mono_ns,
             }),
         }

@@ -136,5 +136,7 @@ pub(crate) fn call(
         rtnetlink_inode: None,
         sysctls: None,
         seen: None,
+        repeated: 0,
+        is_sum: false,
     })
 }

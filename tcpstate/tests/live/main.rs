@@ -15,6 +15,7 @@ mod demo;
 mod elsewhere;
 mod ends;
 mod explain;
+mod flood;
 mod harness;
 mod hostile;
 mod io_uring;

@@ -173,6 +173,7 @@ impl Story {
             is_complete: true,
             visited: u32::try_from(held_by.len()).unwrap_or(u32::MAX),
             holders: held_by,
+            holders_more: 0,
             sharing: None,
             admits_reuseaddr: false,
         });
@@ -203,6 +204,7 @@ impl Story {
                 alike: 0,
                 is_tripped_over: false,
                 processes: None,
+                processes_more: 0,
             })
             .collect();
         held.sort_by_key(|holder| holder.peer.port);
@@ -386,6 +388,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
             reuse: holder.reuse,
             process: None,
             processes: holder.processes.clone(),
+            processes_more: 0,
             left_by: Some(Arc::clone(&nginx)),
             expires_ms: holder.expires_ms,
             alike: 0,
@@ -404,6 +407,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
             nginx
         ),
         clears_ms: holders.iter().filter_map(|holder| holder.expires_ms).max(),
+        holders_more: 0,
         holders,
         would_work: WouldWork {
             reuseaddr: YesNo::No,
@@ -505,6 +509,8 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         rtnetlink_inode: Some(4),
         sysctls: None,
         seen: None,
+        repeated: 0,
+        is_sum: false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid};
 use aya_log_ebpf::warn;
-use tcpstate_common::record::{Counter, FailedCallRecord, Kind, WalkStatus, call};
+use tcpstate_common::record::{Counter, FailedCallRecord, Kind, RepeatKey, WalkStatus, call, via};
 
 use super::{
     Returned,
@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     error::Stop,
+    flood,
     holders::{self, Pair},
-    maps::{self, EVENTS, IN_FLIGHT, InFlight, SCRATCH},
+    maps::{self, FAILED, IN_FLIGHT, InFlight, REPEATS, SCRATCH},
     output,
     probes::function::conflict,
     sock::{self, Common, Head as _},
@@ -33,7 +34,7 @@ pub(in crate::probes) fn report_failure<C: EbpfContext>(
     let code = failed_call(returned.sk, returned.packed());
     give_scratch_back();
     let walk = outcome(code)?;
-    maps::count(Counter::Written);
+    count_written();
     // Rare, and worth a look at the kernel's layout.
     if walk == WalkStatus::Failed as u64 {
         warn!(
@@ -54,7 +55,7 @@ pub(in crate::probes) fn report_refusal(
     let code = refused_call(returned.sk, returned.packed());
     give_scratch_back();
     outcome(code)?;
-    maps::count(Counter::Written);
+    count_written();
     Ok(())
 }
 
@@ -89,11 +90,14 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
     // SAFETY: this CPU's scratch, which was taken.
     let (common, in_flight) = unsafe { (&mut (*scratch).caller, &(*scratch).in_flight) };
     let target = target(returned.sk, in_flight, common)?;
+    let key = repeat_key(in_flight, returned, &target, common);
+    flood::check(&key, returned.via == via::KERNEL)?;
     // SAFETY: as above. Every field is written but the holders from `recorded` on and the
     // arguments from `argv_len` on, which nobody reads.
     unsafe {
         let record = &raw mut (*scratch).record;
         write_failed(record, in_flight, returned, &target, common);
+        flood::begin_to_count(record, &raw mut (*scratch).first, &key);
         let port = contested_port(in_flight, returned, common);
         let status = if port == 0 || !may_walk {
             WalkStatus::NotRun
@@ -117,9 +121,9 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
         } else {
             output::AT_ONCE
         };
-        EVENTS
-            .output::<FailedCallRecord>(&*record, wake)
-            .map_err(|_| Stop::Full)?;
+        if FAILED.output::<FailedCallRecord>(&*record, wake).is_err() {
+            return Err(not_written((*record).total != 0));
+        }
         Ok(u64::from((*record).walk))
     }
 }
@@ -138,7 +142,7 @@ pub(in crate::probes) fn report_briefly(
     let code = brief_call(returned.sk, returned.packed());
     let _ = IN_FLIGHT.remove(thread);
     outcome(code)?;
-    maps::count(Counter::Written);
+    count_written();
     Ok(())
 }
 
@@ -162,15 +166,18 @@ fn try_brief(returned: &Returned) -> Result<(), Stop> {
     let in_flight = unsafe { &*entry };
     let mut common = Common::empty();
     let target = target(returned.sk, in_flight, &mut common)?;
+    let key = repeat_key(in_flight, returned, &target, &common);
+    flood::check(&key, returned.via == via::KERNEL)?;
     let tripped = conflict::tripped_over(target.carrier.sk);
-    let Some(mut entry) = EVENTS.reserve::<FailedCallRecord>(0) else {
-        return Err(Stop::Full);
+    let Some(mut entry) = FAILED.reserve::<FailedCallRecord>(0) else {
+        return Err(not_written(REPEATS.get_ptr(key).is_some()));
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written but `sharing` and
     // the holders, arguments and options that nobody reads.
     unsafe {
         write_failed(record, in_flight, returned, &target, &common);
+        flood::write_count(record, &key);
         let port = contested_port(in_flight, returned, &common);
         (*record).walk = if port == 0 {
             WalkStatus::NotRun as u8
@@ -183,6 +190,50 @@ fn try_brief(returned: &Returned) -> Result<(), Stop> {
     }
     entry.submit(output::QUIETLY);
     Ok(())
+}
+
+/// Why a call that should be told is not: where its kind is counted, it is in the count.
+#[inline(always)]
+fn not_written(is_counted: bool) -> Stop {
+    if is_counted {
+        Stop::Counted
+    } else {
+        Stop::Full
+    }
+}
+
+#[inline(always)]
+fn count_written() {
+    maps::count(Counter::Written);
+    maps::count(Counter::WrittenFailed);
+}
+
+/// By what this failure is the same as another one.
+#[inline(always)]
+fn repeat_key(
+    in_flight: &InFlight,
+    returned: &Returned,
+    target: &Target,
+    common: &Common,
+) -> RepeatKey {
+    let tgid = if returned.via == via::KERNEL {
+        0
+    } else {
+        task::tgid()
+    };
+    let port = if returned.call == call::LISTEN {
+        common.local_port()
+    } else {
+        requested_port(in_flight)
+    };
+    RepeatKey {
+        tgid,
+        netns: target.netns,
+        errno: returned.errno,
+        port,
+        call: returned.call,
+        family: common.family() as u8,
+    }
 }
 
 /// Writes all of a failed call but the walk and what it finds.

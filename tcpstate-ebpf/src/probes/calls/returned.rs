@@ -45,6 +45,7 @@ const NOT_WANTED: u64 = 100;
 const READ: u64 = 101;
 const FULL: u64 = 102;
 const BUSY: u64 = 103;
+const COUNTED: u64 = 104;
 
 #[inline(always)]
 pub(super) fn code(stop: Stop) -> u64 {
@@ -53,6 +54,7 @@ pub(super) fn code(stop: Stop) -> u64 {
         Stop::Read => READ,
         Stop::Full | Stop::Forgotten => FULL,
         Stop::Busy => BUSY,
+        Stop::Counted => COUNTED,
     }
 }
 
@@ -63,6 +65,7 @@ pub(super) fn outcome(code: u64) -> Result<u64, Stop> {
         READ => Err(Stop::Read),
         FULL => Err(Stop::Full),
         BUSY => Err(Stop::Busy),
+        COUNTED => Err(Stop::Counted),
         status => Ok(status),
     }
 }

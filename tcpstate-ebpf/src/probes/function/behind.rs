@@ -15,7 +15,7 @@ use tcpstate_common::record::{Counter, call};
 use super::calls::{self, BIND, CONNECT, Function, LISTEN};
 use crate::{
     error::{Stop, finish},
-    maps::{self, EVENTS, REPORTED},
+    maps::{self, FAILED, REPORTED},
     output,
     probes::calls::{is_final, report_briefly},
 };
@@ -47,14 +47,22 @@ behind!(
     CONNECT
 );
 
+/// What [`REPORTED`] says of a call: there is something to wake the reader for.
+const WRITTEN: u32 = 1;
+/// There is not.
+const NOT_WRITTEN: u32 = 2;
+
 /// Notes for the hooks behind what became of the current thread's failed call: what
-/// found no room in the ring buffer need not be tried again.
+/// was counted, or found no room in the ring buffer, need not be tried again.
 #[inline(always)]
 pub(super) fn note(reported: &Result<(), Stop>) {
-    if matches!(reported, Ok(()) | Err(Stop::Full)) {
-        // A full map forgets its least recently used entry.
-        let _ = REPORTED.insert(bpf_get_current_pid_tgid(), 1, 0);
-    }
+    let note = match reported {
+        Ok(()) => WRITTEN,
+        Err(Stop::Full | Stop::Counted) => NOT_WRITTEN,
+        Err(_) => return,
+    };
+    // A full map forgets its least recently used entry.
+    let _ = REPORTED.insert(bpf_get_current_pid_tgid(), note, 0);
 }
 
 #[inline(always)]
@@ -65,7 +73,8 @@ fn try_second(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
     let (in_flight, returned) = calls::returned(ctx, function)?;
     let reported = report_briefly(&in_flight, &returned);
     note(&reported);
-    if reported.is_ok() {
+    // A call that is only counted is not lost either.
+    if matches!(reported, Ok(()) | Err(Stop::Counted)) {
         maps::count(Counter::MadeUpFor);
     }
     reported
@@ -75,11 +84,16 @@ fn try_second(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
 #[inline(always)]
 fn try_wake(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
     let thread = bpf_get_current_pid_tgid();
-    if !has_failed(ctx, function)? || REPORTED.get_ptr(thread).is_none() {
+    if !has_failed(ctx, function)? {
         return Err(Stop::NotWanted);
     }
+    let Some(note) = REPORTED.get_ptr(thread) else {
+        return Err(Stop::NotWanted);
+    };
+    // SAFETY: a value of this map, and nobody else has this thread's key.
+    let is_written = unsafe { *note == WRITTEN };
     let _ = REPORTED.remove(thread);
-    if let Some(entry) = EVENTS.reserve::<u64>(0) {
+    if is_written && let Some(entry) = FAILED.reserve::<u64>(0) {
         entry.discard(output::AT_ONCE);
     }
     Ok(())

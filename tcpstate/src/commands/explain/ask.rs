@@ -104,7 +104,7 @@ impl Asker {
     pub(in crate::commands) fn ask_with_processes(&mut self) -> Result<Explanation> {
         let (mut seen, mut missing) = self.read()?;
         if let Some(seen) = &mut seen {
-            port::name_processes(seen);
+            port::name_processes(seen, |_| None);
             if forget_unseen_processes(seen) {
                 missing.push(
                     "the processes that hold the port: other users' descriptors are shown to root \
@@ -236,6 +236,7 @@ impl Asker {
             is_complete,
             visited: u32::try_from(found.len()).unwrap_or(u32::MAX),
             holders: found.iter().map(|item| item.to_holder(None)).collect(),
+            holders_more: 0,
             sharing: None,
             admits_reuseaddr: false,
         };

@@ -47,7 +47,9 @@ impl Live {
             self.catch_up()?;
             for (id, item) in found {
                 let processes = item.inode.and_then(|inode| holders.get(&inode));
-                self.tell_heirs(id, item.sock, processes.cloned().unwrap_or_default())?;
+                let found = processes.map_or(&[][..], Vec::as_slice);
+                let (listed, _) = owners::listed(found, None, &mut { owners::MAX_BYTES });
+                self.tell_heirs(id, item.sock, listed)?;
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Live;
 use crate::clock;
 use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, SeenSource};
+use crate::model::SocketId;
 use crate::snapshot::cgroup::{self, Units};
 use crate::snapshot::{executable, netns, owners, port, proc, sysctl};
 
@@ -18,6 +19,11 @@ const IO_URING_WORKER: &str = "iou-";
 /// A port whose sockets were read this shortly ago is not read again for the
 /// next failure: servers retry in tight loops.
 const FRESH_NS: u64 = 250_000_000;
+
+/// While more failed calls wait, the processes that hold the port of one that is older
+/// than this are not looked for: it takes a walk through all processes, which may have
+/// changed since, and the others would wait as long again.
+const LATE_NS: u64 = 1_000_000_000;
 
 /// The last reading of a port's sockets.
 #[derive(Debug)]
@@ -30,7 +36,7 @@ pub(super) struct PortReading {
 
 impl Live {
     /// Completes the body if it is a failed call.
-    pub(super) fn complete(&mut self, body: &mut Body) {
+    pub(super) fn complete(&mut self, mono_ns: u64, body: &mut Body) {
         let is_bind = matches!(body, Body::Bind(_));
         match body {
             Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => {
@@ -44,7 +50,18 @@ impl Live {
                 // than the wrong one.
                 if proc::has_numbers_of_the_host() {
                     complete_caller(call);
-                    call.seen.iter_mut().for_each(port::name_processes);
+                    let is_late = self.observer.has_failed_waiting()
+                        && clock::monotonic_ns() > mono_ns.saturating_add(LATE_NS);
+                    let engine = self.pipeline.engine();
+                    let opener = |holder: &SeenHolder| {
+                        let id = SocketId::of(&holder.sock, holder.local, holder.peer);
+                        Some(engine.socket(&id)?.owner.as_ref()?.pid)
+                    };
+                    if let Some(seen) = &mut call.seen
+                        && !is_late
+                    {
+                        port::name_processes(seen, opener);
+                    }
                 }
             }
             _ => {}
@@ -117,7 +134,7 @@ impl Live {
 }
 
 /// What `ip netns` calls the caller's namespace, where it is not ours.
-fn name_namespace(call: &mut Call) {
+pub(super) fn name_namespace(call: &mut Call) {
     call.netns_name = call
         .sock
         .filter(|sock| netns::current().is_ok_and(|own| own != sock.netns))
@@ -141,6 +158,7 @@ fn not_walked() -> Seen {
         is_complete: false,
         visited: 0,
         holders: Vec::new(),
+        holders_more: 0,
         sharing: None,
         admits_reuseaddr: false,
     }

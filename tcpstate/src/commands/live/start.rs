@@ -106,6 +106,8 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         facts: Vec::new(),
         busy_until_ns: 0,
         reading: None,
+        counted: super::counted::Counted::default(),
+        taken_ns: 0,
         verbose: start.verbose,
     };
     let header = live.header();

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use tcpstate_common::record::{
-    ARGV_LEN, CallRecord, FailedCallRecord, Head, Kind, MAX_HOLDERS, WalkStatus, call, via,
+    ARGV_LEN, CallRecord, FailedCallRecord, Head, Kind, MAX_HOLDERS, RepeatKey, WalkStatus, call,
+    via,
 };
 
 use super::fields::{self, Endpoints, requested_address, reuse, unknown, view};
@@ -65,6 +66,9 @@ impl Decoder {
             argv: _,
             holders,
             program: _,
+            repeat: _,
+            total: _,
+            total_began_ns: _,
         } = record;
         let recorded = usize::from(*recorded).min(MAX_HOLDERS);
         let status = WalkStatus::from_raw(*walk);
@@ -91,6 +95,7 @@ impl Decoder {
                         && holders.len() == recorded,
                     visited: u32::from(*visited),
                     holders,
+                    holders_more: 0,
                     sharing: fields::sharing(sharing).filter(|_| has_bucket),
                     admits_reuseaddr: has_bucket && *admits_reuseaddr == 1,
                 })
@@ -150,8 +155,44 @@ impl Decoder {
             rtnetlink_inode: None,
             sysctls: None,
             seen,
+            repeated: 0,
+            is_sum: false,
         })
     }
+
+    /// Calls of one kind that were counted, as one event: the last of them, and
+    /// `repeated` before it. What is told of it is what the first of them was.
+    pub(in crate::kernel) fn sum(
+        &self,
+        first: &CallRecord,
+        repeated: u64,
+    ) -> Result<Body, DecodeError> {
+        let call = Call {
+            repeated,
+            is_sum: true,
+            ..self.call_fields(first, None, None)?
+        };
+        body_of(first.call, call)
+    }
+}
+
+/// What a record of a failed call says of the count of its kind.
+pub(in crate::kernel) fn count(bytes: &[u8]) -> Option<Count> {
+    let record: &FailedCallRecord = view(bytes, Kind::FailedCall as u16).ok()?;
+    Some(Count {
+        key: record.repeat,
+        total: record.total,
+        began_ns: record.total_began_ns,
+    })
+}
+
+/// See [`RepeatWire`](tcpstate_common::record::RepeatWire).
+#[derive(Clone, Copy, Debug)]
+pub(in crate::kernel) struct Count {
+    pub(in crate::kernel) key: RepeatKey,
+    /// 0: nobody counts this kind.
+    pub(in crate::kernel) total: u64,
+    pub(in crate::kernel) began_ns: u64,
 }
 
 fn body_of(raw: u8, call: Call) -> Result<Body, DecodeError> {

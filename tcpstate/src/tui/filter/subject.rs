@@ -119,6 +119,7 @@ fn subject_of(event: &Event) -> Subject<'_> {
             subject.endpoints = [first.map(at), Some(at(fallback.took)), None];
             subject.processes[0] = Some(&fallback.process);
         }
+        Body::Flood(flood) => subject.words[1] = &flood.comm,
         Body::Header(_) | Body::Loss(_) | Body::Tick(_) | Body::Footer(_) => {}
     }
     subject

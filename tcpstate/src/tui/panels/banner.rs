@@ -231,7 +231,7 @@ impl Lines {
 
 /// `✖ nginx[4712] cannot bind 0.0.0.0:8080, tried 7×: EADDRINUSE`; the error's
 /// name is left out whole where there is no room.
-fn title(failure: &Failure, count: usize, free: Option<&Span>, area: Rect) -> Vec<Span> {
+fn title(failure: &Failure, count: u64, free: Option<&Span>, area: Rect) -> Vec<Span> {
     /// Corners and the blanks beside what stands between them.
     const FRAME: usize = 8;
     let call = &failure.call;
@@ -349,14 +349,19 @@ fn whose(holder: &Holder) -> String {
     }
     let open_in = holder.processes.as_deref().unwrap_or_default();
     let opened_by = holder.process.as_ref();
+    let further = usize::try_from(holder.processes_more).unwrap_or(0);
     let has_opener = opened_by.is_some_and(|by| open_in.iter().any(|other| other.pid == by.pid));
     match (opened_by, open_in) {
-        (Some(process), [] | [_]) if has_opener || open_in.is_empty() => format!(", {process}"),
-        (Some(process), all) if has_opener => format!(", {process} and {} more", all.len() - 1),
+        (Some(process), [] | [_]) if further == 0 && (has_opener || open_in.is_empty()) => {
+            format!(", {process}")
+        }
+        (Some(process), all) if has_opener => {
+            format!(", {process} and {} more", all.len() - 1 + further)
+        }
         (by, [first, others @ ..]) => {
             let mut text = format!(", open in {first}");
-            if !others.is_empty() {
-                let _ = write!(text, " and {} more", others.len());
+            if others.len() + further > 0 {
+                let _ = write!(text, " and {} more", others.len() + further);
             }
             if let Some(by) = by {
                 let _ = write!(text, ", opened by {by}");

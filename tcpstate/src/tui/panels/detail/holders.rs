@@ -66,6 +66,10 @@ fn facts(held: &Holder) -> Vec<String> {
     for other in held.processes.iter().flatten() {
         facts.push(format!("open in {other}"));
     }
+    if held.processes_more > 0 {
+        let more = units::count(held.processes_more.into());
+        facts.push(format!("and in {more} more"));
+    }
     if held.alike > 0 {
         facts.push(format!("and {} like it", units::count(held.alike.into())));
     }

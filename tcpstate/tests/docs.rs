@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use tcpstate::cli::Cli;
@@ -78,6 +78,27 @@ fn every_command_of_the_documents_is_one() {
 }
 
 #[test]
+fn every_tcpstate_command_that_a_diagnosis_advises_is_one() {
+    let texts = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/tests/texts");
+    let mut checked = 0;
+    for entry in fs::read_dir(texts).expect("the texts of the causes are there") {
+        let path = entry.expect("it can be listed").path();
+        let text = fs::read_to_string(&path).expect("text");
+        let commands = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("$ "))
+            .map(|command| command.trim_start_matches("sudo "))
+            .filter(|command| command.starts_with("tcpstate "));
+        for command in commands {
+            let parsed = Cli::try_parse_from(command.split_whitespace());
+            assert!(parsed.is_ok(), "{}: {command}", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 5, "only {checked} commands found");
+}
+
+#[test]
 fn every_cause_is_described() {
     let (_, causes) = document("docs/causes.md");
 
@@ -119,6 +140,36 @@ fn every_event_is_described() {
             "{name} is missing in docs/events.md"
         );
     }
+}
+
+/// `NAME` in `file` of each row is a constant or a field there.
+#[test]
+fn the_page_about_limits_names_what_there_is() {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (_, page) = document("docs/limits.md");
+    let mut rows = 0;
+    for row in page.lines().filter(|line| line.contains("` in `")) {
+        let (before, after) = row.split_once("` in `").unwrap();
+        let name = before.rsplit('`').next().unwrap();
+        let file = after.split('`').next().unwrap();
+        let path = ["..", "src", "core/src"]
+            .map(|folder| program.join(folder).join(file))
+            .into_iter()
+            .find(|path| path.is_file())
+            .unwrap_or_else(|| panic!("there is no {file}"));
+        let code =
+            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let name = name.rsplit("::").next().unwrap();
+        assert!(
+            code.contains(&format!("const {name}:"))
+                || code.contains(&format!("pub {name}:"))
+                || code.contains(&format!("pub struct {name} ")),
+            "{} has no {name}",
+            path.display()
+        );
+        rows += 1;
+    }
+    assert!(rows > 20, "{rows} rows");
 }
 
 const KEYS_BEGIN: &str = "<!-- keys: TCPSTATE_BLESS=1 cargo test -p tcpstate --test docs -->\n";

@@ -306,6 +306,18 @@ mod tests {
         Arc::new(process.with_short_argv(512))
     }
 
+    /// A failed bind as a real kernel reported it.
+    fn recorded_call() -> Box<crate::event::Call> {
+        include_str!("../../tests/data/recordings/schema-1.jsonl")
+            .lines()
+            .filter_map(|line| crate::export::json::read_line(line.as_bytes()).ok()?.1)
+            .find_map(|event| match event.body {
+                crate::event::Body::Bind(call) if !call.ok => Some(call),
+                _ => None,
+            })
+            .unwrap()
+    }
+
     #[test]
     fn the_largest_failed_call_and_its_diagnosis_are_far_below_the_limit_of_a_line() {
         use crate::engine::{Engine, Limits};
@@ -323,9 +335,9 @@ mod tests {
         };
         let modest: Vec<Arc<Process>> = workers.iter().map(|process| small(process)).collect();
         for (processes, sockets) in [(&workers, 1), (&workers, 96), (&modest, 96)] {
-            let mut scene = crate::diagnosis::test_support::Scene::bind("127.0.0.1", 80);
-            scene.call.process = worst(7);
-            let seen = scene.call.seen.as_mut().unwrap();
+            let mut call = recorded_call();
+            call.process = worst(7);
+            let seen = call.seen.as_mut().unwrap();
             seen.holders = (0..sockets).map(|at| listener(at, u64::from(at))).collect();
             let found = (0..u64::from(sockets)).map(|inode| (inode, processes.clone()));
 
@@ -337,7 +349,7 @@ mod tests {
                 assert_eq!(listed.len() + holder.processes_more as usize, 1_800);
             }
             let mut engine = Engine::new(Limits::default());
-            engine.observe(5, Body::Bind(Box::new(scene.call.clone())));
+            engine.observe(5, Body::Bind(call));
 
             assert_eq!(engine.log().iter().count(), 2);
             for event in engine.log().iter() {

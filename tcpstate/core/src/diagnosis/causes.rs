@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn every_cause_is_described_in_the_docs() {
-        let docs = include_str!("../../../docs/causes.md");
+        let docs = include_str!("../../../../docs/causes.md");
         for cause in Cause::ALL {
             assert!(
                 docs.contains(&format!("\n## {}\n", cause.name())),

@@ -4,13 +4,13 @@ use memchr::memchr;
 
 /// The fields that every line begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LineHead<'a> {
+pub struct LineHead<'a> {
     /// What happened.
-    pub(crate) event: &'a str,
+    pub event: &'a str,
     /// Its position.
-    pub(crate) seq: u64,
+    pub seq: u64,
     /// When, monotonic clock.
-    pub(crate) mono_ns: u64,
+    pub mono_ns: u64,
 }
 
 /// Longest name of an event, and longest calendar time, that are looked for.
@@ -19,7 +19,8 @@ const MAX_TEXT: usize = 48;
 impl<'a> LineHead<'a> {
     /// Of a line as this program writes it. `None`: it is written otherwise, and
     /// may be an event all the same.
-    pub(crate) fn as_written(line: &'a [u8]) -> Option<Self> {
+    #[must_use]
+    pub fn as_written(line: &'a [u8]) -> Option<Self> {
         let rest = line.strip_prefix(b"{\"event\":\"")?;
         let (event, rest) = text(rest, |byte| {
             byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_')

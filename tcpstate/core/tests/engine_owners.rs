@@ -3,10 +3,12 @@
 mod facts;
 
 use facts::{MS, SECOND, by, call, change, into_mini, process, seen, through};
-use tcpstate::engine::{Engine, Limits};
-use tcpstate::event::{Body, ClockAnchor, Direction, ExitReason, KnownBy, NetnsEnd, Reset, State};
-use tcpstate::export::json;
-use tcpstate::model::{Origin, Phase, PortKey, SocketId};
+use tcpstate_core::engine::{Engine, Limits};
+use tcpstate_core::event::{
+    Body, ClockAnchor, Direction, ExitReason, KnownBy, NetnsEnd, Reset, State,
+};
+use tcpstate_core::export::json;
+use tcpstate_core::model::{Origin, Phase, PortKey, SocketId};
 
 const LISTENER: u64 = 1;
 const CHILD: u64 = 2;

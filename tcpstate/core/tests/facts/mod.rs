@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tcpstate::event::{
+use tcpstate_core::event::{
     Body, Call, Endpoint, Family, KnownBy, Mini, Process, Requested, Reuse, Sock, SocketSeen,
     Source, State, StateChange, Via,
 };

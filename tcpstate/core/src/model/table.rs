@@ -1,6 +1,6 @@
 //! The mirror of the kernel's TCP sockets.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 
@@ -8,7 +8,11 @@ use super::socket::{Socket, SocketId, Tuple};
 use crate::event::State;
 
 /// A map whose order of iteration does not depend on the run.
-pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
+#[expect(
+    clippy::disallowed_types,
+    reason = "this hasher is the same in each run"
+)]
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, FixedState>;
 
 /// Closed sockets that are remembered.
 pub const MAX_CLOSED: usize = 512;
@@ -134,7 +138,7 @@ impl SocketTable {
     }
 
     /// Takes a socket in; a full table refuses and counts it.
-    pub(crate) fn insert(&mut self, id: SocketId, socket: Socket) -> bool {
+    pub fn insert(&mut self, id: SocketId, socket: Socket) -> bool {
         self.remove(&id);
         if self.sockets.len() >= self.limit {
             self.refused += 1;
@@ -177,7 +181,7 @@ impl SocketTable {
     }
 
     /// Remembers a socket that closed.
-    pub(crate) fn bury(&mut self, socket: Socket) {
+    pub fn bury(&mut self, socket: Socket) {
         if self.closed.len() == MAX_CLOSED {
             self.closed.pop_front();
         }

@@ -30,7 +30,8 @@ impl EventLog {
         }
     }
 
-    pub(crate) fn push(&mut self, event: Event) {
+    /// Appends an event; the oldest go where there is no room.
+    pub fn push(&mut self, event: Event) {
         self.weight += event.body.weight();
         while self.events.len() >= self.limit
             || (self.weight > MAX_WEIGHT && self.events.len() > MIN_EVENTS)

@@ -5,9 +5,9 @@ mod facts;
 use std::sync::Arc;
 
 use facts::{MS, SECOND, call, process};
-use tcpstate::engine::{Engine, Limits};
-use tcpstate::event::{Body, Fallback, Process, State, Tick};
-use tcpstate::model::PortKey;
+use tcpstate_core::engine::{Engine, Limits};
+use tcpstate_core::event::{Body, Fallback, Process, State, Tick};
+use tcpstate_core::model::PortKey;
 
 /// A process that tries for ports, told by the outcome of each try.
 struct Tries {

@@ -17,4 +17,5 @@ pub use socket::{Origin, Socket, SocketId, Step, Tuple};
 pub use table::SocketTable;
 
 /// The clock counts nanoseconds, events speak of milliseconds.
-pub(crate) const NS_PER_MS: u64 = 1_000_000;
+/// Nanoseconds of a millisecond.
+pub const NS_PER_MS: u64 = 1_000_000;

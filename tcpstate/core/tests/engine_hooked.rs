@@ -3,8 +3,8 @@
 mod facts;
 
 use facts::{MS, SECOND, change, into_mini, seen};
-use tcpstate::engine::{Engine, Limits};
-use tcpstate::event::{
+use tcpstate_core::engine::{Engine, Limits};
+use tcpstate_core::event::{
     Body, Capture, ClockAnchor, ExitReason, Filters, Header, Probe, ProbeStatus, SocketSeen,
     Source, State, Sysctls,
 };

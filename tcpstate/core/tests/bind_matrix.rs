@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
-use tcpstate::diagnosis::conflict::{
+use tcpstate_core::diagnosis::conflict::{
     Binder, BoundSocket, Memory, Outlook, Verdict, outlook, verdict,
 };
-use tcpstate::event::{Family, Reuse, Sharing, State, YesNo};
+use tcpstate_core::event::{Family, Reuse, Sharing, State, YesNo};
 
 const DATA: &str = include_str!("data/bind-matrix.json");
 const KERNELS: usize = 10;

@@ -6,14 +6,18 @@ mod facts;
 use std::net::{IpAddr, Ipv4Addr};
 
 use facts::{MS, SECOND, process, sock};
-use tcpstate::engine::{Engine, Limits};
-use tcpstate::event::{
+use tcpstate_core::engine::{Engine, Limits};
+use tcpstate_core::event::{
     Body, Endpoint, Mini, Reuse, SocketSeen, Source, State, StateChange, TimeWaitExit,
 };
 
 const SOCKETS: u32 = 1_000_000;
 const GIGABYTE_KB: u64 = 1 << 20;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kernel says what the process has"
+)]
 fn resident_kb() -> u64 {
     std::fs::read_to_string("/proc/self/status")
         .expect("Linux")

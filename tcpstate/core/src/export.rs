@@ -6,4 +6,9 @@ pub mod schema;
 pub mod text;
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "texts are files, and commands are run by a shell"
+)]
 mod texts;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use head::LineHead;
+pub use head::LineHead;
 pub use lines::Lines;
 
 use crate::event::{Body, ClockAnchor, Event, KnownBy, rfc3339};

@@ -3,9 +3,9 @@
 mod facts;
 
 use facts::{MS, SECOND, at, by, call, change, into_mini, process, seen, through};
-use tcpstate::engine::{Engine, Limits};
-use tcpstate::event::{Body, ExitReason, Source, State};
-use tcpstate::model::{Phase, PortKey, SocketId};
+use tcpstate_core::engine::{Engine, Limits};
+use tcpstate_core::event::{Body, ExitReason, Source, State};
+use tcpstate_core::model::{Phase, PortKey, SocketId};
 
 const LISTENER: u64 = 1;
 const CHILD: u64 = 2;
@@ -106,7 +106,7 @@ fn a_connection_belongs_to_the_process_that_listens() {
     };
     assert_eq!(
         shown.process.as_ref().unwrap().via,
-        tcpstate::event::KnownBy::Tracked
+        tcpstate_core::event::KnownBy::Tracked
     );
 }
 
@@ -352,7 +352,7 @@ fn a_listen_that_fails_is_no_restart_although_the_kernel_shows_listen() {
         200 * MS + 9,
         Body::Listen(call(30, Some(ANY), 8080, Some((98, "EADDRINUSE")), &new)),
     );
-    engine.observe(900 * MS, Body::Tick(tcpstate::event::Tick {}));
+    engine.observe(900 * MS, Body::Tick(tcpstate_core::event::Tick {}));
 
     assert!(!names(&engine).contains(&"restart"));
     let story = engine.ports().get(&port(8080)).unwrap();
@@ -376,7 +376,7 @@ fn a_listener_whose_call_was_not_seen_counts_once_it_has_stood_for_a_moment() {
         Phase::NeverListened
     );
 
-    engine.observe(SECOND, Body::Tick(tcpstate::event::Tick {}));
+    engine.observe(SECOND, Body::Tick(tcpstate_core::event::Tick {}));
 
     assert!(matches!(
         engine.ports().get(&port(8080)).unwrap().phase,
@@ -522,8 +522,8 @@ fn calls_that_were_only_counted_are_in_every_count_and_are_not_explained_again()
     engine.observe(200 * MS, failed(0, false));
     engine.observe(300 * MS, failed(70, false));
     engine.observe(400 * MS, failed(6, true));
-    let flood = tcpstate::event::Flood {
-        call: tcpstate::event::CallName::Bind,
+    let flood = tcpstate_core::event::Flood {
+        call: tcpstate_core::event::CallName::Bind,
         uid: 1000,
         pid: 5,
         comm: "other".to_owned(),

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use facts::{MS, SECOND, at, by, change, into_mini, process, seen};
 use proptest::prelude::*;
-use tcpstate::engine::{Engine, Limits};
-use tcpstate::event::{Body, ExitReason, SocketSeen, State, StateChange};
-use tcpstate::model::table::MAX_CLOSED;
-use tcpstate::model::{Socket, SocketId};
+use tcpstate_core::engine::{Engine, Limits};
+use tcpstate_core::event::{Body, ExitReason, SocketSeen, State, StateChange};
+use tcpstate_core::model::table::MAX_CLOSED;
+use tcpstate_core::model::{Socket, SocketId};
 
 const SERVER: &str = "10.0.0.1:8080";
 const ANY: &str = "0.0.0.0:8080";

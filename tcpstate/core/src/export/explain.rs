@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::text::{connection, fix_lines, name, seconds};
+use super::describe::{connection, fix_lines, name, seconds};
 use crate::event::{Cause, Explanation, ForeignNetns, Holder, Reuse, YesNo};
 use crate::printable::printable;
 

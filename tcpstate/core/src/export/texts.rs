@@ -9,7 +9,7 @@ mod scenes;
 use std::fs;
 use std::path::PathBuf;
 
-use super::text;
+use super::{describe, text};
 use crate::diagnosis::CallKind;
 use crate::diagnosis::test_support::Scene;
 use crate::event::{Applies, Body, Cause, ClockAnchor, Effect, Event, Fix, Process};
@@ -103,7 +103,7 @@ fn a_command_that_ends_something_has_its_warning_above_it() {
         why: None,
     };
     let lines = |fix: &Fix| {
-        let lines = text::fix_lines(fix).into_iter().skip(1);
+        let lines = describe::fix_lines(fix).into_iter().skip(1);
         lines.map(|(_, line)| line).collect::<Vec<_>>()
     };
 
@@ -120,7 +120,7 @@ fn a_command_that_ends_something_has_its_warning_above_it() {
 
 /// The failed call and its diagnosis, as `watch --format text` shows them.
 fn read(scene: &Scene) -> String {
-    let context = text::Context {
+    let context = describe::Context {
         clock: ClockAnchor {
             mono_ns: 0,
             realtime: 1_763_464_000_000_000_000,

@@ -17,7 +17,7 @@ mod explain;
 mod facts;
 mod fixes;
 mod language;
-mod principals;
+mod managers;
 mod roles;
 mod service;
 mod stop;
@@ -55,7 +55,7 @@ pub struct KnownHolder {
     pub left_by: Option<Arc<Process>>,
     /// How it came to be.
     pub origin: Origin,
-    /// Positions of the events that tell this.
+    /// Positions of the events that show this.
     pub evidence: Vec<u64>,
 }
 

@@ -3,16 +3,16 @@
 //! Pure: fed by the engine, reads no clock, does no IO.
 
 pub mod chart;
-pub mod checks;
 pub mod log;
+pub mod poll_schedule;
 pub mod port;
 pub mod socket;
 pub mod table;
 
 pub use chart::{Chart, Sample};
-pub use checks::Checks;
 pub use log::EventLog;
-pub use port::{Listener, Phase, PortKey, PortStory, Ports};
+pub use poll_schedule::PollSchedule;
+pub use port::{Listener, Phase, PortHistory, PortKey, Ports};
 pub use socket::{Origin, Socket, SocketId, Step, Tuple};
 pub use table::SocketTable;
 

@@ -12,7 +12,7 @@ const CAP_BPF: u32 = 39;
 /// The oldest kernel that the kernel program is tested on.
 const OLDEST: (u32, u32) = (5, 10);
 
-/// Checks version, type information and privileges, in this order: no
+/// PollSchedule version, type information and privileges, in this order: no
 /// privilege helps a kernel that cannot do it.
 pub(super) fn check() -> Result<(), KernelError> {
     let release = release();

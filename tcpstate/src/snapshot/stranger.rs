@@ -17,8 +17,14 @@ use rustix::io::Errno;
 
 use super::proc;
 
-/// Somebody renames something at the same moment.
-const TRIES: usize = 4;
+/// Somebody mounts or renames something at the same moment, of which a busy machine has
+/// many: the kernel is asked again after these pauses.
+const PAUSES: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_micros(50),
+    Duration::from_micros(200),
+    Duration::from_millis(1),
+];
 /// How long a file server has to answer. What is in memory takes microseconds.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// Threads that may wait for file servers that do not answer.
@@ -89,7 +95,8 @@ fn follow(path: &Path) -> io::Result<OwnedFd> {
 fn walk(from: impl AsFd, path: &Path, besides: ResolveFlags) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let only = ResolveFlags::CACHED | ResolveFlags::NO_MAGICLINKS | besides;
-    for _ in 0..TRIES {
+    for pause in PAUSES {
+        std::thread::sleep(pause);
         match rustix::fs::openat2(&from, path, flags, Mode::empty(), only) {
             Err(Errno::AGAIN) => {}
             // Before Linux 5.12 nobody can tell what is in memory.

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use super::rows::Rows;
 use super::view::View;
-use crate::model::{Phase, PortKey, PortStory};
+use crate::model::{Phase, PortHistory, PortKey};
 
 /// The ports to tell of, the failing first, then the busiest.
 pub(crate) fn port_order(view: &View<'_>, rows: &Rows) -> Vec<PortKey> {
@@ -38,11 +38,11 @@ fn business(rows: &Rows, key: PortKey) -> u32 {
 }
 
 /// A port that was only bound, as every outgoing connection's is, has no story.
-fn has_something_to_tell(story: &PortStory) -> bool {
+fn has_something_to_tell(story: &PortHistory) -> bool {
     story.phase != Phase::NeverListened || story.failed_total > 0
 }
 
-fn rank(story: &PortStory) -> u8 {
+fn rank(story: &PortHistory) -> u8 {
     match &story.phase {
         Phase::Down { .. } if story.failed_since_down > 0 => 0,
         Phase::NeverListened => 1,

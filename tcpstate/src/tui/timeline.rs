@@ -6,7 +6,7 @@
 
 use super::units::{NS_PER_MS, NS_PER_S};
 use crate::model::port::MAX_RESTARTS;
-use crate::model::{Phase, PortStory};
+use crate::model::{Phase, PortHistory};
 
 /// Lengths of a cell, in seconds.
 const STEPS_S: [u64; 10] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 900];
@@ -97,7 +97,7 @@ impl Timeline {
 /// What a timeline is made from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told<'a> {
-    pub(crate) story: &'a PortStory,
+    pub(crate) story: &'a PortHistory,
     /// When we began to watch.
     pub(crate) seen_from_ns: u64,
     pub(crate) now_ns: u64,
@@ -161,7 +161,7 @@ fn step_ns(length_ns: u64, width: usize) -> u64 {
 }
 
 /// The most telling of what happened in this time.
-fn past(story: &PortStory, stretches: &[Stretch], from_ns: u64, until_ns: u64) -> Cell {
+fn past(story: &PortHistory, stretches: &[Stretch], from_ns: u64, until_ns: u64) -> Cell {
     let is_within = |at_ns: u64| (from_ns..until_ns).contains(&at_ns);
     let failed_from = story
         .failed_seconds

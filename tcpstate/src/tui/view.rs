@@ -161,7 +161,7 @@ impl Frozen {
             }
         }
         for socket in view.table.closed() {
-            table.bury(socket.clone());
+            table.remember_closed(socket.clone());
         }
         let mut log = EventLog::new(MAX_FROZEN_EVENTS);
         let skip = view.log.len().saturating_sub(MAX_FROZEN_EVENTS);

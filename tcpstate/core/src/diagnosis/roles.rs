@@ -11,7 +11,7 @@ pub(super) const TIME_WAIT_MS: u64 = 60_000;
 
 /// What a blocker is, in the order of how long it lasts if nobody acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
+pub(super) enum HolderRole {
     /// On its way out, not in `TIME_WAIT` yet.
     Closing,
     /// In `TIME_WAIT`.
@@ -34,7 +34,7 @@ pub(super) struct Blocker<'a> {
     pub(super) seen: &'a SeenHolder,
     pub(super) known: Option<&'a KnownHolder>,
     pub(super) overlap: Overlap,
-    pub(super) role: Role,
+    pub(super) role: HolderRole,
     /// Made by `connect`, not accepted; once it is closing or in `TIME_WAIT`
     /// only if the port was chosen for it, as it is then like any other.
     pub(super) is_outgoing: bool,
@@ -59,19 +59,21 @@ impl<'a> Blocker<'a> {
         let (is_outgoing, doubt) = direction(seen, known, hints);
         let is_chosen = !has_fixed_port(seen, known);
         let role = match seen.state {
-            State::Listen => Role::Listener,
-            State::Bound | State::Closed => Role::Bound,
-            State::TimeWait => Role::TimeWait,
-            State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => Role::Closing,
-            State::SynSent => Role::Outgoing,
+            State::Listen => HolderRole::Listener,
+            State::Bound | State::Closed => HolderRole::Bound,
+            State::TimeWait => HolderRole::TimeWait,
+            State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => {
+                HolderRole::Closing
+            }
+            State::SynSent => HolderRole::Outgoing,
             // Shown to be outgoing, not guessed: then its port is the matter.
-            State::CloseWait if is_outgoing && is_chosen && doubt.is_none() => Role::Outgoing,
-            State::CloseWait => Role::CloseWait,
-            State::Established | State::SynReceived if is_outgoing => Role::Outgoing,
-            State::Established | State::SynReceived => Role::Leftover,
+            State::CloseWait if is_outgoing && is_chosen && doubt.is_none() => HolderRole::Outgoing,
+            State::CloseWait => HolderRole::CloseWait,
+            State::Established | State::SynReceived if is_outgoing => HolderRole::Outgoing,
+            State::Established | State::SynReceived => HolderRole::Leftover,
         };
         let doubt = match role {
-            Role::Listener | Role::Bound | Role::CloseWait => None,
+            HolderRole::Listener | HolderRole::Bound | HolderRole::CloseWait => None,
             _ => doubt,
         };
         Self {
@@ -80,9 +82,12 @@ impl<'a> Blocker<'a> {
             overlap,
             role,
             is_outgoing: match role {
-                Role::Outgoing => is_outgoing,
-                Role::TimeWait | Role::Closing => is_outgoing && is_chosen,
-                Role::Listener | Role::Bound | Role::CloseWait | Role::Leftover => false,
+                HolderRole::Outgoing => is_outgoing,
+                HolderRole::TimeWait | HolderRole::Closing => is_outgoing && is_chosen,
+                HolderRole::Listener
+                | HolderRole::Bound
+                | HolderRole::CloseWait
+                | HolderRole::Leftover => false,
             },
             doubt,
         }
@@ -94,10 +99,10 @@ impl<'a> Blocker<'a> {
     }
 
     /// Whoever has it open now or, for what is closing, left it.
-    pub(super) fn people(&self) -> Vec<&'a Process> {
+    pub(super) fn processes(&self) -> Vec<&'a Process> {
         let owner = self.known.and_then(|known| known.owner.as_deref());
         let left_by = self.known.and_then(|known| known.left_by.as_deref());
-        let is_leaving = matches!(self.role, Role::TimeWait | Role::Closing);
+        let is_leaving = matches!(self.role, HolderRole::TimeWait | HolderRole::Closing);
         if let Some(left_by) = left_by.filter(|_| is_leaving) {
             return vec![left_by];
         }
@@ -128,8 +133,8 @@ impl<'a> Blocker<'a> {
     /// never, or it depends on others.
     pub(super) fn clears_ms(&self) -> Option<u64> {
         match (self.role, self.seen.is_mini) {
-            (Role::TimeWait, _) => self.seen.expires_ms,
-            (Role::Closing, true) => Some(self.seen.expires_ms?.saturating_add(TIME_WAIT_MS)),
+            (HolderRole::TimeWait, _) => self.seen.expires_ms,
+            (HolderRole::Closing, true) => Some(self.seen.expires_ms?.saturating_add(TIME_WAIT_MS)),
             _ => None,
         }
     }
@@ -146,7 +151,7 @@ impl<'a> Blocker<'a> {
     /// As it goes into the event.
     pub(super) fn holder(&self) -> Holder {
         let seen = self.seen;
-        let is_leaving = matches!(self.role, Role::TimeWait | Role::Closing);
+        let is_leaving = matches!(self.role, HolderRole::TimeWait | HolderRole::Closing);
         let owner = self.known.and_then(|known| known.owner.clone());
         let process = owner.clone().or_else(|| match seen.processes.as_deref() {
             Some([only]) => Some(only.clone()),
@@ -179,8 +184,8 @@ impl<'a> Blocker<'a> {
 
 /// `python3[4711]`, or words for those that are not known.
 pub(super) fn names(blockers: &[&Blocker<'_>]) -> Option<String> {
-    let named = text::processes(blockers.iter().flat_map(|blocker| blocker.people()))?;
-    let is_known = |blocker: &&Blocker<'_>| !blocker.people().is_empty();
+    let named = text::processes(blockers.iter().flat_map(|blocker| blocker.processes()))?;
+    let is_known = |blocker: &&Blocker<'_>| !blocker.processes().is_empty();
     Some(if blockers.iter().all(is_known) {
         named
     } else {
@@ -190,16 +195,16 @@ pub(super) fn names(blockers: &[&Blocker<'_>]) -> Option<String> {
 
 /// Whether `names` names more than one process.
 pub(super) fn are_several(blockers: &[&Blocker<'_>]) -> bool {
-    let mut people = blockers.iter().flat_map(|blocker| blocker.people());
-    let first = people.next().map(|process| process.pid);
-    people.any(|process| Some(process.pid) != first)
+    let mut processes = blockers.iter().flat_map(|blocker| blocker.processes());
+    let first = processes.next().map(|process| process.pid);
+    processes.any(|process| Some(process.pid) != first)
 }
 
 /// Whether `process` has every one of them.
 pub(super) fn are_all_of(blockers: &[&Blocker<'_>], process: &Process) -> bool {
     blockers.iter().all(|blocker| {
-        let people = blocker.people();
-        people.iter().any(|other| other.pid == process.pid)
+        let processes = blocker.processes();
+        processes.iter().any(|other| other.pid == process.pid)
     })
 }
 

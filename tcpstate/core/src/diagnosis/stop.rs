@@ -6,9 +6,9 @@ use crate::event::{Applies, Fix, Process};
 use super::command::Command;
 use super::facts::Facts;
 use super::fixes::fix;
-use super::roles::{Blocker, Role};
+use super::roles::{Blocker, HolderRole};
 use super::service::Service;
-use super::{principals, text};
+use super::{managers, text};
 
 /// Stopping whoever has the blockers open: a look first, and then, where a service
 /// or a container is theirs alone, the command that stops it.
@@ -18,7 +18,7 @@ use super::{principals, text};
 /// another's.
 pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<Fix> {
     let stop = |text: String| fix("stop_holder", Applies::Now, text);
-    let known: Vec<&Process> = blockers.iter().flat_map(|b| b.people()).collect();
+    let known: Vec<&Process> = blockers.iter().flat_map(|b| b.processes()).collect();
     let caller = &facts.call().process;
     if known.iter().any(|process| process.is_kernel()) {
         return vec![
@@ -34,8 +34,8 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
             facts.verb()
         ))];
     }
-    let people: Vec<&Process> = blockers.iter().flat_map(|b| b.open_in()).collect();
-    if people.is_empty() {
+    let processes: Vec<&Process> = blockers.iter().flat_map(|b| b.open_in()).collect();
+    if processes.is_empty() {
         return vec![
             stop(format!(
                 "Find out which process holds port {} and stop it",
@@ -45,25 +45,26 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
             .because("none was seen to have it open: it may be in another container or belong to another user"),
         ];
     }
-    if let Some(fixes) = principals::stop_principal(facts, &people) {
+    if let Some(fixes) = managers::stop_manager(facts, &processes) {
         return fixes;
     }
-    let is_leak = blockers.iter().all(|b| b.role == Role::CloseWait);
-    let service = Service::of(&people);
+    let is_leak = blockers.iter().all(|b| b.role == HolderRole::CloseWait);
+    let service = Service::of(&processes);
     let mut fixes = match service {
         Some(service) if service.is_theirs => {
-            stop_service(facts, blockers, &people, &service, is_leak)
+            stop_service(facts, blockers, &processes, &service, is_leak)
         }
         shared => vec![stop_processes(
             facts,
             blockers,
-            &people,
+            &processes,
             shared.as_ref(),
             is_leak,
         )],
     };
     // The end of a process closes its connections, and who closes first has TIME_WAIT.
-    let closes_first = |b: &&Blocker<'_>| matches!(b.role, Role::Leftover | Role::Outgoing);
+    let closes_first =
+        |b: &&Blocker<'_>| matches!(b.role, HolderRole::Leftover | HolderRole::Outgoing);
     if blockers.iter().any(closes_first)
         && let Some(stop) = fixes.pop()
     {
@@ -79,11 +80,11 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
 fn stop_service(
     facts: &Facts<'_>,
     blockers: &[&Blocker<'_>],
-    people: &[&Process],
+    processes: &[&Process],
     service: &Service,
     is_leak: bool,
 ) -> Vec<Fix> {
-    let names = text::processes(people.iter().copied()).unwrap_or_default();
+    let names = text::processes(processes.iter().copied()).unwrap_or_default();
     let name = service.name.as_str();
     let caller = Service::of(&[&facts.call().process]);
     let stop = |text: String, command: Command| {
@@ -104,17 +105,17 @@ fn stop_service(
         stop(
             format!(
                 "Stop {name}, the service of {names}, {}",
-                unless(blockers, people)
+                unless(blockers, processes)
             ),
             Command::stop_unit(&service.name),
         )
     };
-    vec![look_at_service(facts, people, name), stop]
+    vec![look_at_service(facts, processes, name), stop]
 }
 
 /// What the service manager says of the process.
-fn look_at_service(facts: &Facts<'_>, people: &[&Process], name: &str) -> Fix {
-    let pid = pids(people).first().copied().unwrap_or_default();
+fn look_at_service(facts: &Facts<'_>, processes: &[&Process], name: &str) -> Fix {
+    let pid = pids(processes).first().copied().unwrap_or_default();
     fix(
         "look_at_holder",
         Applies::Now,
@@ -128,22 +129,22 @@ fn look_at_service(facts: &Facts<'_>, people: &[&Process], name: &str) -> Fix {
 fn stop_processes(
     facts: &Facts<'_>,
     blockers: &[&Blocker<'_>],
-    people: &[&Process],
+    processes: &[&Process],
     shared: Option<&Service>,
     is_leak: bool,
 ) -> Fix {
-    let names = text::processes(people.iter().copied()).unwrap_or_default();
-    let started_by = started_by(people);
+    let names = text::processes(processes.iter().copied()).unwrap_or_default();
+    let started_by = started_by(processes);
     let text = if is_leak {
         format!("Restart {names}{started_by}, which closes the connections; look first")
     } else {
         format!(
             "Stop {names}{started_by} {}; look first",
-            unless(blockers, people)
+            unless(blockers, processes)
         )
     };
     let stop = fix("stop_holder", Applies::Now, text)
-        .run(facts, &Command::look_at_processes(&pids(people)));
+        .run(facts, &Command::look_at_processes(&pids(processes)));
     match shared {
         Some(service) => stop.because(format!(
             "not the service that it is in: {} also runs {}, which a stop of the service would end too",
@@ -155,11 +156,11 @@ fn stop_processes(
 }
 
 /// When it may be stopped.
-fn unless(blockers: &[&Blocker<'_>], people: &[&Process]) -> &'static str {
+fn unless(blockers: &[&Blocker<'_>], processes: &[&Process]) -> &'static str {
     let wants_the_port = blockers
         .iter()
-        .any(|b| matches!(b.role, Role::Listener | Role::Bound));
-    match (wants_the_port, pids(people).as_slice()) {
+        .any(|b| matches!(b.role, HolderRole::Listener | HolderRole::Bound));
+    match (wants_the_port, pids(processes).as_slice()) {
         (true, [_]) => "if it should not have the port",
         (true, _) => "if they should not have the port",
         (false, [_]) => "if it can be spared",
@@ -167,19 +168,19 @@ fn unless(blockers: &[&Blocker<'_>], people: &[&Process]) -> &'static str {
     }
 }
 
-fn pids(people: &[&Process]) -> Vec<u32> {
-    let mut pids: Vec<u32> = people.iter().map(|process| process.pid).collect();
+fn pids(processes: &[&Process]) -> Vec<u32> {
+    let mut pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
     pids.sort_unstable();
     pids.dedup();
     pids
 }
 
 /// ` (started by sh[4711])`, where all were started by one.
-fn started_by(people: &[&Process]) -> String {
-    let Some(process) = people.first() else {
+fn started_by(processes: &[&Process]) -> String {
+    let Some(process) = processes.first() else {
         return String::new();
     };
-    if people.iter().any(|other| other.ppid != process.ppid) {
+    if processes.iter().any(|other| other.ppid != process.ppid) {
         return String::new();
     }
     match (process.parent.as_deref(), process.ppid) {

@@ -30,9 +30,9 @@ impl Engine {
         if let Some(key) = key
             && kind != CallKind::Connect
         {
-            let story = self.ports.story(key);
-            story.add_failures(seq, mono_ns, call.failures());
-            self.seek_elsewhere(mono_ns, seq, key, &call);
+            let history = self.ports.history(key);
+            history.add_failures(seq, mono_ns, call.failures());
+            self.note_failed_port(mono_ns, seq, key, &call);
         }
         if let Some(seen) = &call.seen {
             self.learn_cookies_seen(seen);
@@ -73,7 +73,7 @@ impl Engine {
     }
 
     /// Calls that were only counted: like one that was explained before.
-    pub(super) fn on_sum(
+    pub(super) fn on_repeated(
         &mut self,
         mono_ns: u64,
         seq: u64,
@@ -84,8 +84,8 @@ impl Engine {
         if let Some(key) = key
             && kind != CallKind::Connect
         {
-            let story = self.ports.story(key);
-            story.add_failures(seq, mono_ns, call.failures());
+            let history = self.ports.history(key);
+            history.add_failures(seq, mono_ns, call.failures());
         }
         let like = self.failures.iter_mut().rev();
         if let Some(failure) = like.into_iter().find(|failure| failure.is_like(kind, call)) {

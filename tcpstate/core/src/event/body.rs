@@ -102,7 +102,7 @@ events! { $
     Restart(Box<Restart>) = "restart", derived;
     /// A process that could not have a port took another one. Derived.
     Fallback(Box<Fallback>) = "fallback", derived;
-    /// Failed calls of one user that were counted and not told one by one.
+    /// Failed calls of one user that were counted and not reported one by one.
     Flood(Flood) = "flood", fact;
     /// Events or sockets that could not be seen.
     Loss(Loss) = "loss", fact;

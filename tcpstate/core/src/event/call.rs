@@ -200,11 +200,11 @@ pub struct Call {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
     /// So many more calls of the same process, port and errno have failed since the last
-    /// such event; they were counted and not told one by one.
+    /// such event; they were counted and not reported one by one.
     #[serde(default, skip_serializing_if = "is_none_at_all")]
     pub repeated: u64,
     /// This one was only counted as well: nobody looked when it failed, and there is no
-    /// diagnosis. It is the last of calls that have come to rest, told of them what the
+    /// diagnosis. It is the last of calls that have come to rest, and reports of them what the
     /// first one was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_sum: bool,

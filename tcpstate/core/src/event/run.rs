@@ -162,7 +162,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Whether function hooks tell what becomes of mini-sockets.
+    /// Whether function hooks report what becomes of mini-sockets.
     #[must_use]
     pub fn has_hooked_minis(&self) -> bool {
         const HOOKS: [&str; 2] = ["inet_twsk_kill", "__inet_twsk_schedule"];
@@ -197,7 +197,7 @@ pub struct Loss {
     pub resynced: bool,
 }
 
-/// Time that the engine was told of, with no event.
+/// Time that went on without an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tick {}
 

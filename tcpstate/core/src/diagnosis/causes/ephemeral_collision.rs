@@ -7,7 +7,7 @@ use crate::diagnosis::command::{Command, PortList, Setting};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
-use crate::diagnosis::roles::{self, Blocker, Role};
+use crate::diagnosis::roles::{self, Blocker, HolderRole};
 use crate::diagnosis::stop;
 use crate::diagnosis::text;
 
@@ -23,9 +23,11 @@ fn applies(facts: &Facts<'_>) -> Answer {
 
 fn is_outgoing_connection(blocker: &Blocker<'_>) -> bool {
     match blocker.role {
-        Role::Outgoing => true,
-        Role::TimeWait | Role::Closing => blocker.is_outgoing,
-        Role::Leftover | Role::CloseWait | Role::Bound | Role::Listener => false,
+        HolderRole::Outgoing => true,
+        HolderRole::TimeWait | HolderRole::Closing => blocker.is_outgoing,
+        HolderRole::Leftover | HolderRole::CloseWait | HolderRole::Bound | HolderRole::Listener => {
+            false
+        }
     }
 }
 
@@ -63,9 +65,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         _ => "for which connect chose this port".to_owned(),
     };
     let until = match (lead.role, facts.clears_ms()) {
-        (Role::TimeWait, Some(ms)) => format!("it is free {}", text::in_seconds(ms)),
-        (Role::TimeWait, None) => "TIME_WAIT lasts up to 60 s".to_owned(),
-        (Role::Closing, _) => "it is still closing".to_owned(),
+        (HolderRole::TimeWait, Some(ms)) => format!("it is free {}", text::in_seconds(ms)),
+        (HolderRole::TimeWait, None) => "TIME_WAIT lasts up to 60 s".to_owned(),
+        (HolderRole::Closing, _) => "it is still closing".to_owned(),
         _ => "it is free once that connection has ended".to_owned(),
     };
 
@@ -82,7 +84,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         );
     }
     fixes.push(fixes::set_reuseaddr(facts));
-    if lead.role == Role::Outgoing {
+    if lead.role == HolderRole::Outgoing {
         fixes.extend(stop::stop_holder(facts, &leaders));
         fixes.push(destroy::destroy(facts));
     } else {

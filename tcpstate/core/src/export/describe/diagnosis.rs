@@ -23,8 +23,8 @@ impl Describe for Diagnosis {
             printable(&self.summary),
             self.cause.name()
         );
-        let mut line = |label: &str, told: &str| {
-            let _ = write!(text, "\n  {label:10} {told}");
+        let mut line = |label: &str, content: &str| {
+            let _ = write!(text, "\n  {label:10} {content}");
         };
         let made_in = context
             .failed
@@ -62,8 +62,8 @@ impl Describe for Diagnosis {
             );
         }
         for fix in self.fixes.iter().take(SHOWN_FIXES) {
-            for (label, told) in fix_lines(fix) {
-                line(label, &told);
+            for (label, content) in fix_lines(fix) {
+                line(label, &content);
             }
         }
         Some(text)

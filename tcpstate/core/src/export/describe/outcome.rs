@@ -1,4 +1,4 @@
-//! What came of failed calls: a restart, another port, too many to be told.
+//! What came of failed calls: a restart, another port, too many to be reported.
 
 use std::fmt::Write as _;
 

@@ -132,7 +132,7 @@ impl Live {
             let ids = self
                 .pipeline
                 .engine_mut()
-                .take_due_checks(look.began_ns, AT_ONCE);
+                .take_due_polls(look.began_ns, AT_ONCE);
             count += ids.len();
             look.is_gathered = ids.len() < AT_ONCE || count >= MAX_DUE;
             for id in ids {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::{Screen, Span, banner};
 use crate::engine::Failure;
 use crate::event::{Fallback, Process};
-use crate::model::{Phase, PortKey, PortStory};
+use crate::model::{Phase, PortHistory, PortKey};
 use crate::tui::outlook::Outlook;
 use crate::tui::theme::Role;
 use crate::tui::timeline::{self, Timeline};
@@ -16,7 +16,7 @@ use crate::tui::view::View;
 pub(in super::super) struct Told<'a> {
     pub(super) view: &'a View<'a>,
     key: PortKey,
-    story: &'a PortStory,
+    story: &'a PortHistory,
     held: Option<crate::tui::rows::Held>,
 }
 
@@ -32,7 +32,11 @@ impl<'a> Told<'a> {
     }
 
     /// The same without what the table knows.
-    pub(in super::super) fn plain(view: &'a View<'a>, key: PortKey, story: &'a PortStory) -> Self {
+    pub(in super::super) fn plain(
+        view: &'a View<'a>,
+        key: PortKey,
+        story: &'a PortHistory,
+    ) -> Self {
         Self {
             view,
             key,

@@ -7,20 +7,20 @@ use crate::event::Effect;
 
 /// The network namespace of a failed call, and how it is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::diagnosis) enum Place {
+pub(in crate::diagnosis) enum CommandNetns {
     /// The one that the observer runs in.
-    Own(Identity),
+    Own(NetnsIdentity),
     /// Another one, which `ip netns` has a name for.
     Named(NetnsName),
     /// Another one, by its numbers.
-    Other(Identity),
+    Other(NetnsIdentity),
     /// It was not read.
     Unknown,
 }
 
 /// What tells a network namespace from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::diagnosis) struct Identity {
+pub(in crate::diagnosis) struct NetnsIdentity {
     /// Its own inode number, which the kernel gives to the next one once it is gone.
     netns: u32,
     /// Inode number of the kernel's rtnetlink socket in it, from a counter that goes
@@ -37,13 +37,13 @@ const STAY: &str = r#"[ $(awk "\$2\$3==\"00\"{print\$10}" /proc/self/net/netlink
 /// its number may be another's.
 const ENTER: &str = r#"n=$(find -L /proc/[0-9]*/task/[0-9]*/ns/net -inum ${0%.*} -print -quit 2>/dev/null); [ "$n" ] && exec 9<"$n" && [ $(stat -Lc%i /proc/self/fd/9).$(awk "\$2\$3==\"00\"{print\$10}" ${n%ns/net}net/netlink) = $0 ] && exec nsenter --net=/proc/self/fd/9 "$@"; ! echo no netns $0"#;
 
-impl Place {
+impl CommandNetns {
     pub(in crate::diagnosis) fn of(facts: &Facts<'_>) -> Self {
         let Some(netns) = facts.call().sock.map(|sock| sock.netns).filter(|n| *n != 0) else {
             return Self::Unknown;
         };
         let environment = facts.failure.environment;
-        let identity = Identity {
+        let identity = NetnsIdentity {
             netns,
             rtnetlink: environment.rtnetlink_inode,
         };
@@ -75,7 +75,7 @@ impl Place {
         let (Self::Own(identity) | Self::Other(identity)) = self else {
             return None;
         };
-        let Identity { netns, rtnetlink } = identity;
+        let NetnsIdentity { netns, rtnetlink } = identity;
         Some(format!(
             "sh -c '{script}' {netns}.{} {words}",
             (*rtnetlink)?

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 /// The first and the last of many.
 #[derive(Debug)]
-pub(super) struct Ends<T> {
+pub(super) struct HeadTail<T> {
     first: Vec<T>,
     last: VecDeque<T>,
     half: usize,
     left_out: u64,
 }
 
-impl<T> Ends<T> {
+impl<T> HeadTail<T> {
     /// Keeps this many at each end.
     pub(super) fn new(half: usize) -> Self {
         Self {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_middle_is_counted() {
-        let mut ends = Ends::new(2);
+        let mut ends = HeadTail::new(2);
         for number in 0..7 {
             ends.push(number);
         }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn few_are_kept_whole() {
-        let mut ends = Ends::new(2);
+        let mut ends = HeadTail::new(2);
         for number in 0..3 {
             ends.push(number);
         }

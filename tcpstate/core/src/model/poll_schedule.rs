@@ -1,4 +1,4 @@
-//! When to look a mini-socket up in the kernel: nothing announces that an
+//! When to poll the kernel for a mini-socket: nothing announces that an
 //! orphan's FIN_WAIT_2 becomes TIME_WAIT, or that a TIME_WAIT ends.
 
 use std::collections::BTreeSet;
@@ -10,25 +10,25 @@ const MS: u64 = 1_000_000;
 /// After an orphan enters FIN_WAIT_2: the peer's FIN mostly follows within a
 /// round trip, and waits at worst for `tcp_fin_timeout`.
 const FIN_WAIT_2_FIRST_NS: u64 = 100 * MS;
-/// Longest time between two looks at an orphan in FIN_WAIT_2.
+/// Longest time between two polls of an orphan in FIN_WAIT_2.
 const FIN_WAIT_2_LONGEST_NS: u64 = 1_000 * MS;
 /// After a timer has run out: the kernel is up to two seconds late.
 const OVERDUE_NS: u64 = 250 * MS;
 
-/// Where hooks tell of a mini-socket's end: a look this long after its time
+/// Where hooks report a mini-socket's end: a poll this long after its time
 /// makes up for an event that was lost.
 const BEHIND_HOOKS_NS: u64 = 5_000 * MS;
 
-/// The schedule of looks. Has no influence on what the engine says, only on
-/// what it is told and when.
+/// The schedule of polls. It has no influence on what the engine concludes, only on
+/// which facts come and when.
 #[derive(Clone, Debug, Default)]
-pub struct Checks {
+pub struct PollSchedule {
     due: BTreeSet<(u64, SocketId)>,
 }
 
-impl Checks {
-    /// When to look at a mini-socket next, that entered its state at `since_ns`.
-    pub(crate) fn next_look_ns(
+impl PollSchedule {
+    /// When to poll a mini-socket next that entered its state at `since_ns`.
+    pub(crate) fn next_poll_ns(
         is_time_wait: bool,
         since_ns: u64,
         expires_at_ns: Option<u64>,
@@ -44,8 +44,8 @@ impl Checks {
         now_ns + age_ns.clamp(FIN_WAIT_2_FIRST_NS, FIN_WAIT_2_LONGEST_NS)
     }
 
-    /// The same where hooks tell what becomes of it.
-    pub(crate) fn next_look_behind_hooks_ns(expires_at_ns: Option<u64>, now_ns: u64) -> u64 {
+    /// The same where hooks report what becomes of it.
+    pub(crate) fn next_poll_behind_hooks_ns(expires_at_ns: Option<u64>, now_ns: u64) -> u64 {
         expires_at_ns.unwrap_or(0).max(now_ns) + BEHIND_HOOKS_NS
     }
 
@@ -70,13 +70,13 @@ impl Checks {
         Some(first)
     }
 
-    /// When the next look is due.
+    /// When the next poll is due.
     #[must_use]
     pub fn next_due_ns(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Number of scheduled looks.
+    /// Number of scheduled polls.
     #[must_use]
     pub fn len(&self) -> usize {
         self.due.len()

@@ -12,11 +12,11 @@ const MAX_FOLLOWED: usize = 16;
 
 /// Processes as seen in a call, with the same as known by following a socket.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Followed {
+pub(super) struct TrackedProcesses {
     latest: VecDeque<(Arc<Process>, Arc<Process>)>,
 }
 
-impl Followed {
+impl TrackedProcesses {
     /// The same process, known because its socket was followed.
     pub(super) fn tracked(&mut self, process: &Arc<Process>) -> Arc<Process> {
         if let Some((_, tracked)) = self.latest.iter().find(|(seen, _)| seen == process) {
@@ -45,7 +45,7 @@ mod tests {
                 ..Process::kernel()
             })
         };
-        let mut followed = Followed::default();
+        let mut followed = TrackedProcesses::default();
 
         let first = followed.tracked(&process(1));
 

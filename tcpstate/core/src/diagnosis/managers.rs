@@ -13,15 +13,15 @@ use super::service::Service;
 use super::text;
 
 /// Stopping the one that the port is held for; `None`: for nobody else.
-pub(super) fn stop_principal(facts: &Facts<'_>, people: &[&Process]) -> Option<Vec<Fix>> {
-    let first = people.first()?;
-    let agent = people
+pub(super) fn stop_manager(facts: &Facts<'_>, processes: &[&Process]) -> Option<Vec<Fix>> {
+    let first = processes.first()?;
+    let agent = processes
         .iter()
-        .find_map(|holder| stop_agent(facts, holder, people));
+        .find_map(|holder| stop_agent(facts, holder, processes));
     if let Some(fix) = agent {
         return Some(vec![fix]);
     }
-    let is_one_container = people.iter().all(|p| is_of_container(p, first))
+    let is_one_container = processes.iter().all(|p| is_of_container(p, first))
         && facts.call().process.container != first.container;
     is_one_container
         .then(|| stop_container(facts, first))

@@ -18,6 +18,7 @@ mod facts;
 mod fixes;
 mod language;
 mod managers;
+mod relation;
 mod roles;
 mod service;
 mod stop;
@@ -57,6 +58,9 @@ pub struct KnownHolder {
     pub origin: Origin,
     /// Positions of the events that show this.
     pub evidence: Vec<u64>,
+    /// The process that held the port for the same parent in an earlier failure, and is
+    /// not the one that holds it now: the parent starts it again.
+    pub predecessor: Option<Arc<Process>>,
 }
 
 /// The last socket that listened on the port.

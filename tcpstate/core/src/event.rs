@@ -42,7 +42,8 @@ pub use run::{
     Tick,
 };
 pub use socket::{
-    Endpoint, Family, FileId, KnownBy, Process, Reuse, Sock, Source, State, Unit, UnitMember,
+    Endpoint, Family, FileId, Halted, KnownBy, Process, Reuse, Sock, Source, State, Unit,
+    UnitMember,
 };
 pub use time_wait::{ExitReason, TimeWaitEnter, TimeWaitExit};
 

@@ -251,7 +251,7 @@ impl Command {
         let list = pids.join(",");
         Self::new(
             Effect::Reads,
-            ["ps", "-o", "pid,ppid,lstart,args", "-p", &list],
+            ["ps", "-o", "pid,ppid,stat,lstart,args", "-p", &list],
         )
     }
 

@@ -3,7 +3,7 @@
 
 use crate::event::{Holder, Overlap, Process, SeenHolder, State};
 
-use super::{KnownHolder, Origin, text};
+use super::{KnownHolder, Origin, relation, text};
 
 /// A FIN that reaches an orphan's `FIN_WAIT_2` starts a `TIME_WAIT` of full length
 /// (`TCP_TIMEWAIT_LEN`).
@@ -110,6 +110,7 @@ impl<'a> Blocker<'a> {
             Some(processes) if !processes.is_empty() => {
                 processes.iter().map(|process| &**process).collect()
             }
+            _ if self.owner_without_descriptor().is_some() => Vec::new(),
             _ => owner.into_iter().collect(),
         }
     }
@@ -120,13 +121,31 @@ impl<'a> Blocker<'a> {
         open_in.iter().map(|process| &**process).collect()
     }
 
-    /// The process that opened it, where it has none of its descriptors any
-    /// more and others do.
+    /// The process that opened it, where it has none of its descriptors any more and others
+    /// do, each of which has executed something else since. A server that forks into the
+    /// background, or workers without their master, go on as what opened it.
     pub(super) fn departed_owner(&self) -> Option<&'a Process> {
         let owner = self.known?.owner.as_deref()?;
         let holders = self.seen.processes.as_deref()?;
-        let is_gone = !holders.is_empty() && holders.iter().all(|holder| holder.pid != owner.pid);
+        let is_gone = !holders.is_empty()
+            && holders
+                .iter()
+                .all(|holder| holder.pid != owner.pid && !relation::is_fork_of(holder, owner));
         is_gone.then_some(owner)
+    }
+
+    /// The process that opened it, where all processes were searched and none has it open.
+    pub(super) fn owner_without_descriptor(&self) -> Option<&'a Process> {
+        let is_in_nobody = self.seen.processes.as_deref().is_some_and(<[_]>::is_empty)
+            && self.seen.processes_more == 0
+            && !self.seen.is_mini;
+        let owner = self.known?.owner.as_deref()?;
+        (is_in_nobody && !owner.is_kernel()).then_some(owner)
+    }
+
+    /// The process that held the port before it for the same parent.
+    pub(super) fn predecessor(&self) -> Option<&'a Process> {
+        self.known?.predecessor.as_deref()
     }
 
     /// Milliseconds after which it is gone by itself at the latest; absent:
@@ -220,6 +239,10 @@ fn direction(
     known: Option<&KnownHolder>,
     hints: Hints,
 ) -> (bool, Option<String>) {
+    // Its own peer: it was made by `connect` whatever came after (RFC 9293, 3.5).
+    if seen.local == seen.peer {
+        return (true, None);
+    }
     match known.map(|known| known.origin) {
         Some(Origin::Outgoing | Origin::OutgoingFromFixedPort) => return (true, None),
         Some(Origin::Accepted | Origin::Listener) => return (false, None),

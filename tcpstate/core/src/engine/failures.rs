@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Failure};
 use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
-use crate::event::{Body, Call, SeenHolder, State};
+use crate::event::{Body, Call, Process, SeenHolder, State};
 use crate::model::{NS_PER_MS, Phase, PortKey, SocketId};
 
 impl Failure {
@@ -128,7 +128,29 @@ impl Engine {
             left_by: socket.left_by.clone(),
             origin: socket.origin,
             evidence: socket.evidence(),
+            predecessor: self.predecessor(holder),
         }
+    }
+
+    /// A process of the same parent that an earlier failed call found with this port, and
+    /// that is not among those who have it now.
+    fn predecessor(&self, holder: &SeenHolder) -> Option<Arc<Process>> {
+        let [now] = holder.processes.as_deref()? else {
+            return None;
+        };
+        // What pid 1 has for a child may be anybody's.
+        let parent = now.ppid.filter(|parent| *parent > 1)?;
+        let mut earlier = self.failures.iter().rev().flat_map(|failure| {
+            let seen = failure.call.seen.iter().flat_map(|seen| &seen.holders);
+            seen.filter(|seen| {
+                seen.local.port == holder.local.port && seen.sock.netns == holder.sock.netns
+            })
+        });
+        let before = earlier.find_map(|seen| match seen.processes.as_deref() {
+            Some([before]) if before.pid != now.pid => Some(before),
+            _ => None,
+        })?;
+        (before.ppid == Some(parent) && before.exe == now.exe).then(|| Arc::clone(before))
     }
 
     /// The call's namespace, as far as the engine knows it from events.

@@ -43,6 +43,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let of = roles::names(&leaders).map_or(String::new(), |names| format!(" of {names}"));
     let state = text::state(lead.seen.state);
     let held = match roles::count(&leaders) {
+        1 if lead.seen.local == lead.seen.peer => format!(
+            "an outgoing connection{of} that is connected to itself ({state}), as nobody listened \
+             there"
+        ),
         1 => format!("an outgoing connection{of} to {} ({state})", lead.seen.peer),
         n => format!(
             "{n} outgoing connections{of}, one of them to {} ({state})",
@@ -266,5 +270,21 @@ mod tests {
 
             assert_eq!((diagnosis.cause, diagnosis.certainty), expected);
         }
+    }
+
+    #[test]
+    fn a_connection_to_itself_is_outgoing_whatever_its_path_looked_like() {
+        let mut own = holder(State::Established, "127.0.0.1", 40000, PLAIN);
+        own.peer = own.local;
+        let diagnosis = Scene::bind("0.0.0.0", 40000)
+            .with(own, owned(7, "client", Origin::Accepted))
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::EphemeralCollision);
+        assert!(
+            diagnosis.summary.contains("connected to itself"),
+            "{}",
+            diagnosis.summary
+        );
     }
 }

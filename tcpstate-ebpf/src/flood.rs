@@ -17,7 +17,7 @@ use tcpstate_common::record::{
 };
 
 use crate::{
-    error::Stop,
+    error::Skip,
     maps::{BUDGETS, REPEATS, USERS},
     task,
 };
@@ -30,7 +30,7 @@ const NO: u64 = 0;
 
 /// Whether a failed call is told now; else it is counted.
 #[inline(always)]
-pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Stop> {
+pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Skip> {
     let now_ns = now();
     let whose = whose(key, is_kernels);
     if let Some(entry) = REPEATS.get_ptr_mut(key) {
@@ -40,19 +40,19 @@ pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Stop> {
             is_due(entry, now_ns)
         };
         if !is_due || admit(whose, now_ns) == NO {
-            return Err(Stop::Counted);
+            return Err(Skip::Counted);
         }
         // SAFETY: as above.
-        unsafe { note_told(entry, now_ns) };
+        unsafe { note_reported(entry, now_ns) };
         return Ok(());
     }
     if admit(whose, now_ns) == YES {
         return Ok(());
     }
     if count_beyond(whose) == YES {
-        Err(Stop::Counted)
+        Err(Skip::Counted)
     } else {
-        Err(Stop::Full)
+        Err(Skip::Full)
     }
 }
 
@@ -161,7 +161,7 @@ unsafe fn is_due(entry: *mut RepeatWire, now_ns: u64) -> bool {
 ///
 /// `entry` is a value of the map.
 #[inline(always)]
-unsafe fn note_told(entry: *mut RepeatWire, now_ns: u64) {
+unsafe fn note_reported(entry: *mut RepeatWire, now_ns: u64) {
     // SAFETY: the caller vouches for `entry`.
     unsafe {
         if is_over((*entry).second_ns, now_ns) {

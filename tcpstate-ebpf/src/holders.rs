@@ -12,7 +12,7 @@ use tcpstate_common::{
 
 use crate::{
     bucket::{self, Bucket},
-    error::Stop,
+    error::Skip,
     globals::offset,
     maps::{InFlight, SCRATCH},
     memory::{Addr, read, read_addr},
@@ -220,7 +220,7 @@ extern "C" fn walk_step() -> u64 {
 }
 
 #[inline(always)]
-unsafe fn step(scratch: *mut Scratch) -> Result<u64, Stop> {
+unsafe fn step(scratch: *mut Scratch) -> Result<u64, Skip> {
     // SAFETY: the caller vouches for `scratch`.
     let (record, walk) = unsafe { (&raw mut (*scratch).record, &mut (*scratch).walk) };
     if walk.node == 0 {

@@ -3,16 +3,16 @@
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 
-use crate::error::Stop;
+use crate::error::Skip;
 
 /// A kernel address. 0 is "none".
 pub(crate) type Addr = u64;
 
 /// Reads a `T` at `addr`.
 #[inline(always)]
-pub(crate) fn read<T: Copy>(addr: Addr) -> Result<T, Stop> {
+pub(crate) fn read<T: Copy>(addr: Addr) -> Result<T, Skip> {
     // SAFETY: the helper checks the address and reports what it cannot read.
-    unsafe { bpf_probe_read_kernel(addr as *const T) }.map_err(|_| Stop::Read)
+    unsafe { bpf_probe_read_kernel(addr as *const T) }.map_err(|_| Skip::Read)
 }
 
 /// A field of an object whose type the verifier knows.
@@ -24,7 +24,7 @@ pub(crate) fn direct<T: Copy>(base: Addr, offset: u32) -> T {
 
 /// Reads a pointer at `addr`.
 #[inline(always)]
-pub(crate) fn read_addr(addr: Addr) -> Result<Addr, Stop> {
+pub(crate) fn read_addr(addr: Addr) -> Result<Addr, Skip> {
     read::<u64>(addr)
 }
 
@@ -34,16 +34,16 @@ pub(crate) fn read_addr(addr: Addr) -> Result<Addr, Stop> {
 ///
 /// `to` is valid for writes of `LEN` bytes.
 #[inline(always)]
-pub(crate) unsafe fn read_into<const LEN: u32>(to: *mut u8, addr: Addr) -> Result<(), Stop> {
+pub(crate) unsafe fn read_into<const LEN: u32>(to: *mut u8, addr: Addr) -> Result<(), Skip> {
     // SAFETY: the caller vouches for `to`; the helper checks `addr`.
     let result = unsafe { generated::bpf_probe_read_kernel(to.cast(), LEN, addr as *const _) };
-    if result == 0 { Ok(()) } else { Err(Stop::Read) }
+    if result == 0 { Ok(()) } else { Err(Skip::Read) }
 }
 
 /// The `index`th argument of a BTF tracepoint as a plain number, without the
 /// type that the verifier knows for it: which pointers may be NULL differs
 /// between kernels, and what is read through `read` needs no type.
 #[inline(always)]
-pub(crate) fn untyped_arg(ctx: *mut core::ffi::c_void, index: u64) -> Result<u64, Stop> {
+pub(crate) fn untyped_arg(ctx: *mut core::ffi::c_void, index: u64) -> Result<u64, Skip> {
     read::<u64>(ctx as u64 + index * 8)
 }

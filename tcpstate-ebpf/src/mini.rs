@@ -13,7 +13,7 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::Stop,
+    error::Skip,
     globals::{is_set, offset},
     memory::{Addr, direct, read_addr},
     probes::function::time_wait,
@@ -82,7 +82,7 @@ pub(crate) fn seek(sk: Addr, net: Addr, port: u16, old: u8, sk_err: u16) -> Mini
 
 /// The one that a function hook saw being made.
 #[inline(always)]
-fn hooked(sk: Addr, head: &Typed, candidate: &mut Common) -> Result<Walk, Stop> {
+fn hooked(sk: Addr, head: &Typed, candidate: &mut Common) -> Result<Walk, Skip> {
     let tw = time_wait::born_of(sk);
     if tw == 0 {
         return Ok(Walk::NotThere);
@@ -128,7 +128,7 @@ fn infer(head: &Typed, old: u8, sk_err: u16) -> Mini {
 }
 
 #[inline(always)]
-fn walk(head: &Typed, net: Addr, port: u16, candidate: &mut Common) -> Result<Walk, Stop> {
+fn walk(head: &Typed, net: Addr, port: u16, candidate: &mut Common) -> Result<Walk, Skip> {
     if offset!(net_death_row) == MISSING
         || offset!(death_row_hashinfo) == MISSING
         || offset!(hashinfo_ehash) == MISSING

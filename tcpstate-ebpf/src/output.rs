@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use tcpstate_common::record::{Counter, Head, Kind};
 
-use crate::{error::Stop, maps};
+use crate::{error::Skip, maps};
 
 /// Nobody is woken: the reader looks often enough by itself, and a wakeup per
 /// event would cost the observed program 8 µs each.
@@ -32,7 +32,7 @@ pub(crate) unsafe fn write_head(to: *mut Head, kind: Kind) {
 
 /// Sends off a record that was filled in, or gives its room back.
 #[inline(always)]
-pub(crate) fn settle<T>(entry: RingBufEntry<T>, filled: Result<(), Stop>) -> Result<(), Stop> {
+pub(crate) fn settle<T>(entry: RingBufEntry<T>, filled: Result<(), Skip>) -> Result<(), Skip> {
     match filled {
         Ok(()) => {
             entry.submit(QUIETLY);

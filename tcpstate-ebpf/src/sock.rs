@@ -11,7 +11,7 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::Stop,
+    error::Skip,
     globals::{config, offset},
     memory::{Addr, direct, read, read_addr, read_into},
     mptcp,
@@ -54,7 +54,7 @@ impl Common {
 
     /// Copies the head of the socket at `sk`.
     #[inline(always)]
-    pub(crate) fn fill(&mut self, sk: Addr) -> Result<(), Stop> {
+    pub(crate) fn fill(&mut self, sk: Addr) -> Result<(), Skip> {
         // SAFETY: the buffer is `SOCK_COMMON_LEN` bytes long.
         unsafe { read_into::<SOCK_COMMON_LEN>(self.0.as_mut_ptr().cast(), sk) }
     }
@@ -271,13 +271,13 @@ pub(crate) fn v4_word(addr: u32) -> u64 {
 
 /// Inode number of the network namespace at `net`.
 #[inline(always)]
-pub(crate) fn netns_of(net: Addr) -> Result<u32, Stop> {
+pub(crate) fn netns_of(net: Addr) -> Result<u32, Skip> {
     read(net + u64::from(offset!(net_inum)))
 }
 
 /// `sk_protocol` of a full socket.
 #[inline(always)]
-pub(crate) fn protocol(sk: Addr) -> Result<u16, Stop> {
+pub(crate) fn protocol(sk: Addr) -> Result<u16, Skip> {
     read(sk + u64::from(offset!(sk_protocol)))
 }
 
@@ -300,7 +300,7 @@ pub(crate) fn is_kernels(sk: Addr) -> bool {
 }
 
 #[inline(always)]
-fn try_is_kernels(sk: Addr) -> Result<bool, Stop> {
+fn try_is_kernels(sk: Addr) -> Result<bool, Skip> {
     if offset!(sk_socket) == MISSING || offset!(socket_file) == MISSING {
         return Ok(false);
     }
@@ -326,7 +326,7 @@ fn try_is_kernels(sk: Addr) -> Result<bool, Stop> {
 /// Whether the socket has a `struct socket` without a file. Without a `struct
 /// socket` it is an orphan or waits to be accepted.
 #[inline(always)]
-fn lacks_file(sk: Addr) -> Result<bool, Stop> {
+fn lacks_file(sk: Addr) -> Result<bool, Skip> {
     match read_addr(sk + u64::from(offset!(sk_socket)))? {
         0 => Ok(false),
         socket => Ok(read_addr(socket + u64::from(offset!(socket_file)))? == 0),
@@ -335,7 +335,7 @@ fn lacks_file(sk: Addr) -> Result<bool, Stop> {
 
 /// Local port of a full socket that may have given its port back.
 #[inline(always)]
-pub(crate) fn local_port(sk: Addr, common: &impl Head) -> Result<u16, Stop> {
+pub(crate) fn local_port(sk: Addr, common: &impl Head) -> Result<u16, Skip> {
     match common.local_port() {
         0 => Ok(u16::from_be(read(sk + u64::from(offset!(inet_sport)))?)),
         port => Ok(port),
@@ -344,13 +344,13 @@ pub(crate) fn local_port(sk: Addr, common: &impl Head) -> Result<u16, Stop> {
 
 /// Substate of the mini-socket at `tw`: 5 or 6.
 #[inline(always)]
-pub(crate) fn substate(tw: Addr) -> Result<u8, Stop> {
+pub(crate) fn substate(tw: Addr) -> Result<u8, Skip> {
     read(tw + u64::from(offset!(tw_substate)))
 }
 
 /// Milliseconds until the timer of the mini-socket at `tw` ends.
 #[inline(always)]
-pub(crate) fn expires_ms(tw: Addr) -> Result<i32, Stop> {
+pub(crate) fn expires_ms(tw: Addr) -> Result<i32, Skip> {
     let expires: u64 = read(tw + u64::from(offset!(tw_expires)))?;
     // SAFETY: takes nothing, reads the clock.
     let now = unsafe { bpf_jiffies64() };
@@ -380,7 +380,7 @@ pub(crate) unsafe fn write_holder(
     common: &Common,
     cookie: u64,
     netns: u32,
-) -> Result<(), Stop> {
+) -> Result<(), Skip> {
     // SAFETY: the caller vouches for `to`.
     unsafe {
         common.write_to(&raw mut (*to).socket, cookie, netns, common.local_port());
@@ -419,7 +419,7 @@ pub(crate) unsafe fn write_holder(
 
 /// The part of [`write_holder`] that only a full socket has.
 #[inline(always)]
-unsafe fn write_owner_fields(to: *mut HolderWire, sk: Addr) -> Result<(), Stop> {
+unsafe fn write_owner_fields(to: *mut HolderWire, sk: Addr) -> Result<(), Skip> {
     if offset!(sk_socket) == MISSING
         || offset!(sk_uid) == MISSING
         || offset!(socket_to_inode) == MISSING

@@ -14,7 +14,7 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::Stop,
+    error::Skip,
     globals::{is_set, offset},
     memory::{Addr, direct, read, read_addr, read_into},
 };
@@ -42,7 +42,7 @@ fn current() -> Addr {
 /// A field of the current task. Where the verifier knows the task's type, no
 /// helper is called for it.
 #[inline(always)]
-fn field<T: Copy>(offset: u32) -> Result<T, Stop> {
+fn field<T: Copy>(offset: u32) -> Result<T, Skip> {
     if is_set(flags::HAS_TYPED_TASK) {
         // SAFETY: takes nothing, returns the running task.
         let task = unsafe { bpf_get_current_task_btf() } as Addr;
@@ -53,11 +53,11 @@ fn field<T: Copy>(offset: u32) -> Result<T, Stop> {
 
 /// A field of what a pointer from [`field`] points to.
 #[inline(always)]
-fn behind<T: Copy>(pointer: Addr, offset: u32) -> Result<T, Stop> {
+fn behind<T: Copy>(pointer: Addr, offset: u32) -> Result<T, Skip> {
     if is_set(flags::HAS_TYPED_TASK) {
         // The verifier wants to see this where RCU protects what is behind it.
         if pointer == 0 {
-            return Err(Stop::Read);
+            return Err(Skip::Read);
         }
         return Ok(direct(pointer, offset));
     }
@@ -183,7 +183,7 @@ pub(crate) unsafe fn write_lineage(to: *mut TaskWire) {
 }
 
 #[inline(always)]
-fn parent() -> Result<u32, Stop> {
+fn parent() -> Result<u32, Skip> {
     if offset!(task_real_parent) == MISSING || offset!(task_tgid) == MISSING {
         return Ok(0);
     }
@@ -213,7 +213,7 @@ pub(crate) unsafe fn write_program(to: *mut ProgramWire) {
 }
 
 #[inline(always)]
-fn start() -> Result<u64, Stop> {
+fn start() -> Result<u64, Skip> {
     if offset!(task_group_leader) == MISSING || offset!(task_start_boottime) == MISSING {
         return Ok(0);
     }
@@ -222,7 +222,7 @@ fn start() -> Result<u64, Stop> {
 }
 
 #[inline(always)]
-fn program() -> Result<(u32, u64), Stop> {
+fn program() -> Result<(u32, u64), Skip> {
     if offset!(task_mm) == MISSING
         || offset!(mm_exe_file) == MISSING
         || offset!(file_inode) == MISSING
@@ -247,7 +247,7 @@ fn program() -> Result<(u32, u64), Stop> {
 ///
 /// `to` is valid for writes of [`ARGV_LEN`] bytes, `written` for writes.
 #[inline(always)]
-pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), Stop> {
+pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), Skip> {
     // SAFETY: the caller vouches for it.
     unsafe { written.write(0) };
     if offset!(task_mm) == MISSING
@@ -278,17 +278,17 @@ pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), St
 
 /// The socket behind a descriptor of the current task: its `struct sock`.
 #[inline(always)]
-pub(crate) fn sock_of(fd: u32) -> Result<Addr, Stop> {
+pub(crate) fn sock_of(fd: u32) -> Result<Addr, Skip> {
     sock_of_file(file_of(fd)?)
 }
 
 /// The open file behind a descriptor of the current task; 0: there is none.
 #[inline(always)]
-pub(crate) fn file_of(fd: u32) -> Result<Addr, Stop> {
+pub(crate) fn file_of(fd: u32) -> Result<Addr, Skip> {
     let table = behind(field(offset!(task_files))?, offset!(files_fdt))?;
     let size: u32 = behind(table, offset!(fdt_max_fds))?;
     if fd >= size {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let slots: Addr = behind(table, offset!(fdt_fd))?;
     read_addr(slots + u64::from(fd) * 8)
@@ -296,24 +296,24 @@ pub(crate) fn file_of(fd: u32) -> Result<Addr, Stop> {
 
 /// The socket behind an open file: its `struct sock`.
 #[inline(always)]
-pub(crate) fn sock_of_file(file: Addr) -> Result<Addr, Stop> {
+pub(crate) fn sock_of_file(file: Addr) -> Result<Addr, Skip> {
     if file == 0 {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let inode = read_addr(file + u64::from(offset!(file_inode)))?;
     let mode: u16 = read(inode + u64::from(offset!(inode_mode)))?;
     if mode & MODE_TYPE != MODE_SOCKET {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     match presumed_sock_of_file(file)? {
-        0 => Err(Stop::NotWanted),
+        0 => Err(Skip::NotWanted),
         sk => Ok(sk),
     }
 }
 
 /// The same, if the file is a socket; else any number.
 #[inline(always)]
-pub(crate) fn presumed_sock_of_file(file: Addr) -> Result<Addr, Stop> {
+pub(crate) fn presumed_sock_of_file(file: Addr) -> Result<Addr, Skip> {
     let socket = read_addr(file + u64::from(offset!(file_private_data)))?;
     read_addr(socket + u64::from(offset!(socket_sk)))
 }

@@ -9,7 +9,7 @@ use tcpstate_common::{
 
 use super::calls::word;
 use crate::{
-    error::{Stop, finish},
+    error::{Skip, finish},
     filter,
     globals::is_set,
     maps::{self, EVENTS, LISTENERS},
@@ -28,14 +28,14 @@ pub(crate) fn sys_exit_accept(ctx: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn try_accept(ctx: &TracePointContext) -> Result<(), Stop> {
+fn try_accept(ctx: &TracePointContext) -> Result<(), Skip> {
     let result = word(ctx, 2) as i64;
     if result < 0 || !filter::wants_current() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let file = task::file_of(result as u32)?;
     if is_passed_over(task::presumed_sock_of_file(file)?)? {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     report(task::sock_of_file(file)?, via::SYSCALL)
 }
@@ -43,7 +43,7 @@ fn try_accept(ctx: &TracePointContext) -> Result<(), Stop> {
 /// Whether the connection `sk` is the listener's own or not of interest, which
 /// nearly all are, as far as a few reads tell; [`report`] asks again in full.
 #[inline(always)]
-fn is_passed_over(sk: Addr) -> Result<bool, Stop> {
+fn is_passed_over(sk: Addr) -> Result<bool, Skip> {
     let mut common = Common::empty();
     common.fill(sk)?;
     if !matches!(common.family(), AF_INET | AF_INET6) {
@@ -78,26 +78,26 @@ fn is_listening(netns: u32, port: u16) -> bool {
 
 /// Reports the connection `sk` that the current process has accepted.
 #[inline(always)]
-pub(super) fn report(sk: Addr, via: u8) -> Result<(), Stop> {
+pub(super) fn report(sk: Addr, via: u8) -> Result<(), Skip> {
     let mut common = Common::empty();
     let Carrier { sk, is_mptcp } = mptcp::carrier(sk, &mut common)?;
     // A connection that was reset before it was accepted has no `skc_num`.
     let port = sock::local_port(sk, &common)?;
     if !filter::wants_ports(port, common.peer_port()) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let netns = sock::netns_of(common.net())?;
     if !filter::wants_netns(netns) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let cookie = common.cookie();
     filter::watch(cookie);
     if is_listening(netns, port) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
 
     let Some(mut entry) = EVENTS.reserve::<CallRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     let to = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.

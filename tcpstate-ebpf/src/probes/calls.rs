@@ -26,7 +26,7 @@ pub(super) use returned::Returned;
 pub(super) use succeeded::report_success;
 
 use crate::{
-    error::{Stop, finish},
+    error::{Skip, finish},
     filter,
     globals::{is_set, offset},
     maps::{IN_FLIGHT, InFlight},
@@ -77,9 +77,9 @@ pub(super) fn word(ctx: &TracePointContext, index: usize) -> u64 {
 }
 
 #[inline(always)]
-fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
+fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Skip> {
     if !filter::wants_current() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let mut in_flight = InFlight::of(call);
     in_flight.fd = word(ctx, 2) as u32;
@@ -93,11 +93,11 @@ fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
     }
     IN_FLIGHT
         .insert(bpf_get_current_pid_tgid(), in_flight, 0)
-        .map_err(|_| Stop::Forgotten)
+        .map_err(|_| Skip::NotStored)
 }
 
 #[inline(always)]
-fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
+fn try_exit(ctx: &TracePointContext) -> Result<(), Skip> {
     let result = word(ctx, 2) as i64;
     // Filled in where it is: on Linux 5.10 the stack has no room for a copy.
     let mut in_flight = InFlight::NONE;
@@ -110,7 +110,7 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
     if result >= 0 {
         if call == call::CONNECT {
             if !is_set(flags::REPORT_CONNECTS) {
-                return Err(Stop::NotWanted);
+                return Err(Skip::NotWanted);
             }
             read_address(&mut in_flight);
         }
@@ -126,7 +126,7 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
     let errno = result.wrapping_neg() as u32;
     if call == call::CONNECT {
         if !is_final(errno) {
-            return Err(Stop::NotWanted);
+            return Err(Skip::NotWanted);
         }
         read_address(&mut in_flight);
     }
@@ -142,10 +142,10 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
 
 /// What the entry of this thread's call has remembered.
 #[inline(always)]
-fn recall(in_flight: &mut InFlight) -> Result<(), Stop> {
+fn recall(in_flight: &mut InFlight) -> Result<(), Skip> {
     let key = bpf_get_current_pid_tgid();
     let Some(entry) = IN_FLIGHT.get_ptr(key) else {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     };
     // SAFETY: a value of this map, and nobody else has this thread's key.
     *in_flight = unsafe { *entry };
@@ -159,7 +159,7 @@ fn fill_from_registers(
     ctx: &TracePointContext,
     result: i64,
     in_flight: &mut InFlight,
-) -> Result<(), Stop> {
+) -> Result<(), Skip> {
     let number = word(ctx, 1) as u32;
     let call = if number == offset!(number_of_connect) {
         call::CONNECT
@@ -176,7 +176,7 @@ fn fill_from_registers(
             !is_final(result.wrapping_neg() as u32)
         };
     if is_untold || !filter::wants_current() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let registers = task::registers();
     let fd: u64 = read(registers + u64::from(offset!(regs_first)))?;

@@ -10,7 +10,7 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::{Stop, finish},
+    error::{Skip, finish},
     filter,
     globals::is_set,
     memory::untyped_arg,
@@ -43,21 +43,21 @@ extern "C" fn iter_tcp(ctx: *mut IterContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_iter_tcp(ctx: *mut IterContext) -> Result<(), Stop> {
+fn try_iter_tcp(ctx: *mut IterContext) -> Result<(), Skip> {
     // SAFETY: the iterator's context, checked by the verifier.
     let typed = unsafe { (*ctx).sk_common };
     if typed.is_null() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let sk = untyped_arg(ctx.cast(), 1)?;
     let mut common = Common::empty();
     common.fill(sk)?;
     if !filter::wants_ports(common.local_port(), common.peer_port()) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let netns = sock::netns_of(common.net())?;
     if !filter::wants_netns(netns) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let mut cookie = common.cookie();
     if cookie == 0 && is_set(flags::HAS_COOKIE_HELPER) {

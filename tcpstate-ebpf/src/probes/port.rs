@@ -6,7 +6,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use tcpstate_common::record::{FailedCallRecord, Kind};
 
 use crate::{
-    error::{Stop, finish},
+    error::{Skip, finish},
     holders::{self, Pair},
     maps::{EVENTS, SCRATCH},
     output,
@@ -23,13 +23,13 @@ pub(crate) fn port_bucket(ctx: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_port(fd: u64, port: u64) -> Result<(), Stop> {
+fn try_port(fd: u64, port: u64) -> Result<(), Skip> {
     let mut common = Common::empty();
     let guide = task::sock_of(fd as u32)?;
     common.fill(guide)?;
     let netns = sock::netns_of(common.net())?;
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     // SAFETY: this CPU's scratch: the kernel keeps the program on its CPU, and
     // nothing else of this object runs.
@@ -55,6 +55,6 @@ fn try_port(fd: u64, port: u64) -> Result<(), Stop> {
         (*record).walk = status as u8;
         EVENTS
             .output::<FailedCallRecord>(&*record, output::QUIETLY)
-            .map_err(|_| Stop::Full)
+            .map_err(|_| Skip::Full)
     }
 }

@@ -15,7 +15,7 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::{Stop, finish},
+    error::{Skip, finish},
     filter,
     globals::{is_set, offset},
     maps::{self, EVENTS, LISTENERS, ORIGIN},
@@ -34,14 +34,14 @@ pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
+fn try_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     let sk: Addr = ctx.arg(0);
     let old = ctx.arg::<u32>(1) as u8;
     let new = ctx.arg::<u32>(2) as u8;
     // Up to Linux 6.17 the child still has its listener's identity here; it is
     // seen at SYN_RECV -> ESTABLISHED.
     if old == state::LISTEN && new == state::SYN_RECV {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let head = Typed(sk);
     let port = if new == state::CLOSE {
@@ -55,20 +55,20 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         head.local_port()
     };
     if !filter::wants_ports(port, head.peer_port()) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     if direct::<u16>(sk, offset!(sk_protocol)) != IPPROTO_TCP {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let net = direct::<u64>(sk, offset!(skc_net));
     // Never so, and said for the verifier: where the kernel's types mark what RCU
     // protects, such a pointer may be NULL to it.
     if net == 0 {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let netns = direct::<u32>(net, offset!(net_inum));
     if !filter::wants_netns(netns) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let sk_err = direct::<u32>(sk, offset!(sk_err)) as u16;
     // A subflow of MPTCP is reset by whatever handles the packet, with no error.
@@ -81,7 +81,7 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         0
     };
     if !filter::wants_socket(cookie, by_current, listener) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     if new == state::LISTEN {
         remember_listener(sk, cookie, netns, port);
@@ -148,7 +148,7 @@ fn write_long(
     found: &Found,
     by_current: bool,
     connector: Option<&TaskWire>,
-) -> Result<(), Stop> {
+) -> Result<(), Skip> {
     let head = Typed(sk);
     let new = found.new;
     // `listen` and `connect` of the kernel run in whatever asked it to.
@@ -159,7 +159,7 @@ fn write_long(
         0
     };
     let Some(mut entry) = EVENTS.reserve::<StateRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
@@ -201,10 +201,10 @@ fn write_long(
 /// Two transitions of three are of IPv4 and nobody's in particular: theirs is
 /// half as long, which is half the memory to write, to read and to run out of.
 #[inline(always)]
-fn write_short(sk: Addr, found: &Found) -> Result<(), Stop> {
+fn write_short(sk: Addr, found: &Found) -> Result<(), Skip> {
     let head = Typed(sk);
     let Some(mut entry) = EVENTS.reserve::<ShortStateRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.

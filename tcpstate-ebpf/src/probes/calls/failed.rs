@@ -10,7 +10,7 @@ use super::{
     told::{Target, give_scratch_back, requested_port, take_scratch, target, write_call},
 };
 use crate::{
-    error::Stop,
+    error::Skip,
     flood,
     holders::{self, Pair},
     maps::{self, FAILED, IN_FLIGHT, InFlight, REPEATS, SCRATCH},
@@ -29,7 +29,7 @@ pub(in crate::probes) fn report_failure<C: EbpfContext>(
     ctx: &C,
     in_flight: &InFlight,
     returned: &Returned,
-) -> Result<(), Stop> {
+) -> Result<(), Skip> {
     take_scratch(in_flight)?;
     let code = failed_call(returned.sk, returned.packed());
     give_scratch_back();
@@ -50,7 +50,7 @@ pub(in crate::probes) fn report_failure<C: EbpfContext>(
 pub(in crate::probes) fn report_refusal(
     in_flight: &InFlight,
     returned: &Returned,
-) -> Result<(), Stop> {
+) -> Result<(), Skip> {
     take_scratch(in_flight)?;
     let code = refused_call(returned.sk, returned.packed());
     give_scratch_back();
@@ -68,7 +68,7 @@ pub(in crate::probes) fn report_refusal(
 extern "C" fn failed_call(sk: u64, packed: u64) -> u64 {
     match try_failed(&Returned::unpacked(sk, packed), true) {
         Ok(walk) => walk,
-        Err(stop) => code(stop),
+        Err(skip) => code(skip),
     }
 }
 
@@ -78,14 +78,14 @@ extern "C" fn failed_call(sk: u64, packed: u64) -> u64 {
 extern "C" fn refused_call(sk: u64, packed: u64) -> u64 {
     match try_failed(&Returned::unpacked(sk, packed), false) {
         Ok(walk) => walk,
-        Err(stop) => code(stop),
+        Err(skip) => code(skip),
     }
 }
 
 #[inline(always)]
-fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
+fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Skip> {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     // SAFETY: this CPU's scratch, which was taken.
     let (common, in_flight) = unsafe { (&mut (*scratch).caller, &(*scratch).in_flight) };
@@ -134,11 +134,11 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
 pub(in crate::probes) fn report_briefly(
     in_flight: &InFlight,
     returned: &Returned,
-) -> Result<(), Stop> {
+) -> Result<(), Skip> {
     let thread = bpf_get_current_pid_tgid();
     IN_FLIGHT
         .insert(thread, in_flight, 0)
-        .map_err(|_| Stop::Forgotten)?;
+        .map_err(|_| Skip::NotStored)?;
     let code = brief_call(returned.sk, returned.packed());
     let _ = IN_FLIGHT.remove(thread);
     outcome(code)?;
@@ -153,14 +153,14 @@ pub(in crate::probes) fn report_briefly(
 extern "C" fn brief_call(sk: u64, packed: u64) -> u64 {
     match try_brief(&Returned::unpacked(sk, packed)) {
         Ok(()) => 0,
-        Err(stop) => code(stop),
+        Err(skip) => code(skip),
     }
 }
 
 #[inline(always)]
-fn try_brief(returned: &Returned) -> Result<(), Stop> {
+fn try_brief(returned: &Returned) -> Result<(), Skip> {
     let Some(entry) = IN_FLIGHT.get_ptr(bpf_get_current_pid_tgid()) else {
-        return Err(Stop::Forgotten);
+        return Err(Skip::NotStored);
     };
     // SAFETY: a value of this map, and nobody else has this thread's key.
     let in_flight = unsafe { &*entry };
@@ -194,11 +194,11 @@ fn try_brief(returned: &Returned) -> Result<(), Stop> {
 
 /// Why a call that should be told is not: where its kind is counted, it is in the count.
 #[inline(always)]
-fn not_written(is_counted: bool) -> Stop {
+fn not_written(is_counted: bool) -> Skip {
     if is_counted {
-        Stop::Counted
+        Skip::Counted
     } else {
-        Stop::Full
+        Skip::Full
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     told::{give_scratch_back, take_scratch, target, write_call},
 };
 use crate::{
-    error::Stop,
+    error::Skip,
     maps::{self, EVENTS, InFlight, LISTENERS, SCRATCH},
     output,
     sock::Head as _,
@@ -23,7 +23,7 @@ use crate::{
 pub(in crate::probes) fn report_success(
     in_flight: &InFlight,
     returned: &Returned,
-) -> Result<(), Stop> {
+) -> Result<(), Skip> {
     take_scratch(in_flight)?;
     let code = succeeded_call(returned.sk, returned.packed());
     give_scratch_back();
@@ -38,14 +38,14 @@ pub(in crate::probes) fn report_success(
 extern "C" fn succeeded_call(sk: u64, packed: u64) -> u64 {
     match try_succeeded(&Returned::unpacked(sk, packed)) {
         Ok(()) => 0,
-        Err(stop) => code(stop),
+        Err(skip) => code(skip),
     }
 }
 
 #[inline(always)]
-fn try_succeeded(returned: &Returned) -> Result<(), Stop> {
+fn try_succeeded(returned: &Returned) -> Result<(), Skip> {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     // SAFETY: this CPU's scratch, which was taken.
     let (common, in_flight) = unsafe { (&mut (*scratch).caller, &(*scratch).in_flight) };
@@ -60,7 +60,7 @@ fn try_succeeded(returned: &Returned) -> Result<(), Stop> {
         let _ = LISTENERS.insert(key, common.cookie(), 0);
     }
     let Some(mut entry) = EVENTS.reserve::<CallRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     // SAFETY: reserved memory of this type; every field is written.
     unsafe {

@@ -7,7 +7,7 @@ use tcpstate_common::{
 
 use super::Returned;
 use crate::{
-    error::Stop,
+    error::Skip,
     filter,
     globals::offset,
     maps::{InFlight, SCRATCH},
@@ -31,17 +31,17 @@ pub(super) struct Target {
 }
 
 #[inline(always)]
-pub(super) fn target(sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Target, Stop> {
+pub(super) fn target(sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Target, Skip> {
     let carrier = mptcp::carrier(sk, common)?;
     let requested = requested_port(in_flight);
     if !filter::wants_ports(common.local_port(), common.peer_port())
         && !filter::wants_ports(requested, requested)
     {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let netns = sock::netns_of(common.net())?;
     if !filter::wants_netns(netns) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     filter::watch(common.cookie());
     Ok(Target { carrier, netns })
@@ -50,15 +50,15 @@ pub(super) fn target(sk: Addr, in_flight: &InFlight, common: &mut Common) -> Res
 /// Takes this CPU's scratch for a call. A function hook keeps its CPU, but a
 /// task may be put aside inside it: then there is none for the next one's call.
 #[inline(always)]
-pub(super) fn take_scratch(in_flight: &InFlight) -> Result<(), Stop> {
+pub(super) fn take_scratch(in_flight: &InFlight) -> Result<(), Skip> {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     // SAFETY: this CPU's scratch.
     unsafe {
         let is_taken = &raw mut (*scratch).is_taken;
         if is_taken.read_volatile() != 0 {
-            return Err(Stop::Busy);
+            return Err(Skip::Busy);
         }
         is_taken.write_volatile(1);
         (*scratch).in_flight = *in_flight;

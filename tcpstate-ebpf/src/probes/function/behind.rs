@@ -14,7 +14,7 @@ use tcpstate_common::record::{Counter, call};
 
 use super::calls::{self, BIND, CONNECT, Function, LISTEN};
 use crate::{
-    error::{Stop, finish},
+    error::{Skip, finish},
     maps::{self, FAILED, REPORTED},
     output,
     probes::calls::{is_final, report_briefly},
@@ -55,10 +55,10 @@ const NOT_WRITTEN: u32 = 2;
 /// Notes for the hooks behind what became of the current thread's failed call: what
 /// was counted, or found no room in the ring buffer, need not be tried again.
 #[inline(always)]
-pub(super) fn note(reported: &Result<(), Stop>) {
+pub(super) fn note(reported: &Result<(), Skip>) {
     let note = match reported {
         Ok(()) => WRITTEN,
-        Err(Stop::Full | Stop::Counted) => NOT_WRITTEN,
+        Err(Skip::Full | Skip::Counted) => NOT_WRITTEN,
         Err(_) => return,
     };
     // A full map forgets its least recently used entry.
@@ -66,15 +66,15 @@ pub(super) fn note(reported: &Result<(), Stop>) {
 }
 
 #[inline(always)]
-fn try_second(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
+fn try_second(ctx: &FExitContext, function: &Function) -> Result<(), Skip> {
     if !has_failed(ctx, function)? || REPORTED.get_ptr(bpf_get_current_pid_tgid()).is_some() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let (in_flight, returned) = calls::returned(ctx, function)?;
     let reported = report_briefly(&in_flight, &returned);
     note(&reported);
     // A call that is only counted is not lost either.
-    if matches!(reported, Ok(()) | Err(Stop::Counted)) {
+    if matches!(reported, Ok(()) | Err(Skip::Counted)) {
         maps::count(Counter::MadeUpFor);
     }
     reported
@@ -82,13 +82,13 @@ fn try_second(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
 
 /// Wakes the reader after a call that was reported, with a record that it never sees.
 #[inline(always)]
-fn try_wake(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
+fn try_wake(ctx: &FExitContext, function: &Function) -> Result<(), Skip> {
     let thread = bpf_get_current_pid_tgid();
     if !has_failed(ctx, function)? {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let Some(note) = REPORTED.get_ptr(thread) else {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     };
     // SAFETY: a value of this map, and nobody else has this thread's key.
     let is_written = unsafe { *note == WRITTEN };
@@ -100,7 +100,7 @@ fn try_wake(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
 }
 
 #[inline(always)]
-fn has_failed(ctx: &FExitContext, function: &Function) -> Result<bool, Stop> {
+fn has_failed(ctx: &FExitContext, function: &Function) -> Result<bool, Skip> {
     let errno = calls::errno(ctx, function)?;
     Ok(errno != 0 && (function.call != call::CONNECT || is_final(errno)))
 }

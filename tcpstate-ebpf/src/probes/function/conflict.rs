@@ -7,7 +7,7 @@
 use aya_ebpf::{EbpfContext, macros::fexit, programs::FExitContext};
 
 use crate::{
-    error::{Stop, finish},
+    error::{Skip, finish},
     globals::{is_set, offset},
     maps::TRIPPED,
     memory::{Addr, untyped_arg},
@@ -31,17 +31,17 @@ pub(crate) fn inet_rcv_saddr_equal(ctx: FExitContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_conflict(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_conflict(ctx: &FExitContext) -> Result<(), Skip> {
     let result = untyped_arg(ctx.as_ptr(), u64::from(offset!(bind_conflict_args)))?;
     if result as u8 & 1 == 0 {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     note(untyped_arg(ctx.as_ptr(), 0)?, untyped_arg(ctx.as_ptr(), 1)?);
     Ok(())
 }
 
 #[inline(always)]
-fn try_addresses(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_addresses(ctx: &FExitContext) -> Result<(), Skip> {
     let sk = untyped_arg(ctx.as_ptr(), 0)?;
     let other = untyped_arg(ctx.as_ptr(), 1)?;
     let result = untyped_arg(ctx.as_ptr(), u64::from(offset!(saddr_equal_args)))?;

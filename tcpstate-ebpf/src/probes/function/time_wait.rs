@@ -13,7 +13,7 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::{Stop, finish},
+    error::{Skip, finish},
     filter,
     globals::{config, offset},
     maps::{BORN, EVENTS, GOING},
@@ -79,7 +79,7 @@ pub(crate) fn tcp_twsk_unique(ctx: FExitContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_alloc(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_alloc(ctx: &FExitContext) -> Result<(), Skip> {
     let parent = untyped_arg(ctx.as_ptr(), 0)?;
     let born = untyped_arg(ctx.as_ptr(), u64::from(offset!(twsk_alloc_args)))?;
     // A full map forgets its least recently used entry.
@@ -100,10 +100,10 @@ pub(crate) fn born_of(parent: Addr) -> Addr {
 }
 
 #[inline(always)]
-fn try_schedule(ctx: &FEntryContext) -> Result<(), Stop> {
+fn try_schedule(ctx: &FEntryContext) -> Result<(), Skip> {
     let is_rearmed = untyped_arg(ctx.as_ptr(), 2)? as u8 & 1 == 1;
     if !is_rearmed {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let tw = untyped_arg(ctx.as_ptr(), 0)?;
     let jiffies = untyped_arg(ctx.as_ptr(), 1)? as u32;
@@ -112,7 +112,7 @@ fn try_schedule(ctx: &FEntryContext) -> Result<(), Stop> {
 }
 
 #[inline(always)]
-fn try_timer(ctx: &FEntryContext) -> Result<(), Stop> {
+fn try_timer(ctx: &FEntryContext) -> Result<(), Skip> {
     let timer = untyped_arg(ctx.as_ptr(), 0)?;
     decide(
         timer.wrapping_sub(u64::from(offset!(tw_timer))),
@@ -122,20 +122,20 @@ fn try_timer(ctx: &FEntryContext) -> Result<(), Stop> {
 }
 
 #[inline(always)]
-fn try_state_process(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_state_process(ctx: &FExitContext) -> Result<(), Skip> {
     let status = untyped_arg(ctx.as_ptr(), u64::from(offset!(tw_state_process_args)))? as u32;
     if offset!(tw_status_syn) == MISSING || status != offset!(tw_status_syn) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     decide(untyped_arg(ctx.as_ptr(), 0)?, mini_end::REUSED);
     Ok(())
 }
 
 #[inline(always)]
-fn try_unique(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_unique(ctx: &FExitContext) -> Result<(), Skip> {
     let is_taken = untyped_arg(ctx.as_ptr(), u64::from(offset!(twsk_unique_args)))? as u32 != 0;
     if !is_taken {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     decide(untyped_arg(ctx.as_ptr(), 1)?, mini_end::REUSED);
     Ok(())
@@ -155,7 +155,7 @@ fn decide(tw: Addr, why: u8) {
 }
 
 #[inline(always)]
-fn try_kill(ctx: &FEntryContext) -> Result<(), Stop> {
+fn try_kill(ctx: &FEntryContext) -> Result<(), Skip> {
     let tw = untyped_arg(ctx.as_ptr(), 0)?;
     report(tw, mini_event::ENDED, why(tw), None)
 }
@@ -179,18 +179,18 @@ fn why(tw: Addr) -> u8 {
 }
 
 #[inline(always)]
-fn report(tw: Addr, what: u8, why: u8, left_ms: Option<i32>) -> Result<(), Stop> {
+fn report(tw: Addr, what: u8, why: u8, left_ms: Option<i32>) -> Result<(), Skip> {
     let mut common = Common::empty();
     common.fill(tw)?;
     if !filter::wants_ports(common.local_port(), common.peer_port()) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let netns = sock::netns_of(common.net())?;
     if !filter::wants_netns(netns) || !filter::wants_socket(common.cookie(), false, 0) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let Some(mut entry) = EVENTS.reserve::<MiniRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.

@@ -1,9 +1,9 @@
 //! Keeps failed calls to what can be explained: of the same failure so many a second are
-//! told, of one user's and of all so many; what is beyond that is counted, each once.
+//! reported, of one user's and of all so many; what is beyond that is counted, each once.
 //!
 //! Counts of one kind are never set back, so that two processors cannot both take them:
-//! a record says how many there were in all, and user space knows how many it has told.
-//! Which calls are told may depend on a race of two processors, the sum does not.
+//! a record says how many there were in all, and user space knows how many it has reported.
+//! Which calls are reported may depend on a race of two processors, the sum does not.
 
 use core::mem::MaybeUninit;
 
@@ -28,7 +28,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 const YES: u64 = 1;
 const NO: u64 = 0;
 
-/// Whether a failed call is told now; else it is counted.
+/// Whether a failed call is reported now; else it is counted.
 #[inline(always)]
 pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Skip> {
     let now_ns = now();
@@ -56,7 +56,7 @@ pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Skip> {
     }
 }
 
-/// Writes what user space takes the count of a told call from, and begins to count its
+/// Writes what user space takes the count of a reported call from, and begins to count its
 /// kind with `first`, where there is room for one.
 ///
 /// # Safety
@@ -95,7 +95,7 @@ pub(crate) unsafe fn begin_to_count(
     unsafe { write_count(record, key) };
 }
 
-/// Writes what user space takes the count of a told call from.
+/// Writes what user space takes the count of a reported call from.
 ///
 /// # Safety
 ///
@@ -146,7 +146,7 @@ unsafe fn add_one(to: *mut u64) {
     unsafe { *to += 1 };
 }
 
-/// Whether another one of this kind may be told.
+/// Whether another one of this kind may be reported.
 ///
 /// # Safety
 ///
@@ -203,7 +203,7 @@ fn user_key(whose: u64) -> UserKey {
     }
 }
 
-/// Whether another failed call of this user may be told. One copy for all programs, with
+/// Whether another failed call of this user may be reported. One copy for all programs, with
 /// a stack of its own.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -100,7 +100,7 @@ pub mod userlocks {
 /// Values of [`StateRecord::mini`].
 pub mod mini {
     /// This transition cannot make one; nobody looked.
-    pub const NOT_SOUGHT: u8 = 0;
+    pub const NOT_SEARCHED: u8 = 0;
     /// The kernel made none: the port is free.
     pub const NONE: u8 = 1;
     /// Found among the connections.
@@ -125,7 +125,7 @@ pub enum WalkStatus {
     NoBucket = 4,
     /// Nobody walked: at most the socket that the kernel tripped over is in the
     /// record.
-    LeftToUser = 5,
+    Deferred = 5,
 }
 
 impl WalkStatus {
@@ -137,7 +137,7 @@ impl WalkStatus {
             1 => Self::Complete,
             2 => Self::Truncated,
             4 => Self::NoBucket,
-            5 => Self::LeftToUser,
+            5 => Self::Deferred,
             _ => Self::Failed,
         }
     }
@@ -189,8 +189,8 @@ macro_rules! wire {
 }
 
 wire! {
-    /// Common head of every record.
-    pub struct Head {
+    /// Header of every record.
+    pub struct RecordHeader {
         /// [`Kind`] as a raw value.
         pub kind: u16,
         /// Zero.
@@ -249,8 +249,8 @@ wire! {
 wire! {
     /// A socket changed its state (`inet_sock_set_state`).
     pub struct StateRecord {
-        /// Common head.
-        pub head: Head,
+        /// Header.
+        pub header: RecordHeader,
         /// The socket as it is at the transition; `state` is the new state.
         pub socket: SocketWire,
         /// State before.
@@ -284,8 +284,8 @@ wire! {
 wire! {
     /// A [`StateRecord`] of an IPv4 socket, without a task.
     pub struct ShortStateRecord {
-        /// Common head.
-        pub head: Head,
+        /// Header.
+        pub header: RecordHeader,
         /// As in [`SocketWire`].
         pub cookie: u64,
         /// As in [`StateRecord`].
@@ -331,7 +331,7 @@ impl ShortStateRecord {
             bytes
         };
         StateRecord {
-            head: self.head,
+            header: self.header,
             socket: SocketWire {
                 cookie: self.cookie,
                 local_addr: wide(self.local_addr),
@@ -369,8 +369,8 @@ impl ShortStateRecord {
 wire! {
     /// An RST was sent or handled.
     pub struct ResetRecord {
-        /// Common head.
-        pub head: Head,
+        /// Header.
+        pub header: RecordHeader,
         /// The socket, or the addresses of the packet where there is none;
         /// `local` is always this host's side.
         pub socket: SocketWire,
@@ -392,8 +392,8 @@ wire! {
 wire! {
     /// A system call on a TCP socket.
     pub struct CallRecord {
-        /// Common head; the time is that of the call's return.
-        pub head: Head,
+        /// Header; the time is that of the call's return.
+        pub header: RecordHeader,
         /// The socket after the call.
         pub socket: SocketWire,
         /// [`call`].
@@ -597,8 +597,8 @@ wire! {
 wire! {
     /// One socket as an iterator saw it.
     pub struct SnapshotRecord {
-        /// Common head.
-        pub head: Head,
+        /// Header.
+        pub header: RecordHeader,
         /// The socket.
         pub holder: HolderWire,
     } size 96
@@ -627,8 +627,8 @@ pub mod mini_end {
 wire! {
     /// Something happened to a mini-socket (function hooks only).
     pub struct MiniRecord {
-        /// Common head.
-        pub head: Head,
+        /// Header.
+        pub header: RecordHeader,
         /// The mini-socket; where it is re-armed with its new time.
         pub holder: HolderWire,
         /// [`mini_event`].

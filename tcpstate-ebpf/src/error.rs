@@ -32,13 +32,3 @@ impl Skip {
         }
     }
 }
-
-/// Counts why a probe gave up; the last thing that every entry function does.
-#[inline(always)]
-pub(crate) fn finish(result: Result<(), Skip>) {
-    if let Err(skip) = result
-        && let Some(counter) = skip.counter()
-    {
-        crate::maps::count(counter);
-    }
-}

@@ -17,6 +17,7 @@ use tcpstate_common::record::{
 };
 
 use crate::{
+    atomic::add_one,
     error::Skip,
     maps::{BUDGETS, REPEATS, USERS},
     task,
@@ -76,8 +77,8 @@ pub(crate) unsafe fn begin_to_count(
         // SAFETY: the caller vouches for both.
         let began = unsafe {
             (*first).total = 1;
-            (*first).began_ns = (*record).call.head.mono_ns;
-            (*first).second_ns = (*record).call.head.mono_ns;
+            (*first).began_ns = (*record).call.header.mono_ns;
+            (*first).second_ns = (*record).call.header.mono_ns;
             (*first).in_second = 1;
             (*first).reserved = 0;
             copy_call(&raw mut (*first).call, &raw const (*record).call);
@@ -112,38 +113,6 @@ pub(crate) unsafe fn write_count(record: *mut FailedCallRecord, key: &RepeatKey)
             (*record).total_began_ns = (*entry).began_ns;
         }
     }
-}
-
-/// Adds one for good, whatever other processors do meanwhile. The sum is not asked for:
-/// before Linux 5.12 the kernel does not give it. Core has no atomic addition for this
-/// target, since the target has no compare-and-exchange.
-///
-/// # Safety
-///
-/// `to` is a counter in a map.
-#[cfg(target_arch = "bpf")]
-#[inline(always)]
-unsafe fn add_one(to: *mut u64) {
-    // SAFETY: the caller vouches for `to`, which lies at a multiple of eight bytes.
-    unsafe {
-        core::arch::asm!(
-            "lock *(u64 *)({to} + 0) += {one}",
-            to = in(reg) to,
-            one = in(reg) 1_u64,
-            options(nostack),
-        );
-    }
-}
-
-/// On the host this crate is only checked.
-///
-/// # Safety
-///
-/// `to` is a counter in a map.
-#[cfg(not(target_arch = "bpf"))]
-unsafe fn add_one(to: *mut u64) {
-    // SAFETY: the caller vouches for `to`.
-    unsafe { *to += 1 };
 }
 
 /// Whether another one of this kind may be reported.

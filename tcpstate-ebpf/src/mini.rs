@@ -15,9 +15,9 @@ use tcpstate_common::{
 use crate::{
     error::Skip,
     globals::{is_set, offset},
+    maps::TW_BY_SOCK,
     memory::{Addr, direct, read_addr},
-    probes::function::time_wait,
-    sock::{self, Common, Head, Typed, state},
+    sock::{self, Common, SockCommon, Typed, state},
 };
 
 /// Sockets of one chain that are looked at. A fresh mini-socket is the first;
@@ -38,15 +38,15 @@ pub(crate) struct Mini {
 
 impl Mini {
     /// Nobody looked.
-    pub(crate) const NOT_SOUGHT: Self = Self {
-        verdict: mini::NOT_SOUGHT,
+    pub(crate) const NOT_SEARCHED: Self = Self {
+        verdict: mini::NOT_SEARCHED,
         state: 0,
         flags: 0,
         expires_ms: 0,
     };
     const NONE: Self = Self {
         verdict: mini::NONE,
-        ..Self::NOT_SOUGHT
+        ..Self::NOT_SEARCHED
     };
 }
 
@@ -60,7 +60,7 @@ enum Walk {
 /// Looks for the mini-socket of the socket at `sk`, whose local port was `port`
 /// and whose namespace is `net`.
 #[inline(always)]
-pub(crate) fn seek(sk: Addr, net: Addr, port: u16, old: u8, sk_err: u16) -> Mini {
+pub(crate) fn find(sk: Addr, net: Addr, port: u16, old: u8, sk_err: u16) -> Mini {
     let head = Typed(sk);
     let mut candidate = Common::empty();
     let found = if is_set(flags::HAS_HOOKED_MINIS) {
@@ -83,7 +83,7 @@ pub(crate) fn seek(sk: Addr, net: Addr, port: u16, old: u8, sk_err: u16) -> Mini
 /// The one that a function hook saw being made.
 #[inline(always)]
 fn hooked(sk: Addr, head: &Typed, candidate: &mut Common) -> Result<Walk, Skip> {
-    let tw = time_wait::born_of(sk);
+    let tw = take_tw_of(sk);
     if tw == 0 {
         return Ok(Walk::NotThere);
     }
@@ -93,6 +93,18 @@ fn hooked(sk: Addr, head: &Typed, candidate: &mut Common) -> Result<Walk, Skip> 
     } else {
         Walk::NotThere
     })
+}
+
+/// The mini-socket that was just made for the socket at `sk`; 0: none was.
+#[inline(always)]
+fn take_tw_of(sk: Addr) -> Addr {
+    let Some(entry) = TW_BY_SOCK.get_ptr(sk) else {
+        return 0;
+    };
+    // SAFETY: a value of this map.
+    let tw = unsafe { *entry };
+    let _ = TW_BY_SOCK.remove(sk);
+    tw
 }
 
 /// Whether `candidate` is a mini-socket with the peer of the socket with `head`.

@@ -11,7 +11,7 @@ use crate::{
     error::Skip,
     globals::{is_set, offset},
     memory::{Addr, read, read_addr},
-    sock::{self, Common, Head as _, IPPROTO_TCP},
+    sock::{self, Common, IPPROTO_TCP, SockCommon as _},
 };
 
 /// `IPPROTO_MPTCP`.

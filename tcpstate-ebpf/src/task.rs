@@ -79,7 +79,7 @@ pub(crate) fn registers() -> Addr {
 ///
 /// `to` is valid for writes.
 #[inline(always)]
-pub(crate) unsafe fn write_nobody(to: *mut TaskWire) {
+pub(crate) unsafe fn write_no_task(to: *mut TaskWire) {
     // SAFETY: the caller vouches for `to`; five words of eight bytes each.
     unsafe { to.cast::<[u64; 5]>().write([0; 5]) };
 }
@@ -96,7 +96,7 @@ pub(crate) unsafe fn write_current(to: *mut TaskWire) {
         && field::<u32>(offset!(task_flags)).is_ok_and(|flags| flags & PF_KTHREAD != 0);
     if is_kernel_thread {
         // SAFETY: the caller vouches for `to`.
-        unsafe { write_nobody(to) };
+        unsafe { write_no_task(to) };
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();

@@ -45,18 +45,6 @@ const KNOWN: &[(&str, &str)] = &[
         "tcpstate/src/lib.rs",
         "tui::panels: detail, help, notes, overlay, pickers",
     ),
-    (
-        "tcpstate-ebpf/src/main.rs",
-        "bucket, error, filter, flood, holders, maps, memory, mini, mptcp, output, probes, sock, task",
-    ),
-    (
-        "tcpstate-ebpf/src/main.rs",
-        "probes: accept, calls, function",
-    ),
-    (
-        "tcpstate-ebpf/src/main.rs",
-        "probes::function: behind, calls",
-    ),
     ("xtask/src/main.rs", "bench: observer, written"),
     ("xtask/src/main.rs", "vm: apt, architecture, kernels"),
 ];

@@ -9,14 +9,15 @@ use tcpstate_common::{
 
 use super::calls::word;
 use crate::{
-    error::{Skip, finish},
+    counters::{self, finish},
+    error::Skip,
     filter,
     globals::is_set,
-    maps::{self, EVENTS, LISTENERS},
+    maps::{EVENTS, LISTENERS},
     memory::Addr,
     mptcp::{self, Carrier},
     output,
-    sock::{self, Common, Head as _},
+    sock::{self, Common, SockCommon as _},
     task,
 };
 
@@ -102,7 +103,7 @@ pub(super) fn report(sk: Addr, via: u8) -> Result<(), Skip> {
     let to = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
     unsafe {
-        output::write_head(&raw mut (*to).head, Kind::Call);
+        output::write_header(&raw mut (*to).header, Kind::Call);
         common.write_to(&raw mut (*to).socket, cookie, netns, port);
         if is_mptcp {
             (*to).socket.flags |= socket_flags::MPTCP;
@@ -114,12 +115,12 @@ pub(super) fn report(sk: Addr, via: u8) -> Result<(), Skip> {
         (*to).requested = [0; SOCKADDR_LEN];
         (*to).unprivileged_port_start = u32::MAX;
         if via == via::KERNEL {
-            task::write_nobody(&raw mut (*to).task);
+            task::write_no_task(&raw mut (*to).task);
         } else {
             task::write_current(&raw mut (*to).task);
         }
     }
-    entry.submit(output::QUIETLY);
-    maps::count(Counter::Written);
+    entry.submit(output::NO_WAKEUP);
+    counters::count(Counter::Written);
     Ok(())
 }

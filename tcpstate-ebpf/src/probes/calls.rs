@@ -6,9 +6,9 @@
 //! inside a call still runs its return tracepoint, so entries do not pile up.
 
 mod failed;
+mod record;
 mod returned;
 mod succeeded;
-mod told;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -26,10 +26,12 @@ pub(super) use returned::Returned;
 pub(super) use succeeded::report_success;
 
 use crate::{
-    error::{Skip, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::{is_set, offset},
-    maps::{IN_FLIGHT, InFlight},
+    in_flight::InFlight,
+    maps::IN_FLIGHT,
     memory::read,
     task,
 };
@@ -169,13 +171,13 @@ fn fill_from_registers(
         call::LISTEN
     };
     // Nearly every call is a connect that succeeds or goes on by itself.
-    let is_untold = call == call::CONNECT
+    let is_unreported = call == call::CONNECT
         && if result >= 0 {
             !is_set(flags::REPORT_CONNECTS)
         } else {
             !is_final(result.wrapping_neg() as u32)
         };
-    if is_untold || !filter::wants_current() {
+    if is_unreported || !filter::wants_current() {
         return Err(Skip::NotWanted);
     }
     let registers = task::registers();

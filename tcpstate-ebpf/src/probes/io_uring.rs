@@ -9,10 +9,11 @@ use tcpstate_common::{
 
 use super::calls::{self, Returned};
 use crate::{
-    error::{Skip, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::offset,
-    maps::InFlight,
+    in_flight::InFlight,
     memory::{Addr, read, read_addr, read_into, untyped_arg},
     task,
 };

@@ -10,12 +10,14 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::{Skip, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::is_set,
+    holder,
     memory::untyped_arg,
     output,
-    sock::{self, Common, Head as _},
+    sock::{self, Common, SockCommon as _},
 };
 
 /// `struct bpf_iter__tcp`: kernel ABI.
@@ -69,8 +71,8 @@ fn try_iter_tcp(ctx: *mut IterContext) -> Result<(), Skip> {
     // SAFETY: every field of the record is written, then the whole of it is
     // copied to the iterator's own file.
     unsafe {
-        output::write_head(&raw mut (*to).head, Kind::Snapshot);
-        sock::write_holder(&raw mut (*to).holder, sk, &common, cookie, netns)?;
+        output::write_header(&raw mut (*to).header, Kind::Snapshot);
+        holder::write(&raw mut (*to).holder, sk, &common, cookie, netns)?;
         bpf_seq_write(
             (*(*ctx).meta).seq.cast(),
             to.cast_const().cast(),

@@ -6,12 +6,13 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use tcpstate_common::record::{FailedCallRecord, Kind};
 
 use crate::{
-    error::{Skip, finish},
-    holders::{self, Pair},
+    counters::finish,
+    error::Skip,
     maps::{EVENTS, SCRATCH},
     output,
-    sock::{self, Common, Head as _},
+    sock::{self, Common, SockCommon as _},
     task,
+    walk::{self, Exempt},
 };
 
 /// Arguments: the descriptor of a TCP socket in the namespace that is meant,
@@ -35,26 +36,26 @@ fn try_port(fd: u64, port: u64) -> Result<(), Skip> {
     // nothing else of this object runs.
     unsafe {
         let record = &raw mut (*scratch).record;
-        output::write_head(&raw mut (*record).call.head, Kind::Port);
+        output::write_header(&raw mut (*record).call.header, Kind::Port);
         (*record).reserved = 0;
         (*record).recorded = 0;
         (*record).visited = 0;
         (*record).argv_len = 0;
         let outside_vrf = common.bound_dev_if() == 0;
-        let status = holders::walk(
+        let status = walk::walk(
             scratch,
             common.net(),
             port as u16,
-            &Pair {
+            &Exempt {
                 failing: guide,
-                tripped: 0,
+                conflict: 0,
             },
             outside_vrf,
             netns,
         );
         (*record).walk = status as u8;
         EVENTS
-            .output::<FailedCallRecord>(&*record, output::QUIETLY)
+            .output::<FailedCallRecord>(&*record, output::NO_WAKEUP)
             .map_err(|_| Skip::Full)
     }
 }

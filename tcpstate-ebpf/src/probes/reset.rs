@@ -11,13 +11,14 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::{Skip, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::offset,
     maps::EVENTS,
     memory::{Addr, read, read_addr, untyped_arg},
     output,
-    sock::{self, Common, Head as _, state},
+    sock::{self, Common, SockCommon as _, state},
     task,
 };
 
@@ -59,16 +60,16 @@ fn report(direction: u8, sk: Addr, skb: Addr, reason: Option<u32>) -> Result<(),
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
     let filled = unsafe {
-        output::write_head(&raw mut (*record).head, Kind::Reset);
+        output::write_header(&raw mut (*record).header, Kind::Reset);
         (*record).direction = direction;
         (*record).has_socket = u8::from(sk != 0);
         (*record).has_packet = u8::from(skb != 0);
         (*record).has_reason = u8::from(reason.is_some());
         (*record).reason = reason.unwrap_or(0);
-        task::write_nobody(&raw mut (*record).task);
+        task::write_no_task(&raw mut (*record).task);
         fill(record, sk, skb)
     };
-    output::settle(entry, filled)
+    output::submit_or_discard(entry, filled)
 }
 
 /// Fills in the socket and, in process context, the task.

@@ -15,15 +15,16 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::{Skip, finish},
+    counters::{self, finish},
+    error::Skip,
     filter,
     globals::{is_set, offset},
-    maps::{self, EVENTS, LISTENERS, ORIGIN},
+    maps::{EVENTS, LISTENERS, ORIGIN},
     memory::{Addr, direct},
     mini::{self, Mini},
-    mptcp, output,
+    mptcp, output, owner,
     probes::connecting,
-    sock::{self, Head as _, IPPROTO_TCP, Typed, state},
+    sock::{self, IPPROTO_TCP, SockCommon as _, Typed, state},
     task,
 };
 
@@ -87,9 +88,9 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         remember_listener(sk, cookie, netns, port);
     }
     let mini = if new == state::CLOSE && matches!(old, state::FIN_WAIT2 | state::CLOSING) {
-        mini::seek(sk, net, port, old, sk_err)
+        mini::find(sk, net, port, old, sk_err)
     } else {
-        Mini::NOT_SOUGHT
+        Mini::NOT_SEARCHED
     };
     let connector = match (old, new) {
         (_, state::SYN_SENT) if cookie == 0 && port == 0 => {
@@ -99,7 +100,7 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         (state::SYN_SENT, _) => connecting::take(sk, new),
         _ => None,
     };
-    let found = Found {
+    let change = Transition {
         old,
         new,
         port,
@@ -110,16 +111,16 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         mini,
     };
     if by_current || connector.is_some() || head.family() == AF_INET6 {
-        write_long(sk, net, &found, by_current, connector.as_ref())
+        write_long(sk, net, &change, by_current, connector.as_ref())
     } else {
-        write_short(sk, &found)
+        write_short(sk, &change)
     }
 }
 
 /// What tells the namespace at `net` from another one that had the same inode number:
 /// its cookie or, before Linux 5.12, the number that it was given at random.
 #[inline(always)]
-fn mark_of(net: Addr) -> u32 {
+fn netns_identity(net: Addr) -> u32 {
     if offset!(net_cookie) != MISSING {
         direct::<u64>(net, offset!(net_cookie)) as u32
     } else if offset!(net_hash_mix) != MISSING {
@@ -130,7 +131,7 @@ fn mark_of(net: Addr) -> u32 {
 }
 
 /// What has been found out about a transition.
-struct Found {
+struct Transition {
     old: u8,
     new: u8,
     port: u16,
@@ -145,16 +146,16 @@ struct Found {
 fn write_long(
     sk: Addr,
     net: Addr,
-    found: &Found,
+    change: &Transition,
     by_current: bool,
     connector: Option<&TaskWire>,
 ) -> Result<(), Skip> {
     let head = Typed(sk);
-    let new = found.new;
+    let new = change.new;
     // `listen` and `connect` of the kernel run in whatever asked it to.
-    let is_kernels = matches!(new, state::LISTEN | state::SYN_SENT) && sock::is_kernels(sk);
+    let is_kernels = matches!(new, state::LISTEN | state::SYN_SENT) && owner::is_kernels(sk);
     let netns_cookie = if new == state::LISTEN {
-        mark_of(net)
+        netns_identity(net)
     } else {
         0
     };
@@ -164,44 +165,44 @@ fn write_long(
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
     unsafe {
-        output::write_head(&raw mut (*record).head, Kind::State);
+        output::write_header(&raw mut (*record).header, Kind::State);
         head.write_to(
             &raw mut (*record).socket,
-            found.cookie,
-            found.netns,
-            found.port,
+            change.cookie,
+            change.netns,
+            change.port,
         );
         (*record).socket.state = new;
         if is_kernels {
             (*record).socket.flags |= socket_flags::KERNEL;
         }
-        (*record).old = found.old;
+        (*record).old = change.old;
         (*record).new = new;
-        (*record).mini = found.mini.verdict;
-        (*record).mini_state = found.mini.state;
-        (*record).sk_err = found.sk_err;
+        (*record).mini = change.mini.verdict;
+        (*record).mini_state = change.mini.state;
+        (*record).sk_err = change.sk_err;
         (*record).sk_flags = head.sock_flags() as u8 & (sk_flags::DEAD | sk_flags::DONE);
-        (*record).mini_flags = found.mini.flags;
-        (*record).mini_expires_ms = found.mini.expires_ms;
+        (*record).mini_flags = change.mini.flags;
+        (*record).mini_expires_ms = change.mini.expires_ms;
         (*record).netns_cookie = netns_cookie;
-        (*record).listener = found.listener;
+        (*record).listener = change.listener;
         if by_current && !is_kernels {
             task::write_current(&raw mut (*record).task);
         } else if let Some(connector) = connector {
             (*record).task = *connector;
         } else {
-            task::write_nobody(&raw mut (*record).task);
+            task::write_no_task(&raw mut (*record).task);
         }
     }
-    entry.submit(output::QUIETLY);
-    maps::count(Counter::Written);
+    entry.submit(output::NO_WAKEUP);
+    counters::count(Counter::Written);
     Ok(())
 }
 
 /// Two transitions of three are of IPv4 and nobody's in particular: theirs is
 /// half as long, which is half the memory to write, to read and to run out of.
 #[inline(always)]
-fn write_short(sk: Addr, found: &Found) -> Result<(), Skip> {
+fn write_short(sk: Addr, change: &Transition) -> Result<(), Skip> {
     let head = Typed(sk);
     let Some(mut entry) = EVENTS.reserve::<ShortStateRecord>(0) else {
         return Err(Skip::Full);
@@ -209,26 +210,26 @@ fn write_short(sk: Addr, found: &Found) -> Result<(), Skip> {
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
     unsafe {
-        output::write_head(&raw mut (*record).head, Kind::ShortState);
-        (*record).cookie = found.cookie;
-        (*record).listener = found.listener;
+        output::write_header(&raw mut (*record).header, Kind::ShortState);
+        (*record).cookie = change.cookie;
+        (*record).listener = change.listener;
         (*record).local_addr = head.v4_local_addr();
         (*record).peer_addr = head.v4_peer_addr();
-        (*record).local_port = found.port;
+        (*record).local_port = change.port;
         (*record).peer_port = head.peer_port();
-        (*record).netns = found.netns;
-        (*record).old = found.old;
-        (*record).new = found.new;
+        (*record).netns = change.netns;
+        (*record).old = change.old;
+        (*record).new = change.new;
         (*record).flags = head.socket_flags();
-        (*record).mini = found.mini.verdict;
-        (*record).sk_err = found.sk_err;
-        (*record).mini_state = found.mini.state;
-        (*record).mini_flags = found.mini.flags;
-        (*record).mini_expires_ms = found.mini.expires_ms;
+        (*record).mini = change.mini.verdict;
+        (*record).sk_err = change.sk_err;
+        (*record).mini_state = change.mini.state;
+        (*record).mini_flags = change.mini.flags;
+        (*record).mini_expires_ms = change.mini.expires_ms;
         (*record).bound_dev_if = head.bound_dev_if();
     }
-    entry.submit(output::QUIETLY);
-    maps::count(Counter::Written);
+    entry.submit(output::NO_WAKEUP);
+    counters::count(Counter::Written);
     Ok(())
 }
 
@@ -301,6 +302,6 @@ fn remember_listener(sk: Addr, cookie: u64, netns: u32, port: u16) {
         netns,
         port: u32::from(port),
     };
-    // A full map forgets its least recently used entry.
+    // A full map evicts its least recently used entry.
     let _ = LISTENERS.insert(key, cookie, 0);
 }

@@ -6,18 +6,19 @@ use tcpstate_common::record::{Counter, FailedCallRecord, Kind, RepeatKey, WalkSt
 
 use super::{
     Returned,
+    record::{Target, acquire_scratch, release_scratch, requested_port, target, write_call},
     returned::{code, outcome},
-    told::{Target, give_scratch_back, requested_port, take_scratch, target, write_call},
 };
 use crate::{
+    conflicts, counters,
     error::Skip,
     flood,
-    holders::{self, Pair},
-    maps::{self, FAILED, IN_FLIGHT, InFlight, REPEATS, SCRATCH},
-    output,
-    probes::function::conflict,
-    sock::{self, Common, Head as _},
+    in_flight::InFlight,
+    maps::{FAILED, IN_FLIGHT, REPEATS, SCRATCH},
+    output, owner,
+    sock::{Common, SockCommon as _},
     task,
+    walk::{self, Exempt},
 };
 
 const EADDRINUSE: u32 = 98;
@@ -30,9 +31,9 @@ pub(in crate::probes) fn report_failure<C: EbpfContext>(
     in_flight: &InFlight,
     returned: &Returned,
 ) -> Result<(), Skip> {
-    take_scratch(in_flight)?;
+    acquire_scratch(in_flight)?;
     let code = failed_call(returned.sk, returned.packed());
-    give_scratch_back();
+    release_scratch();
     let walk = outcome(code)?;
     count_written();
     // Rare, and worth a look at the kernel's layout.
@@ -51,9 +52,9 @@ pub(in crate::probes) fn report_refusal(
     in_flight: &InFlight,
     returned: &Returned,
 ) -> Result<(), Skip> {
-    take_scratch(in_flight)?;
+    acquire_scratch(in_flight)?;
     let code = refused_call(returned.sk, returned.packed());
-    give_scratch_back();
+    release_scratch();
     outcome(code)?;
     count_written();
     Ok(())
@@ -103,13 +104,13 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Skip> {
             WalkStatus::NotRun
         } else {
             let outside_vrf = common.bound_dev_if() == 0;
-            holders::walk(
+            walk::walk(
                 scratch,
                 common.net(),
                 port,
-                &Pair {
+                &Exempt {
                     failing: target.carrier.sk,
-                    tripped: conflict::tripped_over(target.carrier.sk),
+                    conflict: conflicts::take(target.carrier.sk),
                 },
                 outside_vrf,
                 target.netns,
@@ -117,9 +118,9 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Skip> {
         };
         (*record).walk = status as u8;
         let wake = if returned.is_followed {
-            output::QUIETLY
+            output::NO_WAKEUP
         } else {
-            output::AT_ONCE
+            output::FORCE_WAKEUP
         };
         if FAILED.output::<FailedCallRecord>(&*record, wake).is_err() {
             return Err(not_written((*record).total != 0));
@@ -168,7 +169,7 @@ fn try_brief(returned: &Returned) -> Result<(), Skip> {
     let target = target(returned.sk, in_flight, &mut common)?;
     let key = repeat_key(in_flight, returned, &target, &common);
     flood::check(&key, returned.via == via::KERNEL)?;
-    let tripped = conflict::tripped_over(target.carrier.sk);
+    let conflict = conflicts::take(target.carrier.sk);
     let Some(mut entry) = FAILED.reserve::<FailedCallRecord>(0) else {
         return Err(not_written(REPEATS.get_ptr(key).is_some()));
     };
@@ -182,13 +183,13 @@ fn try_brief(returned: &Returned) -> Result<(), Skip> {
         (*record).walk = if port == 0 {
             WalkStatus::NotRun as u8
         } else {
-            WalkStatus::LeftToUser as u8
+            WalkStatus::Deferred as u8
         };
-        if port != 0 && tripped != 0 {
-            holders::write_alone(record, tripped, &mut common, port, target.netns);
+        if port != 0 && conflict != 0 {
+            walk::write_alone(record, conflict, &mut common, port, target.netns);
         }
     }
-    entry.submit(output::QUIETLY);
+    entry.submit(output::NO_WAKEUP);
     Ok(())
 }
 
@@ -204,8 +205,8 @@ fn not_written(is_counted: bool) -> Skip {
 
 #[inline(always)]
 fn count_written() {
-    maps::count(Counter::Written);
-    maps::count(Counter::WrittenFailed);
+    counters::count(Counter::Written);
+    counters::count(Counter::WrittenFailed);
 }
 
 /// By what this failure is the same as another one.
@@ -260,7 +261,7 @@ unsafe fn write_failed(
         (*record).visited = 0;
         (*record).admits_reuseaddr = 0;
         (*record).padding = [0; 2];
-        let uid = sock::uid(target.carrier.sk);
+        let uid = owner::uid(target.carrier.sk);
         (*record).uid = uid.unwrap_or(0);
         (*record).has_uid = u8::from(uid.is_some());
         task::write_program(&raw mut (*record).program);

@@ -7,14 +7,16 @@ use tcpstate_common::{
 
 use super::{
     Returned,
+    record::{acquire_scratch, release_scratch, target, write_call},
     returned::{code, outcome},
-    told::{give_scratch_back, take_scratch, target, write_call},
 };
 use crate::{
+    counters,
     error::Skip,
-    maps::{self, EVENTS, InFlight, LISTENERS, SCRATCH},
+    in_flight::InFlight,
+    maps::{EVENTS, LISTENERS, SCRATCH},
     output,
-    sock::Head as _,
+    sock::SockCommon as _,
     task,
 };
 
@@ -24,11 +26,11 @@ pub(in crate::probes) fn report_success(
     in_flight: &InFlight,
     returned: &Returned,
 ) -> Result<(), Skip> {
-    take_scratch(in_flight)?;
+    acquire_scratch(in_flight)?;
     let code = succeeded_call(returned.sk, returned.packed());
-    give_scratch_back();
+    release_scratch();
     outcome(code)?;
-    maps::count(Counter::Written);
+    counters::count(Counter::Written);
     Ok(())
 }
 
@@ -56,7 +58,7 @@ fn try_succeeded(returned: &Returned) -> Result<(), Skip> {
             netns: target.netns,
             port: u32::from(common.local_port()),
         };
-        // A full map forgets its least recently used entry.
+        // A full map evicts its least recently used entry.
         let _ = LISTENERS.insert(key, common.cookie(), 0);
     }
     let Some(mut entry) = EVENTS.reserve::<CallRecord>(0) else {
@@ -73,6 +75,6 @@ fn try_succeeded(returned: &Returned) -> Result<(), Skip> {
             common,
         );
     }
-    entry.submit(output::QUIETLY);
+    entry.submit(output::NO_WAKEUP);
     Ok(())
 }

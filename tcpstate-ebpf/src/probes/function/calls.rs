@@ -13,14 +13,15 @@ use tcpstate_common::{
     record::{SOCKADDR_LEN, call, via},
 };
 
-use super::{behind, io_uring};
+use super::{io_uring, reported};
 use crate::{
-    error::{Skip, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::{is_set, offset},
-    maps::InFlight,
+    in_flight::InFlight,
     memory::{Addr, read_addr, read_into, untyped_arg},
-    mptcp,
+    mptcp, owner,
     probes::{
         accept,
         calls::{self, Returned},
@@ -48,7 +49,7 @@ pub(super) struct Function {
     args: u64,
     /// It may succeed and be followed by what does the call.
     is_refusal: bool,
-    /// It has more hooks: see [`behind`](super::behind).
+    /// It has more hooks: see [`trailing`](super::trailing).
     is_followed: bool,
 }
 
@@ -150,7 +151,7 @@ fn try_call(ctx: &FExitContext, function: &Function) -> Result<(), Skip> {
     } else {
         let reported = calls::report_failure(ctx, &in_flight, &returned);
         if function.is_followed {
-            behind::note(&reported);
+            reported::note(&reported);
         }
         reported
     }
@@ -181,12 +182,12 @@ pub(super) fn returned(
         return Err(Skip::NotWanted);
     }
     let is_subflow = is_tcp(sk)? && mptcp::is_subflow(sk);
-    let is_told_elsewhere = match function.first {
+    let is_reported_elsewhere = match function.first {
         First::SubflowOfMptcp => !is_subflow,
         // Where MPTCP connects, it calls the same function for its subflow.
         First::Socket => call == call::CONNECT && is_subflow,
     };
-    if is_told_elsewhere {
+    if is_reported_elsewhere {
         return Err(Skip::NotWanted);
     }
     let mut in_flight = InFlight::of(call);
@@ -239,7 +240,7 @@ fn read_address(in_flight: &mut InFlight, addr: Addr, len: u32) {
 fn via(sk: Addr) -> u8 {
     if io_uring::is_inside() {
         via::IO_URING
-    } else if sock::is_kernels(sk) {
+    } else if owner::is_kernels(sk) {
         via::KERNEL
     } else {
         via::SYSCALL

@@ -11,7 +11,7 @@ pub const ARGV_LEN: usize = 256;
 /// Holders that one failed call can carry. A bucket with more is marked as
 /// [`WalkStatus::Truncated`] and user space takes a snapshot instead.
 pub const MAX_HOLDERS: usize = 32;
-/// Bytes of a socket address that are kept as they were asked for
+/// Bytes of a socket address that are kept as they were requested
 /// (`struct sockaddr_in6` is the longest that concerns us).
 pub const SOCKADDR_LEN: usize = 28;
 /// Bytes of a task's `comm`, as in `TASK_COMM_LEN`.
@@ -99,7 +99,7 @@ pub mod userlocks {
 /// How the search for a mini-socket at a socket's last transition ended.
 /// Values of [`StateRecord::mini`].
 pub mod mini {
-    /// This transition cannot make one; nobody looked.
+    /// This transition cannot make one; not searched for.
     pub const NOT_SEARCHED: u8 = 0;
     /// The kernel made none: the port is free.
     pub const NONE: u8 = 1;
@@ -117,13 +117,13 @@ pub enum WalkStatus {
     NotRun = 0,
     /// Every owner of the bucket is in the record.
     Complete = 1,
-    /// The bucket has more owners than were looked at or fit.
+    /// The bucket has more owners than were visited or fit.
     Truncated = 2,
     /// A field that the walk needs is missing on this kernel, or a read failed.
     Failed = 3,
     /// The port has no bucket (any more).
     NoBucket = 4,
-    /// Nobody walked: at most the socket that the kernel tripped over is in the
+    /// User space reads the bucket: at most the socket in conflict is in the
     /// record.
     Deferred = 5,
 }
@@ -487,7 +487,7 @@ wire! {
         pub reserved: u8,
         /// Number of `holders` in use.
         pub recorded: u16,
-        /// Number of sockets in the bucket that were looked at.
+        /// Number of sockets in the bucket that were visited.
         pub visited: u16,
         /// Bytes of `argv` in use.
         pub argv_len: u16,
@@ -518,10 +518,10 @@ wire! {
     } size 3064
 }
 
-/// Failures of one kind ([`RepeatKey`]) that are told in one second; what is beyond
+/// Failures of one kind ([`RepeatKey`]) that are reported in one second; what is beyond
 /// them is counted. A server that tries again in a loop says nothing new the tenth time.
 pub const REPEATS_A_SECOND: u32 = 10;
-/// Failed calls of one sort (bind, listen, connect) that are told in one second, whoever
+/// Failed calls of one sort (bind, listen, connect) that are reported in one second, whoever
 /// makes them: each is explained, which may take milliseconds.
 pub const FAILED_A_SECOND: u32 = 200;
 /// Of those, what one user gets: the rest stays for the others.
@@ -552,13 +552,13 @@ wire! {
 wire! {
     /// How often a call has failed in the same way.
     pub struct RepeatWire {
-        /// Times since `began_ns`, those that were told among them.
+        /// Times since `began_ns`, those that were reported among them.
         pub total: u64,
         /// When the first of them failed, `CLOCK_MONOTONIC`.
         pub began_ns: u64,
-        /// When the second began in which one was told last.
+        /// When the second began in which one was reported last.
         pub second_ns: u64,
-        /// How many were told in it.
+        /// How many were reported in it.
         pub in_second: u32,
         /// Zero.
         pub reserved: u32,
@@ -579,13 +579,13 @@ wire! {
 }
 
 wire! {
-    /// What a user's failed calls use of what is told, and what is beyond it.
+    /// What a user's failed calls use of what is reported, and what is beyond it.
     pub struct UserWire {
         /// Failures beyond it that no [`RepeatWire`] counts.
         pub over: u64,
         /// When the current second began, `CLOCK_MONOTONIC`.
         pub second_ns: u64,
-        /// How many were told in it.
+        /// How many were reported in it.
         pub in_second: u32,
         /// The latest process beyond it, in the initial pid namespace.
         pub pid: u32,
@@ -648,13 +648,13 @@ pub enum Counter {
     Dropped = 0,
     /// Records written.
     Written = 1,
-    /// Calls whose entry could not be remembered (map full).
+    /// Calls whose entry could not be stored (map full).
     CallsForgotten = 2,
     /// Reads of kernel memory that failed.
     ReadFailed = 3,
-    /// Failed calls that a hook did not report, and the one behind it did.
+    /// Failed calls that a hook did not report, and the one that runs after it did.
     MadeUpFor = 4,
-    /// Failed calls that were counted and not told.
+    /// Failed calls that were counted and not reported.
     Counted = 5,
     /// Of the records written, those of failed calls.
     WrittenFailed = 6,

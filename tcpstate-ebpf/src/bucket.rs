@@ -17,7 +17,7 @@ use crate::{
     memory::{Addr, read, read_addr},
 };
 
-/// Buckets in one slot of the hash that are looked at. A slot holds one on
+/// Buckets in one slot of the hash that are visited. A slot holds one on
 /// average; even 65,536 ports in ten namespaces make chains of about ten.
 const MAX_CHAIN: u32 = 32;
 

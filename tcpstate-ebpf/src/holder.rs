@@ -65,6 +65,10 @@ pub(crate) unsafe fn write(
 }
 
 /// The part of [`write`] that only a full socket has.
+///
+/// # Safety
+///
+/// `to` is valid for writes.
 #[inline(always)]
 unsafe fn write_owner_fields(to: *mut HolderWire, sk: Addr) -> Result<(), Skip> {
     if offset!(sk_socket) == MISSING

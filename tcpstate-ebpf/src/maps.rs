@@ -1,4 +1,4 @@
-//! Maps: where records go, what is remembered between hooks, what is counted.
+//! Maps: where records go, what hooks hand on to each other, what is counted.
 //! Every map has a fixed size and a stated behaviour when it is full.
 
 use aya_ebpf::{
@@ -16,7 +16,7 @@ use crate::{in_flight::InFlight, scratch::Scratch};
 /// 16 MiB: 115,000 state records, about half a second of a machine that opens
 /// and closes 50,000 connections a second. Full: records are counted and lost.
 const EVENTS_BYTES: u32 = 16 << 20;
-/// 4 MiB: 1,360 failed calls, several seconds of all that may be told. They have it for
+/// 4 MiB: 1,360 failed calls, several seconds of all that may be reported. They have it to
 /// themselves, so that no other record pushes them out. Full: they are counted.
 const FAILED_BYTES: u32 = 4 << 20;
 /// Kinds of failed calls whose repetitions are counted. User space takes out those that
@@ -30,7 +30,7 @@ const MAX_USERS: u32 = 1_024;
 const MAX_IN_FLIGHT: u32 = 8_192;
 /// Sockets between the making of their mini-socket and their last transition,
 /// which is microseconds. Full: the least recently used is evicted, and its
-/// TIME_WAIT is found by the next look.
+/// TIME_WAIT is found by the next resync.
 const MAX_TW_BY_SOCK: u32 = 4_096;
 /// Conflicts found between the comparison and the call's return. Full: the least
 /// recently used is evicted, and its call names no single socket.
@@ -38,7 +38,7 @@ const MAX_CONFLICTS: u32 = 1_024;
 /// Threads inside an `io_uring` request at one time. Full: the least recently used
 /// is evicted, and its call counts as a system call.
 const MAX_IO_URING: u32 = 4_096;
-/// Threads between the hooks behind a call that has failed. Full: the least recently
+/// Threads between the trailing hooks of a call that has failed. Full: the least recently
 /// used is evicted, and its call is reported twice.
 const MAX_REPORTED: u32 = 8_192;
 /// Sockets between `connect` and the peer's answer whose port was chosen for them.
@@ -48,7 +48,7 @@ const MAX_CONNECTING: u32 = 4_096;
 /// Sockets of the watched processes. Full: the least recently used is evicted.
 const MAX_WATCHED: u32 = 65_536;
 /// Listening (process, namespace, port). Full: the least recently used is
-/// forgotten, and its accepts are reported as somebody else's.
+/// evicted, and its accepts are reported as somebody else's.
 const MAX_LISTENERS: u32 = 4_096;
 
 /// Records for user space.
@@ -59,13 +59,13 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
 #[map]
 pub(crate) static FAILED: RingBuf = RingBuf::with_byte_size(FAILED_BYTES, 0);
 
-/// How often which call has failed. Not one that forgets by itself: what is counted
-/// here and was not told stays until user space has taken it.
+/// How often which call has failed. Not an LRU map: what is counted
+/// here and was not reported stays until user space has taken it.
 #[map]
 pub(crate) static REPEATS: HashMap<RepeatKey, RepeatWire> =
     HashMap::with_max_entries(MAX_REPEATS, 0);
 
-/// What each user's failed calls use of what is told.
+/// What each user's failed calls use of what is reported.
 #[map]
 pub(crate) static USERS: HashMap<UserKey, UserWire> = HashMap::with_max_entries(MAX_USERS, 0);
 
@@ -96,7 +96,7 @@ pub(crate) static TW_BY_SOCK: LruHashMap<u64, u64> =
 #[map]
 pub(crate) static PENDING_KILL: PerCpuArray<PendingKill> = PerCpuArray::with_max_entries(1, 0);
 
-/// The socket that a failing bind or listen trips over, by the socket of the
+/// The socket that a failing bind or listen conflicts with, by the socket of the
 /// call.
 #[map]
 pub(crate) static CONFLICTS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_CONFLICTS, 0);
@@ -128,7 +128,7 @@ pub(crate) static LISTENERS: LruHashMap<ListenerKey, u64> =
 #[btf_map]
 pub(crate) static ORIGIN: OriginStorage = OriginStorage::new();
 
-/// What was told in a second.
+/// What was reported in a second.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Budget {

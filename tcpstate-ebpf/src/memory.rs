@@ -15,11 +15,43 @@ pub(crate) fn read<T: Copy>(addr: Addr) -> Result<T, Skip> {
     unsafe { bpf_probe_read_kernel(addr as *const T) }.map_err(|_| Skip::Read)
 }
 
-/// A field of an object whose type the verifier knows.
-#[inline(always)]
-pub(crate) fn direct<T: Copy>(base: Addr, offset: u32) -> T {
-    // SAFETY: the verifier checks type and place of the load.
-    unsafe { ((base + u64::from(offset)) as *const T).read_volatile() }
+/// A pointer to an object whose type the verifier knows. Its fields are loaded without
+/// a helper: the verifier checks each load, and makes it survive a bad address.
+#[derive(Clone, Copy)]
+pub(crate) struct Typed(Addr);
+
+impl Typed {
+    /// # Safety
+    ///
+    /// The verifier knows the type of what is at `addr`: a hook's own argument, the
+    /// running task, or a pointer that was loaded from such an object.
+    #[inline(always)]
+    pub(crate) unsafe fn new(addr: Addr) -> Self {
+        Self(addr)
+    }
+
+    #[inline(always)]
+    pub(crate) fn addr(self) -> Addr {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_null(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The field at `offset`.
+    #[inline(always)]
+    pub(crate) fn load<T: Copy>(self, offset: u32) -> T {
+        // SAFETY: the verifier checks type and place of the load; see `new`.
+        unsafe { ((self.0 + u64::from(offset)) as *const T).read_volatile() }
+    }
+
+    /// What the pointer at `offset` points to.
+    #[inline(always)]
+    pub(crate) fn follow(self, offset: u32) -> Self {
+        Self(self.load(offset))
+    }
 }
 
 /// Reads a pointer at `addr`.

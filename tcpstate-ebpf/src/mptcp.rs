@@ -24,7 +24,7 @@ pub(crate) struct Carrier {
     pub(crate) is_mptcp: bool,
 }
 
-/// The TCP socket behind the one that a program holds, or that a function hook
+/// The TCP socket of the one that a program holds, or that a function hook
 /// has met, with its head in `common`; any other protocol's is not wanted.
 #[inline(always)]
 pub(crate) fn carrier(sk: Addr, common: &mut Common) -> Result<Carrier, Skip> {

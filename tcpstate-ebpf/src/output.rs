@@ -8,7 +8,7 @@ use tcpstate_common::record::{Counter, Kind, RecordHeader};
 
 use crate::{counters, error::Skip};
 
-/// Nobody is woken: the reader looks often enough by itself, and a wakeup per
+/// No wakeup: the reader polls often enough by itself, and a wakeup per
 /// event would cost the observed program 8 µs each.
 pub(crate) const NO_WAKEUP: u64 = aya_ebpf::bindings::BPF_RB_NO_WAKEUP as u64;
 /// Wakes the reader: a failed call is rare, and its process may be about to go.

@@ -20,7 +20,7 @@ pub(crate) fn uid(sk: Addr) -> Option<u32> {
 
 /// Whether the full socket at `sk` is the kernel's own: it has a `struct
 /// socket` and that has no file. A subflow of MPTCP has none either; then the
-/// MPTCP socket is asked.
+/// MPTCP socket is checked.
 #[inline(always)]
 pub(crate) fn is_kernels(sk: Addr) -> bool {
     // What cannot be read is taken for anybody's.

@@ -38,7 +38,7 @@ pub(crate) struct Walk {
     pub(crate) conflict: Addr,
     pub(crate) netns: u32,
     pub(crate) port: u16,
-    /// Sockets of this address that may still be looked at.
+    /// Sockets of this address that may still be visited.
     pub(crate) left: u16,
     /// Mini-sockets recorded.
     pub(crate) minis: u8,

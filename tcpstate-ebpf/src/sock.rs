@@ -13,7 +13,7 @@ use tcpstate_common::{
 use crate::{
     error::Skip,
     globals::{config, offset},
-    memory::{Addr, direct, read, read_into},
+    memory::{Addr, Typed, read, read_into},
 };
 
 /// TCP states, as `enum` in `include/net/tcp_states.h`.
@@ -69,15 +69,11 @@ impl SockCommon for Common {
     }
 }
 
-/// A socket that a tracepoint passes with its type. Its fields are loaded one by
-/// one and without a helper: the verifier knows the type and makes each load safe.
-#[derive(Clone, Copy)]
-pub(crate) struct Typed(pub(crate) Addr);
-
+/// A socket that a tracepoint passes with its type.
 impl SockCommon for Typed {
     #[inline(always)]
     fn field<T: Copy>(&self, offset: u32) -> T {
-        direct(self.0, offset)
+        self.load(offset)
     }
 }
 

@@ -21,10 +21,10 @@ use crate::{
     sock::{Common, SockCommon as _, state},
 };
 
-/// Steps of one walk; a step looks at one socket or enters one list. 60 µs at
+/// Steps of one walk; a step visits one socket or enters one list. 60 µs at
 /// most, which the failing call waits.
 const MAX_STEPS: u32 = 256;
-/// Sockets of one local address that are looked at. TIME_WAITs come at the
+/// Sockets of one local address that are visited. TIME_WAITs come at the
 /// head of a list: without this a busy address would hide the listener of
 /// another one.
 const MAX_PER_ADDRESS: u16 = 192;
@@ -168,7 +168,7 @@ fn collect() -> u64 {
 }
 
 /// One step of the first pass. The address of a socket to record waits in the
-/// cookie of its place.
+/// cookie of its slot.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk_step() -> u64 {
@@ -179,6 +179,9 @@ extern "C" fn walk_step() -> u64 {
     unsafe { step(scratch) }.unwrap_or(FAILED)
 }
 
+/// # Safety
+///
+/// `scratch` is this CPU's, and nobody else has it.
 #[inline(always)]
 unsafe fn step(scratch: *mut Scratch) -> Result<u64, Skip> {
     // SAFETY: the caller vouches for `scratch`.
@@ -247,7 +250,7 @@ extern "C" fn walk_fill(index: u64) -> u64 {
     // SAFETY: written by the first pass.
     let sk = unsafe { (*to).socket.cookie };
     let is_there = common.fill(sk).is_ok() && common.local_port() == walk.port;
-    // SAFETY: a place in the record.
+    // SAFETY: a slot of the record.
     let is_written =
         is_there && unsafe { holder::write(to, sk, common, common.cookie(), walk.netns) }.is_ok();
     // SAFETY: as above.
@@ -262,6 +265,9 @@ extern "C" fn walk_fill(index: u64) -> u64 {
     CONTINUE
 }
 
+/// # Safety
+///
+/// `record` is valid for writes, and `index` is below [`MAX_HOLDERS`].
 #[inline(always)]
 unsafe fn holder_at(record: *mut FailedCallRecord, index: usize) -> *mut HolderWire {
     // SAFETY: the caller vouches for `record` and for `index`.

@@ -30,7 +30,7 @@ pub(crate) fn sys_exit_accept(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn try_accept(ctx: &TracePointContext) -> Result<(), Skip> {
-    let result = word(ctx, 2) as i64;
+    let result = word::<2>(ctx) as i64;
     if result < 0 || !filter::wants_current() {
         return Err(Skip::NotWanted);
     }
@@ -42,7 +42,7 @@ fn try_accept(ctx: &TracePointContext) -> Result<(), Skip> {
 }
 
 /// Whether the connection `sk` is the listener's own or not of interest, which
-/// nearly all are, as far as a few reads tell; [`report`] asks again in full.
+/// nearly all are, as far as a few reads show; [`report`] checks again in full.
 #[inline(always)]
 fn is_passed_over(sk: Addr) -> Result<bool, Skip> {
     let mut common = Common::empty();
@@ -58,7 +58,7 @@ fn is_passed_over(sk: Addr) -> Result<bool, Skip> {
     if !filter::wants_ports(port, peer_port) {
         return Ok(true);
     }
-    // A socket of a process of interest has to be remembered.
+    // A socket of a process of interest has to be noted.
     if is_set(flags::FILTER_PIDS) {
         return Ok(false);
     }

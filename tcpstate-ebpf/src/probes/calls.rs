@@ -2,7 +2,7 @@
 //! failure what stood in the way; all at the call's return.
 //!
 //! Up to Linux 5.14 a program cannot ask for the registers of its task: there
-//! the entry is hooked too and remembers the arguments. A thread that is killed
+//! the entry is hooked too and stores the arguments. A thread that is killed
 //! inside a call still runs its return tracepoint, so entries do not pile up.
 
 mod failed;
@@ -70,12 +70,13 @@ pub(crate) fn sys_exit_call(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// Word `index` of a system call tracepoint's record: 2 to 7 are the arguments
+/// Word `INDEX` of a system call tracepoint's record: 2 to 7 are the arguments
 /// at entry, 2 is the result at return.
 #[inline(always)]
-pub(super) fn word(ctx: &TracePointContext, index: usize) -> u64 {
+pub(super) fn word<const INDEX: usize>(ctx: &TracePointContext) -> u64 {
+    const { assert!(INDEX < 8) };
     // SAFETY: the tracepoint's record has these words; the verifier checks it.
-    unsafe { ctx.as_ptr().cast::<u64>().add(index).read_volatile() }
+    unsafe { ctx.as_ptr().cast::<u64>().add(INDEX).read_volatile() }
 }
 
 #[inline(always)]
@@ -84,10 +85,10 @@ fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Skip> {
         return Err(Skip::NotWanted);
     }
     let mut in_flight = InFlight::of(call);
-    in_flight.fd = word(ctx, 2) as u32;
+    in_flight.fd = word::<2>(ctx) as u32;
     if call != call::LISTEN {
-        in_flight.user_addr = word(ctx, 3);
-        let len = word(ctx, 4) as u32;
+        in_flight.user_addr = word::<3>(ctx);
+        let len = word::<4>(ctx) as u32;
         in_flight.addr_len = if len > 0xffff { 0xffff } else { len as u16 };
     }
     if call == call::BIND {
@@ -100,7 +101,7 @@ fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Skip> {
 
 #[inline(always)]
 fn try_exit(ctx: &TracePointContext) -> Result<(), Skip> {
-    let result = word(ctx, 2) as i64;
+    let result = word::<2>(ctx) as i64;
     // Filled in where it is: on Linux 5.10 the stack has no room for a copy.
     let mut in_flight = InFlight::NONE;
     if is_set(flags::HAS_TASK_REGISTERS) {
@@ -142,7 +143,7 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Skip> {
     report_failure(ctx, &in_flight, &returned)
 }
 
-/// What the entry of this thread's call has remembered.
+/// What the entry hook has stored of this thread's call.
 #[inline(always)]
 fn recall(in_flight: &mut InFlight) -> Result<(), Skip> {
     let key = bpf_get_current_pid_tgid();
@@ -155,14 +156,14 @@ fn recall(in_flight: &mut InFlight) -> Result<(), Skip> {
     Ok(())
 }
 
-/// What this thread's call was made with, if it is to be told at all.
+/// What this thread's call was made with, if it is to be reported at all.
 #[inline(always)]
 fn fill_from_registers(
     ctx: &TracePointContext,
     result: i64,
     in_flight: &mut InFlight,
 ) -> Result<(), Skip> {
-    let number = word(ctx, 1) as u32;
+    let number = word::<1>(ctx) as u32;
     let call = if number == offset!(number_of_connect) {
         call::CONNECT
     } else if number == offset!(number_of_bind) {

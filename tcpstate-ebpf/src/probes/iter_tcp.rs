@@ -40,13 +40,17 @@ struct IterMeta {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 extern "C" fn iter_tcp(ctx: *mut IterContext) -> i32 {
-    finish(try_iter_tcp(ctx));
+    // SAFETY: the kernel's own context.
+    finish(unsafe { try_iter_tcp(ctx) });
     0
 }
 
+/// # Safety
+///
+/// `ctx` is the iterator's context.
 #[inline(always)]
-fn try_iter_tcp(ctx: *mut IterContext) -> Result<(), Skip> {
-    // SAFETY: the iterator's context, checked by the verifier.
+unsafe fn try_iter_tcp(ctx: *mut IterContext) -> Result<(), Skip> {
+    // SAFETY: the caller vouches for `ctx`.
     let typed = unsafe { (*ctx).sk_common };
     if typed.is_null() {
         return Err(Skip::NotWanted);

@@ -73,6 +73,10 @@ fn report(direction: u8, sk: Addr, skb: Addr, reason: Option<u32>) -> Result<(),
 }
 
 /// Fills in the socket and, in process context, the task.
+///
+/// # Safety
+///
+/// `record` is valid for writes.
 #[inline(always)]
 unsafe fn fill(record: *mut ResetRecord, sk: Addr, skb: Addr) -> Result<(), Skip> {
     if sk == 0 {
@@ -119,6 +123,9 @@ unsafe fn fill(record: *mut ResetRecord, sk: Addr, skb: Addr) -> Result<(), Skip
     Ok(())
 }
 
+/// # Safety
+///
+/// `to` is valid for writes.
 #[inline(always)]
 unsafe fn fill_from_packet_alone(to: *mut SocketWire, skb: Addr) -> Result<(), Skip> {
     if skb == 0 {
@@ -144,6 +151,10 @@ unsafe fn fill_from_packet_alone(to: *mut SocketWire, skb: Addr) -> Result<(), S
 }
 
 /// The packet's addresses, seen from the side that it was sent to.
+///
+/// # Safety
+///
+/// `to` is valid for writes.
 #[inline(always)]
 unsafe fn write_addresses(to: *mut SocketWire, skb: Addr) -> Result<(), Skip> {
     if offset!(skb_head) == MISSING

@@ -20,11 +20,11 @@ use crate::{
     filter,
     globals::{is_set, offset},
     maps::{EVENTS, LISTENERS, ORIGIN},
-    memory::{Addr, direct},
+    memory::{Addr, Typed},
     mini::{self, Mini},
     mptcp, output, owner,
     probes::connecting,
-    sock::{self, IPPROTO_TCP, SockCommon as _, Typed, state},
+    sock::{self, IPPROTO_TCP, SockCommon as _, state},
     task,
 };
 
@@ -44,7 +44,8 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     if old == state::LISTEN && new == state::SYN_RECV {
         return Err(Skip::NotWanted);
     }
-    let head = Typed(sk);
+    // SAFETY: the tracepoint's own argument, a `struct sock`.
+    let head = unsafe { Typed::new(sk) };
     let port = if new == state::CLOSE {
         sock::local_port(sk, &head)?
     } else {
@@ -58,20 +59,20 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     if !filter::wants_ports(port, head.peer_port()) {
         return Err(Skip::NotWanted);
     }
-    if direct::<u16>(sk, offset!(sk_protocol)) != IPPROTO_TCP {
+    if head.load::<u16>(offset!(sk_protocol)) != IPPROTO_TCP {
         return Err(Skip::NotWanted);
     }
-    let net = direct::<u64>(sk, offset!(skc_net));
+    let net = head.follow(offset!(skc_net));
     // Never so, and said for the verifier: where the kernel's types mark what RCU
     // protects, such a pointer may be NULL to it.
-    if net == 0 {
+    if net.is_null() {
         return Err(Skip::NotWanted);
     }
-    let netns = direct::<u32>(net, offset!(net_inum));
+    let netns = net.load::<u32>(offset!(net_inum));
     if !filter::wants_netns(netns) {
         return Err(Skip::NotWanted);
     }
-    let sk_err = direct::<u32>(sk, offset!(sk_err)) as u16;
+    let sk_err = head.load::<u32>(offset!(sk_err)) as u16;
     // A subflow of MPTCP is reset by whatever handles the packet, with no error.
     let by_current = is_process_context(old, new, sk_err, &head)
         && !(new == state::CLOSE && old != state::LISTEN && mptcp::is_subflow(sk));
@@ -88,7 +89,7 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         remember_listener(sk, cookie, netns, port);
     }
     let mini = if new == state::CLOSE && matches!(old, state::FIN_WAIT2 | state::CLOSING) {
-        mini::find(sk, net, port, old, sk_err)
+        mini::find(&head, net, port, old, sk_err)
     } else {
         Mini::NOT_SEARCHED
     };
@@ -111,20 +112,20 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         mini,
     };
     if by_current || connector.is_some() || head.family() == AF_INET6 {
-        write_long(sk, net, &change, by_current, connector.as_ref())
+        write_long(&head, net, &change, by_current, connector.as_ref())
     } else {
-        write_short(sk, &change)
+        write_short(&head, &change)
     }
 }
 
-/// What tells the namespace at `net` from another one that had the same inode number:
+/// What distinguishes the namespace at `net` from others that had its inode number:
 /// its cookie or, before Linux 5.12, the number that it was given at random.
 #[inline(always)]
-fn netns_identity(net: Addr) -> u32 {
+fn netns_identity(net: Typed) -> u32 {
     if offset!(net_cookie) != MISSING {
-        direct::<u64>(net, offset!(net_cookie)) as u32
+        net.load::<u64>(offset!(net_cookie)) as u32
     } else if offset!(net_hash_mix) != MISSING {
-        direct::<u32>(net, offset!(net_hash_mix))
+        net.load::<u32>(offset!(net_hash_mix))
     } else {
         0
     }
@@ -144,16 +145,16 @@ struct Transition {
 
 #[inline(always)]
 fn write_long(
-    sk: Addr,
-    net: Addr,
+    head: &Typed,
+    net: Typed,
     change: &Transition,
     by_current: bool,
     connector: Option<&TaskWire>,
 ) -> Result<(), Skip> {
-    let head = Typed(sk);
     let new = change.new;
     // `listen` and `connect` of the kernel run in whatever asked it to.
-    let is_kernels = matches!(new, state::LISTEN | state::SYN_SENT) && owner::is_kernels(sk);
+    let is_kernels =
+        matches!(new, state::LISTEN | state::SYN_SENT) && owner::is_kernels(head.addr());
     let netns_cookie = if new == state::LISTEN {
         netns_identity(net)
     } else {
@@ -199,11 +200,10 @@ fn write_long(
     Ok(())
 }
 
-/// Two transitions of three are of IPv4 and nobody's in particular: theirs is
+/// Two transitions of three are of IPv4 and outside process context: their record is
 /// half as long, which is half the memory to write, to read and to run out of.
 #[inline(always)]
-fn write_short(sk: Addr, change: &Transition) -> Result<(), Skip> {
-    let head = Typed(sk);
+fn write_short(head: &Typed, change: &Transition) -> Result<(), Skip> {
     let Some(mut entry) = EVENTS.reserve::<ShortStateRecord>(0) else {
         return Err(Skip::Full);
     };

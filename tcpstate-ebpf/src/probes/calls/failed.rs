@@ -36,7 +36,7 @@ pub(in crate::probes) fn report_failure<C: EbpfContext>(
     release_scratch();
     let walk = outcome(code)?;
     count_written();
-    // Rare, and worth a look at the kernel's layout.
+    // Rare, and a hint at a layout that was not understood.
     if walk == WalkStatus::Failed as u64 {
         warn!(
             ctx,
@@ -46,7 +46,7 @@ pub(in crate::probes) fn report_failure<C: EbpfContext>(
     Ok(())
 }
 
-/// Reports a call that was refused before any port was looked at.
+/// Reports a call that was refused before any port was checked.
 #[inline(always)]
 pub(in crate::probes) fn report_refusal(
     in_flight: &InFlight,
@@ -73,7 +73,7 @@ extern "C" fn failed_call(sk: u64, packed: u64) -> u64 {
     }
 }
 
-/// The same for a call that was refused before any port was looked at.
+/// The same for a call that was refused before any port was checked.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn refused_call(sk: u64, packed: u64) -> u64 {
@@ -193,7 +193,7 @@ fn try_brief(returned: &Returned) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Why a call that should be told is not: where its kind is counted, it is in the count.
+/// Why a call that should be reported is not: where its kind is counted, it is in the count.
 #[inline(always)]
 fn not_written(is_counted: bool) -> Skip {
     if is_counted {

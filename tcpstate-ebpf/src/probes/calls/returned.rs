@@ -1,4 +1,4 @@
-//! A call that has returned, and what became of telling it, as numbers: a function
+//! A call that has returned, and what became of its report, as numbers: a function
 //! that the verifier reads by itself takes and gives nothing else.
 
 use crate::{error::Skip, memory::Addr};

@@ -37,8 +37,8 @@ pub use place::{Container, ForeignNetns, place};
 pub use reset::{Direction, Reset};
 pub use restart::Restart;
 pub use run::{
-    Capture, ClockAnchor, Filters, Footer, Header, Loss, LossStage, Probe, ProbeStatus, Sysctls,
-    Tick,
+    Ability, Capture, ClockAnchor, Filters, Footer, Header, Loss, LossStage, Probe, ProbeStatus,
+    Sysctls, Tick,
 };
 pub use socket::{
     Endpoint, Family, FileId, KnownBy, Process, Reuse, Sock, Source, State, Unit, UnitMember,
@@ -190,4 +190,13 @@ impl Body {
             _ => None,
         }
     }
+}
+
+/// Whether a field is left out of the JSON.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }

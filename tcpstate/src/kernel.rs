@@ -5,21 +5,26 @@
 //! Nothing is pinned: when an [`Observer`] is dropped, the kernel removes every
 //! hook.
 
+mod attach;
 mod btf;
 pub mod capabilities;
 mod decode;
 mod diagnostics;
 mod errno;
 mod error;
+mod feature;
 mod flood;
 mod functions;
 mod hook;
+mod iter_tcp;
 mod load;
 mod offsets;
 mod port;
 mod preflight;
+mod requirements;
 mod resets;
 mod ring;
+mod settings;
 mod tracefs;
 mod types;
 
@@ -36,13 +41,15 @@ use tcpstate_common::config::ListenerKey;
 pub use btf::BtfError;
 pub use capabilities::{Capability, capabilities};
 pub use decode::{DecodeError, Decoder};
+pub(crate) use errno::name as errno_name;
 pub use error::KernelError;
+pub use iter_tcp::IterError;
+pub(crate) use iter_tcp::Walk;
 pub use port::PortReader;
 pub use ring::Counters;
 
 use crate::clock;
 use crate::event::{Body, Capture, Probe};
-use crate::snapshot::iter_tcp::{self, IterError, Walk};
 use crate::snapshot::{SocketItem, cgroup};
 
 /// What to observe; empty: everything.
@@ -314,7 +321,7 @@ impl Observer {
     fn missed(&self) -> u64 {
         self.ebpf
             .programs()
-            .filter(|(name, _)| !functions::is_behind(name))
+            .filter(|(name, _)| !hook::is_trailing(name))
             .filter_map(|(_, program)| program.fd().ok())
             .map(|fd| recursion_misses(fd.as_fd().as_raw_fd()))
             .sum()
@@ -401,6 +408,12 @@ impl Observer {
     ) -> Result<bool, IterError> {
         walk.read(&self.decoder, take)
     }
+}
+
+/// What is given up without the hook or the feature that is listed under this name.
+#[must_use]
+pub fn lack(name: &str) -> Option<&'static str> {
+    hook::lack(name).or_else(|| feature::lack(name))
 }
 
 fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, IterError> {

@@ -3,7 +3,6 @@
 
 pub mod cgroup;
 pub mod executable;
-pub mod iter_tcp;
 pub mod netns;
 pub mod owners;
 pub mod port;

@@ -185,7 +185,7 @@ impl Asker {
                 let (netns, port) = (self.netns, self.port);
                 let listed = self.namespaces.inside(netns, || {
                     let listed = reader.list()?;
-                    Ok::<_, crate::snapshot::iter_tcp::IterError>(port::holders(
+                    Ok::<_, crate::kernel::IterError>(port::holders(
                         port,
                         listed,
                         port::bound_sockets(netns, port),

@@ -11,6 +11,10 @@ pub const ARGV_LEN: usize = 256;
 /// Holders that one failed call can carry. A bucket with more is marked as
 /// [`WalkStatus::Truncated`] and user space takes a snapshot instead.
 pub const MAX_HOLDERS: usize = 32;
+/// Sockets of one local address that a walk visits at most. TIME_WAITs come at the
+/// head of a list: without this a busy address would hide the listener of
+/// another one.
+pub const MAX_PER_ADDRESS: u16 = 192;
 /// Bytes of a socket address that are kept as they were requested
 /// (`struct sockaddr_in6` is the longest that concerns us).
 pub const SOCKADDR_LEN: usize = 28;

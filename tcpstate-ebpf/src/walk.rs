@@ -7,7 +7,7 @@
 
 use tcpstate_common::{
     offsets::MISSING,
-    record::{FailedCallRecord, HolderWire, MAX_HOLDERS, WalkStatus},
+    record::{FailedCallRecord, HolderWire, MAX_HOLDERS, MAX_PER_ADDRESS, WalkStatus},
 };
 
 use crate::{
@@ -24,10 +24,6 @@ use crate::{
 /// Steps of one walk; a step visits one socket or enters one list. 60 µs at
 /// most, which the failing call waits.
 const MAX_STEPS: u32 = 256;
-/// Sockets of one local address that are visited. TIME_WAITs come at the
-/// head of a list: without this a busy address would hide the listener of
-/// another one.
-const MAX_PER_ADDRESS: u16 = 192;
 /// Mini-sockets that are recorded. One is like the other; a listener or a
 /// connection behind 30,000 of them says more.
 const MAX_MINIS: u8 = 16;

@@ -18,3 +18,6 @@ pub use table::SocketTable;
 
 /// The clock counts nanoseconds, events speak of milliseconds.
 pub(crate) const NS_PER_MS: u64 = 1_000_000;
+/// `TCP_TIMEWAIT_LEN`: a constant of the kernel, not a setting.
+/// <https://github.com/torvalds/linux/blob/v6.12/include/net/tcp.h#L136>
+pub(crate) const TIME_WAIT_MS: u64 = 60_000;

@@ -8,8 +8,8 @@ pub mod owners;
 pub mod port;
 pub mod proc;
 pub mod sock_diag;
-mod stranger;
 pub mod sysctl;
+mod untrusted;
 
 use std::sync::Arc;
 

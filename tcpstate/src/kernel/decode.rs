@@ -3,8 +3,8 @@
 
 pub(super) mod calls;
 mod fields;
-mod namespaces;
-mod tasks;
+mod netns_id;
+mod task_cache;
 
 use std::sync::Arc;
 
@@ -57,8 +57,8 @@ pub struct Decoder {
     keeps_orphans_user: bool,
     knows_ends: bool,
     cgroups: Option<cgroup::Hierarchy>,
-    tasks: tasks::Tasks,
-    namespaces: namespaces::Namespaces,
+    tasks: task_cache::TaskCache,
+    namespaces: netns_id::NetnsIds,
 }
 
 /// The user that older kernels take a socket without a descriptor for.
@@ -85,8 +85,8 @@ impl Decoder {
             keeps_orphans_user: false,
             knows_ends: false,
             cgroups: None,
-            tasks: tasks::Tasks::default(),
-            namespaces: namespaces::Namespaces::default(),
+            tasks: task_cache::TaskCache::default(),
+            namespaces: netns_id::NetnsIds::default(),
         }
     }
 
@@ -110,7 +110,7 @@ impl Decoder {
     #[must_use]
     pub fn with_cookies_of_namespaces(self, has_cookies: bool) -> Self {
         Self {
-            namespaces: namespaces::Namespaces::of(has_cookies),
+            namespaces: netns_id::NetnsIds::of(has_cookies),
             ..self
         }
     }
@@ -212,7 +212,7 @@ impl Decoder {
             reuse: reuse(socket.flags),
             error: (*sk_err != 0).then(|| errno::name(u32::from(*sk_err))),
             listener: (*listener != 0).then_some(*listener),
-            netns_cookie: self.namespaces.mark(*netns_cookie),
+            netns_cookie: self.namespaces.identity(*netns_cookie),
             mini,
         })
     }

@@ -55,17 +55,16 @@ fn read_items(
         }
         let child = [name, &[module.ident.to_string()]].concat();
         let child_folder = folder.join(module.ident.to_string());
-        match &module.content {
-            Some((_, items)) => read_items(items, &child_folder, &child, false, to),
-            None => {
-                let file = file_of(module, folder);
-                let folder = match path_attribute(&module.attrs) {
-                    Some(_) => folder.to_owned(),
-                    None => child_folder,
-                };
-                read_file(&file, &folder, &child, to);
-            }
+        if let Some((_, items)) = &module.content {
+            read_items(items, &child_folder, &child, false, to);
+            continue;
         }
+        // A file that is named by an attribute has its children beside it.
+        let folder_of_children = match path_attribute(&module.attrs) {
+            Some(_) => folder,
+            None => &child_folder,
+        };
+        read_file(&file_of(module, folder), folder_of_children, &child, to);
     }
     let module = Module {
         is_file,

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::diagnosis::CallKind;
-use crate::event::{Body, Call, Diagnosis, Event, Footer, Header, LossStage, State};
+use crate::event::{Ability, Body, Call, Diagnosis, Event, Footer, Header, LossStage, State};
 use crate::model::{Chart, EventLog, PollSchedule, Ports, Socket, SocketId, SocketTable};
 
 /// How much the engine keeps.
@@ -135,7 +135,7 @@ impl Engine {
         self.conclude_fallbacks(mono_ns);
         match body {
             Body::Header(header) => {
-                self.are_minis_hooked = header.has_hooked_minis();
+                self.are_minis_hooked = header.has(Ability::MiniSockets);
                 self.header = Some(header.clone());
                 self.push(mono_ns, Body::Header(header));
             }

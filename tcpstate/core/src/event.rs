@@ -38,8 +38,8 @@ pub use place::{Container, ForeignNetns, place};
 pub use reset::{Direction, Reset};
 pub use restart::Restart;
 pub use run::{
-    Capture, ClockAnchor, Filters, Footer, Header, Loss, LossStage, Probe, ProbeStatus, Sysctls,
-    Tick,
+    Ability, Capture, ClockAnchor, Filters, Footer, Header, Loss, LossStage, Probe, ProbeStatus,
+    Sysctls, Tick,
 };
 pub use socket::{
     Endpoint, Family, FileId, Halted, KnownBy, Process, Reuse, Sock, Source, State, Unit,
@@ -59,4 +59,13 @@ pub struct Event {
     pub mono_ns: u64,
     /// What happened.
     pub body: Body,
+}
+
+/// Whether a field is left out of the JSON.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }

@@ -1,5 +1,7 @@
 //! The kernels that the tests are run on: Debian's, for virtual machines.
 
+use tcpstate_common::release::numbers;
+
 use super::architecture::Architecture;
 
 /// A kernel and where it comes from.
@@ -113,12 +115,6 @@ impl Kernel {
     pub(super) fn tests_at_once(&self) -> u8 {
         if self.is_before((7, 0)) { 2 } else { 1 }
     }
-}
-
-fn numbers(series: &str) -> Option<(u32, u32)> {
-    let series = series.split('-').next()?;
-    let (major, minor) = series.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[cfg(test)]

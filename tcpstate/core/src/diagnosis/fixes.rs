@@ -5,8 +5,9 @@ use crate::event::{Applies, Family, Fix, YesNo};
 use super::command::{Command, Wait};
 use super::facts::Facts;
 use super::language::{Language, SocketOption};
-use super::roles::{HolderRole, TIME_WAIT_MS};
+use super::roles::HolderRole;
 use super::{text, would_work};
+use crate::model::TIME_WAIT_MS;
 
 pub(super) fn fix(id: &str, applies: Applies, text: impl Into<String>) -> Fix {
     Fix {

@@ -2,12 +2,9 @@
 //! somebody keeps, one that goes by itself.
 
 use crate::event::{Holder, Overlap, Process, SeenHolder, State};
+use crate::model::TIME_WAIT_MS;
 
 use super::{KnownHolder, Origin, relation, text};
-
-/// A FIN that reaches an orphan's `FIN_WAIT_2` starts a `TIME_WAIT` of full length
-/// (`TCP_TIMEWAIT_LEN`).
-pub(super) const TIME_WAIT_MS: u64 = 60_000;
 
 /// What a blocker is, in the order of how long it lasts if nobody acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +150,7 @@ impl<'a> Blocker<'a> {
     pub(super) fn clears_ms(&self) -> Option<u64> {
         match (self.role, self.seen.is_mini) {
             (HolderRole::TimeWait, _) => self.seen.expires_ms,
+            // A FIN that reaches an orphan's FIN_WAIT_2 starts a TIME_WAIT of full length.
             (HolderRole::Closing, true) => Some(self.seen.expires_ms?.saturating_add(TIME_WAIT_MS)),
             _ => None,
         }

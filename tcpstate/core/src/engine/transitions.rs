@@ -7,7 +7,7 @@ use crate::event::{
     Body, ExitReason, Mini, Process, Source, State, StateChange, TimeWaitEnter, TimeWaitExit,
 };
 use crate::model::socket::Tuple;
-use crate::model::{NS_PER_MS, Origin, PortKey, Socket, SocketId};
+use crate::model::{NS_PER_MS, Origin, PortKey, Socket, SocketId, TIME_WAIT_MS};
 
 impl Engine {
     pub(super) fn on_transition(&mut self, mono_ns: u64, mut change: StateChange) {
@@ -270,10 +270,6 @@ pub(super) fn time_wait_entered(
         source,
     }
 }
-
-/// `TCP_TIMEWAIT_LEN`: a constant of the kernel, not a setting.
-/// <https://github.com/torvalds/linux/blob/v6.12/include/net/tcp.h#L136>
-const TIME_WAIT_MS: u64 = 60_000;
 
 fn new_socket(mono_ns: u64, change: &StateChange) -> Socket {
     Socket {

@@ -239,7 +239,7 @@ pub struct Unit {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<UnitMember>,
     /// More of them, which are not listed or could not be looked at.
-    #[serde(default, skip_serializing_if = "super::call::is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub more: u32,
 }
 

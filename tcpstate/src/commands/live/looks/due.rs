@@ -12,9 +12,9 @@ use foldhash::fast::FixedState;
 use super::{Live, Slice, closed, difference};
 use crate::clock;
 use crate::event::{Body, NetnsEnd, SocketSeen};
+use crate::kernel::Walk;
 use crate::model::{NS_PER_MS, SocketId, Tuple};
 use crate::snapshot::SocketItem;
-use crate::snapshot::iter_tcp::Walk;
 use crate::snapshot::sock_diag::SockDiag;
 
 /// A look follows the one before after this long at the earliest.

@@ -16,7 +16,7 @@ const HEAD_LEN: u32 = 24;
 impl Btf {
     /// The same row of types, of which only the functions and the type definitions
     /// with one of these names have one.
-    pub(in crate::kernel) fn blanked(&self, names: &[String]) -> Vec<u8> {
+    pub(in crate::kernel) fn sparse(&self, names: &[String]) -> Vec<u8> {
         // The empty name comes first.
         let mut strings = vec![0];
         let mut offsets: HashMap<&[u8], u32, FixedState> = HashMap::default();
@@ -79,7 +79,7 @@ mod tests {
             "tcp_set_state",
         ];
 
-        let bytes = all.blanked(&names.map(str::to_owned));
+        let bytes = all.sparse(&names.map(str::to_owned));
 
         assert!(aya::Btf::parse(&bytes, aya::Endianness::default()).is_ok());
         let few = Btf::parse(bytes).unwrap();

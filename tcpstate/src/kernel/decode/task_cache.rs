@@ -9,18 +9,18 @@ use zerocopy::IntoBytes as _;
 
 use crate::event::Process;
 
-/// Tasks that are remembered; two of one place take turns.
+/// Tasks that are kept; two of one slot take turns.
 const TASKS: usize = 64;
 
 /// Tasks by what the record says of them: the same bytes are the same process.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tasks {
+pub(super) struct TaskCache {
     latest: RefCell<Vec<Option<Known>>>,
 }
 
 type Known = (TaskWire, Arc<Process>);
 
-impl Tasks {
+impl TaskCache {
     /// The process of `task`, made with `decode` if it is not known.
     pub(super) fn known(
         &self,
@@ -63,7 +63,7 @@ mod tests {
             cgroup: 0,
             comm: [first; 16],
         };
-        let tasks = Tasks::default();
+        let tasks = TaskCache::default();
         let decode = |task: &TaskWire| tasks.known(task, || Some(Arc::new(Process::kernel())));
 
         let first = decode(&task(7, b'a')).unwrap();

@@ -1,4 +1,4 @@
-//! What is told of every call, however it ended.
+//! What the record of every call has, however it ended.
 
 use tcpstate_common::{
     offsets::MISSING,
@@ -7,14 +7,16 @@ use tcpstate_common::{
 
 use super::Returned;
 use crate::{
-    error::Stop,
+    atomic,
+    error::Skip,
     filter,
     globals::offset,
-    maps::{InFlight, SCRATCH},
+    in_flight::InFlight,
+    maps::SCRATCH,
     memory::{Addr, read},
     mptcp::{self, Carrier},
     output,
-    sock::{self, Common, Head as _},
+    sock::{self, Common, SockCommon as _},
     task,
 };
 
@@ -31,49 +33,61 @@ pub(super) struct Target {
 }
 
 #[inline(always)]
-pub(super) fn target(sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Target, Stop> {
+pub(super) fn target(sk: Addr, in_flight: &InFlight, common: &mut Common) -> Result<Target, Skip> {
     let carrier = mptcp::carrier(sk, common)?;
     let requested = requested_port(in_flight);
     if !filter::wants_ports(common.local_port(), common.peer_port())
         && !filter::wants_ports(requested, requested)
     {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let netns = sock::netns_of(common.net())?;
     if !filter::wants_netns(netns) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     filter::watch(common.cookie());
     Ok(Target { carrier, netns })
 }
 
-/// Takes this CPU's scratch for a call. A function hook keeps its CPU, but a
-/// task may be put aside inside it: then there is none for the next one's call.
+/// Acquires this CPU's scratch for a call. A function hook keeps its CPU, but a task may
+/// be preempted inside it by another one whose call fails.
+///
+/// A lock of additions without their sum, which Linux 5.10 has already: each first adds
+/// itself and then looks. Whoever finds itself alone has the scratch, and all who come
+/// until it leaves find two or more. Two that add before either has looked both give up.
 #[inline(always)]
-pub(super) fn take_scratch(in_flight: &InFlight) -> Result<(), Stop> {
+pub(super) fn acquire_scratch(in_flight: &InFlight) -> Result<(), Skip> {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
-    // SAFETY: this CPU's scratch.
+    // SAFETY: this CPU's scratch, of which no more than the lock is touched before it
+    // is ours.
     unsafe {
-        let is_taken = &raw mut (*scratch).is_taken;
-        if is_taken.read_volatile() != 0 {
-            return Err(Stop::Busy);
+        let users = &raw mut (*scratch).users;
+        atomic::add(users, 1);
+        if users.read_volatile() != 1 {
+            atomic::add(users, u64::MAX);
+            return Err(Skip::Busy);
         }
-        is_taken.write_volatile(1);
         (*scratch).in_flight = *in_flight;
     }
     Ok(())
 }
 
+/// Gives up what [`acquire_scratch`] has acquired.
 #[inline(always)]
-pub(super) fn give_scratch_back() {
+pub(super) fn release_scratch() {
     if let Some(scratch) = SCRATCH.get_ptr_mut(0) {
-        // SAFETY: this CPU's scratch, which is ours.
-        unsafe { (&raw mut (*scratch).is_taken).write_volatile(0) };
+        // SAFETY: this CPU's scratch, which is ours; minus one.
+        unsafe { atomic::add(&raw mut (*scratch).users, u64::MAX) };
     }
 }
 
+/// Writes all that every call has, however it ended.
+///
+/// # Safety
+///
+/// `to` is valid for writes.
 #[inline(always)]
 pub(super) unsafe fn write_call(
     to: *mut CallRecord,
@@ -90,7 +104,7 @@ pub(super) unsafe fn write_call(
     };
     // SAFETY: the caller vouches for `to`.
     unsafe {
-        output::write_head(&raw mut (*to).head, kind);
+        output::write_header(&raw mut (*to).header, kind);
         let socket = &raw mut (*to).socket;
         common.write_to(socket, common.cookie(), target.netns, common.local_port());
         if target.carrier.is_mptcp {
@@ -103,7 +117,7 @@ pub(super) unsafe fn write_call(
         (*to).requested = in_flight.requested;
         (*to).unprivileged_port_start = port_start;
         if returned.via == via::KERNEL {
-            task::write_nobody(&raw mut (*to).task);
+            task::write_no_task(&raw mut (*to).task);
         } else {
             task::write_current(&raw mut (*to).task);
         }

@@ -7,88 +7,44 @@
 
 use tcpstate_common::{
     offsets::MISSING,
-    record::{FailedCallRecord, HolderWire, MAX_HOLDERS, RepeatWire, WalkStatus},
+    record::{FailedCallRecord, HolderWire, MAX_HOLDERS, MAX_PER_ADDRESS, WalkStatus},
 };
 
 use crate::{
     bucket::{self, Bucket},
-    error::Stop,
+    error::Skip,
     globals::offset,
-    maps::{InFlight, SCRATCH},
+    holder,
+    maps::SCRATCH,
     memory::{Addr, read, read_addr},
-    sock::{self, Common, Head as _, state},
+    scratch::{Scratch, Walk},
+    sock::{Common, SockCommon as _, state},
 };
 
-/// Steps of one walk; a step looks at one socket or enters one list. 60 µs at
+/// Steps of one walk; a step visits one socket or enters one list. 60 µs at
 /// most, which the failing call waits.
 const MAX_STEPS: u32 = 256;
-/// Sockets of one local address that are looked at. TIME_WAITs come at the
-/// head of a list: without this a busy address would hide the listener of
-/// another one.
-const MAX_PER_ADDRESS: u16 = 192;
 /// Mini-sockets that are recorded. One is like the other; a listener or a
 /// connection behind 30,000 of them says more.
 const MAX_MINIS: u8 = 16;
 
 /// What [`walk_step`] returns: there may be more.
-const GO_ON: u64 = 0;
+const CONTINUE: u64 = 0;
 /// That was the last one.
 const END: u64 = 1;
 /// Kernel memory could not be read.
 const FAILED: u64 = 2;
 
-/// A failed call while it is put together.
-#[repr(C)]
-pub(crate) struct Scratch {
-    pub(crate) record: FailedCallRecord,
-    walk: Walk,
-    /// The socket of the call. Neither this copy nor the next is on the stack,
-    /// where the kernel allows 512 bytes for a program and all that it calls,
-    /// with each function's share rounded up to 32 until Linux 6.7.
-    pub(crate) caller: Common,
-    /// The holder that is being copied.
-    common: Common,
-    /// What the count of a new kind of failure begins with.
-    pub(crate) first: RepeatWire,
-    /// What the call asked for.
-    pub(crate) in_flight: InFlight,
-    /// Not 0: a call is being put together.
-    pub(crate) is_taken: u64,
-}
-
 /// The two sockets that a walk passes over.
-pub(crate) struct Pair {
+pub(crate) struct Exempt {
     /// That of the failed call.
     pub(crate) failing: Addr,
-    /// The one that the kernel tripped over; 0: not known.
-    pub(crate) tripped: Addr,
-}
-
-/// How far a walk has come.
-#[repr(C)]
-struct Walk {
-    /// Next second-level bucket, where there are such; 0: none.
-    address: Addr,
-    /// Next socket of the current list; 0: none.
-    node: Addr,
-    /// The socket of the failed call, which does not count.
-    failing: Addr,
-    /// The one that the kernel tripped over, which is the first of the record;
-    /// 0: not known.
-    tripped: Addr,
-    netns: u32,
-    port: u16,
-    /// Sockets of this address that may still be looked at.
-    left: u16,
-    /// Mini-sockets recorded.
-    minis: u8,
-    /// Not 0: a socket is not in the record.
-    missed: u8,
-    reserved: [u8; 6],
+    /// The one that the kernel conflict over; 0: not known.
+    pub(crate) conflict: Addr,
 }
 
 /// Walks the bucket of `port` in the namespace at `net` into the record,
-/// without the failing socket itself; the one that the kernel tripped over comes
+/// without the failing socket itself; the one that the kernel conflict over comes
 /// first.
 ///
 /// # Safety
@@ -99,7 +55,7 @@ pub(crate) unsafe fn walk(
     scratch: *mut Scratch,
     net: Addr,
     port: u16,
-    pair: &Pair,
+    exempt: &Exempt,
     outside_vrf: bool,
     netns: u32,
 ) -> WalkStatus {
@@ -134,8 +90,8 @@ pub(crate) unsafe fn walk(
         walk.write(Walk {
             address,
             node,
-            failing: pair.failing,
-            tripped: pair.tripped,
+            failing: exempt.failing,
+            conflict: exempt.conflict,
             netns,
             port,
             left: MAX_PER_ADDRESS,
@@ -143,15 +99,15 @@ pub(crate) unsafe fn walk(
             missed: 0,
             reserved: [0; 6],
         });
-        if pair.tripped != 0 {
+        if exempt.conflict != 0 {
             let record = &raw mut (*scratch).record;
-            (*holder(record, 0)).socket.cookie = pair.tripped;
+            (*holder_at(record, 0)).socket.cookie = exempt.conflict;
             (*record).recorded = 1;
             (*record).visited = 1;
         }
         match collect() {
             END => {}
-            GO_ON => (*walk).missed = 1,
+            CONTINUE => (*walk).missed = 1,
             _ => return WalkStatus::Failed,
         }
         for index in 0..MAX_HOLDERS as u64 {
@@ -186,8 +142,8 @@ pub(crate) unsafe fn write_alone(
     }
     // SAFETY: the caller vouches for `record`.
     unsafe {
-        let to = holder(record, 0);
-        if sock::write_holder(to, sk, common, common.cookie(), netns).is_ok() {
+        let to = holder_at(record, 0);
+        if holder::write(to, sk, common, common.cookie(), netns).is_ok() {
             (*to).is_tripped_over = 1;
             (*record).recorded = 1;
             (*record).visited = 1;
@@ -200,15 +156,15 @@ pub(crate) unsafe fn write_alone(
 fn collect() -> u64 {
     for _ in 0..MAX_STEPS {
         match walk_step() {
-            GO_ON => {}
+            CONTINUE => {}
             end => return end,
         }
     }
-    GO_ON
+    CONTINUE
 }
 
 /// One step of the first pass. The address of a socket to record waits in the
-/// cookie of its place.
+/// cookie of its slot.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk_step() -> u64 {
@@ -219,8 +175,11 @@ extern "C" fn walk_step() -> u64 {
     unsafe { step(scratch) }.unwrap_or(FAILED)
 }
 
+/// # Safety
+///
+/// `scratch` is this CPU's, and nobody else has it.
 #[inline(always)]
-unsafe fn step(scratch: *mut Scratch) -> Result<u64, Stop> {
+unsafe fn step(scratch: *mut Scratch) -> Result<u64, Skip> {
     // SAFETY: the caller vouches for `scratch`.
     let (record, walk) = unsafe { (&raw mut (*scratch).record, &mut (*scratch).walk) };
     if walk.node == 0 {
@@ -230,18 +189,18 @@ unsafe fn step(scratch: *mut Scratch) -> Result<u64, Stop> {
         walk.node = bucket::second_level_owners(bucket::second_level(walk.address))?;
         walk.address = read_addr(walk.address)?;
         walk.left = MAX_PER_ADDRESS;
-        return Ok(GO_ON);
+        return Ok(CONTINUE);
     }
     if walk.left == 0 {
         walk.missed = 1;
         walk.node = 0;
-        return Ok(GO_ON);
+        return Ok(CONTINUE);
     }
     walk.left -= 1;
     let sk = bucket::owner(walk.node);
     walk.node = read_addr(walk.node)?;
-    if sk == walk.failing || sk == walk.tripped {
-        return Ok(GO_ON);
+    if sk == walk.failing || sk == walk.conflict {
+        return Ok(CONTINUE);
     }
     let state: u8 = read(sk + u64::from(offset!(skc_state)))?;
     let is_mini = state == state::TIME_WAIT;
@@ -251,13 +210,13 @@ unsafe fn step(scratch: *mut Scratch) -> Result<u64, Stop> {
         let index = usize::from((*record).recorded);
         if index >= MAX_HOLDERS || (is_mini && walk.minis >= MAX_MINIS) {
             walk.missed = 1;
-            return Ok(GO_ON);
+            return Ok(CONTINUE);
         }
-        (*holder(record, index)).socket.cookie = sk;
+        (*holder_at(record, index)).socket.cookie = sk;
         (*record).recorded = index as u16 + 1;
     }
     walk.minis += u8::from(is_mini);
-    Ok(GO_ON)
+    Ok(CONTINUE)
 }
 
 /// One step of the second pass: from an address to what user space reads. A
@@ -283,27 +242,30 @@ extern "C" fn walk_fill(index: u64) -> u64 {
         return END;
     }
     // SAFETY: `index` is below `MAX_HOLDERS`.
-    let to = unsafe { holder(record, index as usize) };
+    let to = unsafe { holder_at(record, index as usize) };
     // SAFETY: written by the first pass.
     let sk = unsafe { (*to).socket.cookie };
     let is_there = common.fill(sk).is_ok() && common.local_port() == walk.port;
-    // SAFETY: a place in the record.
-    let is_written = is_there
-        && unsafe { sock::write_holder(to, sk, common, common.cookie(), walk.netns) }.is_ok();
+    // SAFETY: a slot of the record.
+    let is_written =
+        is_there && unsafe { holder::write(to, sk, common, common.cookie(), walk.netns) }.is_ok();
     // SAFETY: as above.
     unsafe {
         if !is_written {
             (*to).socket.family = 0;
             walk.missed = 1;
-        } else if sk == walk.tripped {
+        } else if sk == walk.conflict {
             (*to).is_tripped_over = 1;
         }
     }
-    GO_ON
+    CONTINUE
 }
 
+/// # Safety
+///
+/// `record` is valid for writes, and `index` is below [`MAX_HOLDERS`].
 #[inline(always)]
-unsafe fn holder(record: *mut FailedCallRecord, index: usize) -> *mut HolderWire {
+unsafe fn holder_at(record: *mut FailedCallRecord, index: usize) -> *mut HolderWire {
     // SAFETY: the caller vouches for `record` and for `index`.
     unsafe { (&raw mut (*record).holders).cast::<HolderWire>().add(index) }
 }

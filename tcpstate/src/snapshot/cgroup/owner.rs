@@ -1,4 +1,4 @@
-//! Who made a cgroup. Whoever has been given one to manage makes others below it and
+//! Who owns a cgroup. Whoever has been given one to manage makes others below it and
 //! calls them what he likes; a name means something only where root chose it.
 
 use std::fs;
@@ -9,16 +9,16 @@ use std::path::Path;
 const MAGIC: [rustix::fs::FsWord; 2] = [0x6367_7270, 0x0027_e0eb];
 const ROOT: u32 = 0;
 
-/// The user who made the cgroup to which these names lead from where its hierarchy is
-/// mounted: root, if root made every one on the way; else the first other one.
-/// `None`: one of them cannot be looked at.
+/// The owner of the cgroup to which these names lead from where its hierarchy is
+/// mounted: root, if root owns every one on the way; else the first other one.
+/// `None`: one of them cannot be read.
 #[must_use]
 pub(super) fn of<'a>(mounted_at: &Path, names: impl IntoIterator<Item = &'a str>) -> Option<u32> {
     let is_cgroups = rustix::fs::statfs(mounted_at).is_ok_and(|fs| MAGIC.contains(&fs.f_type));
-    is_cgroups.then(|| first_stranger(mounted_at, names))?
+    is_cgroups.then(|| first_other_owner(mounted_at, names))?
 }
 
-fn first_stranger<'a>(top: &Path, names: impl IntoIterator<Item = &'a str>) -> Option<u32> {
+fn first_other_owner<'a>(top: &Path, names: impl IntoIterator<Item = &'a str>) -> Option<u32> {
     let mut directory = top.to_owned();
     let mut owner = fs::metadata(&directory).ok()?.uid();
     for name in names {
@@ -49,7 +49,7 @@ mod tests {
         let own = fs::metadata(top.path()).unwrap().uid();
         fs::create_dir_all(top.path().join("a/b/c")).unwrap();
         fs::write(top.path().join("a/file"), "").unwrap();
-        let whose = |names: &[&str]| first_stranger(top.path(), names.iter().copied());
+        let whose = |names: &[&str]| first_other_owner(top.path(), names.iter().copied());
 
         assert_eq!(whose(&[]), Some(own));
         assert_eq!(whose(&["a", "b", "c"]), Some(own));

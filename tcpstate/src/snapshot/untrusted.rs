@@ -1,4 +1,4 @@
-//! Files that strangers chose: what a path leads to, found without waiting for anybody.
+//! Files that others chose: what a path leads to, found without waiting for anybody.
 //!
 //! A FIFO waits for a partner, and a file system may be served by another machine or by
 //! a process of its user, who need not answer. So nothing here is opened before it is
@@ -46,7 +46,7 @@ pub(super) fn locate(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// What is known of a file without asking who serves it.
-pub(super) fn look(handle: impl AsFd) -> rustix::io::Result<Statx> {
+pub(super) fn stat(handle: impl AsFd) -> rustix::io::Result<Statx> {
     const AT_STATX_DONT_SYNC: AtFlags = AtFlags::from_bits_retain(0x4000);
     let wanted = StatxFlags::INO | StatxFlags::TYPE | StatxFlags::MNT_ID;
     let how = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
@@ -151,7 +151,7 @@ mod tests {
 
         for path in ways {
             let handle = locate(&path).unwrap();
-            let seen = look(&handle).unwrap();
+            let seen = stat(&handle).unwrap();
             assert_eq!(u32::from(seen.stx_mode) & libc::S_IFMT, libc::S_IFIFO);
             // Should it come to that: without a writer, at once.
             assert!(open(&handle).is_ok());
@@ -165,7 +165,7 @@ mod tests {
         std::fs::write(&path, "x").unwrap();
         std::os::unix::fs::symlink(&path, folder.path().join("link")).unwrap();
         let inode = std::fs::metadata(&path).unwrap().ino();
-        let of = |path: &Path| look(locate(path).unwrap()).unwrap().stx_ino;
+        let of = |path: &Path| stat(locate(path).unwrap()).unwrap().stx_ino;
 
         assert_eq!(of(&path), inode);
         assert_eq!(of(&folder.path().join("link")), inode);

@@ -1,5 +1,5 @@
 //! Reads the socket iterator of the kernel program: everything that `sock_diag`
-//! tells, plus the options that decide bind conflicts. Sockets that are only
+//! reports, plus the options that decide bind conflicts. Sockets that are only
 //! bound are not among it.
 
 use std::fs::File;
@@ -10,8 +10,8 @@ use tcpstate_common::record::SnapshotRecord;
 use thiserror::Error;
 use zerocopy::FromBytes;
 
-use super::SocketItem;
-use crate::kernel::Decoder;
+use super::Decoder;
+use crate::snapshot::SocketItem;
 
 /// Why the iterator could not be read.
 #[derive(Debug, Error)]

@@ -1,8 +1,8 @@
-//! Tells resets that were received from those that only look like it.
+//! Filters resets that were received from what only looks like one.
 //!
 //! `tcp_receive_reset` also fires where no RST came: data for a socket that
 //! does not receive any more makes the kernel reset it and answer with an RST
-//! of its own. The tracepoint has no packet to tell by, but no host answers an
+//! of its own. The tracepoint has no packet to decide by, but no host answers an
 //! RST: if the socket's answer follows, it was data.
 //! <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c#L7022>
 
@@ -10,13 +10,13 @@ use std::collections::VecDeque;
 
 use crate::event::{Body, Direction, Reset, State};
 
-/// The answer is sent in the same breath, microseconds later; a preempted
+/// The answer is sent at once, microseconds later; a preempted
 /// kernel may take longer.
 const ANSWER_WITHIN_NS: u64 = 5_000_000;
 
 /// Events, held back while it is open whether one of them is true.
 #[derive(Debug, Default)]
-pub(super) struct Resets {
+pub(super) struct ResetFilter {
     held: VecDeque<Held>,
 }
 
@@ -25,10 +25,10 @@ struct Held {
     mono_ns: u64,
     /// Absent: it was not true.
     body: Option<Body>,
-    is_doubtful: bool,
+    is_unconfirmed: bool,
 }
 
-impl Resets {
+impl ResetFilter {
     /// Takes in an event. `is_answer`: it is an RST that answers a packet.
     pub(super) fn push(
         &mut self,
@@ -37,30 +37,30 @@ impl Resets {
         is_answer: bool,
         to: &mut Vec<(u64, Body)>,
     ) {
-        let is_doubtful = match &body {
+        let is_unconfirmed = match &body {
             Body::Reset(reset) if is_answer => {
-                self.answered(reset);
+                self.on_answer(reset);
                 false
             }
-            Body::Reset(reset) => is_doubtful(reset),
+            Body::Reset(reset) => is_unconfirmed(reset),
             _ => false,
         };
         self.release(mono_ns, to);
-        if self.held.is_empty() && !is_doubtful {
+        if self.held.is_empty() && !is_unconfirmed {
             to.push((mono_ns, body));
         } else {
             self.held.push_back(Held {
                 mono_ns,
                 body: Some(body),
-                is_doubtful,
+                is_unconfirmed,
             });
         }
     }
 
-    /// Lets go of what is certain at this time, in order.
+    /// Releases what is certain at this time, in order.
     pub(super) fn release(&mut self, now_ns: u64, to: &mut Vec<(u64, Body)>) {
         while let Some(first) = self.held.front() {
-            if first.is_doubtful && now_ns < first.mono_ns.saturating_add(ANSWER_WITHIN_NS) {
+            if first.is_unconfirmed && now_ns < first.mono_ns.saturating_add(ANSWER_WITHIN_NS) {
                 break;
             }
             let first = self.held.pop_front();
@@ -69,20 +69,20 @@ impl Resets {
     }
 
     /// What the socket received was answered: it was no RST.
-    fn answered(&mut self, answer: &Reset) {
+    fn on_answer(&mut self, answer: &Reset) {
         let cause = self.held.iter_mut().rev().find(|held| {
-            held.is_doubtful
+            held.is_unconfirmed
                 && matches!(&held.body, Some(Body::Reset(reset)) if is_same(reset, answer))
         });
         if let Some(cause) = cause {
             cause.body = None;
-            cause.is_doubtful = false;
+            cause.is_unconfirmed = false;
         }
     }
 }
 
 /// Only a socket that does not receive any more resets itself over data.
-fn is_doubtful(reset: &Reset) -> bool {
+fn is_unconfirmed(reset: &Reset) -> bool {
     reset.direction == Direction::Received
         && matches!(
             reset.state,
@@ -127,16 +127,16 @@ mod tests {
     }
 
     /// (time, event, is an answer) each; then the time goes on for a second.
-    fn told(events: Vec<(u64, Body, bool)>) -> Vec<u64> {
-        let mut resets = Resets::default();
-        let mut told = Vec::new();
+    fn passed(events: Vec<(u64, Body, bool)>) -> Vec<u64> {
+        let mut resets = ResetFilter::default();
+        let mut passed = Vec::new();
         let mut last = 0;
         for (mono_ns, body, is_answer) in events {
             last = mono_ns;
-            resets.push(mono_ns, body, is_answer, &mut told);
+            resets.push(mono_ns, body, is_answer, &mut passed);
         }
-        resets.release(last + 1_000_000_000, &mut told);
-        told.into_iter().map(|(mono_ns, _)| mono_ns).collect()
+        resets.release(last + 1_000_000_000, &mut passed);
+        passed.into_iter().map(|(mono_ns, _)| mono_ns).collect()
     }
 
     fn other(mono_ns: u64) -> (u64, Body, bool) {
@@ -154,7 +154,7 @@ mod tests {
             other(4),
         ];
 
-        assert_eq!(told(events), [2, 3, 4]);
+        assert_eq!(passed(events), [2, 3, 4]);
     }
 
     #[test]
@@ -169,22 +169,22 @@ mod tests {
             (4, reset(sent, 8, State::Closed), true),
             (5, reset(sent, 7, State::Closed), false),
             other(6 + ANSWER_WITHIN_NS),
-            // Too late: this is another story.
+            // Too late: this belongs to something else.
             (7 + ANSWER_WITHIN_NS, reset(sent, 7, State::Closed), true),
         ];
 
         let late = ANSWER_WITHIN_NS;
-        assert_eq!(told(events), [1, 2, 3, 4, 5, 6 + late, 7 + late]);
+        assert_eq!(passed(events), [1, 2, 3, 4, 5, 6 + late, 7 + late]);
     }
 
     #[test]
-    fn nothing_waits_for_a_reset_that_leaves_no_doubt() {
-        let mut resets = Resets::default();
-        let mut told = Vec::new();
+    fn nothing_waits_for_a_reset_that_is_confirmed() {
+        let mut resets = ResetFilter::default();
+        let mut passed = Vec::new();
 
         let certain = reset(Direction::Received, 7, State::Established);
-        resets.push(1, certain, false, &mut told);
+        resets.push(1, certain, false, &mut passed);
 
-        assert_eq!(told.len(), 1);
+        assert_eq!(passed.len(), 1);
     }
 }

@@ -24,46 +24,26 @@
 //! | `words` | the words of TCP in plain words |
 //! | `pen`, `units`, [`theme`] | how: the only way text reaches the screen |
 
-mod advice;
 pub mod app;
-mod clipboard;
-pub mod columns;
 pub mod config;
-mod cursor;
-mod event_line;
-mod excerpt;
-mod exchange;
-pub mod filter;
-pub mod keys;
-mod layout;
-mod notes;
-mod outlook;
-mod panels;
-mod pen;
-mod port_order;
-mod problems;
-pub mod replay;
-pub mod rows;
-mod save;
+mod draw;
+mod input;
+mod output;
 #[cfg(test)]
 pub(crate) mod screens;
-pub mod shot;
-mod stream;
-pub mod terminal;
+mod state;
+mod text;
 pub mod theme;
-mod timeline;
 pub mod ui;
 mod units;
-mod view;
-mod when;
-mod words;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 
 pub use app::{App, Control, Overlay, Panel, Subject};
-pub use keys::{Action, Replay};
-pub use layout::{MIN_HEIGHT, MIN_WIDTH};
+pub use input::keys::{self, Action, Replay};
+pub use state::replay;
+pub use state::{columns, filter};
 pub use theme::Theme;
 pub use ui::Ui;
 
@@ -78,11 +58,11 @@ pub fn draw(frame: &mut Frame<'_>, engine: &Engine, app: &mut App, now_ns: u64) 
 pub(crate) fn paint(buf: &mut Buffer, engine: &Engine, app: &mut App, now_ns: u64) {
     let area = buf.area;
     buf.set_style(area, app.theme.base());
-    panels::draw(buf, area, engine, app, now_ns);
+    draw::draw(buf, area, engine, app, now_ns);
     app.theme.reduce(app.depth, buf);
 }
 
 /// Gives the terminal back, if we have it: for an end that nothing is dropped at.
 pub(crate) fn give_back_terminal() {
-    terminal::leave();
+    output::terminal::leave();
 }

@@ -14,25 +14,25 @@ use std::ops::Range;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 
-use self::links::Links;
-use super::clipboard::Copied;
-use super::config::Config;
-use super::cursor::{Cursor, Rest};
-use super::filter::Filter;
-use super::keys::{Action, Keys, Mode, Replay};
-use super::layout::Plan;
-use super::notes::Notes;
-use super::port_order::port_order;
-use super::problems::{Banner, Problem, problems};
-use super::replay::Position;
-use super::rows::{Column, Rows, Sort};
-use super::save::Save;
-use super::stream::{Line, Stream};
-use super::theme::{Depth, Theme};
-use super::view::{Frozen, View};
 use crate::engine::Engine;
 use crate::event::Cause;
 use crate::model::{PortKey, SocketId};
+use crate::tui::app::links::Links;
+use crate::tui::config::Config;
+use crate::tui::draw::layout::Plan;
+use crate::tui::input::keys::{Action, Keys, Mode, Replay};
+use crate::tui::output::clipboard::Copied;
+use crate::tui::output::new_file::Save;
+use crate::tui::state::cursor::{Cursor, Rest};
+use crate::tui::state::event_list::{Line, Stream};
+use crate::tui::state::filter::Filter;
+use crate::tui::state::messages::Notes;
+use crate::tui::state::port_order::port_order;
+use crate::tui::state::problems::{Banner, Problem, problems};
+use crate::tui::state::replay::Position;
+use crate::tui::state::rows::{Column, Rows, Sort};
+use crate::tui::state::view::{Frozen, View};
+use crate::tui::theme::{Depth, Theme};
 
 /// What the caller is to do after a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,49 +114,49 @@ pub enum Subject {
 
 /// How far a frozen screen is behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Behind {
+pub(crate) struct Behind {
     /// Events that came since.
-    pub(super) events: u64,
+    pub(crate) events: u64,
     /// Time that went by.
-    pub(super) ns: u64,
+    pub(crate) ns: u64,
 }
 
 /// State of the dashboard.
 #[derive(Debug)]
 pub struct App {
-    pub(super) theme: Theme,
-    pub(super) depth: Depth,
-    pub(super) focus: Panel,
-    pub(super) overlay: Overlay,
-    pub(super) scroll: usize,
+    pub(crate) theme: Theme,
+    pub(crate) depth: Depth,
+    pub(crate) focus: Panel,
+    pub(crate) overlay: Overlay,
+    pub(crate) scroll: usize,
     /// What the open detail leads to.
-    pub(super) links: Links,
-    pub(super) filter: Filter,
-    pub(super) draft: Option<String>,
+    pub(crate) links: Links,
+    pub(crate) filter: Filter,
+    pub(crate) draft: Option<String>,
     /// Which part of it cannot be meant, in bytes.
-    pub(super) wrong: Option<Range<usize>>,
+    pub(crate) wrong: Option<Range<usize>>,
     /// What is typed is a time to go to, not a filter.
-    pub(super) is_time: bool,
+    pub(crate) is_time: bool,
     /// Where in a recording the screen is; live there is none.
-    pub(super) position: Option<Position>,
-    pub(super) sort: Sort,
+    pub(crate) position: Option<Position>,
+    pub(crate) sort: Sort,
     /// Columns of the socket table, from left to right; never none.
-    pub(super) columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     /// The theme before one was looked for.
     theme_before: Option<Theme>,
     /// The chosen line of an open list.
-    pub(super) pick: usize,
-    pub(super) is_mouse: bool,
+    pub(crate) pick: usize,
+    pub(crate) is_mouse: bool,
     /// Answer to the last key; the next one clears it.
-    pub(super) answer: Option<String>,
-    pub(super) notes: Notes,
-    pub(super) frozen: Option<Box<Frozen>>,
-    pub(super) rows: Rows,
-    pub(super) stream: Stream,
-    pub(super) ports: Vec<PortKey>,
-    pub(super) port: Cursor<PortKey>,
-    pub(super) socket: Cursor<SocketId>,
-    pub(super) event: Cursor<Line>,
+    pub(crate) answer: Option<String>,
+    pub(crate) notes: Notes,
+    pub(crate) frozen: Option<Box<Frozen>>,
+    pub(crate) rows: Rows,
+    pub(crate) stream: Stream,
+    pub(crate) ports: Vec<PortKey>,
+    pub(crate) port: Cursor<PortKey>,
+    pub(crate) socket: Cursor<SocketId>,
+    pub(crate) event: Cursor<Line>,
     /// Where the panels were drawn last.
     plan: Option<Plan>,
     /// The fix that was copied last, and for which problem.
@@ -164,7 +164,7 @@ pub struct App {
     problem: Option<PortKey>,
     put_away: Vec<(PortKey, Cause)>,
     page: usize,
-    pub(super) keys: Keys,
+    pub(crate) keys: Keys,
     now_ns: u64,
 }
 
@@ -209,7 +209,7 @@ impl App {
     }
 
     /// One as it was configured.
-    pub(super) fn with(config: Config, theme: Theme, depth: Depth) -> Self {
+    pub(crate) fn with(config: Config, theme: Theme, depth: Depth) -> Self {
         let Config {
             theme: _,
             mouse,
@@ -300,7 +300,7 @@ impl App {
     }
 
     /// What became of what the last key asked for; the next key clears it.
-    pub(super) fn answer(&mut self, text: String) {
+    pub(crate) fn answer(&mut self, text: String) {
         self.answer = Some(text);
     }
 
@@ -347,12 +347,12 @@ impl App {
     }
 
     /// What is on the screen is of another time.
-    pub(super) fn is_replay(&self) -> bool {
+    pub(crate) fn is_replay(&self) -> bool {
         self.position.is_some()
     }
 
     /// What came since the screen was frozen.
-    pub(super) fn behind(&self, engine: &Engine) -> Option<Behind> {
+    pub(crate) fn behind(&self, engine: &Engine) -> Option<Behind> {
         let frozen = self.frozen.as_ref()?;
         Some(Behind {
             events: engine.next_seq().saturating_sub(frozen.next_seq()),
@@ -361,7 +361,7 @@ impl App {
     }
 
     /// Brings lists and choices up to date with the view.
-    pub(super) fn refresh(&mut self, view: &View<'_>) {
+    pub(crate) fn refresh(&mut self, view: &View<'_>) {
         self.rows.refresh(view, &self.filter, self.sort);
         self.stream.refresh(view, &self.filter, &self.notes);
         self.ports = port_order(view, &self.rows);
@@ -373,7 +373,7 @@ impl App {
     }
 
     /// Scrolls what is chosen into sight.
-    pub(super) fn settle(&mut self, plan: &Plan) {
+    pub(crate) fn settle(&mut self, plan: &Plan) {
         self.plan = Some(*plan);
         let height =
             |area: ratatui::layout::Rect, head: u16| usize::from(area.height.saturating_sub(head));
@@ -389,13 +389,13 @@ impl App {
     }
 
     /// Keeps the scroll of what is open within its text.
-    pub(super) fn settle_overlay(&mut self, lines: usize, height: usize) {
+    pub(crate) fn settle_overlay(&mut self, lines: usize, height: usize) {
         self.page = height.saturating_sub(1).max(1);
         self.scroll = self.scroll.min(lines.saturating_sub(height));
     }
 
     /// Problems that were not put away, and which of them is shown.
-    pub(super) fn banner<'a>(&self, view: &View<'a>) -> Banner<'a> {
+    pub(crate) fn banner<'a>(&self, view: &View<'a>) -> Banner<'a> {
         let mut open = problems(view);
         open.retain(|problem| !self.put_away.contains(&problem.mark()));
         let chosen = open
@@ -488,7 +488,7 @@ impl App {
     }
 
     /// Tells of the time before each frame.
-    pub(super) fn begin_frame(&mut self, engine: &Engine, now_ns: u64) {
+    pub(crate) fn begin_frame(&mut self, engine: &Engine, now_ns: u64) {
         self.now_ns = now_ns;
         self.notes.place(engine.next_seq(), now_ns);
     }

@@ -9,10 +9,10 @@ use std::str::FromStr as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::columns::{Column, Sort};
-use super::filter::Filter;
-use super::keys::{Key, Keys, Mode};
-use super::theme::Theme;
+use crate::tui::input::keys::{Key, Keys, Mode};
+use crate::tui::state::columns::{Column, Sort};
+use crate::tui::state::filter::Filter;
+use crate::tui::theme::Theme;
 
 /// What somebody wants the dashboard to be like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -292,7 +292,7 @@ fn quoted(texts: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::keys::Action;
+    use crate::tui::input::keys::Action;
 
     #[test]
     fn the_template_is_what_is_the_case_without_it() {

@@ -18,12 +18,12 @@ use std::sync::Arc;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Rect;
 
-use super::app::{App, Overlay};
-use super::keys::Action;
-use super::replay::{Mark, MarkKind, Position};
-use super::theme::Theme;
-use super::units::NS_PER_S;
 use crate::event::{Body, State};
+use crate::tui::app::{App, Overlay};
+use crate::tui::input::keys::Action;
+use crate::tui::state::replay::{Mark, MarkKind, Position};
+use crate::tui::theme::Theme;
+use crate::tui::units::NS_PER_S;
 use harness::{assert_harmless, differs, render, text_of, type_keys};
 use story::{PORT, Story, process};
 

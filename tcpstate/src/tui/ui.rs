@@ -16,16 +16,16 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::app::{App, Control, Shot};
-use super::config::Config;
-use super::replay::Position;
-use super::save::{Save, stem};
-use super::terminal::Guard;
-use super::theme::Surroundings;
-use super::units::{NS_PER_MS, NS_PER_S};
 use crate::engine::Engine;
 use crate::model::Phase;
 use crate::stdio::Stream;
+use crate::tui::app::{App, Control, Shot};
+use crate::tui::config::Config;
+use crate::tui::output::new_file::{Save, stem};
+use crate::tui::output::terminal::Guard;
+use crate::tui::state::replay::Position;
+use crate::tui::theme::Surroundings;
+use crate::tui::units::{NS_PER_MS, NS_PER_S};
 
 /// Least time between two frames: 30 a second.
 pub const FRAME: Duration = Duration::from_millis(33);
@@ -141,8 +141,8 @@ impl Ui {
         let app = &mut self.app;
         super::paint(&mut buf, engine, app, self.drawn_ns);
         let (extension, content) = match shot {
-            Shot::Text => ("txt", super::shot::text(&buf)),
-            Shot::Svg => ("svg", super::shot::svg(&buf, app.theme)),
+            Shot::Text => ("txt", super::output::screenshot::text(&buf)),
+            Shot::Svg => ("svg", super::output::screenshot::svg(&buf, app.theme)),
         };
         let anchor = engine.header().map(|header| &header.clock);
         Ok(Save {

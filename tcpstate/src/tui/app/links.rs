@@ -1,13 +1,13 @@
 //! What an open detail leads to: events, sockets, failures; and the way back.
 
-use super::{App, Overlay, Subject};
+use crate::tui::app::{App, Overlay, Subject};
 
 /// Details one behind the other; the oldest is forgotten.
 const MAX_TRAIL: usize = 16;
 
 /// The links of what is open, and where we came from.
 #[derive(Debug, Default)]
-pub(in crate::tui) struct Links {
+pub(crate) struct Links {
     /// Line and subject of each, from top to bottom.
     all: Vec<(usize, Subject)>,
     chosen: Option<usize>,
@@ -17,22 +17,22 @@ pub(in crate::tui) struct Links {
 
 impl Links {
     /// Line of the chosen link.
-    pub(in crate::tui) fn chosen_line(&self) -> Option<usize> {
+    pub(crate) fn chosen_line(&self) -> Option<usize> {
         self.all.get(self.chosen?).map(|(line, _)| *line)
     }
 
     /// Whether there is anything to go to.
-    pub(in crate::tui) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
     /// Whether Esc leads back.
-    pub(in crate::tui) fn has_trail(&self) -> bool {
+    pub(crate) fn has_trail(&self) -> bool {
         !self.trail.is_empty()
     }
 
     /// Takes the links of what is drawn.
-    pub(in crate::tui) fn settle(&mut self, all: Vec<(usize, Subject)>) {
+    pub(crate) fn settle(&mut self, all: Vec<(usize, Subject)>) {
         self.all = all;
         let last = self.all.len().checked_sub(1);
         self.chosen = self.chosen.and_then(|chosen| Some(chosen.min(last?)));
@@ -41,7 +41,7 @@ impl Links {
 
 impl App {
     /// Chooses the next link, or the one before, and scrolls it into sight.
-    pub(super) fn choose_link(&mut self, by: isize) {
+    pub(crate) fn choose_link(&mut self, by: isize) {
         let links = &mut self.links;
         let Some(last) = links.all.len().checked_sub(1) else {
             return;
@@ -60,7 +60,7 @@ impl App {
     }
 
     /// Opens what the chosen link leads to.
-    pub(super) fn follow_link(&mut self) {
+    pub(crate) fn follow_link(&mut self) {
         let chosen = self.links.chosen.and_then(|at| self.links.all.get(at));
         let Some((_, subject)) = chosen.copied() else {
             return;
@@ -76,7 +76,7 @@ impl App {
     }
 
     /// Goes back to what was open before. `false`: nothing was.
-    pub(super) fn go_back(&mut self) -> bool {
+    pub(crate) fn go_back(&mut self) -> bool {
         let Some((overlay, scroll, chosen)) = self.links.trail.pop() else {
             return false;
         };

@@ -3,10 +3,10 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
-use super::{App, Overlay, Panel};
 use crate::engine::Engine;
-use crate::tui::panels;
-use crate::tui::view::View;
+use crate::tui::app::{App, Overlay, Panel};
+use crate::tui::draw::sockets::column_at;
+use crate::tui::state::view::View;
 
 /// Rows that one notch of the wheel moves by.
 const NOTCH: isize = 3;
@@ -47,7 +47,7 @@ impl App {
             // Below the title and, in the table, the heads of the columns.
             Panel::Sockets if row == 1 => {
                 let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
-                let column = panels::column_at(&view, self, area, at.x);
+                let column = column_at(&view, self, area, at.x);
                 if let Some(column) = column {
                     self.sort_by(column);
                 }

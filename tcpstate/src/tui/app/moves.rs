@@ -1,14 +1,14 @@
 //! Keys that move: through rows, between panels and problems, into details.
 
-use super::{App, Overlay, Panel, Subject};
 use crate::engine::Engine;
 use crate::event::Body;
 use crate::model::PortKey;
-use crate::tui::columns::Column;
-use crate::tui::view::View;
+use crate::tui::app::{App, Overlay, Panel, Subject};
+use crate::tui::state::columns::Column;
+use crate::tui::state::view::View;
 
 impl App {
-    pub(super) fn page_size(&self) -> isize {
+    pub(crate) fn page_size(&self) -> isize {
         if self.overlay != Overlay::None {
             return isize::try_from(self.page).unwrap_or(isize::MAX);
         }
@@ -20,7 +20,7 @@ impl App {
         }
     }
 
-    pub(super) fn step(&mut self, by: isize, engine: &Engine) {
+    pub(crate) fn step(&mut self, by: isize, engine: &Engine) {
         match self.overlay {
             Overlay::None => {}
             Overlay::Columns | Overlay::Themes => return self.step_pick(by),
@@ -46,7 +46,7 @@ impl App {
         }
     }
 
-    pub(super) fn sideways(&mut self, is_right: bool, engine: &Engine) {
+    pub(crate) fn sideways(&mut self, is_right: bool, engine: &Engine) {
         if self.overlay == Overlay::None && self.focus == Panel::Sockets {
             return self.sort_sideways(is_right);
         }
@@ -71,7 +71,7 @@ impl App {
     }
 
     /// By the next column that is shown.
-    pub(super) fn sort_sideways(&mut self, is_right: bool) {
+    pub(crate) fn sort_sideways(&mut self, is_right: bool) {
         let count = self.columns.len();
         let at = self.columns.iter().position(|of| *of == self.sort.column);
         let next = match at {
@@ -83,7 +83,7 @@ impl App {
     }
 
     /// By this column; if that is so already, the other way round.
-    pub(super) fn sort_by(&mut self, column: Column) {
+    pub(crate) fn sort_by(&mut self, column: Column) {
         if self.sort.column == column {
             self.sort.is_reversed = !self.sort.is_reversed;
         } else {
@@ -91,7 +91,7 @@ impl App {
         }
     }
 
-    pub(super) fn focus_on(&mut self, by: isize, engine: &Engine) {
+    pub(crate) fn focus_on(&mut self, by: isize, engine: &Engine) {
         if self.overlay != Overlay::None {
             self.choose_link(by);
             return;
@@ -114,7 +114,7 @@ impl App {
         self.focus = panels[next % panels.len()];
     }
 
-    pub(super) fn open_chosen(&mut self, engine: &Engine) {
+    pub(crate) fn open_chosen(&mut self, engine: &Engine) {
         match self.overlay {
             Overlay::None => {}
             Overlay::Columns | Overlay::Themes => return self.take_pick(),

@@ -1,16 +1,16 @@
 //! Lists to pick from: the columns of the socket table, the theme.
 
-use super::{App, Overlay};
-use crate::tui::columns::Column;
+use crate::tui::app::{App, Overlay};
+use crate::tui::state::columns::Column;
 use crate::tui::theme::Theme;
 
 impl App {
-    pub(super) fn open_columns(&mut self) {
+    pub(crate) fn open_columns(&mut self) {
         self.toggle(Overlay::Columns);
         self.pick = 0;
     }
 
-    pub(super) fn open_themes(&mut self) {
+    pub(crate) fn open_themes(&mut self) {
         self.theme_before = Some(self.theme);
         self.toggle(Overlay::Themes);
         let at = Theme::ALL.iter().position(|theme| *theme == self.theme);
@@ -18,14 +18,14 @@ impl App {
     }
 
     /// All columns in the order of the list: the shown ones as they stand.
-    pub(in crate::tui) fn listed_columns(&self) -> Vec<Column> {
+    pub(crate) fn listed_columns(&self) -> Vec<Column> {
         let hidden = Column::ALL
             .into_iter()
             .filter(|column| !self.columns.contains(column));
         self.columns.iter().copied().chain(hidden).collect()
     }
 
-    pub(super) fn step_pick(&mut self, by: isize) {
+    pub(crate) fn step_pick(&mut self, by: isize) {
         let last = match self.overlay {
             Overlay::Columns => Column::ALL.len() - 1,
             _ => Theme::ALL.len() - 1,
@@ -38,7 +38,7 @@ impl App {
     }
 
     /// Enter: shows or hides the column; takes the theme.
-    pub(super) fn take_pick(&mut self) {
+    pub(crate) fn take_pick(&mut self) {
         if self.overlay == Overlay::Themes {
             self.theme = Theme::ALL[self.pick];
             self.answer = Some(format!("theme {}", self.theme.name()));
@@ -67,7 +67,7 @@ impl App {
     }
 
     /// Left, right: the column's place.
-    pub(super) fn move_pick(&mut self, is_right: bool) {
+    pub(crate) fn move_pick(&mut self, is_right: bool) {
         let last = self.columns.len() - 1;
         if self.overlay != Overlay::Columns || self.pick > last {
             return;

@@ -1,24 +1,24 @@
 //! What is typed in the last line: a filter, or a time to go to.
 
-use super::{App, Control, Overlay, Panel};
 use crate::engine::Engine;
-use crate::tui::filter::Filter;
-use crate::tui::keys::{Action, Replay};
-use crate::tui::stream::Line;
+use crate::tui::app::{App, Control, Overlay, Panel};
+use crate::tui::input::keys::{Action, Replay};
+use crate::tui::input::time::{Span, When, told};
+use crate::tui::state::event_list::Line;
+use crate::tui::state::filter::Filter;
+use crate::tui::state::view::View;
 use crate::tui::units;
-use crate::tui::view::View;
-use crate::tui::when::{Span, When, told};
 
 /// Length of what is typed, in bytes; more is not taken.
 const MAX_DRAFT: usize = 200;
 
 impl App {
-    pub(super) fn ask_filter(&mut self) {
+    pub(crate) fn ask_filter(&mut self) {
         self.is_time = false;
         self.begin_draft(self.filter.text().to_owned());
     }
 
-    pub(super) fn ask_time(&mut self) {
+    pub(crate) fn ask_time(&mut self) {
         self.is_time = true;
         self.begin_draft(String::new());
     }
@@ -29,7 +29,7 @@ impl App {
     }
 
     /// A key while something is typed.
-    pub(super) fn edit(&mut self, action: Action) {
+    pub(crate) fn edit(&mut self, action: Action) {
         self.wrong = None;
         let Some(draft) = &mut self.draft else {
             return;
@@ -49,7 +49,7 @@ impl App {
 
     /// Pasted text is typed where something is being typed; elsewhere its letters
     /// are no keys.
-    pub(in crate::tui) fn paste(&mut self, text: &str) {
+    pub(crate) fn paste(&mut self, text: &str) {
         if self.draft.is_none() {
             self.answer =
                 Some("what is pasted is taken while a filter or a time is typed".to_owned());
@@ -60,7 +60,7 @@ impl App {
         }
     }
 
-    pub(super) fn accept(&mut self, engine: &Engine) -> Control {
+    pub(crate) fn accept(&mut self, engine: &Engine) -> Control {
         let Some(draft) = self.draft.take() else {
             return Control::Continue;
         };

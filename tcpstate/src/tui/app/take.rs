@@ -1,20 +1,20 @@
 //! Keys that take something out: into the clipboard or into a file.
 
-use super::{App, Control, Overlay, Panel, Subject};
 use crate::engine::Engine;
 use crate::event::Effect;
 use crate::printable::printable;
-use crate::tui::advice::{self, Advice};
-use crate::tui::clipboard::Copied;
-use crate::tui::excerpt;
-use crate::tui::problems::port_of;
-use crate::tui::save::{Save, stem};
-use crate::tui::stream::Line;
-use crate::tui::view::View;
+use crate::tui::app::{App, Control, Overlay, Panel, Subject};
+use crate::tui::output::clipboard::Copied;
+use crate::tui::output::copy_text;
+use crate::tui::output::new_file::{Save, stem};
+use crate::tui::state::advice::{self, Advice};
+use crate::tui::state::event_list::Line;
+use crate::tui::state::problems::port_of;
+use crate::tui::state::view::View;
 
 impl App {
     /// What is open, else the chosen row of the panel.
-    pub(super) fn chosen(&self, view: &View<'_>) -> Option<Subject> {
+    pub(crate) fn chosen(&self, view: &View<'_>) -> Option<Subject> {
         if let Overlay::Detail(subject) = self.overlay {
             return Some(subject);
         }
@@ -38,19 +38,19 @@ impl App {
         }
     }
 
-    pub(super) fn copy_chosen(&mut self, engine: &Engine) -> Control {
+    pub(crate) fn copy_chosen(&mut self, engine: &Engine) -> Control {
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
         let words = match self.chosen(&view) {
-            Some(subject) => excerpt::words(&view, subject),
+            Some(subject) => copy_text::words(&view, subject),
             None => self.chosen_note(),
         };
         self.copy(words, "", "nothing is chosen that could be copied")
     }
 
-    pub(super) fn copy_diagnosis(&mut self, engine: &Engine) -> Control {
+    pub(crate) fn copy_diagnosis(&mut self, engine: &Engine) -> Control {
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
         let seq = self.failure_in_sight(&view);
-        let mut words = seq.and_then(|seq| excerpt::words(&view, Subject::Failure(seq)));
+        let mut words = seq.and_then(|seq| copy_text::words(&view, Subject::Failure(seq)));
         let failure = seq.and_then(|seq| view.failure(seq));
         if let (Some(words), Some(failure), true) = (&mut words, failure, self.is_replay()) {
             let then = advice::then(&view, failure);
@@ -62,7 +62,7 @@ impl App {
     }
 
     /// The first fix; each time the key comes again, the next one.
-    pub(super) fn copy_fix(&mut self, engine: &Engine) -> Control {
+    pub(crate) fn copy_fix(&mut self, engine: &Engine) -> Control {
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
         let seq = self.failure_in_sight(&view);
         let Some(failure) = seq.and_then(|seq| view.failure(seq)) else {
@@ -95,14 +95,14 @@ impl App {
     }
 
     /// The events of what is chosen, into a file.
-    pub(super) fn export(&mut self, engine: &Engine) -> Control {
+    pub(crate) fn export(&mut self, engine: &Engine) -> Control {
         let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
         let Some(subject) = self.chosen(&view) else {
             self.answer = Some("nothing is chosen that has events".to_owned());
             return Control::Continue;
         };
-        let seqs = excerpt::events(&view, subject);
-        let content = match excerpt::json_lines(&view, &seqs) {
+        let seqs = copy_text::events(&view, subject);
+        let content = match copy_text::json_lines(&view, &seqs) {
             Ok(content) if !seqs.is_empty() => content,
             Ok(_) => {
                 self.answer = Some("its events are not kept any more".to_owned());
@@ -113,7 +113,7 @@ impl App {
                 return Control::Continue;
             }
         };
-        let of = excerpt::stem(&view, subject);
+        let of = copy_text::stem(&view, subject);
         Control::Save(Save {
             stem: stem(view.anchor(), view.now_ns, &of),
             extension: "jsonl",

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::harness::text_of;
-use super::story::{self, PORT, Story, process};
 use crate::engine::Failure;
 use crate::event::{Applies, Body, Diagnosis, Effect, Fix};
 use crate::tui::app::{App, Control, Subject};
-use crate::tui::clipboard::Copied;
-use crate::tui::excerpt;
-use crate::tui::keys::Action;
-use crate::tui::panels;
+use crate::tui::input::keys::Action;
+use crate::tui::output::clipboard::Copied;
+use crate::tui::output::copy_text;
+use crate::tui::screens::harness::text_of;
+use crate::tui::screens::story::{self, PORT, Story, process};
+use crate::tui::state::view::{Frozen, View};
 use crate::tui::theme::Theme;
-use crate::tui::view::{Frozen, View};
 
 const ENDS: Option<Effect> = Some(Effect::Destroys);
 const CHANGES: Option<Effect> = Some(Effect::Changes);
@@ -57,7 +56,7 @@ fn advising(story: &Story, fixes: &[Fix]) -> App {
 fn draw(app: &mut App, story: &Story, width: u16, height: u16) -> String {
     let area = Rect::new(0, 0, width, height);
     let mut buf = Buffer::empty(area);
-    panels::draw(&mut buf, area, &story.engine, app, story.now_ns);
+    crate::tui::draw::draw(&mut buf, area, &story.engine, app, story.now_ns);
     text_of(&buf)
 }
 
@@ -244,7 +243,7 @@ fn a_diagnosis_that_is_copied_from_a_replay_says_so() {
     let story = story::elsewhere(None);
     let view = View::live(&story.engine, story.now_ns);
     let seq = view.failures.last().expect("a call failed").seq;
-    let words = excerpt::words(&view, Subject::Failure(seq)).expect("it is kept");
+    let words = copy_text::words(&view, Subject::Failure(seq)).expect("it is kept");
     let mut app = App::new(Theme::Dark);
     draw(&mut app, &story, 80, 24);
 

@@ -3,14 +3,13 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::harness::{press, type_keys};
-use super::{position, story};
 use crate::tui::app::{App, Control, Overlay, Panel, Shot, Subject};
-use crate::tui::keys::{Action, BINDINGS, Mode};
-use crate::tui::panels;
-use crate::tui::rows::Column;
+use crate::tui::input::keys::{Action, BINDINGS, Mode};
+use crate::tui::screens::harness::{press, type_keys};
+use crate::tui::screens::{position, story};
+use crate::tui::state::rows::Column;
+use crate::tui::state::view::View;
 use crate::tui::theme::Theme;
-use crate::tui::view::View;
 
 #[test]
 fn every_key_does_what_the_help_says() {
@@ -18,7 +17,7 @@ fn every_key_does_what_the_help_says() {
     let area = Rect::new(0, 0, 80, 24);
     let draw = |app: &mut App| {
         let mut buf = Buffer::empty(area);
-        panels::draw(&mut buf, area, &story.engine, app, story.now_ns);
+        crate::tui::draw::draw(&mut buf, area, &story.engine, app, story.now_ns);
     };
     for binding in BINDINGS {
         for key in binding.keys {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::harness::{assert_harmless, render_with, text_of, type_keys};
-use super::story::{self, PORT, Story, process};
 use crate::event::{Body, Diagnosis, Footer, Process};
 use crate::tui::app::App;
+use crate::tui::screens::harness::{assert_harmless, render_with, text_of, type_keys};
+use crate::tui::screens::story::{self, PORT, Story, process};
 use crate::tui::theme::Theme;
 
 const SIZES: [(u16, u16); 4] = [(72, 20), (80, 24), (120, 40), (200, 60)];

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use ratatui::layout::Rect;
 
-use super::SIZES;
-use super::harness::{differs, render, text_of, type_keys};
-use super::story::{self, Story};
 use crate::event::State;
 use crate::tui::app::App;
+use crate::tui::screens::SIZES;
+use crate::tui::screens::harness::{differs, render, text_of, type_keys};
+use crate::tui::screens::story::{self, Story};
 use crate::tui::theme::Theme;
 
 /// Each screen and the keys that lead to it.

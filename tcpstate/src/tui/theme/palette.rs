@@ -6,15 +6,15 @@
 
 use ratatui::style::{Color, Style};
 
-use super::Role;
 use crate::event::State;
+use crate::tui::theme::Role;
 
 /// A colour of the 256, and its stand-in of the sixteen.
 type Ink = (u8, Color);
 
 /// One theme's colours.
 #[derive(Debug)]
-pub(super) struct Palette {
+pub(crate) struct Palette {
     /// Text and background; `None`: the terminal's own.
     ground: Option<(Ink, Ink)>,
     dim: Ink,
@@ -27,7 +27,7 @@ pub(super) struct Palette {
     bound: Ink,
 }
 
-pub(super) const DARK: Palette = Palette {
+pub(crate) const DARK: Palette = Palette {
     ground: None,
     dim: (247, Color::Gray),
     good: (114, Color::Green),
@@ -40,7 +40,7 @@ pub(super) const DARK: Palette = Palette {
 };
 
 /// Green, yellow and cyan of the sixteen cannot be read on white.
-pub(super) const LIGHT: Palette = Palette {
+pub(crate) const LIGHT: Palette = Palette {
     ground: None,
     dim: (240, Color::DarkGray),
     good: (22, Color::Blue),
@@ -52,7 +52,7 @@ pub(super) const LIGHT: Palette = Palette {
     bound: (235, Color::Black),
 };
 
-pub(super) const HIGH_CONTRAST: Palette = Palette {
+pub(crate) const HIGH_CONTRAST: Palette = Palette {
     ground: Some(((231, Color::White), (16, Color::Black))),
     dim: (253, Color::Gray),
     good: (120, Color::LightGreen),
@@ -65,14 +65,14 @@ pub(super) const HIGH_CONTRAST: Palette = Palette {
 };
 
 impl Palette {
-    pub(super) fn paint(&self, role: Role, style: Style) -> Style {
+    pub(crate) fn paint(&self, role: Role, style: Style) -> Style {
         match self.ink(role) {
             Some((index, _)) => style.fg(Color::Indexed(index)),
             None => style,
         }
     }
 
-    pub(super) fn base(&self) -> Style {
+    pub(crate) fn base(&self) -> Style {
         self.ground
             .map_or(Style::new(), |((text, _), (ground, _))| {
                 Style::new()
@@ -81,7 +81,7 @@ impl Palette {
             })
     }
 
-    pub(super) fn reduced(&self, color: Color) -> Color {
+    pub(crate) fn reduced(&self, color: Color) -> Color {
         let Color::Indexed(index) = color else {
             return color;
         };
@@ -129,7 +129,7 @@ impl Palette {
 
 /// Every role, for tests.
 #[cfg(test)]
-pub(super) fn roles() -> Vec<Role> {
+pub(crate) fn roles() -> Vec<Role> {
     let mut roles = vec![
         Role::Text,
         Role::Dim,

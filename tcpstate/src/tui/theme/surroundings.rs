@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::Theme;
+use crate::tui::theme::Theme;
 
 /// How many colours a terminal has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,41 @@
+//! What several details have in common.
+
+use crate::event::{KnownBy, Process};
+use crate::tui::draw::page::Page;
+use crate::tui::theme::Role;
+
+/// What is said of something that is not kept any more.
+pub(crate) fn gone(what: &str, width: usize) -> Page {
+    let mut text = Page::new(what, width);
+    text.paragraph(
+        &format!("This {what} is not remembered any more: only the latest are kept."),
+        Role::Text,
+    );
+    text
+}
+
+/// A process: who, and what it was started as.
+pub(crate) fn process(text: &mut Page, label: &str, process: &Process) {
+    let who = format!("{process}, uid {} ({})", process.uid, known_by(process));
+    text.field(label, &who, Role::Text);
+    if let Some(argv) = &process.argv {
+        text.field("", &argv.join(" "), Role::Dim);
+    } else if let Some(exe) = &process.exe {
+        text.field("", exe, Role::Dim);
+    }
+    if let Some(container) = process.in_container() {
+        text.field("", &container.to_string(), Role::Dim);
+    } else if let Some(cgroup) = &process.cgroup {
+        text.field("", &format!("cgroup {cgroup}"), Role::Dim);
+    }
+}
+
+/// How it is known that it was this one.
+pub(crate) fn known_by(process: &Process) -> &'static str {
+    match process.via {
+        KnownBy::Syscall => "seen making the call",
+        KnownBy::Tracked => "followed from an earlier call",
+        KnownBy::Proc => "has the descriptor open (/proc)",
+        KnownBy::Unknown => "not known how",
+    }
+}

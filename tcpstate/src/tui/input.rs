@@ -1,0 +1,4 @@
+//! What a key asks for, and what that changes.
+
+pub mod keys;
+pub(crate) mod time;

@@ -1,0 +1,126 @@
+//! What of a socket or an event a filter looks at.
+
+use crate::event::{Body, Endpoint, Event, Process, Sock, State};
+use crate::model::Socket;
+
+/// What a test looks at.
+#[derive(Default)]
+pub(crate) struct Subject<'a> {
+    pub(crate) endpoints: [Option<Endpoint>; 3],
+    pub(crate) states: [Option<State>; 2],
+    pub(crate) processes: [Option<&'a Process>; 2],
+    pub(crate) words: [&'a str; 2],
+    pub(crate) netns: Option<u32>,
+    pub(crate) cause: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    pub(crate) fn of_socket(socket: &'a Socket) -> Self {
+        Self {
+            endpoints: [Some(socket.local), Some(socket.peer), None],
+            states: [Some(socket.state), None],
+            processes: [socket.owner.as_deref(), socket.left_by.as_deref()],
+            netns: Some(socket.sock.netns),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn of_event(event: &'a Event) -> Self {
+        Self {
+            netns: netns_of(&event.body),
+            ..subject_of(event)
+        }
+    }
+}
+
+fn netns_of(body: &Body) -> Option<u32> {
+    let of = |sock: &Sock| Some(sock.netns);
+    match body {
+        Body::TimeWaitEnter(entered) => of(&entered.sock),
+        Body::TimeWaitExit(exited) => of(&exited.sock),
+        Body::Restart(restart) => Some(restart.netns),
+        Body::Fallback(fallback) => Some(fallback.netns),
+        Body::Diagnosis(diagnosis) => diagnosis.holders.first().and_then(|held| of(&held.sock)),
+        body => body.netns(),
+    }
+}
+
+fn subject_of(event: &Event) -> Subject<'_> {
+    let mut subject = Subject {
+        words: [event.body.name(), ""],
+        ..Subject::default()
+    };
+    match &event.body {
+        Body::Socket(seen) => {
+            subject.endpoints = [Some(seen.local), Some(seen.peer), None];
+            subject.states = [Some(seen.state), None];
+            subject.processes = [seen.process.as_deref(), None];
+        }
+        Body::State(change) => {
+            subject.endpoints = [Some(change.local), Some(change.peer), None];
+            subject.states = [Some(change.new), Some(change.old)];
+            subject.processes = [change.process.as_deref(), None];
+        }
+        Body::TimeWaitEnter(entered) => {
+            subject.endpoints = [Some(entered.local), Some(entered.peer), None];
+            subject.states = [Some(State::TimeWait), None];
+            subject.processes = [entered.left_by.as_deref(), None];
+        }
+        Body::TimeWaitExit(exited) => {
+            subject.endpoints = [Some(exited.local), Some(exited.peer), None];
+            subject.states = [Some(State::TimeWait), None];
+        }
+        Body::Reset(reset) => {
+            subject.endpoints = [Some(reset.local), Some(reset.peer), None];
+            subject.states = [reset.state, None];
+            subject.processes = [reset.process.as_deref(), None];
+            subject.words[1] = reset.reason.as_deref().unwrap_or_default();
+        }
+        Body::Bind(call) | Body::Listen(call) | Body::Connect(call) | Body::Accept(call) => {
+            let requested = call.requested.addr.map(|addr| Endpoint {
+                addr,
+                port: call.requested.port,
+            });
+            let unspecified = Endpoint {
+                addr: std::net::Ipv4Addr::UNSPECIFIED.into(),
+                port: call.requested.port,
+            };
+            subject.endpoints = [call.local, call.peer, requested.or(Some(unspecified))];
+            subject.processes = [Some(&call.process), None];
+            subject.words[1] = call.errno_name.as_deref().unwrap_or_default();
+        }
+        Body::Diagnosis(diagnosis) => {
+            let first = diagnosis.holders.first();
+            subject.endpoints = [first.map(|holder| holder.local), None, None];
+            subject.states = [first.map(|holder| holder.state), None];
+            subject.processes = [
+                first.and_then(|holder| holder.process.as_deref()),
+                first.and_then(|holder| holder.left_by.as_deref()),
+            ];
+            subject.words[1] = &diagnosis.summary;
+            subject.cause = diagnosis.cause.name();
+        }
+        Body::Restart(restart) => {
+            subject.endpoints[0] = Some(Endpoint {
+                addr: std::net::Ipv4Addr::UNSPECIFIED.into(),
+                port: restart.port,
+            });
+            subject.processes = [
+                restart.old_process.as_deref(),
+                restart.new_process.as_deref(),
+            ];
+        }
+        Body::Fallback(fallback) => {
+            let first = fallback.failed.first().map(|tried| tried.port);
+            let at = |port| Endpoint {
+                addr: std::net::Ipv4Addr::UNSPECIFIED.into(),
+                port,
+            };
+            subject.endpoints = [first.map(at), Some(at(fallback.took)), None];
+            subject.processes[0] = Some(&fallback.process);
+        }
+        Body::Flood(flood) => subject.words[1] = &flood.comm,
+        Body::Header(_) | Body::Loss(_) | Body::Tick(_) | Body::Footer(_) => {}
+    }
+    subject
+}

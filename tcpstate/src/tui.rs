@@ -41,7 +41,7 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 
 pub use app::{App, Control, Overlay, Panel, Subject};
-pub use input::keys::{self, Action, Replay};
+pub use input::keys::{self, Action, ReplayAction};
 pub use state::replay;
 pub use state::{columns, filter};
 pub use theme::Theme;

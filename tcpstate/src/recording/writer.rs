@@ -11,9 +11,9 @@ use super::sink::Sink;
 
 /// Bytes that are gathered before they are written.
 const BATCH: usize = 256 * 1024;
-/// How often a compressed file is made readable up to its last line, and a look
+/// How often a compressed file is made readable up to its last line, and it
 /// is taken at whether the file is still there.
-const SETTLE_EVERY_NS: u64 = 1_000_000_000;
+const SYNC_EVERY_NS: u64 = 1_000_000_000;
 
 /// A recording could not be written.
 #[derive(Debug, Error)]
@@ -147,7 +147,7 @@ impl Writer {
     /// Once a second and between two lines: makes a compressed file readable up
     /// to here, begins the next part if it is time, notices a deleted file.
     pub fn settle(&mut self, mono_ns: u64, next_seq: u64) -> Result<(), RecordError> {
-        if mono_ns < self.settled_ns.saturating_add(SETTLE_EVERY_NS) || self.header.is_empty() {
+        if mono_ns < self.settled_ns.saturating_add(SYNC_EVERY_NS) || self.header.is_empty() {
             return Ok(());
         }
         self.settled_ns = mono_ns;

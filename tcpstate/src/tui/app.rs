@@ -20,7 +20,7 @@ use crate::model::{PortKey, SocketId};
 use crate::tui::app::links::Links;
 use crate::tui::config::Config;
 use crate::tui::draw::layout::Plan;
-use crate::tui::input::keys::{Action, Keys, Mode, Replay};
+use crate::tui::input::keys::{Action, Keys, Mode, ReplayAction};
 use crate::tui::output::clipboard::Copied;
 use crate::tui::output::new_file::Save;
 use crate::tui::state::cursor::{Cursor, Rest};
@@ -29,7 +29,7 @@ use crate::tui::state::filter::Filter;
 use crate::tui::state::messages::Notes;
 use crate::tui::state::port_order::port_order;
 use crate::tui::state::problems::{Banner, Problem, problems};
-use crate::tui::state::replay::Position;
+use crate::tui::state::replay::ReplayPosition;
 use crate::tui::state::rows::{Column, Rows, Sort};
 use crate::tui::state::view::{Frozen, View};
 use crate::tui::theme::{Depth, Theme};
@@ -44,7 +44,7 @@ pub enum Control {
     /// Stop the program as a shell's ctrl-z does.
     Suspend,
     /// Go elsewhere in the recording.
-    Replay(Replay),
+    Replay(ReplayAction),
     /// Put it into the terminal's clipboard.
     Copy(Copied),
     /// Write it into a new file.
@@ -138,7 +138,7 @@ pub struct App {
     /// What is typed is a time to go to, not a filter.
     pub(crate) is_time: bool,
     /// Where in a recording the screen is; live there is none.
-    pub(crate) position: Option<Position>,
+    pub(crate) position: Option<ReplayPosition>,
     pub(crate) sort: Sort,
     /// Columns of the socket table, from left to right; never none.
     pub(crate) columns: Vec<Column>,

@@ -21,7 +21,7 @@ use ratatui::layout::Rect;
 use crate::event::{Body, State};
 use crate::tui::app::{App, Overlay};
 use crate::tui::input::keys::Action;
-use crate::tui::state::replay::{Mark, MarkKind, Position};
+use crate::tui::state::replay::{Mark, MarkKind, ReplayPosition};
 use crate::tui::theme::Theme;
 use crate::tui::units::NS_PER_S;
 use harness::{assert_harmless, differs, render, text_of, type_keys};
@@ -181,10 +181,10 @@ fn the_countdown_follows_the_time_that_is_handed_in() {
 }
 
 /// Half-way through ten minutes, with a failure and a restart.
-fn position() -> Position {
+fn position() -> ReplayPosition {
     let first_ns = story::down().now_ns;
     let at = |s: u64| first_ns + s * 1_000_000_000;
-    Position {
+    ReplayPosition {
         is_playing: true,
         speed: "5×",
         event: 1_234,

@@ -23,7 +23,7 @@ use crate::tui::app::{App, Control, Shot};
 use crate::tui::config::Config;
 use crate::tui::output::new_file::{Save, stem};
 use crate::tui::output::terminal::Guard;
-use crate::tui::state::replay::Position;
+use crate::tui::state::replay::ReplayPosition;
 use crate::tui::theme::Surroundings;
 use crate::tui::units::{NS_PER_MS, NS_PER_S};
 
@@ -196,8 +196,8 @@ impl Ui {
         Ok(())
     }
 
-    /// Says where in a recording the screen is.
-    pub fn place(&mut self, position: Position) {
+    /// Sets where in a recording the screen is.
+    pub fn set_replay_position(&mut self, position: ReplayPosition) {
         if self.app.position.as_ref() != Some(&position) {
             self.app.position = Some(position);
             self.drawn = None;

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::tui::app::{App, Control, Overlay, Panel};
-use crate::tui::input::keys::{Action, Replay};
+use crate::tui::input::keys::{Action, ReplayAction};
 use crate::tui::input::time::{Span, When, told};
 use crate::tui::state::event_list::Line;
 use crate::tui::state::filter::Filter;
@@ -92,12 +92,12 @@ impl App {
         let no_calendar = || "the time of day is not known yet; write -30s".to_owned();
         if let Some(position) = &self.position {
             let replay = match when {
-                When::Event(seq) => Replay::GoToEvent(seq),
+                When::Event(seq) => ReplayAction::GoToEvent(seq),
                 // Of a whole that may not be known yet.
-                When::Share(percent) => Replay::GoToShare(percent),
+                When::Share(percent) => ReplayAction::GoToShare(percent),
                 _ => {
                     let mono_ns = when.resolve(position.span(), position.clock.or(anchor));
-                    Replay::GoTo(mono_ns.ok_or_else(no_calendar)?)
+                    ReplayAction::GoTo(mono_ns.ok_or_else(no_calendar)?)
                 }
             };
             return Ok(Control::Replay(replay));

@@ -4,12 +4,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::tui::draw::screen::Screen;
-use crate::tui::state::replay::{MarkKind, Position};
+use crate::tui::state::replay::{MarkKind, ReplayPosition};
 use crate::tui::theme::Role;
 use crate::tui::units;
 
 /// Draws into the last row of the area.
-pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, position: &Position) {
+pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, position: &ReplayPosition) {
     let row = area.height.saturating_sub(1);
     let mut pen = screen.pen(buf, area, row);
     // Before the first event the engine knows no header.
@@ -63,7 +63,7 @@ enum Cell {
 
 /// One cell per column. A failure is shown rather than a restart where both fall
 /// into one, and where we are rather than either.
-fn bar(position: &Position, width: usize) -> Vec<Cell> {
+fn bar(position: &ReplayPosition, width: usize) -> Vec<Cell> {
     let length_ns = position.last_ns.saturating_sub(position.first_ns).max(1);
     let last = width.saturating_sub(1);
     let column = |mono_ns: u64| {
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn the_bar_shows_past_marks_and_place() {
         let mark = |mono_ns, kind| Mark { mono_ns, kind };
-        let mut position = Position {
+        let mut position = ReplayPosition {
             is_playing: true,
             speed: "1×",
             event: 3,

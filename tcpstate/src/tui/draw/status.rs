@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 
 use crate::tui::app::{Overlay, Panel, Subject};
 use crate::tui::draw::screen::Screen;
-use crate::tui::input::keys::{Action, Keys, Replay};
+use crate::tui::input::keys::{Action, Keys, ReplayAction};
 use crate::tui::input::time;
 use crate::tui::text::width_of;
 use crate::tui::theme::Role;
@@ -119,10 +119,10 @@ fn hints(screen: &Screen<'_>) -> Vec<(String, &'static str)> {
     let is_frozen = screen.behind.is_some();
     if let Some(position) = &app.position {
         let play = if position.is_playing { "stop" } else { "play" };
-        hints.add(&[Action::Replay(Replay::Play)], play);
-        let marks = [Replay::PreviousMark, Replay::NextMark].map(Action::Replay);
+        hints.add(&[Action::Replay(ReplayAction::Play)], play);
+        let marks = [ReplayAction::PreviousMark, ReplayAction::NextMark].map(Action::Replay);
         hints.add(&marks, "failures");
-        let steps = [Replay::StepBack, Replay::Step].map(Action::Replay);
+        let steps = [ReplayAction::StepBack, ReplayAction::Step].map(Action::Replay);
         hints.add(&steps, "events");
         hints.add(&[Action::AskTime], "time");
     } else {

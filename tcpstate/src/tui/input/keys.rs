@@ -6,7 +6,7 @@ mod table;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-pub use action::{Action, Replay};
+pub use action::{Action, ReplayAction};
 pub use name::Key;
 pub use table::{BINDINGS, Binding, Mode};
 

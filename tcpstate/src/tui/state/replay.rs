@@ -25,7 +25,7 @@ pub struct Mark {
 
 /// Where in a recording the screen is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
+pub struct ReplayPosition {
     /// It plays.
     pub is_playing: bool,
     /// How fast, as the person reads it.
@@ -52,7 +52,7 @@ pub struct Position {
     pub marks: Arc<[Mark]>,
 }
 
-impl Position {
+impl ReplayPosition {
     /// What there is to go through; the end may not be known yet.
     pub(crate) fn span(&self) -> Span {
         let last_ns = match self.reading {

@@ -70,7 +70,7 @@ pub enum Action {
     /// Type a time to go to.
     AskTime,
     /// In a replay.
-    Replay(Replay),
+    Replay(ReplayAction),
     /// While typing: take what was typed.
     Accept,
     /// While typing: leave it as it was.
@@ -85,7 +85,7 @@ pub enum Action {
 
 /// What a key asks of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Replay {
+pub enum ReplayAction {
     /// Play, or stop.
     Play,
     /// One event on.

@@ -5,7 +5,7 @@
 
 use crossterm::event::KeyCode;
 
-use crate::tui::input::keys::action::{Action, Replay};
+use crate::tui::input::keys::action::{Action, ReplayAction};
 use crate::tui::input::keys::name::Key;
 
 /// What the keys go to.
@@ -260,67 +260,67 @@ pub const BINDINGS: &[Binding] = &[
     replay(
         "play",
         &[Key::Plain(KeyCode::Char(' '))],
-        Replay::Play,
+        ReplayAction::Play,
         "play, stop",
     ),
     replay(
         "next_failure",
         &[Key::Plain(KeyCode::Char(']'))],
-        Replay::NextMark,
+        ReplayAction::NextMark,
         "to the next failed call or restart",
     ),
     replay(
         "previous_failure",
         &[Key::Plain(KeyCode::Char('['))],
-        Replay::PreviousMark,
+        ReplayAction::PreviousMark,
         "to the failed call or restart before",
     ),
     replay(
         "step",
         &[Key::Plain(KeyCode::Char('.'))],
-        Replay::Step,
+        ReplayAction::Step,
         "one event on",
     ),
     replay(
         "step_back",
         &[Key::Plain(KeyCode::Char(','))],
-        Replay::StepBack,
+        ReplayAction::StepBack,
         "one event back",
     ),
     replay(
         "forward",
         &[Key::Plain(KeyCode::Char('}'))],
-        Replay::Forward,
+        ReplayAction::Forward,
         "ten seconds on",
     ),
     replay(
         "back",
         &[Key::Plain(KeyCode::Char('{'))],
-        Replay::Back,
+        ReplayAction::Back,
         "ten seconds back",
     ),
     replay(
         "faster",
         &[Key::Plain(KeyCode::Char('+'))],
-        Replay::Faster,
+        ReplayAction::Faster,
         "faster",
     ),
     replay(
         "slower",
         &[Key::Plain(KeyCode::Char('-'))],
-        Replay::Slower,
+        ReplayAction::Slower,
         "slower",
     ),
     replay(
         "begin",
         &[Key::Plain(KeyCode::Char('<'))],
-        Replay::Begin,
+        ReplayAction::Begin,
         "to the beginning",
     ),
     replay(
         "end",
         &[Key::Plain(KeyCode::Char('>'))],
-        Replay::End,
+        ReplayAction::End,
         "to the end",
     ),
     typing(
@@ -368,7 +368,7 @@ const fn browse(
 const fn replay(
     name: &'static str,
     keys: &'static [Key],
-    action: Replay,
+    action: ReplayAction,
     help: &'static str,
 ) -> Binding {
     Binding {

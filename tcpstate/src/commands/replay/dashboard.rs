@@ -15,28 +15,28 @@ use crate::tui::config::Config;
 use crate::tui::ui::FRAME;
 use crate::tui::{Control, Ui};
 
-/// Time between two steps while there is something to do: only keys come between.
-const STEP: Duration = Duration::from_millis(1);
-/// Longest that the first screen waits: what is short is read by then.
-const FIRST_LOOK_NS: u64 = 200_000_000;
-/// Bytes that are read between two looks at clock and signals.
+/// Time between two slices of work: keys are read in between.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Longest that the first screen waits: a short recording is indexed by then.
+const FIRST_SCREEN_NS: u64 = 200_000_000;
+/// Bytes that are read between two readings of clock and signals.
 const PIECE: u64 = 1 << 20;
 
-/// Shows it until the user goes.
-pub(super) async fn run(files: &[impl AsRef<Path>], look: Config) -> Result<()> {
+/// Shows the recording until the user quits.
+pub(super) async fn run(files: &[impl AsRef<Path>], config: Config) -> Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let Some(index) = begin(files, &mut signals).await? else {
+    let Some(index) = open(files, &mut signals).await? else {
         return Ok(());
     };
     let mut player = Player::new(index);
-    let mut ui = Ui::start(look).context("cannot take the terminal")?;
+    let mut ui = Ui::start(config).context("cannot take the terminal")?;
     let mut frames = interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut before_ns = clock::monotonic_ns();
-    let mut placed_ns = 0;
-    let mut is_read = false;
+    let mut positioned_ns = 0;
+    let mut is_reported = false;
     loop {
-        let mut is_asked = false;
+        let mut has_input = false;
         tokio::select! {
             _ = signals.next() => return Ok(()),
             input = ui.next_input() => {
@@ -46,32 +46,32 @@ pub(super) async fn run(files: &[impl AsRef<Path>], look: Config) -> Result<()> 
                 let input = input.context("cannot read keys from the terminal")?;
                 match ui.handle(&input, player.engine())? {
                     Control::Quit => return Ok(()),
-                    Control::Replay(wish) => player.do_as(wish),
+                    Control::Replay(action) => player.handle(action),
                     _ => {}
                 }
-                is_asked = true;
+                has_input = true;
             }
-            () = tokio::time::sleep(STEP), if player.is_busy() => {}
+            () = tokio::time::sleep(PAUSE), if player.is_busy() => {}
             _ = frames.tick() => {}
         }
-        // Who looked at it has gone.
+        // The terminal has gone.
         if stdio::has_hung_up() {
             return Ok(());
         }
         let now_ns = clock::monotonic_ns();
         player.advance(now_ns.saturating_sub(before_ns))?;
         before_ns = now_ns;
-        if !is_read && player.index().is_complete() {
-            is_read = true;
-            if let Some(notice) = what_is_wrong(player.index()) {
+        if !is_reported && player.index().is_complete() {
+            is_reported = true;
+            if let Some(notice) = defects(player.index()) {
                 ui.notice(notice);
             }
         }
         // Numbers that change all the time need no more than a frame each.
         let frame_ns = u64::try_from(FRAME.as_nanos()).unwrap_or(u64::MAX);
-        if is_asked || !player.is_busy() || now_ns.saturating_sub(placed_ns) >= frame_ns {
-            ui.place(player.position());
-            placed_ns = now_ns;
+        if has_input || !player.is_busy() || now_ns.saturating_sub(positioned_ns) >= frame_ns {
+            ui.set_replay_position(player.position());
+            positioned_ns = now_ns;
         }
         if ui.needs_redraw(player.engine(), player.now_ns()) {
             let drawn = ui.draw(player.engine(), player.now_ns());
@@ -84,15 +84,15 @@ pub(super) async fn run(files: &[impl AsRef<Path>], look: Config) -> Result<()> 
 }
 
 /// Reads the recording until there is something to show. `None`: a signal came.
-async fn begin(files: &[impl AsRef<Path>], signals: &mut Signals) -> Result<Option<Index>> {
+async fn open(files: &[impl AsRef<Path>], signals: &mut Signals) -> Result<Option<Index>> {
     let mut index = Index::default();
     for file in files {
         let name = file.as_ref().display();
         index
-            .begin(file.as_ref())
+            .enqueue(file.as_ref())
             .with_context(|| format!("cannot open the recording {name}"))?;
     }
-    let until_ns = clock::monotonic_ns().saturating_add(FIRST_LOOK_NS);
+    let until_ns = clock::monotonic_ns().saturating_add(FIRST_SCREEN_NS);
     loop {
         let name = index.reading().map(|path| path.display().to_string());
         let is_more = index
@@ -114,8 +114,8 @@ async fn begin(files: &[impl AsRef<Path>], signals: &mut Signals) -> Result<Opti
     }
 }
 
-/// What is to be known of all of it.
-fn what_is_wrong(index: &Index) -> Option<String> {
+/// What the user should know about the recording as a whole.
+fn defects(index: &Index) -> Option<String> {
     let bad_lines = index.bad_lines();
     if bad_lines > 0 {
         return Some(format!(

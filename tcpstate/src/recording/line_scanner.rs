@@ -1,5 +1,5 @@
 //! Goes through a file line by line, in pieces as large as the caller wants: a
-//! line may be longer than a piece.
+//! line may be longer than a budget.
 
 use std::fmt;
 use std::fs::File;
@@ -9,8 +9,8 @@ use memchr::memchr;
 
 use super::reader::MAX_LINE;
 
-/// A file on the way of being read.
-pub(super) struct Scan {
+/// A file that is being read.
+pub(super) struct LineScanner {
     text: Box<dyn BufRead>,
     /// The file that `text` comes from: its offset tells how far that is.
     source: File,
@@ -18,49 +18,49 @@ pub(super) struct Scan {
     /// Bytes of the line, also of those that are not kept.
     length: u64,
     /// Where it begins.
-    place: u64,
+    offset: u64,
     /// Its number, from 1.
     number: u64,
 }
 
 /// A line of the file.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct ScannedLine {
     /// Its bytes with its end; none where it is longer than [`MAX_LINE`].
     pub(super) line: Vec<u8>,
     pub(super) is_too_long: bool,
     /// Where it begins.
-    pub(super) place: u64,
+    pub(super) offset: u64,
     /// Its number, from 1.
     pub(super) number: u64,
 }
 
-/// What going on led to.
+/// What a step of the scan led to.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum ScanStep {
     /// A line.
-    Line(Found),
-    /// The piece is over, the file is not.
-    Enough,
+    Line(ScannedLine),
+    /// The budget is spent, the file is not over.
+    BudgetSpent,
     /// The file is over.
     End,
 }
 
-impl Scan {
+impl LineScanner {
     pub(super) fn new(text: Box<dyn BufRead>, source: File) -> Self {
         Self {
             text,
             source,
             line: Vec::new(),
             length: 0,
-            place: 0,
+            offset: 0,
             number: 1,
         }
     }
 
-    /// Goes on to the end of the line, for at most the `piece` that is left.
-    pub(super) fn next(&mut self, piece: &mut u64) -> io::Result<Step> {
-        while *piece > 0 {
+    /// Goes on to the end of the line, for at most what is left of the budget.
+    pub(super) fn next(&mut self, budget: &mut u64) -> io::Result<ScanStep> {
+        while *budget > 0 {
             let chunk = match self.text.fill_buf() {
                 Ok(chunk) => chunk,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -75,32 +75,32 @@ impl Scan {
                 self.line.extend_from_slice(&chunk[..taken]);
             }
             self.text.consume(taken);
-            *piece = piece.saturating_sub(taken as u64);
+            *budget = budget.saturating_sub(taken as u64);
             if taken == 0 && self.length == 0 {
-                return Ok(Step::End);
+                return Ok(ScanStep::End);
             }
             if taken == 0 || end.is_some() {
-                return Ok(Step::Line(self.take()));
+                return Ok(ScanStep::Line(self.take()));
             }
         }
-        Ok(Step::Enough)
+        Ok(ScanStep::BudgetSpent)
     }
 
-    fn take(&mut self) -> Found {
-        let found = Found {
+    fn take(&mut self) -> ScannedLine {
+        let found = ScannedLine {
             is_too_long: is_too_long(self.length),
             line: std::mem::take(&mut self.line),
-            place: self.place,
+            offset: self.offset,
             number: self.number,
         };
-        self.place += self.length;
+        self.offset += self.length;
         self.length = 0;
         self.number += 1;
         found
     }
 
     /// The next line may have this one's memory.
-    pub(super) fn give_back(&mut self, found: Found) {
+    pub(super) fn reuse(&mut self, found: ScannedLine) {
         if self.line.is_empty() {
             self.line = found.line;
             self.line.clear();
@@ -117,10 +117,10 @@ fn is_too_long(length: u64) -> bool {
     length > MAX_LINE as u64
 }
 
-impl fmt::Debug for Scan {
+impl fmt::Debug for LineScanner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scan")
-            .field("place", &self.place)
+        f.debug_struct("LineScanner")
+            .field("offset", &self.offset)
             .field("number", &self.number)
             .finish_non_exhaustive()
     }
@@ -136,18 +136,18 @@ mod tests {
         let text = format!("one\n\n{long}\nfour");
         for size in [1 << 20, 100_000, 3] {
             let text = io::BufReader::with_capacity(50_000, io::Cursor::new(text.clone()));
-            let mut scan = Scan::new(Box::new(text), tempfile::tempfile().unwrap());
+            let mut scanner = LineScanner::new(Box::new(text), tempfile::tempfile().unwrap());
             let mut lines = Vec::new();
             loop {
-                let mut piece = size;
-                match scan.next(&mut piece).unwrap() {
-                    Step::Line(found) => {
+                let mut budget = size;
+                match scanner.next(&mut budget).unwrap() {
+                    ScanStep::Line(found) => {
                         assert_eq!(found.line.is_empty(), found.is_too_long);
-                        lines.push((found.place, found.number, found.is_too_long));
-                        scan.give_back(found);
+                        lines.push((found.offset, found.number, found.is_too_long));
+                        scanner.reuse(found);
                     }
-                    Step::Enough => {}
-                    Step::End => break,
+                    ScanStep::BudgetSpent => {}
+                    ScanStep::End => break,
                 }
             }
             let behind = 5 + MAX_LINE as u64 + 11;

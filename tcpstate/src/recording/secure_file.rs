@@ -1,5 +1,5 @@
-//! Files with what a recording holds: command lines, names, addresses. They are for
-//! their owner alone, and only in files that nobody else has a hand in.
+//! Secure files: what a recording holds (command lines, names, addresses) is written
+//! only where its owner alone can read it and nobody else can write.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -10,8 +10,8 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Creates the file, or empties it. It is readable for its owner alone. Who made it is
-/// its owner, and under `sudo` who called that.
+/// Creates the file, or empties it. Only its owner can read it: who runs tcpstate, or
+/// under `sudo` who called that.
 ///
 /// One that is there already is used if it is a file with one name that belongs to us
 /// or to who called `sudo`, and that nobody else may write to. Nothing is followed,
@@ -22,20 +22,20 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(opened.file)
 }
 
-/// A file to be written, as it was.
+/// A file that was opened for writing, and not emptied yet.
 #[derive(Debug)]
 pub(crate) struct Opened {
     file: File,
-    /// It was made.
+    /// It was created just now.
     pub(crate) is_new: bool,
 }
 
 impl Opened {
     /// Empties the file and makes it private.
     pub(crate) fn empty(&mut self) -> io::Result<&mut File> {
-        // One that was made is so, and may be another's by now.
+        // One that was created is empty and private, and may be another's by now.
         if !self.is_new {
-            // One that was there before keeps no readers.
+            // Those who could read an old file cannot read the new content.
             self.file.set_permissions(Permissions::from_mode(0o600))?;
             self.file.set_len(0)?;
         }
@@ -80,7 +80,7 @@ pub(crate) fn open(path: &Path) -> io::Result<Opened> {
     })
 }
 
-/// Why nothing private may be written there.
+/// Why nothing may be written there.
 fn refusal(there: &std::fs::Metadata) -> Option<String> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     let kind = match FileType::from_raw_mode(there.mode()) {
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_made_or_emptied_and_for_its_owner_alone() {
+    fn a_file_is_created_or_emptied_and_only_its_owner_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r");
 
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_has_a_hand_in_is_refused_and_stays_as_it_is() {
+    fn what_somebody_else_can_write_to_is_refused_and_stays_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let refused = |name: &str| create(&at(name)).unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! Reads events ahead of one who takes them in order, on other threads: to make
-//! an event out of its line costs more than to take it in.
+//! Prefetches events on other threads for a reader that takes them in order:
+//! parsing a line costs more than feeding its event to an engine.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,22 +13,22 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::index::Index;
 use crate::event::Event;
 
-/// Events that are taken in order before others are read ahead: a few steps are
+/// Events that are read in order before others are prefetched: a few steps are
 /// not worth a thread.
-const PATIENCE: usize = 64;
-/// Threads that read, at most: one who takes events in needs no more.
+const SEQUENTIAL_READS: usize = 64;
+/// Threads that parse, at most: one engine keeps no more of them busy.
 const MAX_THREADS: usize = 4;
-/// Runs of lines on their way for each thread.
-const RUNS: usize = 2;
+/// Batches of lines that are pending for each thread.
+const BATCHES_PER_THREAD: usize = 2;
 
-/// The threads that read; several can read ahead by them.
+/// Threads that parse; several prefetchers may share them.
 #[derive(Clone, Debug, Default)]
-pub struct Threads {
-    /// `None`: none can be had, and nothing is read ahead.
-    pool: Option<Arc<ThreadPool>>,
+pub struct ReadPool {
+    /// `None`: no thread could be started, and nothing is prefetched.
+    threads: Option<Arc<ThreadPool>>,
 }
 
-impl Threads {
+impl ReadPool {
     /// Starts them.
     #[must_use]
     pub fn start() -> Self {
@@ -36,64 +36,67 @@ impl Threads {
         let builder = ThreadPoolBuilder::new()
             .num_threads(count)
             .thread_name(|number| format!("reader {number}"));
-        let pool = builder.build().ok().map(Arc::new);
-        Self { pool }
+        let threads = builder.build().ok().map(Arc::new);
+        Self { threads }
     }
 }
 
-/// Facts of a recording, in order and at once.
+/// Facts of a recording, ready when they are asked for in order.
 #[derive(Debug, Default)]
-pub struct Ahead {
-    threads: Threads,
+pub struct Prefetcher {
+    pool: ReadPool,
     /// The event that is expected to be asked for.
-    due: usize,
+    expected: usize,
     /// How many were asked for in order.
-    in_order: usize,
-    /// Those from `due` on that are there.
+    sequential: usize,
+    /// Those from `expected` on that are there.
     ready: vec::IntoIter<Option<Event>>,
-    coming: VecDeque<Coming>,
-    /// The first event that no thread was told to read.
+    pending: VecDeque<PendingBatch>,
+    /// The first event that was not requested from a thread.
     next: usize,
 }
 
 #[derive(Debug)]
-struct Coming {
+struct PendingBatch {
     first: usize,
     facts: Receiver<io::Result<Vec<Option<Event>>>>,
 }
 
-impl Ahead {
-    /// Reads ahead by these threads.
+impl Prefetcher {
+    /// Prefetches with these threads.
     #[must_use]
-    pub fn by(threads: &Threads) -> Self {
+    pub fn with_pool(pool: &ReadPool) -> Self {
         Self {
-            threads: threads.clone(),
+            pool: pool.clone(),
             ..Self::default()
         }
     }
 
-    /// Reads an event; `None`: an engine works it out anew, it cannot be read, or is
+    /// Reads an event; `None`: an engine derives it again, it cannot be read, or is
     /// of a later version.
     pub fn read_fact(&mut self, index: &mut Index, event: usize) -> io::Result<Option<Event>> {
-        if event != self.due {
+        if event != self.expected {
             self.begin_at(event);
         }
-        self.due = event.saturating_add(1);
+        self.expected = event.saturating_add(1);
         if let Some(fact) = self.ready.next() {
             return Ok(fact);
         }
-        self.in_order += 1;
-        if self.in_order > PATIENCE {
-            self.send_ahead(index, event);
-            if self.coming.front().is_some_and(|run| run.first == event)
-                && let Some(run) = self.coming.pop_front()
+        self.sequential += 1;
+        if self.sequential > SEQUENTIAL_READS {
+            self.request_batches(index, event);
+            if self
+                .pending
+                .front()
+                .is_some_and(|batch| batch.first == event)
+                && let Some(batch) = self.pending.pop_front()
             {
-                if let Ok(Ok(facts)) = run.facts.recv() {
+                if let Ok(Ok(facts)) = batch.facts.recv() {
                     self.ready = facts.into_iter();
                     return Ok(self.ready.next().flatten());
                 }
-                // Whoever reads it here is told what is wrong.
-                self.begin_at(self.due);
+                // Reading it here returns the error.
+                self.begin_at(self.expected);
             }
         }
         index.read_fact(event)
@@ -101,28 +104,28 @@ impl Ahead {
 
     fn begin_at(&mut self, event: usize) {
         *self = Self {
-            due: event,
+            expected: event,
             next: event,
-            ..Self::by(&self.threads)
+            ..Self::with_pool(&self.pool)
         };
     }
 
-    fn send_ahead(&mut self, index: &Index, event: usize) {
-        let Some(pool) = &self.threads.pool else {
+    fn request_batches(&mut self, index: &Index, event: usize) {
+        let Some(threads) = &self.pool.threads else {
             return;
         };
         self.next = self.next.max(event);
-        while self.coming.len() < RUNS * pool.current_num_threads()
-            && let Some(run) = index.run(self.next)
+        while self.pending.len() < BATCHES_PER_THREAD * threads.current_num_threads()
+            && let Some(batch) = index.batch(self.next)
         {
             let (sender, facts) = mpsc::channel();
-            self.coming.push_back(Coming {
+            self.pending.push_back(PendingBatch {
                 first: self.next,
                 facts,
             });
-            self.next += run.len();
-            // Nobody may wait for it any more.
-            pool.spawn(move || drop(sender.send(run.facts())));
+            self.next += batch.len();
+            // The receiver may be gone after a seek.
+            threads.spawn(move || drop(sender.send(batch.facts())));
         }
     }
 }
@@ -134,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// Two parts with lines of all kinds, and more of them than one run has.
+    /// Two parts with lines of all kinds, and more of them than one batch has.
     fn recorded() -> (Vec<PathBuf>, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let mut seq = 0;
@@ -171,12 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_ahead_is_what_is_read_one_by_one() {
+    fn what_is_prefetched_is_what_is_read_one_by_one() {
         let (paths, _dir) = recorded();
         let (mut index, mut other) = (index(&paths), index(&paths));
         assert_eq!(index.len(), 24_000);
-        let mut ahead = Ahead::by(&Threads::start());
-        let mut without = Ahead::default();
+        let mut prefetcher = Prefetcher::with_pool(&ReadPool::start());
+        let mut without = Prefetcher::default();
         let jumps = [
             0..24_000,
             500..1_500,
@@ -186,7 +189,7 @@ mod tests {
         ];
         let mut derived = 0;
         for event in jumps.into_iter().flatten() {
-            let fact = ahead.read_fact(&mut index, event).unwrap();
+            let fact = prefetcher.read_fact(&mut index, event).unwrap();
 
             assert_eq!(fact, other.read_fact(event).unwrap(), "{event}");
             assert_eq!(
@@ -197,24 +200,24 @@ mod tests {
             derived += usize::from(fact.is_none());
         }
         assert!(derived > 1_000);
-        assert!(!ahead.coming.is_empty() || ahead.due > 24_000);
+        assert!(!prefetcher.pending.is_empty() || prefetcher.expected > 24_000);
     }
 
     #[test]
-    fn so_many_are_on_their_way_and_no_more() {
+    fn pending_batches_are_bounded() {
         let (paths, _dir) = recorded();
         let mut index = index(&paths);
-        let threads = Threads::start();
-        let most = RUNS * threads.pool.as_ref().unwrap().current_num_threads();
-        let mut ahead = Ahead::by(&threads);
+        let pool = ReadPool::start();
+        let most = BATCHES_PER_THREAD * pool.threads.as_ref().unwrap().current_num_threads();
+        let mut prefetcher = Prefetcher::with_pool(&pool);
         let mut sent = 0;
         for event in 0..24_000 {
-            ahead.read_fact(&mut index, event).unwrap();
-            sent = sent.max(ahead.coming.len());
-            assert!(ahead.coming.len() <= most);
-            let is_ahead = ahead.next > event + 1;
-            assert!(event != PATIENCE || is_ahead);
-            assert!(event >= PATIENCE || !is_ahead, "{event}");
+            prefetcher.read_fact(&mut index, event).unwrap();
+            sent = sent.max(prefetcher.pending.len());
+            assert!(prefetcher.pending.len() <= most);
+            let is_ahead = prefetcher.next > event + 1;
+            assert!(event != SEQUENTIAL_READS || is_ahead);
+            assert!(event >= SEQUENTIAL_READS || !is_ahead, "{event}");
         }
         assert!(sent > 0);
     }
@@ -228,9 +231,9 @@ mod tests {
             .open(&paths[0])
             .unwrap();
         file.set_len((2 << 20) + 500_000).unwrap();
-        let mut ahead = Ahead::by(&Threads::start());
+        let mut prefetcher = Prefetcher::with_pool(&ReadPool::start());
 
-        let facts = (0..index.len()).map(|event| ahead.read_fact(&mut index, event).unwrap());
+        let facts = (0..index.len()).map(|event| prefetcher.read_fact(&mut index, event).unwrap());
         let there = facts.flatten().count();
 
         assert!((3_000..6_000).contains(&there), "{there}");

@@ -1,24 +1,24 @@
-//! Keeps what a compressed recording unpacks to while it is read for the first
-//! time, so that one can go back to any place in it.
+//! Spools what a compressed recording decompresses to into a file while it is read
+//! for the first time, so that one can seek in it.
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 
-/// Reads on, and writes what it reads to a file.
-pub(super) struct Unpacking<R> {
-    packed: R,
-    kept: File,
+/// A reader that writes what it reads to a file as well.
+pub(super) struct SpoolingReader<R> {
+    compressed: R,
+    spool: File,
     size: u64,
     limit: u64,
     is_over: bool,
 }
 
-impl<R: Read> Unpacking<R> {
-    /// Keeps at most `limit` bytes.
-    pub(super) fn new(packed: R, kept: File, limit: u64) -> Self {
+impl<R: Read> SpoolingReader<R> {
+    /// Spools at most `limit` bytes.
+    pub(super) fn new(compressed: R, spool: File, limit: u64) -> Self {
         Self {
-            packed,
-            kept,
+            compressed,
+            spool,
             size: 0,
             limit,
             is_over: false,
@@ -26,13 +26,13 @@ impl<R: Read> Unpacking<R> {
     }
 }
 
-impl<R: Read> Read for Unpacking<R> {
-    /// What is more than is kept is an error of the kind `FileTooLarge`.
+impl<R: Read> Read for SpoolingReader<R> {
+    /// More than the limit is an error of the kind `FileTooLarge`.
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         if self.is_over {
             return Ok(0);
         }
-        let read = match self.packed.read(bytes) {
+        let read = match self.compressed.read(bytes) {
             Ok(read) => read,
             // Cut, or damaged further on: what is there is shown.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || self.size > 0 => 0,
@@ -43,7 +43,7 @@ impl<R: Read> Read for Unpacking<R> {
         if self.size > self.limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.kept.write_all(&bytes[..read]).map_err(|error| {
+        self.spool.write_all(&bytes[..read]).map_err(|error| {
             io::Error::other(format!(
                 "unpacked, it has no room in the temporary directory ({error}); set TMPDIR to a \
                  larger one, or read it with --format text"
@@ -55,7 +55,7 @@ impl<R: Read> Read for Unpacking<R> {
 
 /// A file without a name where there is most room: `/tmp` is memory on many
 /// machines, `/var/tmp` never.
-pub(super) fn roomy_file() -> io::Result<File> {
+pub(super) fn spool_file() -> io::Result<File> {
     if std::env::var_os("TMPDIR").is_none()
         && let Ok(file) = tempfile::tempfile_in("/var/tmp")
     {
@@ -73,9 +73,9 @@ mod tests {
     fn unpacked(packed: &[u8], limit: u64) -> (io::Result<Vec<u8>>, Vec<u8>) {
         let mut kept = tempfile::tempfile().unwrap();
         let decoder = zstd::Decoder::new(packed).unwrap();
-        let mut unpacking = Unpacking::new(decoder, kept.try_clone().unwrap(), limit);
+        let mut reader = SpoolingReader::new(decoder, kept.try_clone().unwrap(), limit);
         let mut read = Vec::new();
-        let result = unpacking.read_to_end(&mut read).map(|_| read);
+        let result = reader.read_to_end(&mut read).map(|_| read);
         let mut bytes = Vec::new();
         kept.rewind().unwrap();
         kept.read_to_end(&mut bytes).unwrap();

@@ -47,7 +47,7 @@ impl Default for Config {
 /// What is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
-pub struct Wrong {
+pub struct ConfigError {
     /// On which line, from 1.
     pub line: usize,
     /// What, and what could be there.
@@ -64,8 +64,8 @@ const SETTINGS: [&str; 7] = [
 
 impl Config {
     /// Reads a configuration; what it leaves out is as it was.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let wrong = |at: Range<usize>, reason: String| Wrong {
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let wrong = |at: Range<usize>, reason: String| ConfigError {
             line: line_of(text, at.start),
             reason,
         };

@@ -1,17 +1,17 @@
 //! What a thing means, and how that looks.
 //!
-//! Panels name roles, never colours. Every role can also be told apart without
+//! Panels name tones, never colours. Every tone can also be told apart without
 //! colour: by weight, by reversal, or by the word or symbol that carries it.
 
+mod environment;
 mod palette;
-mod surroundings;
 
 use ratatui::buffer::Buffer;
 use ratatui::style::{Modifier, Style};
 
 use crate::event::State;
+pub use environment::{ColorDepth, Environment};
 use palette::{DARK, HIGH_CONTRAST, LIGHT, Palette};
-pub use surroundings::{Depth, Surroundings};
 
 /// A set of looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Theme {
 
 /// What a piece of text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum Tone {
     /// Plain text.
     Text,
     /// Of little weight: labels, units, lines.
@@ -71,10 +71,10 @@ impl Theme {
         Self::ALL.into_iter().find(|theme| theme.name() == name)
     }
 
-    pub(crate) fn style(self, role: Role) -> Style {
-        let style = Style::new().add_modifier(self.weight(role));
+    pub(crate) fn style(self, tone: Tone) -> Style {
+        let style = Style::new().add_modifier(self.weight(tone));
         match self.palette() {
-            Some(palette) => palette.paint(role, style),
+            Some(palette) => palette.paint(tone, style),
             None => style,
         }
     }
@@ -85,8 +85,8 @@ impl Theme {
     }
 
     /// Puts the terminal's own sixteen colours in place of the others.
-    pub(crate) fn reduce(self, depth: Depth, buf: &mut Buffer) {
-        let Some(palette) = self.palette().filter(|_| depth == Depth::Sixteen) else {
+    pub(crate) fn reduce(self, depth: ColorDepth, buf: &mut Buffer) {
+        let Some(palette) = self.palette().filter(|_| depth == ColorDepth::Sixteen) else {
             return;
         };
         for cell in &mut buf.content {
@@ -105,12 +105,12 @@ impl Theme {
     }
 
     /// Without colour, what stands out is bold and what does not is dim.
-    fn weight(self, role: Role) -> Modifier {
-        match role {
-            Role::Selected => Modifier::REVERSED,
-            Role::Strong | Role::Bad => Modifier::BOLD,
-            Role::Warn | Role::Accent if self == Self::Mono => Modifier::BOLD,
-            Role::Dim if self == Self::Mono => Modifier::DIM,
+    fn weight(self, tone: Tone) -> Modifier {
+        match tone {
+            Tone::Selected => Modifier::REVERSED,
+            Tone::Strong | Tone::Bad => Modifier::BOLD,
+            Tone::Warn | Tone::Accent if self == Self::Mono => Modifier::BOLD,
+            Tone::Dim if self == Self::Mono => Modifier::DIM,
             _ => Modifier::empty(),
         }
     }
@@ -125,9 +125,9 @@ mod tests {
 
     #[test]
     fn the_mono_theme_sets_no_colour() {
-        for role in palette::roles() {
-            let style = Theme::Mono.style(role);
-            assert_eq!((style.fg, style.bg), (None, None), "{role:?}");
+        for tone in palette::tones() {
+            let style = Theme::Mono.style(tone);
+            assert_eq!((style.fg, style.bg), (None, None), "{tone:?}");
         }
         assert_eq!(Theme::Mono.base(), Style::new());
     }
@@ -144,15 +144,15 @@ mod tests {
     fn sixteen_colours_are_enough() {
         let mut buf = Buffer::empty(Rect::new(0, 0, 4, 1));
         for theme in Theme::ALL {
-            for role in palette::roles() {
+            for tone in palette::tones() {
                 buf.reset();
                 buf.set_style(buf.area, theme.base());
-                buf.set_style(buf.area, theme.style(role));
-                theme.reduce(Depth::Sixteen, &mut buf);
+                buf.set_style(buf.area, theme.style(tone));
+                theme.reduce(ColorDepth::Sixteen, &mut buf);
                 let is_basic = |color| !matches!(color, Color::Indexed(_) | Color::Rgb(..));
                 assert!(
                     is_basic(buf[(0, 0)].fg) && is_basic(buf[(0, 0)].bg),
-                    "{role:?}"
+                    "{tone:?}"
                 );
             }
         }

@@ -8,66 +8,72 @@ use ratatui::layout::Rect;
 
 use crate::engine::Failure;
 use crate::event::{Applies, Effect, Fix, Holder};
-use crate::tui::app::{App, Panel};
 use crate::tui::draw::phrases::{certainty, fix_text, free, state_name, verb, wanted, whose};
 use crate::tui::draw::screen::{Screen, Span};
-use crate::tui::input::keys::Action;
+use crate::tui::input::keys::{Action, Keys};
 use crate::tui::state::advice::{self, Advice};
-use crate::tui::state::forecast::Outlook;
-use crate::tui::state::problems::Banner;
+use crate::tui::state::forecast::Forecast;
+use crate::tui::state::panel::Panel;
+use crate::tui::state::problems::OpenProblems;
 use crate::tui::state::view::View;
 use crate::tui::text::{width_of, wrap_to};
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units::{self};
 
 /// Width of the labels before the text.
 const LABEL: usize = 8;
 /// Height of a terminal that nobody has enlarged.
 const USUAL_HEIGHT: u16 = 24;
-/// Lines of the sentence that says why.
+/// BannerText of the sentence that says why.
 const WHY_LINES: usize = 4;
-/// Lines of what to do, and of the command for it, where there is room.
+/// BannerText of what to do, and of the command for it, where there is room.
 const FIX_LINES: usize = 2;
 const COMMAND_LINES: usize = 2;
 
 /// The banner's text, ready to be drawn.
-pub(crate) struct Lines {
+pub(crate) struct BannerText {
     title: Vec<Span>,
     free: Option<Span>,
-    body: Vec<(String, String, Role)>,
+    body: Vec<(String, String, Tone)>,
     foot: String,
     keys: String,
 }
 
 /// The banner; `None`: nothing fails.
-pub(crate) fn lines(view: &View<'_>, banner: &Banner<'_>, area: Rect, app: &App) -> Option<Lines> {
-    let problem = banner.shown()?;
+pub(crate) fn text(
+    view: &View<'_>,
+    open: &OpenProblems<'_>,
+    area: Rect,
+    keys: &Keys,
+    is_replay: bool,
+) -> Option<BannerText> {
+    let problem = open.shown()?;
     let failure = problem.latest;
     let diagnosis = &failure.diagnosis;
     let width = usize::from(area.width).saturating_sub(LABEL + 4);
     // On the usual 24 rows, a whole diagnosis is worth half of the table.
     let least = if area.height >= USUAL_HEIGHT { 6 } else { 3 };
     let room = usize::from(area.height / 3).saturating_sub(2).max(least);
-    let mut body = advised(view, failure, width, room, app);
+    let mut body = advised(view, failure, width, room, (keys, is_replay));
     if body.is_empty() {
         let text = match diagnosis.missing.as_slice() {
             [] => "no cause could be shown".to_owned(),
             missing => format!("no cause could be shown: {}", missing.join("; ")),
         };
-        body.push(("why".to_owned(), text, Role::Text));
+        body.push(("why".to_owned(), text, Tone::Text));
     }
     body.truncate(room);
     let mut hints = Vec::new();
     for (action, does) in [(Action::Diagnosis, "detail"), (Action::Clear, "put away")] {
-        hints.extend(app.keys.label(action).map(|key| format!("{key} {does}")));
+        hints.extend(keys.label(action).map(|key| format!("{key} {does}")));
     }
-    if banner.problems.len() > 1 {
-        let (at, all) = (banner.chosen + 1, banner.problems.len());
+    if open.problems.len() > 1 {
+        let (at, all) = (open.chosen + 1, open.problems.len());
         hints.push(format!("←→ {at} of {all}"));
     }
     let free = free(view, failure);
     let ago = units::age(view.now_ns.saturating_sub(failure.mono_ns));
-    Some(Lines {
+    Some(BannerText {
         title: title(failure, problem.count, free.as_ref(), area),
         free,
         body,
@@ -87,14 +93,14 @@ fn advised(
     failure: &Failure,
     width: usize,
     room: usize,
-    app: &App,
-) -> Vec<(String, String, Role)> {
+    (keys, is_replay): (&Keys, bool),
+) -> Vec<(String, String, Tone)> {
     let diagnosis = &failure.diagnosis;
     let advised = advice::in_order(&diagnosis.fixes);
     let first = advised.first();
-    let is_gone = Outlook::of(view, failure) == Outlook::Gone;
+    let is_gone = Forecast::of(view, failure) == Forecast::Gone;
     let command = first.filter(|advice| advice.fix.command.is_some() && !is_gone);
-    let is_of_then = app.is_replay() && command.is_some_and(Advice::is_run);
+    let is_of_then = is_replay && command.is_some_and(Advice::is_run);
     let place = place(view, failure, width, is_of_then);
     let least = [first.is_some(), place.is_some(), command.is_some()];
     let least = least.into_iter().filter(|is_there| *is_there).count();
@@ -129,29 +135,29 @@ fn advised(
         let text = wrap_to(&text, width, 1 + take(lines.saturating_sub(1)));
         (fix_label(advice.fix), text)
     });
-    let put_off = advice::put_off(&diagnosis.fixes).filter(|_| !is_gone && take(1) == 1);
+    let put_off = advice::deferred(&diagnosis.fixes).filter(|_| !is_gone && take(1) == 1);
 
     let mut body = Vec::new();
-    let mut add = |label: &str, lines: Vec<String>, role: Role| {
+    let mut add = |label: &str, lines: Vec<String>, tone: Tone| {
         for (at, line) in lines.into_iter().enumerate() {
             let label = if at == 0 { label } else { "" };
-            body.push((label.to_owned(), line, role));
+            body.push((label.to_owned(), line, tone));
         }
     };
-    add("why", why, Role::Strong);
-    add("held by", held_by.into_iter().collect(), Role::Text);
+    add("why", why, Tone::Strong);
+    add("held by", held_by.into_iter().collect(), Tone::Text);
     if let Some((label, text)) = fix {
-        add(label, text, Role::Good);
+        add(label, text, Tone::Good);
     }
     if let Some((label, text)) = place {
-        add(label, vec![text], Role::Warn);
+        add(label, vec![text], Tone::Warn);
     }
     // The key stands beside what it copies.
-    let key = app.keys.label(Action::CopyFix);
+    let key = keys.label(Action::CopyFix);
     let key = key.map_or_else(String::new, |key| format!("{key} copy"));
-    add(&key, command.unwrap_or_default(), Role::Accent);
+    add(&key, command.unwrap_or_default(), Tone::Accent);
     let or = put_off.map(|fix| fix.text.clone());
-    add("or", or.into_iter().collect(), Role::Text);
+    add("or", or.into_iter().collect(), Tone::Text);
     body
 }
 
@@ -171,11 +177,11 @@ fn place(
     width: usize,
     is_of_then: bool,
 ) -> Option<(&'static str, String)> {
-    let made_in = advice::made_in(view, failure);
+    let made_in = advice::failed_in(view, failure);
     if !is_of_then {
         return Some(("where", made_in?));
     }
-    let mut text = advice::then(view, failure);
+    let mut text = advice::failed_at(view, failure);
     if let Some(made_in) = made_in {
         text += ", ";
         text += &made_in;
@@ -186,7 +192,7 @@ fn place(
     Some(("as of", text + advice.unwrap_or_default()))
 }
 
-impl Lines {
+impl BannerText {
     pub(crate) fn height(&self) -> u16 {
         u16::try_from(self.body.len() + 2).unwrap_or(u16::MAX)
     }
@@ -194,36 +200,36 @@ impl Lines {
     pub(crate) fn draw(self, buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         let is_focused = screen.is_focused(Panel::Banner);
         let edge = match &self.free {
-            _ if is_focused => Role::Accent,
+            _ if is_focused => Tone::Accent,
             // Bad news that is over is not shown as bad.
-            Some((_, Role::Good)) => Role::Good,
-            _ => Role::Bad,
+            Some((_, Tone::Good)) => Tone::Good,
+            _ => Tone::Bad,
         };
         let mut pen = screen.pen(buf, area, 0);
         pen.put("┏━ ", edge).at_right("━┓", edge);
-        if let Some((free, role)) = &self.free {
+        if let Some((free, tone)) = &self.free {
             pen.at_right(" ", edge)
-                .at_right(free, *role)
+                .at_right(free, *tone)
                 .at_right(" ", edge);
         }
-        for (text, role) in &self.title {
-            pen.put(text, *role);
+        for (text, tone) in &self.title {
+            pen.put(text, *tone);
         }
         pen.put(" ", edge).fill("━", edge);
-        for (row, (label, text, role)) in (1..).zip(&self.body) {
+        for (row, (label, text, tone)) in (1..).zip(&self.body) {
             let mut pen = screen.pen(buf, area, row);
             pen.put("┃ ", edge)
                 .at_right("┃", edge)
-                .column(LABEL, label, Role::Dim)
-                .put(text, *role);
+                .column(LABEL, label, Tone::Dim)
+                .put(text, *tone);
         }
         let mut pen = screen.pen(buf, area, area.height.saturating_sub(1));
         pen.put("┗━ ", edge)
             .at_right("━┛", edge)
             .at_right(" ", edge)
-            .at_right(&self.keys, Role::Dim)
+            .at_right(&self.keys, Tone::Dim)
             .at_right(" ", edge)
-            .put(&self.foot, Role::Dim)
+            .put(&self.foot, Tone::Dim)
             .put(" ", edge)
             .fill("━", edge);
     }
@@ -251,9 +257,9 @@ fn title(failure: &Failure, count: u64, free: Option<&Span>, area: Rect) -> Vec<
         wanted(failure)
     );
     let taken = FRAME + width_of(&what) + free.map_or(0, |(text, _)| width_of(text));
-    let mut title = vec![(what, Role::Bad)];
+    let mut title = vec![(what, Tone::Bad)];
     if taken + width_of(&errno) + 2 <= usize::from(area.width) {
-        title.push((format!(": {errno}"), Role::Text));
+        title.push((format!(": {errno}"), Tone::Text));
     }
     title
 }

@@ -9,8 +9,8 @@ use crate::event::State;
 use crate::model::Sample;
 use crate::tui::draw::phrases::state_name;
 use crate::tui::draw::screen::Screen;
-use crate::tui::state::rows::state_rank;
-use crate::tui::theme::Role;
+use crate::tui::state::columns::state_rank;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 /// Seconds that are shown at least.
@@ -58,7 +58,7 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         screen
             .pen(buf, area, 1)
             .skip(1)
-            .put("no sockets yet", Role::Dim);
+            .put("no sockets yet", Tone::Dim);
     }
     let mut rows = Vec::new();
     if has_failures {
@@ -69,7 +69,7 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
             .sum();
         rows.push((
             FAILED.to_owned(),
-            Role::Bad,
+            Tone::Bad,
             columns(&seconds, cells, per_cell, failed),
             sum,
         ));
@@ -78,24 +78,24 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         let of_state = |second: &Sample| second.states[state as usize];
         rows.push((
             state_name(state),
-            Role::State(state),
+            Tone::State(state),
             columns(&seconds, cells, per_cell, of_state),
             u64::from(screen.view.counts[state as usize]),
         ));
     }
-    for (row, (name, role, values, now)) in (1..).zip(rows) {
+    for (row, (name, tone, values, now)) in (1..).zip(rows) {
         let peak = values.iter().flatten().max().copied().unwrap_or(0);
         let mut pen = screen.pen(buf, area, row);
-        pen.skip(1).column(label, &name, role);
+        pen.skip(1).column(label, &name, tone);
         for value in values {
             match value {
                 None => pen.skip(1),
-                Some(0) => pen.put("·", Role::Dim),
-                Some(_) if name == FAILED => pen.put("✖", role),
-                Some(value) => pen.put(level(value, peak), role),
+                Some(0) => pen.put("·", Tone::Dim),
+                Some(_) if name == FAILED => pen.put("✖", tone),
+                Some(value) => pen.put(level(value, peak), tone),
             };
         }
-        pen.column_right(count, &units::count(now), Role::Text);
+        pen.column_right(count, &units::count(now), Tone::Text);
     }
 }
 

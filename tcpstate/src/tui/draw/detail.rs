@@ -9,8 +9,8 @@ mod port;
 mod segments;
 mod socket;
 
-use crate::tui::app::Subject;
 use crate::tui::draw::page::Page;
+use crate::tui::state::panel::Subject;
 use crate::tui::state::view::View;
 
 /// `is_replay`: all of it is of another time.

@@ -3,7 +3,7 @@
 use crate::event::{
     Body, Call, CallName, Direction, Endpoint, Event, ExitReason, LossStage, Process, State,
 };
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units::{self, NS_PER_MS};
 
 /// Room for the tag.
@@ -11,11 +11,11 @@ pub(crate) const TAG: usize = 10;
 
 /// An event in one line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Line {
+pub(crate) struct EventText {
     /// What kind of thing it is.
     pub(crate) tag: &'static str,
     /// What it means.
-    pub(crate) role: Role,
+    pub(crate) tone: Tone,
     /// Whether the text, too, is to stand out.
     pub(crate) is_loud: bool,
     /// What happened.
@@ -24,25 +24,25 @@ pub(crate) struct Line {
 
 /// Tells the event. Where room is short, addresses of this side are left out;
 /// a call that failed in another namespace than `own_netns` says in which.
-pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> Line {
-    let line = |tag, role, text| Line {
+pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> EventText {
+    let line = |tag, tone, text| EventText {
         tag,
-        role,
+        tone,
         is_loud: false,
         text,
     };
-    let loud = |tag, role, text| Line {
+    let loud = |tag, tone, text| EventText {
         tag,
-        role,
+        tone,
         is_loud: true,
         text,
     };
-    let pair = |local: Endpoint, peer: Endpoint| ends(local, peer, is_wide);
+    let pair = |local: Endpoint, peer: Endpoint| pair_text(local, peer, is_wide);
     match &event.body {
-        Body::Header(header) => line("begin", Role::Dim, format!("tcpstate {}", header.tcpstate)),
+        Body::Header(header) => line("begin", Tone::Dim, format!("tcpstate {}", header.tcpstate)),
         Body::Socket(seen) => line(
             "found",
-            Role::State(seen.state),
+            Tone::State(seen.state),
             format!(
                 "{} {}{}",
                 state(seen.state),
@@ -57,7 +57,7 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
                 .map_or_else(String::new, |error| format!(", {error}"));
             line(
                 "state",
-                Role::State(change.new),
+                Tone::State(change.new),
                 format!(
                     "{} {} → {}{error}{}",
                     pair(change.local, change.peer),
@@ -72,7 +72,7 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
         }
         Body::TimeWaitEnter(entered) => line(
             "TIME_WAIT",
-            Role::State(State::TimeWait),
+            Tone::State(State::TimeWait),
             format!(
                 "{} for {}{}{}",
                 pair(entered.local, entered.peer),
@@ -87,7 +87,7 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
         ),
         Body::TimeWaitExit(exited) => line(
             "TIME_WAIT",
-            Role::Good,
+            Tone::Good,
             format!(
                 "{} {} after {}",
                 pair(exited.local, exited.peer),
@@ -102,7 +102,7 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
         ),
         Body::Reset(reset) => line(
             "reset",
-            Role::Warn,
+            Tone::Warn,
             format!(
                 "RST {} {}{}{}",
                 match reset.direction {
@@ -117,17 +117,17 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
                 by(", ", reset.process.as_deref())
             ),
         ),
-        Body::Bind(call) => told_call("bind", call, own_netns),
-        Body::Listen(call) => told_call("listen", call, own_netns),
-        Body::Connect(call) => told_call("connect", call, own_netns),
-        Body::Accept(call) => told_call("accept", call, own_netns),
+        Body::Bind(call) => describe_call("bind", call, own_netns),
+        Body::Listen(call) => describe_call("listen", call, own_netns),
+        Body::Connect(call) => describe_call("connect", call, own_netns),
+        Body::Accept(call) => describe_call("accept", call, own_netns),
         Body::Diagnosis(diagnosis) => {
             let text = if diagnosis.summary.is_empty() {
                 diagnosis.cause.name().to_owned()
             } else {
                 format!("{}: {}", diagnosis.cause.name(), diagnosis.summary)
             };
-            loud("why", Role::Bad, text)
+            loud("why", Tone::Bad, text)
         }
         Body::Restart(restart) => {
             let failed = match restart.failed_binds {
@@ -136,7 +136,7 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
             };
             loud(
                 "restart",
-                Role::Good,
+                Tone::Good,
                 format!(
                     ":{} back after {}{failed}{}{}",
                     restart.port,
@@ -148,7 +148,7 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
         }
         Body::Fallback(fallback) => loud(
             "fallback",
-            Role::Warn,
+            Tone::Warn,
             format!(
                 "{} failed, {} took :{} instead",
                 fallback.failed_ports(),
@@ -158,7 +158,7 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
         ),
         Body::Flood(flood) => loud(
             "FLOOD",
-            Role::Bad,
+            Tone::Bad,
             format!(
                 "{} more {} of uid {} counted, the last by {}[{}]",
                 flood.count,
@@ -175,12 +175,12 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
         // After a loss, the table was read from the kernel again.
         Body::Loss(loss) if loss.count == 0 && loss.resynced => loud(
             "resync",
-            Role::Good,
+            Tone::Good,
             "the table was read anew after the loss".to_owned(),
         ),
         Body::Loss(loss) => loud(
             "LOST",
-            Role::Bad,
+            Tone::Bad,
             format!(
                 "{} {}{}",
                 units::counted(loss.count, "event", "events"),
@@ -196,22 +196,22 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
                 }
             ),
         ),
-        Body::Tick(_) => line("time", Role::Dim, String::new()),
-        Body::Footer(footer) => line("end", Role::Warn, footer.ended.clone()),
+        Body::Tick(_) => line("time", Tone::Dim, String::new()),
+        Body::Footer(footer) => line("end", Tone::Warn, footer.ended.clone()),
     }
 }
 
 /// Tells what was said to the person.
-pub(crate) fn note(text: &str) -> Line {
-    Line {
+pub(crate) fn note(text: &str) -> EventText {
+    EventText {
         tag: "»",
-        role: Role::Accent,
+        tone: Tone::Accent,
         is_loud: true,
         text: text.to_owned(),
     }
 }
 
-fn told_call(tag: &'static str, call: &Call, own_netns: Option<u32>) -> Line {
+fn describe_call(tag: &'static str, call: &Call, own_netns: Option<u32>) -> EventText {
     let requested = match call.requested.addr {
         Some(addr) => std::net::SocketAddr::new(addr, call.requested.port).to_string(),
         None => format!(":{}", call.requested.port),
@@ -223,9 +223,9 @@ fn told_call(tag: &'static str, call: &Call, own_netns: Option<u32>) -> Line {
         _ => requested,
     };
     if call.ok {
-        return Line {
+        return EventText {
             tag,
-            role: Role::Good,
+            tone: Tone::Good,
             is_loud: false,
             text: format!("{place}, {}", call.process),
         };
@@ -239,9 +239,9 @@ fn told_call(tag: &'static str, call: &Call, own_netns: Option<u32>) -> Line {
         1 => String::new(),
         count => format!(" {count}×"),
     };
-    Line {
+    EventText {
         tag,
-        role: Role::Bad,
+        tone: Tone::Bad,
         is_loud: true,
         text: match call.foreign_netns(own_netns) {
             Some(netns) => format!(
@@ -253,7 +253,7 @@ fn told_call(tag: &'static str, call: &Call, own_netns: Option<u32>) -> Line {
     }
 }
 
-fn ends(local: Endpoint, peer: Endpoint, is_wide: bool) -> String {
+fn pair_text(local: Endpoint, peer: Endpoint, is_wide: bool) -> String {
     let local = if is_wide {
         local.to_string()
     } else {

@@ -3,20 +3,20 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::tui::app::Panel;
-use crate::tui::draw::event_line::{self, TAG};
+use crate::tui::draw::event_line::{self, EventText, TAG};
 use crate::tui::draw::screen::{Screen, mark_row};
-use crate::tui::state::event_list::Line;
-use crate::tui::theme::Role;
+use crate::tui::state::event_list::Entry;
+use crate::tui::state::panel::Panel;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 /// From here on there is room for the addresses of both sides.
 const WIDE: u16 = 100;
 
 pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
-    let is_focused = screen.is_focused(Panel::Stream);
-    let cursor = &screen.app.event;
-    let lines = screen.app.stream.lines();
+    let is_focused = screen.is_focused(Panel::Events);
+    let cursor = &screen.state.events;
+    let lines = screen.state.events.items.entries();
     let rows = usize::from(area.height.saturating_sub(1));
     let below = lines.len().saturating_sub(cursor.offset() + rows);
     let clock = match screen.view.anchor() {
@@ -29,17 +29,17 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     } else {
         clock.to_owned()
     };
-    if screen.app.stream.is_cleared() {
+    if screen.state.events.items.is_cleared() {
         more += " · earlier ones out of sight";
     }
     screen.title(buf, area, is_focused, "events", &more);
     if lines.is_empty() {
-        let text = if screen.app.filter.is_empty() {
+        let text = if screen.state.filter.is_empty() {
             "no events"
         } else {
             "no event passes the filter; Esc clears it"
         };
-        screen.pen(buf, area, 1).skip(1).put(text, Role::Dim);
+        screen.pen(buf, area, 1).skip(1).put(text, Tone::Dim);
     }
     for (line, index) in (1..).zip(cursor.offset()..lines.len().min(cursor.offset() + rows)) {
         let Some((mono_ns, told)) = tell(screen, lines[index], area.width >= WIDE) else {
@@ -48,31 +48,31 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         let time = screen.time_of_day(mono_ns);
         let mut pen = screen.pen(buf, area, line);
         pen.skip(1)
-            .put(&time, Role::Dim)
+            .put(&time, Tone::Dim)
             .skip(1)
-            .column(TAG, told.tag, told.role)
+            .column(TAG, told.tag, told.tone)
             .put(
                 &told.text,
-                if told.is_loud { told.role } else { Role::Text },
+                if told.is_loud { told.tone } else { Tone::Text },
             );
         if is_focused && index == cursor.index() {
-            screen.pen(buf, area, line).put("▸", Role::Text);
+            screen.pen(buf, area, line).put("▸", Tone::Text);
             mark_row(buf, area, line, screen.theme);
         }
     }
 }
 
 /// When it was, and what. `None`: it is not kept any more.
-fn tell(screen: &Screen<'_>, line: Line, is_wide: bool) -> Option<(u64, event_line::Line)> {
+fn tell(screen: &Screen<'_>, line: Entry, is_wide: bool) -> Option<(u64, EventText)> {
     match line {
-        Line::Event(seq) => {
+        Entry::Event(seq) => {
             let event = screen.view.event(seq)?;
             let own_netns = screen.view.own_netns();
             let told = event_line::describe(event, is_wide, own_netns);
             Some((event.mono_ns, told))
         }
-        Line::Note(number) => {
-            let note = screen.app.notes.get(number)?;
+        Entry::Message(number) => {
+            let note = screen.state.messages.get(number)?;
             Some((note.mono_ns, event_line::note(&note.text)))
         }
     }

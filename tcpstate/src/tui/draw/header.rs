@@ -6,80 +6,80 @@ use ratatui::layout::Rect;
 use crate::event::{Capture, Filters, ProbeStatus};
 use crate::tui::draw::screen::{Screen, Span};
 use crate::tui::state::view::View;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     let view = screen.view;
     let mut pen = screen.pen(buf, area, 0);
-    let (loss, role) = loss(view);
+    let (loss, tone) = loss(view);
     let rate = units::counted(view.events_per_second().into(), "event/s", "events/s");
     pen.skip(1)
         .keep_right(1)
-        .at_right(&loss, role)
-        .at_right("  ", Role::Dim)
-        .at_right(&rate, Role::Text)
-        .at_right("  ", Role::Dim);
+        .at_right(&loss, tone)
+        .at_right("  ", Tone::Dim)
+        .at_right(&rate, Tone::Text)
+        .at_right("  ", Tone::Dim);
     if let Some(behind) = screen.behind {
         let behind = format!(
             " PAUSED, {} and {} behind ",
             units::age(behind.ns),
             units::counted(behind.events, "event", "events")
         );
-        pen.put(&behind, Role::Selected).skip(1);
+        pen.put(&behind, Tone::Selected).skip(1);
     } else {
-        pen.put("tcpstate", Role::Strong).skip(2);
+        pen.put("tcpstate", Tone::Strong).skip(2);
     }
-    for (text, role) in watched(view) {
-        pen.put(&text, role);
+    for (text, tone) in watched(view) {
+        pen.put(&text, tone);
     }
 }
 
 /// Losses are shown even when there are none: an empty place proves nothing.
 fn loss(view: &View<'_>) -> Span {
     if view.lost == 0 {
-        return ("✔ lost 0".to_owned(), Role::Good);
+        return ("✔ lost 0".to_owned(), Tone::Good);
     }
     let lost = units::count(view.lost);
     if view.unresynced == 0 {
-        (format!("✖ LOST {lost} (resynced)"), Role::Bad)
+        (format!("✖ LOST {lost} (resynced)"), Tone::Bad)
     } else {
-        (format!("✖ LOST {lost} (table incomplete)"), Role::Bad)
+        (format!("✖ LOST {lost} (table incomplete)"), Tone::Bad)
     }
 }
 
 fn watched(view: &View<'_>) -> Vec<Span> {
-    let Some(header) = view.header else {
-        return vec![("waiting for the first event".to_owned(), Role::Dim)];
+    let Some(header) = view.header() else {
+        return vec![("waiting for the first event".to_owned(), Tone::Dim)];
     };
     let mut spans = Vec::new();
-    let mut add = |text: String, role| {
+    let mut add = |text: String, tone| {
         if !spans.is_empty() {
-            spans.push((" · ".to_owned(), Role::Dim));
+            spans.push((" · ".to_owned(), Tone::Dim));
         }
-        spans.push((text, role));
+        spans.push((text, tone));
     };
-    if let Some(footer) = view.footer {
-        add(format!("ended: {}", footer.ended), Role::Warn);
+    if let Some(footer) = view.footer() {
+        add(format!("ended: {}", footer.ended), Tone::Warn);
     }
     let filters = &header.filters;
-    add(ports(filters), Role::Text);
+    add(ports(filters), Tone::Text);
     if let Some(others) = others(filters) {
-        add(others, Role::Text);
+        add(others, Tone::Text);
     }
     add(
         match filters.netns {
             Some(netns) => format!("netns {netns}"),
             None => "all netns".to_owned(),
         },
-        Role::Dim,
+        Tone::Dim,
     );
     add(
         match header.capture {
             Capture::Functions => "function hooks".to_owned(),
             Capture::Tracepoints => "tracepoints".to_owned(),
         },
-        Role::Dim,
+        Tone::Dim,
     );
     let missing = header
         .probes
@@ -90,7 +90,7 @@ fn watched(view: &View<'_>) -> Vec<Span> {
         let missing = u64::try_from(missing).unwrap_or(u64::MAX);
         add(
             units::counted(missing, "hook missing", "hooks missing"),
-            Role::Warn,
+            Tone::Warn,
         );
     }
     spans

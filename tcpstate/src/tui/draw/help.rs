@@ -7,7 +7,7 @@ use crate::tui::draw::phrases::state_name;
 use crate::tui::draw::ports::lane;
 use crate::tui::input::keys::{Binding, Key, Keys, Mode, label};
 use crate::tui::state::filter::LANGUAGE;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 
 /// Width of the keys.
 const KEYS: usize = 18;
@@ -18,7 +18,7 @@ pub(crate) fn text(width: usize, keys: &Keys, is_replay: bool) -> Page {
     let mut text = Page::new("help", width);
     let tell = |text: &mut Page, (binding, keys): (&Binding, &[Key])| {
         if !keys.is_empty() {
-            text.pair(KEYS, &label(keys), binding.help, Role::Accent);
+            text.pair(KEYS, &label(keys), binding.help, Tone::Accent);
         }
     };
     // A replay may have the key for something else.
@@ -40,7 +40,7 @@ pub(crate) fn text(width: usize, keys: &Keys, is_replay: bool) -> Page {
     }
     text.heading("filter: words joined by \"and\"");
     for (word, meaning) in LANGUAGE {
-        text.pair(WORDS_OF_FILTER, word, meaning, Role::Accent);
+        text.pair(WORDS_OF_FILTER, word, meaning, Tone::Accent);
     }
     text.heading("while typing");
     for bound in keys.of(Mode::Typing) {
@@ -48,7 +48,7 @@ pub(crate) fn text(width: usize, keys: &Keys, is_replay: bool) -> Page {
     }
     text.heading("a port's last minutes");
     for (sign, meaning) in lane::legend() {
-        text.pair(KEYS, sign, meaning, Role::Strong);
+        text.pair(KEYS, sign, meaning, Tone::Strong);
     }
     text.heading("reading the table");
     for (word, meaning) in [
@@ -63,15 +63,15 @@ pub(crate) fn text(width: usize, keys: &Keys, is_replay: bool) -> Page {
         ),
         ("≥3m12s", "it was in this state before tcpstate began"),
     ] {
-        text.pair(KEYS, word, meaning, Role::Strong);
+        text.pair(KEYS, word, meaning, Tone::Strong);
     }
     text.heading("states of a socket");
     for state in State::ALL {
-        text.pair(KEYS, &state_name(state), meaning(state), Role::Strong);
+        text.pair(KEYS, &state_name(state), meaning(state), Tone::Strong);
     }
     text.heading("other words");
     for (word, meaning) in WORDS {
-        text.pair(KEYS, word, meaning, Role::Strong);
+        text.pair(KEYS, word, meaning, Tone::Strong);
     }
     text
 }

@@ -1,4 +1,4 @@
-//! Where each panel lies.
+//! The layout: where each panel lies.
 
 use ratatui::layout::Rect;
 
@@ -20,7 +20,7 @@ const CHART_FROM: u16 = 12;
 
 /// Where each panel lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct Layout {
     pub(crate) header: Rect,
     pub(crate) ports: Rect,
     /// The chosen port's last minutes.
@@ -28,22 +28,22 @@ pub(crate) struct Plan {
     pub(crate) banner: Rect,
     pub(crate) sockets: Rect,
     pub(crate) chart: Rect,
-    pub(crate) stream: Rect,
-    pub(crate) note: Rect,
+    pub(crate) events: Rect,
+    pub(crate) message: Rect,
     pub(crate) status: Rect,
 }
 
-impl Plan {
-    /// Divides the area; `None`: it is too small. A banner or note of height 0
-    /// is none.
-    pub(crate) fn of(area: Rect, ports: usize, banner: u16, note: u16) -> Option<Self> {
+impl Layout {
+    /// Divides the area; `None`: it is too small. A banner or message of height 0 is
+    /// not there.
+    pub(crate) fn of(area: Rect, ports: usize, banner: u16, message: u16) -> Option<Self> {
         if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
             return None;
         }
         let mut rest = area;
         let header = take_top(&mut rest, 1);
         let status = take_bottom(&mut rest, 1);
-        let note = take_bottom(&mut rest, note);
+        let message = take_bottom(&mut rest, message);
         if area.height >= TALL {
             take_top(&mut rest, 1);
         }
@@ -57,10 +57,10 @@ impl Plan {
         if area.height >= TALL && banner.height > 0 {
             take_top(&mut rest, 1);
         }
-        let (sockets, chart, stream) = if area.width >= WIDE {
+        let (sockets, chart, events) = if area.width >= WIDE {
             // Events are sentences and get the whole width.
-            let stream_height = (rest.height / 3).max(3);
-            let stream = take_bottom(&mut rest, stream_height);
+            let events_height = (rest.height / 3).max(3);
+            let events = take_bottom(&mut rest, events_height);
             if area.height >= TALL && rest.height > LEAST_ROWS {
                 take_bottom(&mut rest, 1);
             }
@@ -74,17 +74,17 @@ impl Plan {
                 width: rest.width.saturating_sub(left + 2),
                 ..rest
             };
-            (sockets, chart, stream)
+            (sockets, chart, events)
         } else {
             // Where the rest is little, rows and events say more than a chart.
             let chart_height = match rest.height {
                 0..CHART_FROM => 0,
                 height => (height / 4).clamp(3, 7),
             };
-            let stream_height = ((rest.height - chart_height) * 2 / 5).max(3);
-            let stream = take_bottom(&mut rest, stream_height);
+            let events_height = ((rest.height - chart_height) * 2 / 5).max(3);
+            let events = take_bottom(&mut rest, events_height);
             let chart = take_bottom(&mut rest, chart_height);
-            (rest, chart, stream)
+            (rest, chart, events)
         };
         Some(Self {
             header,
@@ -93,8 +93,8 @@ impl Plan {
             banner,
             sockets,
             chart,
-            stream,
-            note,
+            events,
+            message,
             status,
         })
     }
@@ -158,19 +158,20 @@ mod tests {
         for width in [72, 80, 119, 120, 200, 500] {
             for height in [20, 24, 29, 30, 40, 100] {
                 for ports in [0, 1, 2, 50] {
-                    for (banner, note) in [(0, 0), (0, 2), (5, 1), (height / 3, 2)] {
+                    for (banner, message) in [(0, 0), (0, 2), (5, 1), (height / 3, 2)] {
                         let area = Rect::new(0, 0, width, height);
-                        let plan = Plan::of(area, ports, banner, note).expect("large enough");
+                        let layout =
+                            Layout::of(area, ports, banner, message).expect("large enough");
                         let panels = [
-                            plan.header,
-                            plan.ports,
-                            plan.lane,
-                            plan.banner,
-                            plan.sockets,
-                            plan.chart,
-                            plan.stream,
-                            plan.note,
-                            plan.status,
+                            layout.header,
+                            layout.ports,
+                            layout.lane,
+                            layout.banner,
+                            layout.sockets,
+                            layout.chart,
+                            layout.events,
+                            layout.message,
+                            layout.status,
                         ];
                         for (at, panel) in panels.iter().enumerate() {
                             assert_eq!(panel.intersection(area), *panel);
@@ -182,7 +183,7 @@ mod tests {
                             }
                         }
                         assert!(
-                            plan.sockets.height >= 3,
+                            layout.sockets.height >= 3,
                             "{width}×{height} {ports} {banner}"
                         );
                     }
@@ -192,8 +193,8 @@ mod tests {
     }
 
     #[test]
-    fn a_small_area_has_no_plan() {
-        assert_eq!(Plan::of(Rect::new(0, 0, 20, 5), 1, 0, 0), None);
-        assert_eq!(Plan::of(Rect::new(0, 0, 0, 0), 1, 0, 0), None);
+    fn a_small_area_has_no_layout() {
+        assert_eq!(Layout::of(Rect::new(0, 0, 20, 5), 1, 0, 0), None);
+        assert_eq!(Layout::of(Rect::new(0, 0, 0, 0), 1, 0, 0), None);
     }
 }

@@ -3,12 +3,12 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::tui::app::App;
 use crate::tui::draw::page::Page;
 use crate::tui::draw::screen::Screen;
+use crate::tui::state::UiState;
 use crate::tui::state::view::View;
 use crate::tui::text::wrap_to;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 /// Lines that the latest may take.
@@ -19,9 +19,9 @@ const TALL: u16 = 24;
 const MARK: usize = 3;
 
 /// The latest, wrapped; empty: nothing was said, or it was put away.
-pub(crate) fn latest(app: &App, area: Rect) -> Vec<String> {
+pub(crate) fn latest(state: &UiState, area: Rect) -> Vec<String> {
     let width = usize::from(area.width).saturating_sub(MARK + 1);
-    app.notes.latest().map_or_else(Vec::new, |note| {
+    state.messages.latest().map_or_else(Vec::new, |note| {
         wrap_to(
             &note.text,
             width,
@@ -35,20 +35,20 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, lines: &[S
         let mark = if row == 0 { "»" } else { "" };
         let mut pen = screen.pen(buf, area, row);
         pen.skip(1)
-            .column(MARK - 1, mark, Role::Accent)
-            .put(line, Role::Accent);
+            .column(MARK - 1, mark, Tone::Accent)
+            .put(line, Tone::Accent);
     }
 }
 
 /// Everything that was said.
-pub(crate) fn text(view: &View<'_>, app: &App, width: usize) -> Page {
+pub(crate) fn text(view: &View<'_>, state: &UiState, width: usize) -> Page {
     let mut text = Page::new("messages, the latest last", width);
-    for note in app.notes.iter() {
+    for note in state.messages.iter() {
         let time = units::time_of_day(view.anchor(), note.mono_ns);
-        text.pair(14, &time, &note.text, Role::Dim);
+        text.pair(14, &time, &note.text, Tone::Dim);
     }
     if text.lines.is_empty() {
-        text.paragraph("Nothing was said so far.", Role::Text);
+        text.paragraph("Nothing was said so far.", Tone::Text);
     }
     text
 }

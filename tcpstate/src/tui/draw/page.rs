@@ -2,10 +2,10 @@
 
 use ratatui::layout::Rect;
 
-use crate::tui::app::Subject;
 use crate::tui::draw::screen::Span;
+use crate::tui::state::panel::Subject;
 use crate::tui::text::{fit, width_of, wrap};
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 
 /// Widest text: longer lines are hard to read.
 const MAX_WIDTH: u16 = 100;
@@ -55,44 +55,44 @@ impl Page {
         if !self.lines.is_empty() {
             self.blank();
         }
-        self.line([(text.to_owned(), Role::Strong)]);
+        self.line([(text.to_owned(), Tone::Strong)]);
     }
 
     /// A text, wrapped.
-    pub(crate) fn paragraph(&mut self, text: &str, role: Role) {
-        self.indented(0, text, role);
+    pub(crate) fn paragraph(&mut self, text: &str, tone: Tone) {
+        self.indented(0, text, tone);
     }
 
     /// A text, wrapped, further in.
-    pub(crate) fn indented(&mut self, indent: usize, text: &str, role: Role) {
+    pub(crate) fn indented(&mut self, indent: usize, text: &str, tone: Tone) {
         for line in wrap(text, self.width.saturating_sub(indent)) {
-            self.line([(" ".repeat(indent), role), (line, role)]);
+            self.line([(" ".repeat(indent), tone), (line, tone)]);
         }
     }
 
     /// A name and what belongs to it, wrapped beside it.
-    pub(crate) fn field(&mut self, name: &str, value: &str, role: Role) {
+    pub(crate) fn field(&mut self, name: &str, value: &str, tone: Tone) {
         const NAME: usize = 12;
-        self.beside(NAME, (name.to_owned(), Role::Dim), value, role);
+        self.beside(NAME, (name.to_owned(), Tone::Dim), value, tone);
     }
 
     /// Keys and what they do.
-    pub(crate) fn pair(&mut self, column: usize, name: &str, value: &str, role: Role) {
-        self.beside(column, (name.to_owned(), role), value, Role::Text);
+    pub(crate) fn pair(&mut self, column: usize, name: &str, value: &str, tone: Tone) {
+        self.beside(column, (name.to_owned(), tone), value, Tone::Text);
     }
 
-    fn beside(&mut self, column: usize, name: Span, value: &str, role: Role) {
+    fn beside(&mut self, column: usize, name: Span, value: &str, tone: Tone) {
         let (name, name_role) = name;
         let name = fit(&name, column.saturating_sub(1)).into_owned();
         let gap = column.saturating_sub(width_of(&name));
         let mut lines = wrap(value, self.width.saturating_sub(column)).into_iter();
         self.line([
             (name, name_role),
-            (" ".repeat(gap), Role::Text),
-            (lines.next().unwrap_or_default(), role),
+            (" ".repeat(gap), Tone::Text),
+            (lines.next().unwrap_or_default(), tone),
         ]);
         for line in lines {
-            self.line([(" ".repeat(column), Role::Text), (line, role)]);
+            self.line([(" ".repeat(column), Tone::Text), (line, tone)]);
         }
     }
 }

@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use crate::tui::text::{fit, fit_tail, width_of};
-use crate::tui::theme::{Role, Theme};
+use crate::tui::theme::{Theme, Tone};
 
 /// Writes along one row, from left to right.
 pub(crate) struct Pen<'b> {
@@ -44,16 +44,16 @@ impl<'b> Pen<'b> {
     }
 
     /// Writes the text, cut to what is left of the row.
-    pub(crate) fn put(&mut self, text: &str, role: Role) -> &mut Self {
+    pub(crate) fn put(&mut self, text: &str, tone: Tone) -> &mut Self {
         let room = self.room();
-        self.x = self.write(self.x, room, text, role);
+        self.x = self.write(self.x, room, text, tone);
         self
     }
 
     /// Writes the text with its colours the other way round: a heavy word.
-    pub(crate) fn put_reversed(&mut self, text: &str, role: Role) -> &mut Self {
+    pub(crate) fn put_reversed(&mut self, text: &str, tone: Tone) -> &mut Self {
         let from = self.x;
-        self.put(text, role);
+        self.put(text, tone);
         let written = Rect::new(from, self.y, self.x.saturating_sub(from), 1);
         let reversed = Style::new().add_modifier(Modifier::REVERSED);
         self.buf
@@ -62,22 +62,22 @@ impl<'b> Pen<'b> {
     }
 
     /// Writes the text into a column of this width.
-    pub(crate) fn column(&mut self, width: usize, text: &str, role: Role) -> &mut Self {
+    pub(crate) fn column(&mut self, width: usize, text: &str, tone: Tone) -> &mut Self {
         let width = width.min(self.room());
-        self.write(self.x, width, text, role);
+        self.write(self.x, width, text, tone);
         self.x = self.x.saturating_add(cells(width)).min(self.end);
         self
     }
 
     /// Writes the text into a column, cut at its beginning: an address without
     /// its port says nothing.
-    pub(crate) fn column_tail(&mut self, width: usize, text: &str, role: Role) -> &mut Self {
+    pub(crate) fn column_tail(&mut self, width: usize, text: &str, tone: Tone) -> &mut Self {
         let tail = fit_tail(text, width.min(self.room()));
-        self.column(width, &tail, role)
+        self.column(width, &tail, tone)
     }
 
     /// Writes the text at the right end of a column of this width.
-    pub(crate) fn column_right(&mut self, width: usize, text: &str, role: Role) -> &mut Self {
+    pub(crate) fn column_right(&mut self, width: usize, text: &str, tone: Tone) -> &mut Self {
         let width = width.min(self.room());
         let text = fit(text, width);
         let indent = width.saturating_sub(width_of(&text));
@@ -85,19 +85,19 @@ impl<'b> Pen<'b> {
             self.x.saturating_add(cells(indent)),
             width - indent,
             &text,
-            role,
+            tone,
         );
         self.x = self.x.saturating_add(cells(width)).min(self.end);
         self
     }
 
     /// Writes the text at the right end of the row; what follows stays clear of it.
-    pub(crate) fn at_right(&mut self, text: &str, role: Role) -> &mut Self {
+    pub(crate) fn at_right(&mut self, text: &str, tone: Tone) -> &mut Self {
         let room = self.room();
         let text = fit(text, room);
         let start = self.end.saturating_sub(cells(width_of(&text)));
         let width = usize::from(self.end.saturating_sub(start));
-        self.write(start, width, &text, role);
+        self.write(start, width, &text, tone);
         self.end = start.max(self.x);
         self
     }
@@ -115,16 +115,16 @@ impl<'b> Pen<'b> {
     }
 
     /// Fills the rest of the row.
-    pub(crate) fn fill(&mut self, symbol: &str, role: Role) {
+    pub(crate) fn fill(&mut self, symbol: &str, tone: Tone) {
         let text = symbol.repeat(self.room());
-        self.put(&text, role);
+        self.put(&text, tone);
     }
 
-    fn write(&mut self, x: u16, width: usize, text: &str, role: Role) -> u16 {
+    fn write(&mut self, x: u16, width: usize, text: &str, tone: Tone) -> u16 {
         if width == 0 {
             return x;
         }
-        let style = self.theme.style(role);
+        let style = self.theme.style(tone);
         self.buf
             .set_stringn(x, self.y, fit(text, width), width, style)
             .0
@@ -144,9 +144,9 @@ mod tests {
         let mut buf = Buffer::empty(Rect::new(0, 0, 8, 2));
         let area = Rect::new(0, 0, 8, 1);
 
-        Pen::new(&mut buf, Theme::Mono, area, 0).put("0123456789", Role::Text);
-        Pen::new(&mut buf, Theme::Mono, area, 1).put("below", Role::Text);
-        Pen::new(&mut buf, Theme::Mono, area, 0).at_right("99", Role::Text);
+        Pen::new(&mut buf, Theme::Mono, area, 0).put("0123456789", Tone::Text);
+        Pen::new(&mut buf, Theme::Mono, area, 1).put("below", Tone::Text);
+        Pen::new(&mut buf, Theme::Mono, area, 0).at_right("99", Tone::Text);
 
         let expected = Buffer::with_lines(["01234599", "        "]);
         assert_eq!(buf.content, expected.content);

@@ -7,18 +7,18 @@ use crate::engine::Failure;
 use crate::event::{Certainty, Fix, Holder, Requested, Reuse, State};
 use crate::model::Socket;
 use crate::tui::draw::screen::Span;
-use crate::tui::state::forecast::Outlook;
+use crate::tui::state::forecast::Forecast;
 use crate::tui::state::view::View;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units::{self, NS_PER_MS};
 
 /// What to do; a wait is said with the time that is left now, not then.
 pub(crate) fn fix_text(fix: &Fix, failure: &Failure, view: &View<'_>) -> String {
-    match Outlook::of(view, failure) {
-        Outlook::Clears { left_ns } if *fix.id == *"wait" && left_ns > 0 => {
+    match Forecast::of(view, failure) {
+        Forecast::Clears { left_ns } if *fix.id == *"wait" && left_ns > 0 => {
             format!("Wait {}, then start it again", units::left(left_ns))
         }
-        Outlook::Gone => "Start it again: what held the port is gone".to_owned(),
+        Forecast::Gone => "Start it again: what held the port is gone".to_owned(),
         _ => fix.text.clone(),
     }
 }
@@ -48,12 +48,12 @@ pub(crate) fn wanted(failure: &Failure) -> String {
 
 /// When what stood in the way is gone.
 pub(crate) fn free(view: &View<'_>, failure: &Failure) -> Option<Span> {
-    Some(match Outlook::of(view, failure) {
-        Outlook::Clears { left_ns: 0 } => ("free about now: try again".to_owned(), Role::Good),
-        Outlook::Clears { left_ns } => (format!("free in {}", units::left(left_ns)), Role::Warn),
-        Outlook::Gone => ("holder gone: try again".to_owned(), Role::Good),
-        Outlook::Stays => ("not free by itself".to_owned(), Role::Warn),
-        Outlook::Unknown => return None,
+    Some(match Forecast::of(view, failure) {
+        Forecast::Clears { left_ns: 0 } => ("free about now: try again".to_owned(), Tone::Good),
+        Forecast::Clears { left_ns } => (format!("free in {}", units::left(left_ns)), Tone::Warn),
+        Forecast::Gone => ("holder gone: try again".to_owned(), Tone::Good),
+        Forecast::Stays => ("not free by itself".to_owned(), Tone::Warn),
+        Forecast::Unknown => return None,
     })
 }
 

@@ -10,29 +10,30 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::model::PortKey;
-use crate::tui::app::Panel;
 use crate::tui::draw::screen::{Screen, mark_row};
-use crate::tui::theme::Role;
-use description::Told;
+use crate::tui::state::panel::Panel;
+use crate::tui::theme::Tone;
+use description::PortDescription;
 
 /// From here on every port has its own lane beside its line.
 const WIDE: u16 = 120;
 
 pub(crate) fn draw(buf: &mut Buffer, area: Rect, lane: Rect, screen: &Screen<'_>) {
-    let ports = &screen.app.ports;
+    let ports = &screen.state.ports.items;
     match ports.as_slice() {
         [] => draw_none(buf, area, screen),
         [key] => draw_hero(buf, area, screen, *key),
         _ => draw_list(buf, area, screen),
     }
-    let chosen = ports.get(screen.app.port.index()).copied();
-    let Some((key, told)) = chosen.and_then(|key| Some((key, Told::of(screen, key)?))) else {
+    let chosen = ports.get(screen.state.ports.index()).copied();
+    let Some((key, told)) = chosen.and_then(|key| Some((key, PortDescription::of(screen, key)?)))
+    else {
         return;
     };
     let mut lane = lane;
     if ports.len() > 1 {
         let label = format!("›:{} ", key.port);
-        screen.pen(buf, lane, 0).put(&label, Role::Strong);
+        screen.pen(buf, lane, 0).put(&label, Tone::Strong);
         let taken = u16::try_from(label.chars().count()).unwrap_or(0);
         lane.x += taken;
         lane.width = lane.width.saturating_sub(taken);
@@ -42,72 +43,72 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, lane: Rect, screen: &Screen<'_>
 
 /// The one port: a heavy word, and what was before in a second line.
 fn draw_hero(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, key: PortKey) {
-    let Some(told) = Told::of(screen, key) else {
+    let Some(told) = PortDescription::of(screen, key) else {
         return;
     };
-    let (symbol, word, role) = told.state();
+    let (symbol, word, tone) = told.state();
     let mut pen = screen.pen(buf, area, 0);
-    pen.put_reversed(&format!(" {symbol} :{} {word} ", key.port), role);
-    for (text, role) in told.now() {
-        pen.put(&text, role);
+    pen.put_reversed(&format!(" {symbol} :{} {word} ", key.port), tone);
+    for (text, tone) in told.now() {
+        pen.put(&text, tone);
     }
     if screen.is_focused(Panel::Ports) {
-        pen.put("  ◂ Enter: its story", Role::Accent);
+        pen.put("  ◂ Enter: its story", Tone::Accent);
     }
     let mut pen = screen.pen(buf, area, 1);
     pen.skip(3);
     let facts = told.elsewhere().into_iter();
     for (at, text) in facts.chain(told.since()).chain(told.before()).enumerate() {
         if at > 0 {
-            pen.put(" · ", Role::Dim);
+            pen.put(" · ", Tone::Dim);
         }
-        pen.put(&text, Role::Dim);
+        pen.put(&text, Tone::Dim);
     }
 }
 
 fn draw_list(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
-    let ports = &screen.app.ports;
-    let first = screen.app.port.offset();
+    let ports = &screen.state.ports.items;
+    let first = screen.state.ports.offset();
     let rows = usize::from(area.height);
     let label = ports.iter().map(|key| digits(key.port)).max().unwrap_or(0);
     let (words, lanes) = split(area);
     let shown = ports.iter().enumerate().skip(first).take(rows);
-    let shown: Vec<(usize, &PortKey, Told<'_>)> = shown
-        .filter_map(|(index, key)| Some((index, key, Told::of(screen, *key)?)))
+    let shown: Vec<(usize, &PortKey, PortDescription<'_>)> = shown
+        .filter_map(|(index, key)| Some((index, key, PortDescription::of(screen, *key)?)))
         .collect();
     // One scale for all.
     let from_ns = shown.iter().map(|(.., told)| told.wanted_from_ns()).min();
     for (row, (index, key, told)) in (0..).zip(&shown) {
-        let (symbol, word, role) = told.state();
-        let is_chosen = *index == screen.app.port.index();
+        let (symbol, word, tone) = told.state();
+        let is_chosen = *index == screen.state.ports.index();
         let mut pen = screen.pen(buf, words, row);
         let mark = match (is_chosen, screen.is_focused(Panel::Ports)) {
             (true, true) => "▸",
             (true, false) => "›",
             (false, _) => " ",
         };
-        pen.put(mark, Role::Text)
-            .put(symbol, role)
-            .put(" :", Role::Strong)
-            .column(label + 1, &key.port.to_string(), Role::Strong)
-            .put(word, role)
-            .put(" ", Role::Text);
-        for (text, role) in told.now() {
-            pen.put(&text, role);
+        pen.put(mark, Tone::Text)
+            .put(symbol, tone)
+            .put(" :", Tone::Strong)
+            .column(label + 1, &key.port.to_string(), Tone::Strong)
+            .put(word, tone)
+            .put(" ", Tone::Text);
+        for (text, tone) in told.now() {
+            pen.put(&text, tone);
         }
         if let Some(elsewhere) = told.elsewhere() {
-            pen.put(" · ", Role::Dim).put(&elsewhere, Role::Dim);
+            pen.put(" · ", Tone::Dim).put(&elsewhere, Tone::Dim);
         }
         if let Some(past) = told.before().first() {
-            pen.put(" · ", Role::Dim).put(past, Role::Dim);
+            pen.put(" · ", Tone::Dim).put(past, Tone::Dim);
         }
         if lanes.width > 0 {
             let width = usize::from(lanes.width);
             let timeline = told.past(from_ns.unwrap_or(0), width);
             let mut pen = screen.pen(buf, lanes, row);
             pen.skip(width - timeline.cells.len().min(width));
-            for (text, role) in lane::row(&timeline, false) {
-                pen.put(&text, role);
+            for (text, tone) in lane::row(&timeline, false) {
+                pen.put(&text, tone);
             }
         }
         if screen.is_focused(Panel::Ports) && is_chosen {
@@ -119,7 +120,7 @@ fn draw_list(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         let text = format!(" {hidden} more ↓ ");
         screen
             .pen(buf, area, area.height - 1)
-            .at_right(&text, Role::Dim);
+            .at_right(&text, Tone::Dim);
     }
 }
 
@@ -141,16 +142,16 @@ fn split(area: Rect) -> (Rect, Rect) {
 fn draw_none(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     let watched = screen
         .view
-        .header
+        .header()
         .map_or(&[][..], |header| header.filters.ports.as_slice());
     let mut pen = screen.pen(buf, area, 0);
     let state = match watched {
         [[first, last]] if first == last => format!(" ○ :{first} QUIET "),
         _ => " ○ QUIET ".to_owned(),
     };
-    pen.put_reversed(&state, Role::Dim).put(
+    pen.put_reversed(&state, Tone::Dim).put(
         "nobody listens, no bind tried so far; a failed one comes forward",
-        Role::Text,
+        Tone::Text,
     );
 }
 

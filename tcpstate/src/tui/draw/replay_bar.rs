@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use crate::tui::draw::screen::Screen;
 use crate::tui::state::replay::{MarkKind, ReplayPosition};
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 /// Draws into the last row of the area.
@@ -32,29 +32,29 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, position: 
     };
     pen.skip(1)
         .keep_right(1)
-        .at_right(&counter, Role::Text)
-        .at_right("  ", Role::Dim)
-        .at_right(&end, Role::Dim)
-        .at_right(" ", Role::Dim);
-    pen.put(&state, Role::Strong)
+        .at_right(&counter, Tone::Text)
+        .at_right("  ", Tone::Dim)
+        .at_right(&end, Tone::Dim)
+        .at_right(" ", Tone::Dim);
+    pen.put(&state, Tone::Strong)
         .skip(2)
-        .put(&units::time_of_day(clock, position.now_ns), Role::Strong)
+        .put(&units::time_of_day(clock, position.now_ns), Tone::Strong)
         .skip(1);
     let width = pen.room();
     for cell in bar(position, width) {
-        let (symbol, role) = match cell {
-            Cell::Here => ("◆", Role::Accent),
-            Cell::Mark(MarkKind::Failure) => ("!", Role::Bad),
-            Cell::Mark(MarkKind::Restart) => ("R", Role::Good),
-            Cell::Past => ("━", Role::Accent),
-            Cell::Future => ("─", Role::Dim),
+        let (symbol, tone) = match cell {
+            BarCell::Here => ("◆", Tone::Accent),
+            BarCell::Mark(MarkKind::Failure) => ("!", Tone::Bad),
+            BarCell::Mark(MarkKind::Restart) => ("R", Tone::Good),
+            BarCell::Past => ("━", Tone::Accent),
+            BarCell::Future => ("─", Tone::Dim),
         };
-        pen.put(symbol, role);
+        pen.put(symbol, tone);
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cell {
+enum BarCell {
     Past,
     Future,
     Mark(MarkKind),
@@ -63,7 +63,7 @@ enum Cell {
 
 /// One cell per column. A failure is shown rather than a restart where both fall
 /// into one, and where we are rather than either.
-fn bar(position: &ReplayPosition, width: usize) -> Vec<Cell> {
+fn bar(position: &ReplayPosition, width: usize) -> Vec<BarCell> {
     let length_ns = position.last_ns.saturating_sub(position.first_ns).max(1);
     let last = width.saturating_sub(1);
     let column = |mono_ns: u64| {
@@ -72,18 +72,24 @@ fn bar(position: &ReplayPosition, width: usize) -> Vec<Cell> {
         usize::try_from(at).unwrap_or(last)
     };
     let here = column(position.now_ns);
-    let mut cells: Vec<Cell> = (0..width)
-        .map(|at| if at < here { Cell::Past } else { Cell::Future })
+    let mut cells: Vec<BarCell> = (0..width)
+        .map(|at| {
+            if at < here {
+                BarCell::Past
+            } else {
+                BarCell::Future
+            }
+        })
         .collect();
     for mark in position.marks.iter() {
         if let Some(cell) = cells.get_mut(column(mark.mono_ns))
-            && *cell != Cell::Mark(MarkKind::Failure)
+            && *cell != BarCell::Mark(MarkKind::Failure)
         {
-            *cell = Cell::Mark(mark.kind);
+            *cell = BarCell::Mark(mark.kind);
         }
     }
     if let Some(cell) = cells.get_mut(here) {
-        *cell = Cell::Here;
+        *cell = BarCell::Here;
     }
     cells
 }
@@ -120,21 +126,21 @@ mod tests {
         assert_eq!(
             bar(&position, 11),
             [
-                Cell::Past,
-                Cell::Past,
-                Cell::Mark(MarkKind::Failure),
-                Cell::Past,
-                Cell::Past,
-                Cell::Here,
-                Cell::Future,
-                Cell::Future,
-                Cell::Future,
-                Cell::Future,
-                Cell::Mark(MarkKind::Restart),
+                BarCell::Past,
+                BarCell::Past,
+                BarCell::Mark(MarkKind::Failure),
+                BarCell::Past,
+                BarCell::Past,
+                BarCell::Here,
+                BarCell::Future,
+                BarCell::Future,
+                BarCell::Future,
+                BarCell::Future,
+                BarCell::Mark(MarkKind::Restart),
             ]
         );
         assert_eq!(bar(&position, 0), []);
         position.last_ns = position.first_ns;
-        assert_eq!(bar(&position, 2)[1], Cell::Here);
+        assert_eq!(bar(&position, 2)[1], BarCell::Here);
     }
 }

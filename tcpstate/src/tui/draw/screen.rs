@@ -3,23 +3,27 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::tui::app::{App, Behind, Overlay, Panel};
 use crate::tui::draw::pen::Pen;
+use crate::tui::input::keys::Keys;
+use crate::tui::state::UiState;
+use crate::tui::state::feed::Behind;
+use crate::tui::state::panel::Panel;
 use crate::tui::state::view::View;
-use crate::tui::theme::{Role, Theme};
+use crate::tui::theme::{Theme, Tone};
 use crate::tui::units;
 
 /// What every panel reads.
 pub(crate) struct Screen<'a> {
     pub(crate) view: &'a View<'a>,
-    pub(crate) app: &'a App,
+    pub(crate) state: &'a UiState,
+    pub(crate) keys: &'a Keys,
     pub(crate) theme: Theme,
     /// What came since the screen was frozen.
     pub(crate) behind: Option<Behind>,
 }
 
 /// A piece of text and what it means.
-pub(crate) type Span = (String, Role);
+pub(crate) type Span = (String, Tone);
 
 impl Screen<'_> {
     /// A pen at a row of the area.
@@ -28,7 +32,7 @@ impl Screen<'_> {
     }
 
     pub(crate) fn is_focused(&self, panel: Panel) -> bool {
-        self.app.focus == panel && self.app.overlay == Overlay::None
+        self.state.focus == panel && self.state.overlay.is_none()
     }
 
     /// A panel's title line: heavy where the keys go, light elsewhere.
@@ -41,14 +45,14 @@ impl Screen<'_> {
         more: &str,
     ) {
         let (rule, line, name) = if is_focused {
-            ("━", Role::Accent, Role::Accent)
+            ("━", Tone::Accent, Tone::Accent)
         } else {
-            ("─", Role::Dim, Role::Strong)
+            ("─", Tone::Dim, Tone::Strong)
         };
         let mut pen = self.pen(buf, area, 0);
         pen.put(rule, line).put(" ", line).put(title, name);
         if !more.is_empty() {
-            pen.put(" · ", Role::Dim).put(more, Role::Dim);
+            pen.put(" · ", Tone::Dim).put(more, Tone::Dim);
         }
         pen.put(" ", line).fill(rule, line);
     }
@@ -65,5 +69,5 @@ pub(crate) fn mark_row(buf: &mut Buffer, area: Rect, row: u16, theme: Theme) {
         height: 1,
         ..area
     };
-    buf.set_style(line.intersection(buf.area), theme.style(Role::Selected));
+    buf.set_style(line.intersection(buf.area), theme.style(Tone::Selected));
 }

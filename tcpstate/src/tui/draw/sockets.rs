@@ -8,16 +8,17 @@ use ratatui::layout::Rect;
 
 use crate::event::{KnownBy, State};
 use crate::model::Socket;
-use crate::tui::app::{App, Panel};
 use crate::tui::draw::pen::Pen;
 use crate::tui::draw::phrases::age;
 use crate::tui::draw::phrases::state_name;
 use crate::tui::draw::screen::{Screen, mark_row};
+use crate::tui::state::UiState;
 use crate::tui::state::columns::{Column, group_of, process_of};
+use crate::tui::state::panel::Panel;
 use crate::tui::state::rows::MAX_ROWS;
 use crate::tui::state::view::View;
 use crate::tui::text::{fit, width_of};
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units::{self, NS_PER_S};
 
 /// Room for `STATE▲`.
@@ -52,69 +53,62 @@ struct Left {
     whole_ns: u64,
 }
 
-pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
+/// Draws the table; returns its columns from left to right and where each ends.
+pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) -> Vec<(Column, u16)> {
     let is_focused = screen.is_focused(Panel::Sockets);
-    let app = screen.app;
-    let offset = app.socket.offset();
-    let rows = rows_in_sight(screen.view, app, area);
-    let widths = Widths::of(&rows, &app.columns, usize::from(area.width));
+    let state = screen.state;
+    let offset = state.sockets.offset();
+    let rows = rows_in_sight(screen.view, state, area);
+    let widths = Widths::of(&rows, &state.settings.columns, usize::from(area.width));
     let summary = summary(screen, &widths);
     screen.title(buf, area, is_focused, "sockets", &summary);
     draw_head(buf, area, screen, &widths);
     if rows.is_empty() {
-        let text = if app.filter.is_empty() {
+        let text = if state.filter.is_empty() {
             "no sockets"
         } else {
             "no socket passes the filter; Esc clears it"
         };
-        screen.pen(buf, area, 2).skip(1).put(text, Role::Dim);
+        screen.pen(buf, area, 2).skip(1).put(text, Tone::Dim);
     }
     for (line, (index, row)) in (2..).zip((offset..).zip(&rows)) {
         if let Some(row) = row {
             draw_row(buf, area, line, screen, row, &widths);
         }
-        if is_focused && index == app.socket.index() {
-            screen.pen(buf, area, line).put("▸", Role::Text);
+        if is_focused && index == state.sockets.index() {
+            screen.pen(buf, area, line).put("▸", Tone::Text);
             mark_row(buf, area, line, screen.theme);
         }
     }
+    widths.ends(area)
 }
 
-/// The column at this place of the screen.
-pub(crate) fn column_at(view: &View<'_>, app: &App, area: Rect, x: u16) -> Option<Column> {
-    let rows = rows_in_sight(view, app, area);
-    let widths = Widths::of(&rows, &app.columns, usize::from(area.width));
-    let mut end = usize::from(area.x) + 1;
-    widths.shown().find(|column| {
-        end += widths.of_column(*column);
-        usize::from(x) < end
-    })
-}
-
-fn rows_in_sight(view: &View<'_>, app: &App, area: Rect) -> Vec<Option<Row>> {
-    app.rows
+fn rows_in_sight(view: &View<'_>, state: &UiState, area: Rect) -> Vec<Option<Row>> {
+    state
+        .sockets
+        .items
         .ids()
         .iter()
-        .skip(app.socket.offset())
+        .skip(state.sockets.offset())
         .take(usize::from(area.height.saturating_sub(2)))
-        .map(|id| view.socket(id).map(|socket| row(view, app, socket)))
+        .map(|id| view.socket(id).map(|socket| row(view, state, socket)))
         .collect()
 }
 
 fn summary(screen: &Screen<'_>, widths: &Widths) -> String {
-    let app = screen.app;
+    let state = screen.state;
     let total = count(screen.view.total);
-    let matched = count(app.rows.matched());
-    let mut text = if app.filter.is_empty() {
+    let matched = count(state.sockets.items.matched());
+    let mut text = if state.filter.is_empty() {
         total
     } else {
         format!("{matched} of {total}")
     };
-    if app.rows.matched() > MAX_ROWS {
+    if state.sockets.items.matched() > MAX_ROWS {
         let _ = write!(text, ", first {}", count(MAX_ROWS));
     }
-    if !app.filter.is_empty() {
-        let _ = write!(text, " · filter {}", app.filter.text());
+    if !state.filter.is_empty() {
+        let _ = write!(text, " · filter {}", state.filter.text());
     }
     if widths.hidden > 0 {
         let hidden = u64::try_from(widths.hidden).unwrap_or(u64::MAX);
@@ -125,23 +119,23 @@ fn summary(screen: &Screen<'_>, widths: &Widths) -> String {
 }
 
 fn draw_head(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, widths: &Widths) {
-    let sort = screen.app.sort;
+    let sort = screen.state.settings.sort;
     let arrow = if sort.is_reversed { "▼" } else { "▲" };
     let mut pen = screen.pen(buf, area, 1);
     pen.skip(1);
     for column in widths.shown() {
-        let (text, role) = if sort.column == column {
-            (format!("{}{arrow}", column.title()), Role::Accent)
+        let (text, tone) = if sort.column == column {
+            (format!("{}{arrow}", column.title()), Tone::Accent)
         } else {
-            (column.title().to_owned(), Role::Dim)
+            (column.title().to_owned(), Tone::Dim)
         };
         let width = widths.of_column(column);
         match column {
             Column::Age | Column::Left => {
-                pen.column_right(width - 1, &text, role).skip(1);
+                pen.column_right(width - 1, &text, tone).skip(1);
             }
             _ => {
-                pen.column(width, &text, role);
+                pen.column(width, &text, tone);
             }
         }
     }
@@ -156,9 +150,9 @@ fn draw_row(
     widths: &Widths,
 ) {
     let (state, text) = if row.is_gone {
-        (Role::Dim, Role::Dim)
+        (Tone::Dim, Tone::Dim)
     } else {
-        (Role::State(row.state), Role::Text)
+        (Tone::State(row.state), Tone::Text)
     };
     let mut pen = screen.pen(buf, area, line);
     pen.skip(1);
@@ -185,20 +179,21 @@ fn draw_row(
     }
 }
 
-fn draw_left(pen: &mut Pen<'_>, left: &Left, cells: usize, (state, text): (Role, Role)) {
+fn draw_left(pen: &mut Pen<'_>, left: &Left, cells: usize, (state, text): (Tone, Tone)) {
     let (filled, rest) = bar(left, cells);
     let time = match left.ns {
         0 => "due".to_owned(),
         ns => units::left(ns),
     };
     pen.put(&filled, state)
-        .put(&rest, Role::Dim)
+        .put(&rest, Tone::Dim)
         .column_right(TIME, &time, text);
 }
 
-fn row(view: &View<'_>, app: &App, socket: &Socket) -> Row {
+fn row(view: &View<'_>, state: &UiState, socket: &Socket) -> Row {
     Row {
-        added: app
+        added: state
+            .settings
             .columns
             .iter()
             .filter(|column| is_added(**column))
@@ -285,7 +280,7 @@ fn whole_ns(view: &View<'_>, socket: &Socket) -> u64 {
         // TCP_TIMEWAIT_LEN, a constant of the kernel.
         State::TimeWait => 60,
         _ => view
-            .header
+            .header()
             .and_then(|header| header.sysctls.tcp_fin_timeout)
             .unwrap_or(60),
     };
@@ -373,6 +368,17 @@ impl Widths {
     /// The columns for which there is room.
     fn shown(&self) -> impl Iterator<Item = Column> {
         self.columns.iter().map(|of| of.0)
+    }
+
+    /// The columns that are shown, and where each ends.
+    fn ends(&self, area: Rect) -> Vec<(Column, u16)> {
+        let mut end = usize::from(area.x) + 1;
+        self.shown()
+            .map(|column| {
+                end += self.of_column(column);
+                (column, u16::try_from(end).unwrap_or(u16::MAX))
+            })
+            .collect()
     }
 
     fn of_column(&self, column: Column) -> usize {

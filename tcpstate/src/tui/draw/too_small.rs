@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use crate::tui::draw::layout::{MIN_HEIGHT, MIN_WIDTH};
 use crate::tui::draw::pen::Pen;
 use crate::tui::text::wrap;
-use crate::tui::theme::{Role, Theme};
+use crate::tui::theme::{Theme, Tone};
 
 pub(crate) fn draw(buf: &mut Buffer, area: Rect, theme: Theme) {
     let text = format!(
@@ -15,6 +15,6 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, theme: Theme) {
     );
     let lines = wrap(&text, usize::from(area.width));
     for (row, line) in (0..area.height).zip(lines) {
-        Pen::new(buf, theme, area, row).put(&line, Role::Strong);
+        Pen::new(buf, theme, area, row).put(&line, Tone::Strong);
     }
 }

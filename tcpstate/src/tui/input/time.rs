@@ -1,6 +1,7 @@
 //! A time or a place that somebody typed: where to go in the events.
 
 use crate::event::{ClockAnchor, rfc3339};
+use crate::tui::state::replay::ReplayPosition;
 use crate::tui::units::{self, NS_PER_MS, NS_PER_S};
 
 /// What may be typed, for the prompt.
@@ -10,7 +11,7 @@ const NS_PER_DAY: u64 = 86_400 * NS_PER_S;
 
 /// Where to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum When {
+pub(crate) enum TimeTarget {
     /// To a time of day, in nanoseconds since midnight, UTC.
     Clock(u64),
     /// So many nanoseconds on from what is shown.
@@ -26,14 +27,29 @@ pub(crate) enum When {
 /// What there is to go through, on the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_field_names, reason = "the unit belongs to each name")]
-pub(crate) struct Span {
+pub(crate) struct TimeRange {
     /// What is shown now.
     pub(crate) here_ns: u64,
     pub(crate) first_ns: u64,
     pub(crate) last_ns: u64,
 }
 
-impl When {
+impl TimeRange {
+    /// What there is of a recording; its end may not be known yet.
+    pub(crate) fn of_replay(position: &ReplayPosition) -> Self {
+        let last_ns = match position.reading {
+            Some(_) => u64::MAX,
+            None => position.last_ns,
+        };
+        Self {
+            here_ns: position.now_ns,
+            first_ns: position.first_ns,
+            last_ns,
+        }
+    }
+}
+
+impl TimeTarget {
     /// Reads what was typed; the error says what could be.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
@@ -68,8 +84,8 @@ impl When {
     /// The time that is meant, within what there is; `None`: it is an event, or
     /// the time of day is not known. A time of day is the first since the
     /// beginning; what would be after the end is taken for the last before it.
-    pub(crate) fn resolve(self, span: Span, anchor: Option<ClockAnchor>) -> Option<u64> {
-        let Span {
+    pub(crate) fn resolve(self, span: TimeRange, anchor: Option<ClockAnchor>) -> Option<u64> {
+        let TimeRange {
             here_ns,
             first_ns,
             last_ns,
@@ -125,7 +141,7 @@ fn clock(text: &str) -> Option<u64> {
 }
 
 /// A length of time, as the answer to a key says it.
-pub(crate) fn told(ns: u64) -> String {
+pub(crate) fn duration(ns: u64) -> String {
     if ns < NS_PER_S {
         format!("{} ms", ns / NS_PER_MS)
     } else {
@@ -138,9 +154,9 @@ mod tests {
     use super::*;
 
     /// From 11:06:41.5 to ten minutes later; a minute of it has gone by.
-    fn span() -> (Span, ClockAnchor) {
+    fn span() -> (TimeRange, ClockAnchor) {
         let first_ns = 5_500_000_000;
-        let span = Span {
+        let span = TimeRange {
             here_ns: first_ns + 60 * NS_PER_S,
             first_ns,
             last_ns: first_ns + 600 * NS_PER_S,
@@ -175,11 +191,11 @@ mod tests {
             ("10:00", 600_000),
             (" 50% ", 300_000),
         ] {
-            let when = When::parse(text).expect(text);
+            let when = TimeTarget::parse(text).expect(text);
             let ns = when.resolve(span, Some(anchor)).expect(text);
             assert_eq!((ns - span.first_ns) / NS_PER_MS, after_ms, "{text}");
         }
-        assert_eq!(When::parse("#123"), Ok(When::Event(123)));
+        assert_eq!(TimeTarget::parse("#123"), Ok(TimeTarget::Event(123)));
     }
 
     #[test]
@@ -201,7 +217,7 @@ mod tests {
             "11:06:41.",
             "1:1:1.0000000000",
         ] {
-            assert!(When::parse(wrong).is_err(), "{wrong}");
+            assert!(TimeTarget::parse(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -209,7 +225,10 @@ mod tests {
     fn without_a_calendar_only_lengths_and_shares_are_known() {
         let (span, _) = span();
 
-        assert_eq!(When::Clock(5).resolve(span, None), None);
-        assert_eq!(When::Share(0).resolve(span, None), Some(span.first_ns));
+        assert_eq!(TimeTarget::Clock(5).resolve(span, None), None);
+        assert_eq!(
+            TimeTarget::Share(0).resolve(span, None),
+            Some(span.first_ns)
+        );
     }
 }

@@ -10,17 +10,17 @@ use crate::tui::units::counted;
 /// Bytes that are copied at most; terminals take some 75 kB of base64 and drop
 /// what is longer without a word.
 const MAX_COPY: usize = 48 << 10;
-/// Characters of it that the answer shows.
+/// Characters of it that the reply shows.
 const SHOWN: usize = 60;
 
 /// What is copied, cut to what terminals take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copied {
+pub struct ClipboardText {
     text: String,
     is_cut: bool,
 }
 
-impl Copied {
+impl ClipboardText {
     /// Of a text; blanks and line breaks at its end are left out, for they
     /// would run what is pasted into a shell.
     #[must_use]
@@ -33,9 +33,9 @@ impl Copied {
         }
     }
 
-    /// What the answer to the key says; `note` stands before the text itself.
+    /// What the reply to the key says; `note` stands before the text itself.
     #[must_use]
-    pub fn told(&self, note: &str) -> String {
+    pub fn summary(&self, note: &str) -> String {
         let mut lines = self.text.lines();
         let first = lines.next().unwrap_or_default();
         let mut shown: String = first.chars().take(SHOWN).collect();
@@ -76,14 +76,14 @@ mod tests {
     fn the_payload_is_base64_whatever_is_copied() {
         let hostile = "a\x1b\\\x07b";
 
-        let sequence = Copied::new(hostile).sequence(false);
+        let sequence = ClipboardText::new(hostile).sequence(false);
 
         assert_eq!(sequence, "\x1b]52;c;YRtcB2I=\x1b\\");
     }
 
     #[test]
     fn tmux_gets_it_for_itself_and_for_the_terminal() {
-        let sequence = Copied::new("x").sequence(true);
+        let sequence = ClipboardText::new("x").sequence(true);
 
         assert_eq!(
             sequence,
@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_is_bounded_and_told() {
-        let long = Copied::new(&"é".repeat(MAX_COPY));
+    fn what_is_copied_is_bounded_and_the_reply_says_so() {
+        let long = ClipboardText::new(&"é".repeat(MAX_COPY));
 
         assert!(long.text.len() <= MAX_COPY && long.sequence(true).len() < 150_000);
-        assert!(long.told("").starts_with("copied, cut at 48 KiB: éé"));
-        assert_eq!(Copied::new("ls\n").text, "ls");
+        assert!(long.summary("").starts_with("copied, cut at 48 KiB: éé"));
+        assert_eq!(ClipboardText::new("ls\n").text, "ls");
         assert_eq!(
-            Copied::new("one\ntwo").told(", for a friend"),
+            ClipboardText::new("one\ntwo").summary(", for a friend"),
             "copied, for a friend: one and 1 more line"
         );
     }

@@ -1,5 +1,4 @@
-//! What is taken out of the dashboard: the events and the words of what is
-//! chosen.
+//! What is copied and exported of what is chosen: its text and its events.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,7 +7,7 @@ use crate::event::{Body, Endpoint, Event, Sock, State};
 use crate::export::{json, text};
 use crate::model::{Phase, PortKey, Socket, SocketId, Tuple};
 use crate::printable::printable;
-use crate::tui::app::Subject;
+use crate::tui::state::panel::Subject;
 use crate::tui::state::view::View;
 use crate::tui::units;
 
@@ -51,7 +50,7 @@ pub(crate) fn events(view: &View<'_>, subject: Subject) -> Vec<u64> {
 pub(crate) fn json_lines(view: &View<'_>, seqs: &[u64]) -> serde_json::Result<Vec<u8>> {
     let clock = view.anchor().copied().unwrap_or_default();
     let mut lines = Vec::new();
-    if let Some(header) = view.header {
+    if let Some(header) = view.header() {
         let header = Event {
             seq: 0,
             mono_ns: header.clock.mono_ns,
@@ -67,18 +66,18 @@ pub(crate) fn json_lines(view: &View<'_>, seqs: &[u64]) -> serde_json::Result<Ve
     Ok(lines)
 }
 
-/// It in words, for a chat or a ticket; `None`: it is not kept any more. No
+/// The text of it, for a chat or a ticket; `None`: it is not kept any more. No
 /// line of it can steer a terminal.
-pub(crate) fn words(view: &View<'_>, subject: Subject) -> Option<String> {
+pub(crate) fn describe(view: &View<'_>, subject: Subject) -> Option<String> {
     match subject {
         Subject::Port(key) => Some(port(view, key)),
         Subject::Socket(id) => view.socket(&id).map(|of| socket(view, of)),
-        Subject::Event(seq) => view.event(seq).map(|event| told(view, event)),
+        Subject::Event(seq) => view.event(seq).map(|event| event_text(view, event)),
         Subject::Failure(seq) => {
             let failure = view.failure(seq)?;
             let mut words = view
                 .event(seq)
-                .map_or_else(String::new, |of| told(view, of));
+                .map_or_else(String::new, |of| event_text(view, of));
             let diagnosis = Event {
                 seq,
                 mono_ns: failure.mono_ns,
@@ -87,7 +86,7 @@ pub(crate) fn words(view: &View<'_>, subject: Subject) -> Option<String> {
             if !words.is_empty() {
                 words.push('\n');
             }
-            words += &told(view, &diagnosis);
+            words += &event_text(view, &diagnosis);
             Some(words)
         }
     }
@@ -181,14 +180,14 @@ fn is_about_port(body: &Body, key: PortKey) -> bool {
     }
 }
 
-fn told(view: &View<'_>, event: &Event) -> String {
+fn event_text(view: &View<'_>, event: &Event) -> String {
     let of = match &event.body {
         Body::Diagnosis(diagnosis) => view.failure(diagnosis.of),
         _ => None,
     };
     let context = text::Context {
         failed: of.map(|failure| &*failure.call),
-        ..view.header.map(text::Context::of).unwrap_or_default()
+        ..view.header().map(text::Context::of).unwrap_or_default()
     };
     let mut words = String::new();
     text::write_event(event, &context, &mut words);
@@ -331,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_chosen_can_be_told_in_words_that_steer_nothing() {
+    fn everything_chosen_has_a_text_that_cannot_steer_a_terminal() {
         let mut story = Story::begun();
         let evil = process("\x1b[2J\nx\u{202e}", 1);
         let listener = story.listen(PORT, &evil);
@@ -359,8 +358,8 @@ mod tests {
         );
 
         for subject in subjects {
-            let words = words(&view, subject).expect("it is kept");
-            for line in words.lines() {
+            let text = describe(&view, subject).expect("it is kept");
+            for line in text.lines() {
                 assert_eq!(printable(line), line, "{subject:?}");
             }
         }

@@ -12,7 +12,7 @@ const MAX_TRIES: u32 = 100;
 
 /// A file to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Save {
+pub struct NewFile {
     /// Its name without number and ending.
     pub stem: String,
     /// The ending.
@@ -21,7 +21,7 @@ pub struct Save {
     pub content: Vec<u8>,
 }
 
-impl Save {
+impl NewFile {
     /// Writes it into the folder under the first free name. It is readable for
     /// its owner alone, and nothing is overwritten or followed.
     pub fn write(&self, folder: &Path) -> io::Result<PathBuf> {
@@ -86,8 +86,8 @@ mod tests {
 
     use super::*;
 
-    fn save(content: &str) -> Save {
-        Save {
+    fn save(content: &str) -> NewFile {
+        NewFile {
             stem: "x".to_owned(),
             extension: "txt",
             content: content.as_bytes().to_vec(),

@@ -18,6 +18,15 @@ const HEIGHT: usize = 17;
 /// From the top of a cell to the line that letters stand on.
 const BASELINE: usize = 13;
 
+/// How a picture of the screen is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScreenshotFormat {
+    /// As text.
+    Text,
+    /// As a drawing.
+    Svg,
+}
+
 /// As text: a line for each row, without the blanks at its end.
 #[must_use]
 pub(crate) fn text(buf: &Buffer) -> String {
@@ -37,7 +46,7 @@ pub(crate) fn text(buf: &Buffer) -> String {
 /// runs or is loaded.
 #[must_use]
 pub(crate) fn svg(buf: &Buffer, theme: Theme) -> String {
-    let ground = Ground::of(theme);
+    let defaults = DefaultColors::of(theme);
     let width = usize::from(buf.area.width) * WIDTH;
     let height = usize::from(buf.area.height) * HEIGHT;
     let rows = (buf.area.top()..buf.area.bottom()).enumerate();
@@ -48,18 +57,18 @@ pub(crate) fn svg(buf: &Buffer, theme: Theme) -> String {
         svg xmlns="http://www.w3.org/2000/svg" width=(width) height=(height)
             viewBox={ "0 0 " (width) " " (height) }
             font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="13" {
-            rect width="100%" height="100%" fill=(ground.back) {}
+            rect width="100%" height="100%" fill=(defaults.back) {}
             @for (row, run) in &runs {
-                @let look = Look::of(&run.cell, &ground);
-                @if look.back != ground.back {
+                @let style = CellStyle::of(&run.cell, &defaults);
+                @if style.back != defaults.back {
                     rect x=(run.x * WIDTH) y=(row * HEIGHT)
-                        width=(run.width * WIDTH) height=(HEIGHT) fill=(look.back) {}
+                        width=(run.width * WIDTH) height=(HEIGHT) fill=(style.back) {}
                 }
                 @if !run.text.trim().is_empty() {
                     text x=(run.x * WIDTH) y=(row * HEIGHT + BASELINE)
                         textLength=(run.width * WIDTH) lengthAdjust="spacingAndGlyphs"
-                        fill=(look.fore) font-weight=[look.is_bold.then_some("bold")]
-                        opacity=[look.is_dim.then_some("0.6")]
+                        fill=(style.fore) font-weight=[style.is_bold.then_some("bold")]
+                        opacity=[style.is_dim.then_some("0.6")]
                         xml:space="preserve" { (run.text) }
                 }
             }
@@ -68,7 +77,7 @@ pub(crate) fn svg(buf: &Buffer, theme: Theme) -> String {
     drawing.into_string() + "\n"
 }
 
-/// Cells of one look that lie side by side.
+/// Cells of one style that lie side by side.
 struct Run {
     x: usize,
     width: usize,
@@ -76,7 +85,7 @@ struct Run {
     cell: Cell,
 }
 
-/// The row's cells, put together where they look the same. A wide character
+/// The row's cells, put together where they style the same. A wide character
 /// stands alone, so that what follows keeps its column.
 fn runs(buf: &Buffer, y: u16) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
@@ -117,12 +126,12 @@ fn runs(buf: &Buffer, y: u16) -> Vec<Run> {
 }
 
 /// Colours of a terminal that does not say which it has.
-struct Ground {
+struct DefaultColors {
     fore: String,
     back: String,
 }
 
-impl Ground {
+impl DefaultColors {
     fn of(theme: Theme) -> Self {
         let (fore, back) = match theme {
             Theme::Dark | Theme::Mono => ("#d8d8d8", "#121212"),
@@ -136,17 +145,17 @@ impl Ground {
     }
 }
 
-struct Look {
+struct CellStyle {
     fore: String,
     back: String,
     is_bold: bool,
     is_dim: bool,
 }
 
-impl Look {
-    fn of(cell: &Cell, ground: &Ground) -> Self {
-        let mut fore = paint(cell.fg).unwrap_or_else(|| ground.fore.clone());
-        let mut back = paint(cell.bg).unwrap_or_else(|| ground.back.clone());
+impl CellStyle {
+    fn of(cell: &Cell, defaults: &DefaultColors) -> Self {
+        let mut fore = paint(cell.fg).unwrap_or_else(|| defaults.fore.clone());
+        let mut back = paint(cell.bg).unwrap_or_else(|| defaults.back.clone());
         if cell.modifier.contains(Modifier::REVERSED) {
             std::mem::swap(&mut fore, &mut back);
         }

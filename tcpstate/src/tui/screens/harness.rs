@@ -1,5 +1,6 @@
 //! Draws a story into text and types keys.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use ratatui::layout::Rect;
 use crate::engine::{Engine, Failure};
 use crate::event::{Body, Diagnosis, Event};
 use crate::model::EventLog;
-use crate::tui::app::{App, Control};
+use crate::tui::app::App;
+use crate::tui::draw;
+use crate::tui::input::control::Control;
 use crate::tui::input::keys::Key;
 use crate::tui::screens::story::{self, Story};
-use crate::tui::state::view::View;
 
 /// Draws as the real thing does, but with the story's diagnosis in place of the
 /// computed one: a screen shows a diagnosis, it does not make it.
@@ -31,29 +33,19 @@ pub(crate) fn render_with(
 ) -> Buffer {
     let mut buf = Buffer::empty(area);
     app.begin_frame(&story.engine, story.now_ns);
-    let behind = app.behind(&story.engine);
-    let frozen = app.frozen.take();
-    {
-        let mut view = View::of(frozen.as_deref(), &story.engine, story.now_ns);
-        let failures: Vec<Failure> = view
-            .failures
-            .iter()
-            .map(|failure| Failure {
-                diagnosis: Arc::new(change(story::diagnosis(failure.seq, &failure.call))),
-                ..(*failure).clone()
-            })
-            .collect();
-        view.failures = failures.iter().collect();
-        let log = log_with(view.log, &failures);
-        view.log = &log;
-        crate::tui::draw::draw_view(&mut buf, area, &view, app, behind);
+    let mut view = app.feed.view(&story.engine);
+    let behind = app.feed.behind(&story.engine);
+    for failure in &mut view.failures {
+        let diagnosis = change(story::diagnosis(failure.seq, &failure.call));
+        failure.diagnosis = Arc::new(diagnosis);
     }
-    app.frozen = frozen;
+    view.log = Cow::Owned(log_with(&view.log, &view.failures));
+    draw::draw(&mut buf, area, &view, &mut app.state, &app.keys, behind);
     buf
 }
 
 fn log_with(log: &EventLog, failures: &[Failure]) -> EventLog {
-    let mut told = EventLog::new(1 << 16);
+    let mut changed = EventLog::new(1 << 16);
     for event in log.iter() {
         let body = match &event.body {
             Body::Diagnosis(diagnosis) => failures
@@ -65,12 +57,12 @@ fn log_with(log: &EventLog, failures: &[Failure]) -> EventLog {
                 ),
             body => body.clone(),
         };
-        told.push(Event {
+        changed.push(Event {
             body,
             ..event.clone()
         });
     }
-    told
+    changed
 }
 
 pub(crate) fn assert_harmless(buf: &Buffer) {

@@ -52,10 +52,10 @@ pub(crate) fn in_order(fixes: &[Fix]) -> Vec<Advice<'_>> {
 }
 
 /// The one that would help now and comes late because it ends something.
-pub(crate) fn put_off(fixes: &[Fix]) -> Option<&Fix> {
+pub(crate) fn deferred(fixes: &[Fix]) -> Option<&Fix> {
     let first = fixes.iter().find(|fix| fix.applies == Applies::Now)?;
-    let is_put_off = in_order(fixes).first().is_some_and(|it| it.fix != first);
-    (is_destructive(first) && is_put_off).then_some(first)
+    let is_deferred = in_order(fixes).first().is_some_and(|it| it.fix != first);
+    (is_destructive(first) && is_deferred).then_some(first)
 }
 
 pub(crate) fn is_destructive(fix: &Fix) -> bool {
@@ -63,8 +63,8 @@ pub(crate) fn is_destructive(fix: &Fix) -> bool {
 }
 
 /// `11:07:14 on host web1`: when and where the call failed.
-pub(crate) fn then(view: &View<'_>, failure: &Failure) -> String {
-    match view.header {
+pub(crate) fn failed_at(view: &View<'_>, failure: &Failure) -> String {
+    match view.header() {
         Some(header) => format!(
             "{} on host {}",
             units::to_the_second(&header.clock, failure.mono_ns),
@@ -76,7 +76,7 @@ pub(crate) fn then(view: &View<'_>, failure: &Failure) -> String {
 
 /// `in netns blue, in docker container 0123456789ab`; `None`: it failed where
 /// tcpstate runs, as far as is known.
-pub(crate) fn made_in(view: &View<'_>, failure: &Failure) -> Option<String> {
+pub(crate) fn failed_in(view: &View<'_>, failure: &Failure) -> Option<String> {
     let netns = failure.call.foreign_netns(view.own_netns());
     let name = netns.and_then(|netns| netns.name.map(|name| fit(name, NAME)));
     let netns = netns.map(|netns| ForeignNetns {
@@ -132,8 +132,8 @@ mod tests {
                 "ss -K"
             ]
         );
-        assert_eq!(put_off(&fixes), Some(&fixes[0]));
-        assert_eq!(put_off(&fixes[1..]), None);
+        assert_eq!(deferred(&fixes), Some(&fixes[0]));
+        assert_eq!(deferred(&fixes[1..]), None);
     }
 
     #[test]
@@ -145,6 +145,6 @@ mod tests {
         ];
 
         assert_eq!(lines(&only), ["ss -K"]);
-        assert_eq!(put_off(&only), None);
+        assert_eq!(deferred(&only), None);
     }
 }

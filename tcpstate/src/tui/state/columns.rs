@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::event::{Endpoint, Process};
+use crate::event::{Endpoint, Process, State};
 use crate::model::Socket;
-use crate::tui::state::rows::state_rank;
 
 /// A column of the socket table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,9 +138,9 @@ pub(crate) fn group_of(process: &Process) -> &str {
 }
 
 /// Primary and secondary key.
-pub(crate) type Key = (u128, u64);
+pub(crate) type SortKey = (u128, u64);
 
-pub(crate) fn sort_key(column: Column, socket: &Socket) -> Key {
+pub(crate) fn sort_key(column: Column, socket: &Socket) -> SortKey {
     match column {
         Column::State => (
             u128::from(state_rank(socket.state)) << 64
@@ -171,6 +170,24 @@ pub(crate) fn sort_key(column: Column, socket: &Socket) -> Key {
     }
 }
 
+/// Who has the port comes first, then what lingers on it, then what is alive.
+pub(crate) fn state_rank(state: State) -> u8 {
+    match state {
+        State::Listen => 0,
+        State::Bound => 1,
+        State::CloseWait => 2,
+        State::FinWait1 => 3,
+        State::FinWait2 => 4,
+        State::Closing => 5,
+        State::LastAck => 6,
+        State::TimeWait => 7,
+        State::SynSent => 8,
+        State::SynReceived => 9,
+        State::Established => 10,
+        State::Closed => 11,
+    }
+}
+
 /// Within a state: the timer that ends last, for it decides when the port is
 /// free; without a timer the youngest.
 fn latest_first(socket: &Socket) -> u128 {
@@ -183,7 +200,7 @@ fn low_bits(ns: u64) -> u64 {
     (ns / 1_000).min((1 << 48) - 1)
 }
 
-fn by_endpoint(endpoint: Endpoint, other_port: u16) -> Key {
+fn by_endpoint(endpoint: Endpoint, other_port: u16) -> SortKey {
     let bits = match endpoint.addr {
         IpAddr::V4(addr) => u128::from(addr.to_bits()),
         IpAddr::V6(addr) => addr.to_bits(),
@@ -196,7 +213,7 @@ fn by_endpoint(endpoint: Endpoint, other_port: u16) -> Key {
 }
 
 /// Names of processes have at most fifteen bytes; they fit the key. Unknown last.
-fn by_owner(socket: &Socket) -> Key {
+fn by_owner(socket: &Socket) -> SortKey {
     let Some(process) = socket.left_by.as_ref().or(socket.owner.as_ref()) else {
         return (u128::MAX, 0);
     };

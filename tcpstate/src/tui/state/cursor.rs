@@ -1,20 +1,20 @@
 //! A chosen row in a list that changes underneath.
 
-/// Where a list rests when nothing was chosen.
+/// Which row a list shows as chosen until one is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// At its first row.
+pub(crate) enum Follow {
+    /// The first one.
     #[default]
-    First,
-    /// At its last row: it follows what is added.
-    Last,
+    Top,
+    /// The last one, also when more are added.
+    Tail,
 }
 
 /// A chosen row. It is remembered by what it shows, so that it stays on it when
 /// rows come, go, or change places.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor<K> {
-    rest: Rest,
+    follow: Follow,
     chosen: Option<K>,
     index: usize,
     offset: usize,
@@ -22,9 +22,9 @@ pub(crate) struct Cursor<K> {
 }
 
 impl<K: Copy + PartialEq> Cursor<K> {
-    pub(crate) fn new(rest: Rest) -> Self {
+    pub(crate) fn new(follow: Follow) -> Self {
         Self {
-            rest,
+            follow,
             chosen: None,
             index: 0,
             offset: 0,
@@ -34,7 +34,7 @@ impl<K: Copy + PartialEq> Cursor<K> {
 
     /// Finds the chosen row again and scrolls it into a window of this height.
     /// If it has gone, the row in its place is chosen.
-    pub(crate) fn settle(&mut self, len: usize, height: usize, key_at: impl Fn(usize) -> K) {
+    pub(crate) fn sync(&mut self, len: usize, height: usize, key_at: impl Fn(usize) -> K) {
         self.height = height;
         if len == 0 {
             self.index = 0;
@@ -43,7 +43,7 @@ impl<K: Copy + PartialEq> Cursor<K> {
         }
         let last = len - 1;
         match self.chosen {
-            None => self.index = if self.rest == Rest::First { 0 } else { last },
+            None => self.index = if self.follow == Follow::Top { 0 } else { last },
             Some(key) => {
                 self.index = self.index.min(last);
                 if key_at(self.index) != key {
@@ -66,11 +66,11 @@ impl<K: Copy + PartialEq> Cursor<K> {
     pub(crate) fn step(&mut self, by: isize, len: usize, key_at: impl Fn(usize) -> K) {
         let last = len.saturating_sub(1);
         self.index = self.index.min(last).saturating_add_signed(by).min(last);
-        let is_at_rest = match self.rest {
-            Rest::First => self.index == 0,
-            Rest::Last => self.index == last,
+        let is_followed = match self.follow {
+            Follow::Top => self.index == 0,
+            Follow::Tail => self.index == last,
         };
-        self.chosen = (len > 0 && !is_at_rest).then(|| key_at(self.index));
+        self.chosen = (len > 0 && !is_followed).then(|| key_at(self.index));
     }
 
     /// Chooses a row, and stays on it even where the list rests.
@@ -112,58 +112,58 @@ mod tests {
 
     #[test]
     fn the_chosen_row_is_followed_when_others_come_before_it() {
-        let mut cursor = Cursor::new(Rest::First);
+        let mut cursor = Cursor::new(Follow::Top);
         let rows = [10, 20, 30];
-        cursor.settle(3, 5, |at| rows[at]);
+        cursor.sync(3, 5, |at| rows[at]);
         cursor.step(1, 3, |at| rows[at]);
         let rows = [5, 10, 20, 30];
 
-        cursor.settle(4, 5, |at| rows[at]);
+        cursor.sync(4, 5, |at| rows[at]);
 
         assert_eq!(cursor.index(), 2);
     }
 
     #[test]
     fn the_row_in_its_place_is_chosen_when_it_goes() {
-        let mut cursor = Cursor::new(Rest::First);
+        let mut cursor = Cursor::new(Follow::Top);
         let rows = [10, 20, 30];
-        cursor.settle(3, 5, |at| rows[at]);
+        cursor.sync(3, 5, |at| rows[at]);
         cursor.step(1, 3, |at| rows[at]);
         let rows = [10, 30];
 
-        cursor.settle(2, 5, |at| rows[at]);
+        cursor.sync(2, 5, |at| rows[at]);
 
         assert_eq!(cursor.index(), 1);
     }
 
     #[test]
-    fn a_list_that_rests_at_its_end_follows_what_is_added() {
-        let mut cursor = Cursor::new(Rest::Last);
-        cursor.settle(3, 2, |at| at);
+    fn a_list_that_follows_its_tail_shows_what_is_added() {
+        let mut cursor = Cursor::new(Follow::Tail);
+        cursor.sync(3, 2, |at| at);
         assert_eq!((cursor.index(), cursor.offset()), (2, 1));
 
-        cursor.settle(10, 2, |at| at);
+        cursor.sync(10, 2, |at| at);
 
         assert_eq!((cursor.index(), cursor.offset()), (9, 8));
     }
 
     #[test]
     fn a_row_that_was_asked_for_is_kept_even_at_the_end() {
-        let mut cursor = Cursor::new(Rest::Last);
-        cursor.settle(3, 2, |at| at);
+        let mut cursor = Cursor::new(Follow::Tail);
+        cursor.sync(3, 2, |at| at);
 
         cursor.choose(2, 3, |at| at);
-        cursor.settle(10, 2, |at| at);
+        cursor.sync(10, 2, |at| at);
 
         assert_eq!(cursor.index(), 2);
     }
 
     #[test]
     fn an_empty_list_and_an_empty_window_are_fine() {
-        let mut cursor = Cursor::new(Rest::First);
-        cursor.settle(0, 0, |at| at);
+        let mut cursor = Cursor::new(Follow::Top);
+        cursor.sync(0, 0, |at| at);
         cursor.step(5, 0, |at| at);
-        cursor.settle(3, 0, |at| at);
+        cursor.sync(3, 0, |at| at);
 
         assert_eq!(cursor.index(), 0);
     }

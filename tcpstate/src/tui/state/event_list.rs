@@ -1,110 +1,127 @@
-//! Which events the stream shows: those worth a line, that the filter lets
-//! through. Kept up to date by looking at new events only.
+//! Which events the event list shows: those worth a line that pass the filter. Only
+//! new events are looked at.
 
 use std::collections::VecDeque;
 
 use crate::event::{Body, Event, State};
 use crate::tui::state::filter::Filter;
-use crate::tui::state::messages::{Note, Notes};
+use crate::tui::state::list::Items;
+use crate::tui::state::messages::{Message, Messages};
 use crate::tui::state::view::View;
 
-/// Lines that can be scrolled back to.
-pub(crate) const MAX_LINES: usize = 10_000;
+/// Entries that can be scrolled back to.
+pub(crate) const MAX_ENTRIES: usize = 10_000;
 
-/// A line of the event stream.
+/// A line of the event list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum Entry {
     /// An event, by its position.
     Event(u64),
-    /// Something that was said, by its number.
-    Note(u64),
+    /// A message, by its number.
+    Message(u64),
 }
 
-/// The lines of the event stream.
+/// The entries of the event list.
 #[derive(Debug, Default)]
-pub(crate) struct Stream {
-    lines: VecDeque<Line>,
+pub(crate) struct EventList {
+    entries: VecDeque<Entry>,
     scanned_to: u64,
-    next_note: u64,
+    next_message: u64,
     filter: Filter,
-    /// Events and notes before these were put out of sight.
+    /// Events and messages before these are hidden.
     cleared: Option<(u64, u64)>,
 }
 
-impl Stream {
-    /// Takes in the events and notes that came since, or all if the filter has
-    /// changed. Notes pass every filter.
-    pub(crate) fn refresh(&mut self, view: &View<'_>, filter: &Filter, notes: &Notes) {
-        // A replay that went back has nothing that could be out of sight.
+impl EventList {
+    /// Takes in the events and messages that came since, or all if the filter has
+    /// changed. Messages pass every filter.
+    pub(crate) fn refresh(&mut self, view: &View<'_>, filter: &Filter, messages: &Messages) {
+        // A replay that went back has nothing that could be hidden.
         self.cleared = self.cleared.filter(|(seq, _)| *seq <= view.next_seq);
         if self.filter != *filter || view.next_seq < self.scanned_to {
-            self.lines.clear();
-            (self.scanned_to, self.next_note) = self.cleared.unwrap_or_default();
+            self.entries.clear();
+            (self.scanned_to, self.next_message) = self.cleared.unwrap_or_default();
             self.filter = filter.clone();
         }
         let kept_from = view.log.iter().next().map_or(0, |event| event.seq);
-        // What was said while the screen is frozen comes after what it shows.
-        let next_note = self.next_note;
-        let mut said = notes
+        // A message that came while the screen is frozen comes after what it shows.
+        let next_message = self.next_message;
+        let mut pending = messages
             .iter()
-            .filter(|note| note.number >= next_note)
-            .take_while(|note| note.seq <= view.next_seq)
+            .filter(|message| message.number >= next_message)
+            .take_while(|message| message.seq <= view.next_seq)
             .peekable();
         for event in view.log.since(self.scanned_to) {
-            while let Some(note) = said.next_if(|note| note.seq <= event.seq) {
-                self.tell(note);
+            while let Some(message) = pending.next_if(|message| message.seq <= event.seq) {
+                self.add_message(message);
             }
             if is_worth_a_line(event) && filter.matches_event(event) {
-                self.lines.push_back(Line::Event(event.seq));
+                self.entries.push_back(Entry::Event(event.seq));
             }
         }
-        for note in said {
-            self.tell(note);
+        for message in pending {
+            self.add_message(message);
         }
         self.scanned_to = view.next_seq;
-        while self.lines.front().is_some_and(|line| {
+        while self.entries.front().is_some_and(|line| {
             let is_kept = match line {
-                Line::Event(seq) => *seq >= kept_from,
-                Line::Note(number) => notes.get(*number).is_some_and(|note| note.seq >= kept_from),
+                Entry::Event(seq) => *seq >= kept_from,
+                Entry::Message(number) => messages
+                    .get(*number)
+                    .is_some_and(|message| message.seq >= kept_from),
             };
-            !is_kept || self.lines.len() > MAX_LINES
+            !is_kept || self.entries.len() > MAX_ENTRIES
         }) {
-            self.lines.pop_front();
+            self.entries.pop_front();
         }
     }
 
-    /// Puts the lines so far out of sight, or brings them back. `true`: they
-    /// are out of sight.
-    pub(crate) fn toggle_cleared(&mut self, next_seq: u64, notes: &Notes) -> bool {
+    /// Hides the entries so far, or shows them again. `true`: they are hidden.
+    pub(crate) fn toggle_cleared(&mut self, next_seq: u64, messages: &Messages) -> bool {
         self.cleared = if self.cleared.is_some() {
             None
         } else {
-            let next_note = notes.iter().last().map_or(0, |note| note.number + 1);
-            Some((next_seq, next_note))
+            let next_message = messages
+                .iter()
+                .last()
+                .map_or(0, |message| message.number + 1);
+            Some((next_seq, next_message))
         };
-        self.lines.clear();
-        (self.scanned_to, self.next_note) = self.cleared.unwrap_or_default();
+        self.entries.clear();
+        (self.scanned_to, self.next_message) = self.cleared.unwrap_or_default();
         self.is_cleared()
     }
 
-    /// Whether lines are out of sight.
+    /// Whether entries are hidden.
     pub(crate) fn is_cleared(&self) -> bool {
         self.cleared.is_some()
     }
 
-    fn tell(&mut self, note: &Note) {
-        self.lines.push_back(Line::Note(note.number));
-        self.next_note = note.number + 1;
+    fn add_message(&mut self, message: &Message) {
+        self.entries.push_back(Entry::Message(message.number));
+        self.next_message = message.number + 1;
     }
 
-    /// The lines, oldest first.
-    pub(crate) fn lines(&self) -> &VecDeque<Line> {
-        &self.lines
+    /// The entries, oldest first.
+    pub(crate) fn entries(&self) -> &VecDeque<Entry> {
+        &self.entries
+    }
+}
+
+impl Items for EventList {
+    type Key = Entry;
+
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn key(&self, at: usize) -> Entry {
+        self.entries[at]
     }
 }
 
 /// Time passing is no event, and what a snapshot finds is in the table; only a
-/// listener that was there before us is worth telling.
+/// listener that was there before us is worth a line.
 fn is_worth_a_line(event: &Event) -> bool {
     match &event.body {
         Body::Header(_) | Body::Tick(_) => false,

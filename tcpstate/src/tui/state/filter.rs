@@ -3,16 +3,16 @@
 //! Words are joined by "and"; `!` before one means "not", commas between values
 //! mean "or", quotes keep blanks together.
 
+mod fields;
 mod parse;
-mod subject;
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
 use crate::event::{Event, Process};
 use crate::model::Socket;
-pub use parse::Wrong;
-use subject::Subject;
+use fields::Fields;
+pub use parse::FilterError;
 
 /// One line per word of the language, for the help.
 pub const LANGUAGE: &[(&str, &str)] = &[
@@ -57,7 +57,7 @@ enum Test {
 
 impl Filter {
     /// Parses what was typed; the error says what is wrong with it, and where.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
         Ok(Self {
             terms: parse::terms(text)?,
             text: text.trim().to_owned(),
@@ -79,33 +79,33 @@ impl Filter {
     /// Whether the socket is let through.
     #[must_use]
     pub fn matches_socket(&self, socket: &Socket) -> bool {
-        self.is_empty() || self.matches(&Subject::of_socket(socket))
+        self.is_empty() || self.matches(&Fields::of_socket(socket))
     }
 
     /// Whether the event is let through.
     #[must_use]
     pub fn matches_event(&self, event: &Event) -> bool {
-        self.is_empty() || self.matches(&Subject::of_event(event))
+        self.is_empty() || self.matches(&Fields::of_event(event))
     }
 
-    fn matches(&self, subject: &Subject<'_>) -> bool {
+    fn matches(&self, fields: &Fields<'_>) -> bool {
         self.terms.iter().all(|term| {
-            let fits = term.tests.iter().any(|test| test.matches(subject));
+            let fits = term.tests.iter().any(|test| test.matches(fields));
             fits != term.is_negated
         })
     }
 }
 
 impl Test {
-    fn matches(&self, subject: &Subject<'_>) -> bool {
-        let mut endpoints = subject.endpoints.iter().flatten();
-        let mut states = subject.states.iter().flatten();
-        let mut processes = subject.processes.iter().flatten();
+    fn matches(&self, fields: &Fields<'_>) -> bool {
+        let mut endpoints = fields.endpoints.iter().flatten();
+        let mut states = fields.states.iter().flatten();
+        let mut processes = fields.processes.iter().flatten();
         match self {
             Self::Port(ports) => endpoints.any(|endpoint| ports.contains(&endpoint.port)),
             Self::State(prefix) => states.any(|state| state.name().starts_with(prefix)),
             Self::Pid(pids) => processes.any(|process| pids.contains(&process.pid)),
-            Self::Netns(inodes) => subject.netns.is_some_and(|netns| inodes.contains(&netns)),
+            Self::Netns(inodes) => fields.netns.is_some_and(|netns| inodes.contains(&netns)),
             Self::Comm(comm) => processes.any(|process| contains(&process.comm, comm)),
             Self::Addr(addr) => {
                 let mut text = String::new();
@@ -116,12 +116,12 @@ impl Test {
                     text.starts_with(addr)
                 })
             }
-            Self::Cause(cause) => subject.cause.starts_with(cause),
+            Self::Cause(cause) => fields.cause.starts_with(cause),
             Self::Text(needle) => {
                 let mut text = String::new();
                 states.any(|state| state.name().contains(needle))
-                    || subject.words.iter().any(|word| contains(word, needle))
-                    || subject.cause.contains(needle)
+                    || fields.words.iter().any(|word| contains(word, needle))
+                    || fields.cause.contains(needle)
                     || processes.any(|process| process_contains(process, needle))
                     || endpoints.any(|endpoint| {
                         text.clear();
@@ -155,8 +155,8 @@ mod tests {
     use super::*;
     use crate::event::{Endpoint, State};
 
-    fn subject(process: &Process) -> Subject<'_> {
-        Subject {
+    fn fields(process: &Process) -> Fields<'_> {
+        Fields {
             endpoints: [
                 Some(Endpoint {
                     addr: [10, 0, 0, 1].into(),
@@ -172,7 +172,7 @@ mod tests {
             processes: [Some(process), None],
             netns: Some(4_026_531_840),
             cause: "closing",
-            ..Subject::default()
+            ..Fields::default()
         }
     }
 
@@ -213,10 +213,10 @@ mod tests {
             ("port:8080 state:listen", false),
         ] {
             let filter = Filter::parse(text).expect(text);
-            assert_eq!(filter.matches(&subject(&process)), is_match, "{text}");
+            assert_eq!(filter.matches(&fields(&process)), is_match, "{text}");
             if !text.is_empty() && (!text.contains(' ') || text.contains('"')) {
                 let negated = Filter::parse(&format!("!{text}")).expect(text);
-                assert_eq!(negated.matches(&subject(&process)), !is_match, "!{text}");
+                assert_eq!(negated.matches(&fields(&process)), !is_match, "!{text}");
             }
         }
     }

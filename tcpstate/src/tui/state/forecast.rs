@@ -16,7 +16,7 @@ const MAX_FOLLOWED: usize = 1_000;
 
 /// What becomes of the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outlook {
+pub(crate) enum Forecast {
     /// The last of the holders goes by itself.
     Clears {
         /// In this time; 0: it is due.
@@ -30,7 +30,7 @@ pub(crate) enum Outlook {
     Unknown,
 }
 
-impl Outlook {
+impl Forecast {
     /// What becomes of the port on which this call failed.
     pub(crate) fn of(view: &View<'_>, failure: &Failure) -> Self {
         let then = Self::as_diagnosed(view, failure);
@@ -97,7 +97,7 @@ mod tests {
         (story, listener)
     }
 
-    fn outlook(story: &Story, held_by: crate::event::Sock) -> Outlook {
+    fn outlook(story: &Story, held_by: crate::event::Sock) -> Forecast {
         let view = View::live(&story.engine, story.now_ns);
         let failure = view.failures.last().expect("a call failed");
         let socket = view
@@ -125,28 +125,28 @@ mod tests {
             diagnosis: std::sync::Arc::new(diagnosis),
             ..(*failure).clone()
         };
-        Outlook::of(&view, &failure)
+        Forecast::of(&view, &failure)
     }
 
     #[test]
     fn a_listener_stays_until_it_is_seen_to_go() {
         let (mut story, listener) = refused();
-        assert_eq!(outlook(&story, listener), Outlook::Stays);
+        assert_eq!(outlook(&story, listener), Forecast::Stays);
 
         story.stop_listening(listener, PORT, &process("nginx", 4711));
 
-        assert_eq!(outlook(&story, listener), Outlook::Gone);
+        assert_eq!(outlook(&story, listener), Forecast::Gone);
     }
 
     #[test]
     fn the_timer_of_the_socket_as_it_is_now_counts() {
         let (mut story, listener) = refused();
         let sock = story.accept(listener, PORT, 40_001);
-        assert_eq!(outlook(&story, sock), Outlook::Stays);
+        assert_eq!(outlook(&story, sock), Forecast::Stays);
 
         story.close_first(sock, PORT, 40_001, &process("nginx", 4711));
 
-        let Outlook::Clears { left_ns } = outlook(&story, sock) else {
+        let Forecast::Clears { left_ns } = outlook(&story, sock) else {
             panic!("TIME_WAIT ends by itself");
         };
         assert!(left_ns > 50 * NS_PER_S && left_ns <= 60 * NS_PER_S);

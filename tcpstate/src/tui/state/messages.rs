@@ -1,52 +1,53 @@
-//! What was said to the person: the story of a demo, warnings of the program.
+//! Messages to the user: the story of a demo, warnings of the program.
 //!
-//! The latest has lines of its own; all stand in the event stream where they
-//! were said, and can be read whole.
+//! The latest has lines of its own; all stand in the event list at their time, and
+//! can be read whole.
 
 use std::collections::VecDeque;
 
-/// Notes that are kept.
-const MAX_NOTES: usize = 200;
+/// Messages that are kept.
+const MAX_MESSAGES: usize = 200;
 
-/// Something that was said.
+/// A message to the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Note {
+pub(crate) struct Message {
     /// Its number, from 0.
     pub(crate) number: u64,
     /// The position that the next event had.
     pub(crate) seq: u64,
     /// When, on the monotonic clock.
     pub(crate) mono_ns: u64,
-    /// What.
+    /// What it says.
     pub(crate) text: String,
 }
 
-/// Everything that was said, oldest first.
+/// All messages, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Notes {
-    kept: VecDeque<Note>,
-    said: VecDeque<String>,
+pub(crate) struct Messages {
+    stamped: VecDeque<Message>,
+    /// Those that came since the last frame.
+    pending: VecDeque<String>,
     next: u64,
-    is_put_away: bool,
+    is_dismissed: bool,
 }
 
-impl Notes {
-    /// Says something; it gets its place and time with the next frame.
-    pub(crate) fn say(&mut self, text: String) {
-        if self.said.len() == MAX_NOTES {
-            self.said.pop_front();
+impl Messages {
+    /// Adds a message; it gets its position and time with the next frame.
+    pub(crate) fn push(&mut self, text: String) {
+        if self.pending.len() == MAX_MESSAGES {
+            self.pending.pop_front();
         }
-        self.said.push_back(text);
-        self.is_put_away = false;
+        self.pending.push_back(text);
+        self.is_dismissed = false;
     }
 
-    /// Gives what was said since the last frame its place.
-    pub(crate) fn place(&mut self, seq: u64, mono_ns: u64) {
-        for text in self.said.drain(..) {
-            if self.kept.len() == MAX_NOTES {
-                self.kept.pop_front();
+    /// Gives the messages since the last frame their position and time.
+    pub(crate) fn stamp(&mut self, seq: u64, mono_ns: u64) {
+        for text in self.pending.drain(..) {
+            if self.stamped.len() == MAX_MESSAGES {
+                self.stamped.pop_front();
             }
-            self.kept.push_back(Note {
+            self.stamped.push_back(Message {
                 number: self.next,
                 seq,
                 mono_ns,
@@ -56,27 +57,27 @@ impl Notes {
         }
     }
 
-    /// The latest, unless it was put away.
-    pub(crate) fn latest(&self) -> Option<&Note> {
-        self.kept.back().filter(|_| !self.is_put_away)
+    /// The latest, unless it was dismissed.
+    pub(crate) fn latest(&self) -> Option<&Message> {
+        self.stamped.back().filter(|_| !self.is_dismissed)
     }
 
-    /// Puts the latest away. `false`: there was none.
-    pub(crate) fn put_away(&mut self) -> bool {
+    /// Dismisses the latest. `false`: there was none.
+    pub(crate) fn dismiss(&mut self) -> bool {
         let was_shown = self.latest().is_some();
-        self.is_put_away = true;
+        self.is_dismissed = true;
         was_shown
     }
 
-    /// The note with this number, if it is still kept.
-    pub(crate) fn get(&self, number: u64) -> Option<&Note> {
-        let first = self.kept.front()?.number;
-        self.kept
+    /// The message with this number, if it is still kept.
+    pub(crate) fn get(&self, number: u64) -> Option<&Message> {
+        let first = self.stamped.front()?.number;
+        self.stamped
             .get(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
     /// All that are kept, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Note> {
-        self.kept.iter()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Message> {
+        self.stamped.iter()
     }
 }

@@ -10,7 +10,7 @@ use crate::tui::state::view::View;
 /// The ports to tell of, the failing first, then the busiest.
 pub(crate) fn port_order(view: &View<'_>, rows: &Rows) -> Vec<PortKey> {
     let watched = view
-        .header
+        .header()
         .map_or(&[][..], |header| header.filters.ports.as_slice());
     let is_watched = |port: u16| {
         watched.is_empty()
@@ -31,7 +31,7 @@ pub(crate) fn port_order(view: &View<'_>, rows: &Rows) -> Vec<PortKey> {
 /// How busy a port is, roughly: lines that change places with every connection
 /// cannot be read.
 fn business(rows: &Rows, key: PortKey) -> u32 {
-    let sockets = rows.held(key).map_or(0, |held| held.sockets);
+    let sockets = rows.usage(key).map_or(0, |held| held.sockets);
     (sockets / 8)
         .checked_ilog2()
         .map_or(0, |magnitude| magnitude + 1)
@@ -60,8 +60,8 @@ fn rank(story: &PortStory) -> u8 {
 mod tests {
     use super::*;
     use crate::tui::screens::story::{Story, process};
+    use crate::tui::state::columns::Sort;
     use crate::tui::state::filter::Filter;
-    use crate::tui::state::rows::Sort;
 
     #[test]
     fn the_failing_come_first_then_the_busiest() {

@@ -1,4 +1,4 @@
-//! Failed calls that nobody has got over yet, one per port.
+//! Ports on which calls fail until somebody listens, one problem per port.
 
 use crate::diagnosis::CallKind;
 use crate::engine::Failure;
@@ -19,21 +19,86 @@ pub(crate) struct Problem<'a> {
 }
 
 impl Problem<'_> {
-    /// What it is recognised by when it was put away: the same port failing for
-    /// the same reason is no news.
-    pub(crate) fn mark(&self) -> (PortKey, Cause) {
+    /// The same port failing for the same reason is the same problem.
+    fn mark(&self) -> Mark {
         (self.port, self.latest.diagnosis.cause)
     }
 }
 
-/// Problems that were not put away.
+/// What a problem is recognised by.
+type Mark = (PortKey, Cause);
+
+/// Which problems the banner shows, and what was copied of them.
+#[derive(Debug, Default)]
+pub(crate) struct Banner {
+    /// The port whose problem was chosen.
+    chosen: Option<PortKey>,
+    dismissed: Vec<Mark>,
+    /// The fix that was copied last, and of which problem.
+    copied_fix: Option<(Mark, String)>,
+}
+
+/// Problems that were not dismissed.
 #[derive(Debug)]
-pub(crate) struct Banner<'a> {
+pub(crate) struct OpenProblems<'a> {
     pub(crate) problems: Vec<Problem<'a>>,
     pub(crate) chosen: usize,
 }
 
-impl<'a> Banner<'a> {
+impl Banner {
+    /// The problems that were not dismissed, and which of them is shown.
+    pub(crate) fn open<'a>(&self, view: &'a View<'_>) -> OpenProblems<'a> {
+        let mut problems = problems(view);
+        problems.retain(|problem| !self.dismissed.contains(&problem.mark()));
+        let chosen = problems
+            .iter()
+            .position(|problem| Some(problem.port) == self.chosen);
+        OpenProblems {
+            chosen: chosen.unwrap_or(0),
+            problems,
+        }
+    }
+
+    /// Forgets that problems were dismissed that are over.
+    pub(crate) fn sync(&mut self, view: &View<'_>) {
+        let marks: Vec<Mark> = problems(view).iter().map(Problem::mark).collect();
+        self.dismissed.retain(|mark| marks.contains(mark));
+    }
+
+    /// Shows the problem of this port.
+    pub(crate) fn choose(&mut self, port: PortKey) {
+        self.chosen = Some(port);
+    }
+
+    /// Dismisses all problems that there are.
+    pub(crate) fn dismiss(&mut self, view: &View<'_>) {
+        self.dismissed = problems(view).iter().map(Problem::mark).collect();
+        self.chosen = None;
+    }
+
+    /// Brings dismissed problems back.
+    pub(crate) fn restore(&mut self) {
+        self.dismissed.clear();
+    }
+
+    /// The fix to copy now: of the problem whose fix was copied last the next one,
+    /// else the first. Retries fail for the same reason and have the same fixes.
+    pub(crate) fn next_fix(&mut self, failure: &Failure, fixes: &[&str]) -> usize {
+        let mark = (port_of(failure), failure.diagnosis.cause);
+        let at = match &self.copied_fix {
+            Some((of, last)) if *of == mark => fixes
+                .iter()
+                .position(|fix| fix == last)
+                .map_or(0, |at| at + 1),
+            _ => 0,
+        };
+        let at = at % fixes.len().max(1);
+        self.copied_fix = fixes.get(at).map(|fix| (mark, (*fix).to_owned()));
+        at
+    }
+}
+
+impl<'a> OpenProblems<'a> {
     pub(crate) fn is_empty(&self) -> bool {
         self.problems.is_empty()
     }
@@ -44,13 +109,12 @@ impl<'a> Banner<'a> {
     }
 }
 
-/// The problems, the newest first; retries do not change their order.
-pub(crate) fn problems<'a>(view: &View<'a>) -> Vec<Problem<'a>> {
+/// All problems, the newest first; retries do not change their order.
+fn problems<'a>(view: &'a View<'_>) -> Vec<Problem<'a>> {
     let mut problems: Vec<Problem<'a>> = Vec::new();
     for failure in view
         .failures
         .iter()
-        .copied()
         .filter(|failure| is_a_problem(view, failure))
     {
         let port = port_of(failure);
@@ -85,8 +149,8 @@ pub(crate) fn port_of(failure: &Failure) -> PortKey {
     }
 }
 
-/// A refused connection says nothing about a local port; and what was listened
-/// on since has been got over.
+/// A refused connection says nothing about a local port; and where somebody has
+/// listened since, the problem is solved.
 fn is_a_problem(view: &View<'_>, failure: &Failure) -> bool {
     let is_about_a_port =
         failure.kind != CallKind::Connect || failure.diagnosis.cause != Cause::Unknown;

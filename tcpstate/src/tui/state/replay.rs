@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::event::ClockAnchor;
-use crate::tui::input::time::Span;
 
 /// What is worth a mark on the bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub enum MarkKind {
 /// Something to jump to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// When, monotonic clock of the recording.
+    /// TimeTarget, monotonic clock of the recording.
     pub mono_ns: u64,
     /// What.
     pub kind: MarkKind,
@@ -50,19 +49,4 @@ pub struct ReplayPosition {
     pub seeking: Option<u8>,
     /// What is worth a mark, in order.
     pub marks: Arc<[Mark]>,
-}
-
-impl ReplayPosition {
-    /// What there is to go through; the end may not be known yet.
-    pub(crate) fn span(&self) -> Span {
-        let last_ns = match self.reading {
-            Some(_) => u64::MAX,
-            None => self.last_ns,
-        };
-        Span {
-            here_ns: self.now_ns,
-            first_ns: self.first_ns,
-            last_ns,
-        }
-    }
 }

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use crate::event::State;
 use crate::model::{PortKey, Socket, SocketId};
-pub(crate) use crate::tui::state::columns::{Column, Sort};
-use crate::tui::state::columns::{Key, sort_key};
+use crate::tui::state::columns::Sort;
+use crate::tui::state::columns::{SortKey, sort_key};
 use crate::tui::state::filter::Filter;
+use crate::tui::state::list::Items;
 use crate::tui::state::view::View;
 use crate::tui::units::{NS_PER_MS, NS_PER_S};
 
@@ -22,7 +22,7 @@ pub(crate) const MAX_ROWS: usize = 10_000;
 
 /// The sockets of a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct PortUsage {
     /// All of them.
     pub(crate) sockets: u32,
     /// Those with a timer.
@@ -39,17 +39,17 @@ const PIECE: usize = 22_000;
 pub(crate) struct Rows {
     ids: Vec<SocketId>,
     matched: usize,
-    held: HashMap<PortKey, Held, FixedState>,
-    made: Option<Made>,
-    search: Option<Search>,
-    /// Room for the sockets of the next search: asking for it anew is what a
-    /// search over a million of them spends most of its time with.
-    room: Vec<SocketId>,
+    usage: HashMap<PortKey, PortUsage, FixedState>,
+    built: Option<BuiltFrom>,
+    scan: Option<Scan>,
+    /// Room for the sockets of the next scan: asking for it anew is what a
+    /// scan over a million of them spends most of its time with.
+    spare: Vec<SocketId>,
 }
 
-/// What the rows were made from.
+/// What the rows were built from.
 #[derive(Clone, Debug, PartialEq)]
-struct Made {
+struct BuiltFrom {
     next_seq: u64,
     at_ns: u64,
     total: usize,
@@ -58,7 +58,7 @@ struct Made {
     sort: Sort,
 }
 
-impl Made {
+impl BuiltFrom {
     fn of(view: &View<'_>, filter: &Filter, sort: Sort) -> Self {
         Self {
             next_seq: view.next_seq,
@@ -70,16 +70,16 @@ impl Made {
         }
     }
 
-    /// Whether rows that were made from this will do.
-    fn will_do(&self, view: &View<'_>, filter: &Filter, sort: Sort) -> bool {
+    /// Whether rows that were built from this will do.
+    fn is_current(&self, view: &View<'_>, filter: &Filter, sort: Sort) -> bool {
         let is_same_table = self.next_seq == view.next_seq
             && self.total == view.total
             && self.is_frozen == view.is_frozen;
         let is_fresh = view.now_ns.saturating_sub(self.at_ns) < min_interval_ns(self.total);
-        self.answers(filter, sort) && (is_same_table || (is_fresh && !self.is_ahead_of(view)))
+        self.matches(filter, sort) && (is_same_table || (is_fresh && !self.is_ahead_of(view)))
     }
 
-    fn answers(&self, filter: &Filter, sort: Sort) -> bool {
+    fn matches(&self, filter: &Filter, sort: Sort) -> bool {
         self.filter == *filter && self.sort == sort
     }
 
@@ -91,75 +91,79 @@ impl Made {
 
 /// A table that is being gone through.
 #[derive(Debug)]
-struct Search {
-    made: Made,
+struct Scan {
+    built: BuiltFrom,
     /// Sockets that were there when it began.
     ids: Vec<SocketId>,
     next: usize,
-    first: First,
+    first: TopRows,
     matched: usize,
-    held: HashMap<PortKey, Held, FixedState>,
+    usage: HashMap<PortKey, PortUsage, FixedState>,
 }
 
 impl Rows {
     /// Makes the rows anew if they are out of date; of a large table, as much of
     /// that as one frame has time for.
     pub(crate) fn refresh(&mut self, view: &View<'_>, filter: &Filter, sort: Sort) {
-        let is_of_use = |search: &Search| {
-            search.made.answers(filter, sort)
-                && search.made.is_frozen == view.is_frozen
-                && !search.made.is_ahead_of(view)
+        let is_of_use = |scan: &Scan| {
+            scan.built.matches(filter, sort)
+                && scan.built.is_frozen == view.is_frozen
+                && !scan.built.is_ahead_of(view)
         };
-        if let Some(search) = self.search.take() {
-            if is_of_use(&search) {
-                self.go_on(search, view);
+        if let Some(scan) = self.scan.take() {
+            if is_of_use(&scan) {
+                self.continue_scan(scan, view);
                 return;
             }
-            self.room = search.ids;
+            self.spare = scan.ids;
         }
-        if let Some(made) = &self.made
-            && made.will_do(view, filter, sort)
+        if let Some(built) = &self.built
+            && built.is_current(view, filter, sort)
         {
             return;
         }
-        let mut held = HashMap::default();
-        held.extend(view.ports.iter().map(|(key, _)| (*key, Held::default())));
-        let mut ids = std::mem::take(&mut self.room);
+        let mut usage = HashMap::default();
+        usage.extend(
+            view.ports
+                .iter()
+                .map(|(key, _)| (*key, PortUsage::default())),
+        );
+        let mut ids = std::mem::take(&mut self.spare);
         ids.clear();
         ids.extend(view.table.ids());
-        let search = Search {
-            made: Made::of(view, filter, sort),
+        let scan = Scan {
+            built: BuiltFrom::of(view, filter, sort),
             ids,
             next: 0,
-            first: First::default(),
+            first: TopRows::default(),
             matched: 0,
-            held,
+            usage,
         };
-        self.go_on(search, view);
+        self.continue_scan(scan, view);
     }
 
-    fn go_on(&mut self, mut search: Search, view: &View<'_>) {
-        let end = search.ids.len().min(search.next + PIECE);
-        for at in search.next..end {
-            if let Some(socket) = view.table.get(&search.ids[at]) {
-                search.look_at(socket);
+    fn continue_scan(&mut self, mut scan: Scan, view: &View<'_>) {
+        let end = scan.ids.len().min(scan.next + PIECE);
+        for at in scan.next..end {
+            if let Some(socket) = view.table.get(&scan.ids[at]) {
+                scan.visit(socket);
             }
         }
-        search.next = end;
-        if end < search.ids.len() {
-            self.search = Some(search);
+        scan.next = end;
+        if end < scan.ids.len() {
+            self.scan = Some(scan);
             return;
         }
-        self.matched = search.matched;
-        self.held = search.held;
-        self.ids = search.first.into_ids();
-        self.made = Some(search.made);
-        self.room = search.ids;
+        self.matched = scan.matched;
+        self.usage = scan.usage;
+        self.ids = scan.first.into_ids();
+        self.built = Some(scan.built);
+        self.spare = scan.ids;
     }
 
     /// Whether the rows are about to change without any news.
     pub(crate) fn is_unfinished(&self) -> bool {
-        self.search.is_some()
+        self.scan.is_some()
     }
 
     /// The rows, first to last.
@@ -173,30 +177,42 @@ impl Rows {
     }
 
     /// What is on the port, if it has a story.
-    pub(crate) fn held(&self, key: PortKey) -> Option<Held> {
-        self.held.get(&key).copied()
+    pub(crate) fn usage(&self, key: PortKey) -> Option<PortUsage> {
+        self.usage.get(&key).copied()
     }
 }
 
-impl Search {
-    fn look_at(&mut self, socket: &Socket) {
+impl Items for Rows {
+    type Key = SocketId;
+
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn key(&self, at: usize) -> SocketId {
+        self.ids[at]
+    }
+}
+
+impl Scan {
+    fn visit(&mut self, socket: &Socket) {
         let key = PortKey {
             port: socket.local.port,
             netns: socket.sock.netns,
         };
-        if let Some(held) = self.held.get_mut(&key) {
-            held.sockets += 1;
+        if let Some(usage) = self.usage.get_mut(&key) {
+            usage.sockets += 1;
             if let Some(until_ns) = socket.expires_at_ns {
-                held.timers += 1;
-                held.until_ns = held.until_ns.max(until_ns);
+                usage.timers += 1;
+                usage.until_ns = usage.until_ns.max(until_ns);
             }
         }
-        if self.made.filter.matches_socket(socket) {
+        if self.built.filter.matches_socket(socket) {
             self.matched += 1;
             let Sort {
                 column,
                 is_reversed,
-            } = self.made.sort;
+            } = self.built.sort;
             let (high, low) = sort_key(column, socket);
             let key = if is_reversed {
                 (!high, !low)
@@ -211,14 +227,14 @@ impl Search {
 /// The first [`MAX_ROWS`] of what is offered. Most of a large table is turned
 /// away by one comparison.
 #[derive(Debug, Default)]
-struct First {
-    rows: Vec<(Key, SocketId)>,
+struct TopRows {
+    rows: Vec<(SortKey, SocketId)>,
     /// No row from here on can be among the first.
-    bound: Option<Key>,
+    bound: Option<SortKey>,
 }
 
-impl First {
-    fn offer(&mut self, key: Key, socket: &Socket) {
+impl TopRows {
+    fn offer(&mut self, key: SortKey, socket: &Socket) {
         if self.bound.is_some_and(|bound| key > bound) {
             return;
         }
@@ -254,28 +270,12 @@ fn min_interval_ns(total: usize) -> u64 {
     }
 }
 
-/// Who has the port comes first, then what lingers on it, then what is alive.
-pub(crate) fn state_rank(state: State) -> u8 {
-    match state {
-        State::Listen => 0,
-        State::Bound => 1,
-        State::CloseWait => 2,
-        State::FinWait1 => 3,
-        State::FinWait2 => 4,
-        State::Closing => 5,
-        State::LastAck => 6,
-        State::TimeWait => 7,
-        State::SynSent => 8,
-        State::SynReceived => 9,
-        State::Established => 10,
-        State::Closed => 11,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::State;
     use crate::tui::screens::story::{PORT, Story};
+    use crate::tui::state::columns::Column;
 
     fn ports(sort: Sort, count: u32) -> Vec<u16> {
         let mut story = Story::begun();
@@ -346,11 +346,11 @@ mod tests {
         let mut rows = Rows::default();
         let (filter, sort) = (Filter::default(), Sort::default());
         rows.refresh(&View::live(&story.engine, story.now_ns), &filter, sort);
-        let made = rows.made.clone();
+        let built = rows.built.clone();
 
         let later_ns = story.now_ns + 5 * NS_PER_S;
         rows.refresh(&View::live(&story.engine, later_ns), &filter, sort);
-        assert_eq!(rows.made, made);
+        assert_eq!(rows.built, built);
 
         story.find(1, State::Established, None);
         rows.refresh(&View::live(&story.engine, later_ns), &filter, sort);

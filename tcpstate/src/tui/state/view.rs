@@ -1,41 +1,39 @@
-//! What is drawn: the engine as it is, or as it was when the screen was frozen.
+//! What the panels read: the engine as it is, or as it was when the screen was
+//! frozen.
 //!
 //! Freezing copies what the screen can reach (rows in their order, events,
 //! ports, chart), not the picture of it: a frozen screen can still be scrolled,
 //! filtered, sorted and looked into, and survives a resize. All of it is
 //! bounded, so the copy takes milliseconds even over a million sockets.
 
+use std::borrow::Cow;
+
 use crate::engine::{Engine, Failure};
 use crate::event::{ClockAnchor, Event, Footer, Header, State};
 use crate::model::{Chart, EventLog, Ports, Sample, Socket, SocketId, SocketTable};
-
 use crate::tui::units::NS_PER_S;
-
-/// Sockets that a frozen screen keeps, in the order of the table at that time.
-const MAX_FROZEN_SOCKETS: usize = super::rows::MAX_ROWS;
-/// Events that a frozen screen keeps.
-const MAX_FROZEN_EVENTS: usize = super::event_list::MAX_LINES;
 
 type Counts = [u32; State::ALL.len()];
 
-/// What the panels read.
+/// What the panels read: borrowed from the engine, or a copy of its own.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
     pub(crate) now_ns: u64,
     pub(crate) next_seq: u64,
     pub(crate) is_frozen: bool,
-    pub(crate) header: Option<&'a Header>,
-    pub(crate) footer: Option<&'a Footer>,
-    pub(crate) table: &'a SocketTable,
+    header: Option<Cow<'a, Header>>,
+    footer: Option<Cow<'a, Footer>>,
+    pub(crate) table: Cow<'a, SocketTable>,
     /// Sockets in the engine's table; `table` of a frozen view may have fewer.
     pub(crate) total: usize,
     pub(crate) counts: Counts,
-    pub(crate) ports: &'a Ports,
-    pub(crate) log: &'a EventLog,
-    pub(crate) failures: Vec<&'a Failure>,
+    pub(crate) ports: Cow<'a, Ports>,
+    pub(crate) log: Cow<'a, EventLog>,
+    /// Oldest first.
+    pub(crate) failures: Vec<Failure>,
     pub(crate) lost: u64,
     pub(crate) unresynced: u64,
-    chart: &'a Chart,
+    chart: Cow<'a, Chart>,
     engine_now_ns: u64,
 }
 
@@ -46,53 +44,115 @@ impl<'a> View<'a> {
             now_ns,
             next_seq: engine.next_seq(),
             is_frozen: false,
-            header: engine.header(),
-            footer: engine.footer(),
-            table: engine.table(),
+            header: engine.header().map(Cow::Borrowed),
+            footer: engine.footer().map(Cow::Borrowed),
+            table: Cow::Borrowed(engine.table()),
             total: engine.table().len(),
             counts: engine.table().counts(),
-            ports: engine.ports(),
-            log: engine.log(),
-            failures: engine.failures().collect(),
+            ports: Cow::Borrowed(engine.ports()),
+            log: Cow::Borrowed(engine.log()),
+            failures: engine.failures().cloned().collect(),
             lost: engine.losses().values().sum(),
             unresynced: engine.unresynced(),
-            chart: engine.chart(),
+            chart: Cow::Borrowed(engine.chart()),
             engine_now_ns: engine.now_ns(),
         }
     }
 
-    /// The frozen state, or the engine as it is.
-    pub(crate) fn of(frozen: Option<&'a Frozen>, engine: &'a Engine, now_ns: u64) -> Self {
-        frozen.map_or_else(|| Self::live(engine, now_ns), Frozen::view)
+    /// A copy of what can be reached from these rows: at most so many sockets, in
+    /// the order of the table, and so many events.
+    pub(crate) fn frozen(
+        &self,
+        rows: &[SocketId],
+        max_sockets: usize,
+        max_events: usize,
+    ) -> View<'static> {
+        let mut table = SocketTable::new(max_sockets);
+        let sockets = rows.iter().filter_map(|id| self.table.get(id));
+        for socket in sockets.take(max_sockets) {
+            table.insert(socket.id(), socket.clone());
+        }
+        // What the filter hides now may be asked for while frozen.
+        if self.total <= max_sockets {
+            for socket in self.table.iter() {
+                table.insert(socket.id(), socket.clone());
+            }
+        }
+        for socket in self.table.closed() {
+            table.bury(socket.clone());
+        }
+        let mut log = EventLog::new(max_events);
+        let skip = self.log.len().saturating_sub(max_events);
+        for event in self.log.iter().skip(skip) {
+            log.push(event.clone());
+        }
+        View {
+            is_frozen: true,
+            header: self.header().cloned().map(Cow::Owned),
+            footer: self.footer().cloned().map(Cow::Owned),
+            table: Cow::Owned(table),
+            ports: Cow::Owned(Ports::clone(&self.ports)),
+            log: Cow::Owned(log),
+            failures: self.failures.clone(),
+            chart: Cow::Owned(Chart::clone(&self.chart)),
+            now_ns: self.now_ns,
+            next_seq: self.next_seq,
+            total: self.total,
+            counts: self.counts,
+            lost: self.lost,
+            unresynced: self.unresynced,
+            engine_now_ns: self.engine_now_ns,
+        }
+    }
+
+    /// The same view without a copy.
+    pub(crate) fn borrowed(&self) -> View<'_> {
+        View {
+            header: self.header().map(Cow::Borrowed),
+            footer: self.footer().map(Cow::Borrowed),
+            table: Cow::Borrowed(&self.table),
+            ports: Cow::Borrowed(&self.ports),
+            log: Cow::Borrowed(&self.log),
+            failures: self.failures.clone(),
+            chart: Cow::Borrowed(&self.chart),
+            ..*self
+        }
+    }
+
+    pub(crate) fn header(&self) -> Option<&Header> {
+        self.header.as_deref()
+    }
+
+    pub(crate) fn footer(&self) -> Option<&Footer> {
+        self.footer.as_deref()
     }
 
     /// The socket, closed or not.
-    pub(crate) fn socket(&self, id: &SocketId) -> Option<&'a Socket> {
+    pub(crate) fn socket(&self, id: &SocketId) -> Option<&Socket> {
         self.table.get_or_closed(id)
     }
 
     /// The event, if it is still kept.
-    pub(crate) fn event(&self, seq: u64) -> Option<&'a Event> {
+    pub(crate) fn event(&self, seq: u64) -> Option<&Event> {
         self.log.get(seq)
     }
 
     /// The failed call with this position.
-    pub(crate) fn failure(&self, seq: u64) -> Option<&'a Failure> {
+    pub(crate) fn failure(&self, seq: u64) -> Option<&Failure> {
         self.failures
             .iter()
             .rev()
             .find(|failure| failure.seq == seq)
-            .copied()
     }
 
     /// Network namespace that tcpstate runs in.
     pub(crate) fn own_netns(&self) -> Option<u32> {
-        self.header?.netns
+        self.header()?.netns
     }
 
     /// Ties the monotonic clock to the calendar.
-    pub(crate) fn anchor(&self) -> Option<&'a ClockAnchor> {
-        self.header.map(|header| &header.clock)
+    pub(crate) fn anchor(&self) -> Option<&ClockAnchor> {
+        self.header().map(|header| &header.clock)
     }
 
     /// The last seconds, oldest first, the running one last. Seconds in which
@@ -102,117 +162,27 @@ impl<'a> View<'a> {
             states: self.counts,
             ..Sample::default()
         };
-        let silent = self.silent_seconds().min(wanted) + 1;
+        let idle = self.idle_seconds().min(wanted).saturating_add(1);
         let finished = self.chart.samples();
-        let skip = (finished.len() + silent).saturating_sub(wanted);
+        let skip = (finished.len() + idle).saturating_sub(wanted);
         finished
             .skip(skip)
             .copied()
-            .chain(std::iter::repeat_n(current, silent.min(wanted)))
+            .chain(std::iter::repeat_n(current, idle.min(wanted)))
             .collect()
     }
 
     /// Events in the last second that has ended.
     pub(crate) fn events_per_second(&self) -> u32 {
-        if self.silent_seconds() > 1 {
+        if self.idle_seconds() > 1 {
             0
         } else {
             self.chart.events_per_second()
         }
     }
 
-    fn silent_seconds(&self) -> usize {
-        let silent = (self.now_ns / NS_PER_S).saturating_sub(self.engine_now_ns / NS_PER_S);
-        usize::try_from(silent).unwrap_or(usize::MAX)
-    }
-}
-
-/// A copy of what the screen can reach.
-#[derive(Debug)]
-pub(crate) struct Frozen {
-    now_ns: u64,
-    next_seq: u64,
-    header: Option<Header>,
-    footer: Option<Footer>,
-    table: SocketTable,
-    total: usize,
-    counts: Counts,
-    ports: Ports,
-    log: EventLog,
-    failures: Vec<Failure>,
-    lost: u64,
-    unresynced: u64,
-    chart: Chart,
-    engine_now_ns: u64,
-}
-
-impl Frozen {
-    /// Copies what can be reached from these rows.
-    pub(crate) fn of(view: &View<'_>, rows: &[SocketId]) -> Self {
-        let mut table = SocketTable::new(MAX_FROZEN_SOCKETS);
-        let sockets = rows.iter().filter_map(|id| view.table.get(id));
-        for socket in sockets.take(MAX_FROZEN_SOCKETS) {
-            table.insert(socket.id(), socket.clone());
-        }
-        // What the filter hides now may be asked for while frozen.
-        if view.total <= MAX_FROZEN_SOCKETS {
-            for socket in view.table.iter() {
-                table.insert(socket.id(), socket.clone());
-            }
-        }
-        for socket in view.table.closed() {
-            table.bury(socket.clone());
-        }
-        let mut log = EventLog::new(MAX_FROZEN_EVENTS);
-        let skip = view.log.len().saturating_sub(MAX_FROZEN_EVENTS);
-        for event in view.log.iter().skip(skip) {
-            log.push(event.clone());
-        }
-        Self {
-            now_ns: view.now_ns,
-            next_seq: view.next_seq,
-            header: view.header.cloned(),
-            footer: view.footer.cloned(),
-            table,
-            total: view.total,
-            counts: view.counts,
-            ports: view.ports.clone(),
-            log,
-            failures: view.failures.iter().copied().cloned().collect(),
-            lost: view.lost,
-            unresynced: view.unresynced,
-            chart: view.chart.clone(),
-            engine_now_ns: view.engine_now_ns,
-        }
-    }
-
-    /// The position that the next event had.
-    pub(crate) fn next_seq(&self) -> u64 {
-        self.next_seq
-    }
-
-    /// The time at which it was.
-    pub(crate) fn now_ns(&self) -> u64 {
-        self.now_ns
-    }
-
-    fn view(&self) -> View<'_> {
-        View {
-            now_ns: self.now_ns,
-            next_seq: self.next_seq,
-            is_frozen: true,
-            header: self.header.as_ref(),
-            footer: self.footer.as_ref(),
-            table: &self.table,
-            total: self.total,
-            counts: self.counts,
-            ports: &self.ports,
-            log: &self.log,
-            failures: self.failures.iter().collect(),
-            lost: self.lost,
-            unresynced: self.unresynced,
-            chart: &self.chart,
-            engine_now_ns: self.engine_now_ns,
-        }
+    fn idle_seconds(&self) -> usize {
+        let idle = (self.now_ns / NS_PER_S).saturating_sub(self.engine_now_ns / NS_PER_S);
+        usize::try_from(idle).unwrap_or(usize::MAX)
     }
 }

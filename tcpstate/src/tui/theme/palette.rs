@@ -1,4 +1,4 @@
-//! The colours of each role.
+//! The colours of each tone.
 //!
 //! Of the 256, those above the sixteenth look alike on every terminal, so their
 //! contrast can be known. Each has a stand-in among the sixteen that a terminal
@@ -7,7 +7,7 @@
 use ratatui::style::{Color, Style};
 
 use crate::event::State;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 
 /// A colour of the 256, and its stand-in of the sixteen.
 type Ink = (u8, Color);
@@ -65,8 +65,8 @@ pub(crate) const HIGH_CONTRAST: Palette = Palette {
 };
 
 impl Palette {
-    pub(crate) fn paint(&self, role: Role, style: Style) -> Style {
-        match self.ink(role) {
+    pub(crate) fn paint(&self, tone: Tone, style: Style) -> Style {
+        match self.ink(tone) {
             Some((index, _)) => style.fg(Color::Indexed(index)),
             None => style,
         }
@@ -109,39 +109,39 @@ impl Palette {
     }
 
     /// `None`: as the text around it.
-    fn ink(&self, role: Role) -> Option<Ink> {
-        Some(match role {
-            Role::Text | Role::Strong | Role::Selected => return None,
-            Role::Dim | Role::State(State::Closed) => self.dim,
-            Role::Good | Role::State(State::Listen) => self.good,
-            Role::Bad | Role::State(State::CloseWait) => self.bad,
-            Role::Accent | Role::State(State::Established) => self.accent,
-            Role::State(State::SynSent | State::SynReceived) => self.opening,
-            Role::Warn
-            | Role::State(State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck) => {
+    fn ink(&self, tone: Tone) -> Option<Ink> {
+        Some(match tone {
+            Tone::Text | Tone::Strong | Tone::Selected => return None,
+            Tone::Dim | Tone::State(State::Closed) => self.dim,
+            Tone::Good | Tone::State(State::Listen) => self.good,
+            Tone::Bad | Tone::State(State::CloseWait) => self.bad,
+            Tone::Accent | Tone::State(State::Established) => self.accent,
+            Tone::State(State::SynSent | State::SynReceived) => self.opening,
+            Tone::Warn
+            | Tone::State(State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck) => {
                 self.warn
             }
-            Role::State(State::TimeWait) => self.time_wait,
-            Role::State(State::Bound) => self.bound,
+            Tone::State(State::TimeWait) => self.time_wait,
+            Tone::State(State::Bound) => self.bound,
         })
     }
 }
 
-/// Every role, for tests.
+/// Every tone, for tests.
 #[cfg(test)]
-pub(crate) fn roles() -> Vec<Role> {
-    let mut roles = vec![
-        Role::Text,
-        Role::Dim,
-        Role::Strong,
-        Role::Good,
-        Role::Bad,
-        Role::Warn,
-        Role::Accent,
-        Role::Selected,
+pub(crate) fn tones() -> Vec<Tone> {
+    let mut tones = vec![
+        Tone::Text,
+        Tone::Dim,
+        Tone::Strong,
+        Tone::Good,
+        Tone::Bad,
+        Tone::Warn,
+        Tone::Accent,
+        Tone::Selected,
     ];
-    roles.extend(State::ALL.map(Role::State));
-    roles
+    tones.extend(State::ALL.map(Tone::State));
+    tones
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Dashboard {
                 self.press(key);
                 until("the help goes", &|screen| look::open(screen).is_empty());
             }
-            Action::Notes => {
+            Action::Messages => {
                 opens("messages");
                 self.close();
             }
@@ -241,7 +241,7 @@ impl Dashboard {
                     assert!(copied.contains("held by"), "{copied}");
                 }
             }
-            Action::Export | Action::ShotText | Action::ShotSvg => {
+            Action::Export | Action::ScreenshotText | Action::ScreenshotSvg => {
                 self.press(key);
                 until("the file is named", &|screen| {
                     screen.contains("written to") || screen.contains("not kept")
@@ -450,7 +450,7 @@ fn check_file(action: Action, folder: &Path) {
             }
             assert!(text.lines().count() >= 2, "{text}");
         }
-        Action::ShotSvg => {
+        Action::ScreenshotSvg => {
             assert!(text.starts_with("<svg ") && extension == Some("svg"));
             assert!(
                 text.contains(">STATE<") && text.contains('▲') && !text.contains("<script"),

@@ -8,7 +8,7 @@ use crate::tui::draw::event_line::describe;
 use crate::tui::draw::page::Page;
 use crate::tui::draw::phrases::options;
 use crate::tui::state::view::View;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 pub(crate) fn text(view: &View<'_>, seq: u64, width: usize) -> Page {
@@ -17,15 +17,15 @@ pub(crate) fn text(view: &View<'_>, seq: u64, width: usize) -> Page {
     };
     let mut text = Page::new(format!("event #{seq} {}", event.body.name()), width);
     let told = describe(event, true, view.own_netns());
-    text.paragraph(&told.text, told.role);
+    text.paragraph(&told.text, told.tone);
     text.blank();
     let time = units::time_of_day(view.anchor(), event.mono_ns);
     let ago = units::between(view.now_ns.saturating_sub(event.mono_ns));
-    text.field("time", &format!("{time}, {ago} ago"), Role::Text);
+    text.field("time", &format!("{time}, {ago} ago"), Tone::Text);
     if let Some(call) = event.body.call() {
         process(&mut text, "process", &call.process);
         let options = options(Some(call.reuse));
-        text.field("options", &options, Role::Text);
+        text.field("options", &options, Tone::Text);
     }
     match &event.body {
         Body::State(change) => {

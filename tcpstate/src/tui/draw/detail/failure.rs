@@ -8,7 +8,7 @@ use crate::tui::draw::phrases::options as options_text;
 use crate::tui::draw::phrases::{certainty, fix_text, free, verb, wanted};
 use crate::tui::state::advice;
 use crate::tui::state::view::View;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 pub(crate) fn text(view: &View<'_>, seq: u64, width: usize, is_replay: bool) -> Page {
@@ -22,10 +22,10 @@ pub(crate) fn text(view: &View<'_>, seq: u64, width: usize, is_replay: bool) -> 
         format!("{} {} failed: {errno}", verb(failure.kind), wanted(failure)),
         width,
     );
-    text.paragraph(&diagnosis.summary, Role::Strong);
+    text.paragraph(&diagnosis.summary, Tone::Strong);
     text.blank();
-    if let Some((free, role)) = free(view, failure) {
-        text.field("port", &free, role);
+    if let Some((free, tone)) = free(view, failure) {
+        text.field("port", &free, tone);
     }
     text.field(
         "cause",
@@ -34,16 +34,16 @@ pub(crate) fn text(view: &View<'_>, seq: u64, width: usize, is_replay: bool) -> 
             diagnosis.cause.name(),
             certainty(diagnosis.certainty)
         ),
-        Role::Bad,
+        Tone::Bad,
     );
-    if let Some(made_in) = advice::made_in(view, failure) {
-        text.field("where", &made_in, Role::Warn);
+    if let Some(made_in) = advice::failed_in(view, failure) {
+        text.field("where", &made_in, Tone::Warn);
     }
     if !diagnosis.fixes.is_empty() {
         if is_replay {
-            let then = advice::then(view, failure);
+            let then = advice::failed_at(view, failure);
             text.heading(&format!("what to do, as of {then}"));
-            text.paragraph("Look again before you run a command of then.", Role::Warn);
+            text.paragraph("Look again before you run a command of then.", Tone::Warn);
         } else {
             text.heading("what to do");
         }
@@ -67,7 +67,7 @@ pub(crate) fn text(view: &View<'_>, seq: u64, width: usize, is_replay: bool) -> 
     text.field(
         "when",
         &format!("{time}, {ago} ago, event #{seq}"),
-        Role::Text,
+        Tone::Text,
     );
     process(&mut text, "caller", &call.process);
     if let Some(netns) = call.foreign_netns(view.own_netns()) {
@@ -76,9 +76,9 @@ pub(crate) fn text(view: &View<'_>, seq: u64, width: usize, is_replay: bool) -> 
             .name
             .map_or_else(|| inode.to_string(), |name| format!("{name} ({inode})"));
         let which = format!("{which}, not the one that tcpstate runs in");
-        text.field("namespace", &which, Role::Text);
+        text.field("namespace", &which, Tone::Text);
     }
-    text.field("options", &options_text(Some(call.reuse)), Role::Text);
+    text.field("options", &options_text(Some(call.reuse)), Tone::Text);
     text.heading("would the same call have worked?");
     for (name, is_set, answer) in options(diagnosis.would_work, call.reuse) {
         let answer = match (is_set, answer) {
@@ -87,38 +87,38 @@ pub(crate) fn text(view: &View<'_>, seq: u64, width: usize, is_replay: bool) -> 
             (_, YesNo::No) => "no",
             (_, YesNo::Unknown) => "cannot tell",
         };
-        text.pair(20, name, answer, Role::Text);
+        text.pair(20, name, answer, Tone::Text);
     }
     if !diagnosis.missing.is_empty() {
         text.heading("what could not be seen");
         for missing in &diagnosis.missing {
-            text.indented(2, missing, Role::Warn);
+            text.indented(2, missing, Tone::Warn);
         }
     }
     text
 }
 
 fn tell_fix(text: &mut Page, fix: &Fix, what: &str) {
-    let (word, role) = match fix.applies {
-        Applies::Now => ("helps now", Role::Good),
-        Applies::NextTime => ("next time", Role::Warn),
-        Applies::No => ("does not help", Role::Dim),
+    let (word, tone) = match fix.applies {
+        Applies::Now => ("helps now", Tone::Good),
+        Applies::NextTime => ("next time", Tone::Warn),
+        Applies::No => ("does not help", Tone::Dim),
     };
-    text.pair(15, word, what, role);
+    text.pair(15, word, what, tone);
     if let Some(command) = &fix.command {
         if let Some(effect) = fix.effect.filter(|_| fix.language.is_none())
             && let Some(warning) = effect.warning()
         {
-            let role = match effect {
-                Effect::Destroys => Role::Warn,
-                Effect::Changes | Effect::Reads => Role::Dim,
+            let tone = match effect {
+                Effect::Destroys => Tone::Warn,
+                Effect::Changes | Effect::Reads => Tone::Dim,
             };
-            text.indented(15, &format!("this {warning}:"), role);
+            text.indented(15, &format!("this {warning}:"), tone);
         }
-        text.indented(15, command, Role::Accent);
+        text.indented(15, command, Tone::Accent);
     }
     if let Some(why) = &fix.why {
-        text.indented(15, why, Role::Dim);
+        text.indented(15, why, Tone::Dim);
     }
 }
 

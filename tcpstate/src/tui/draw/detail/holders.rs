@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use crate::engine::Failure;
 use crate::event::Holder;
 use crate::model::SocketId;
-use crate::tui::app::Subject;
 use crate::tui::draw::event_line::describe;
 use crate::tui::draw::page::Page;
 use crate::tui::draw::phrases::holder;
+use crate::tui::state::panel::Subject;
 use crate::tui::state::view::View;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 /// Holders that are listed; a port may be held by tens of thousands.
@@ -35,14 +35,14 @@ pub(crate) fn draw(text: &mut Page, failure: &Failure, view: &View<'_>) {
         let at = text.lines.len();
         let mut told = vec![holder(held, failure, view.now_ns)];
         told.extend(facts(held));
-        text.indented(2, &told.join(", "), Role::Text);
+        text.indented(2, &told.join(", "), Tone::Text);
         if let Some(indent) = text.lines.get_mut(at).and_then(|line| line.first_mut()) {
-            *indent = ("• ".to_owned(), Role::State(held.state));
+            *indent = ("• ".to_owned(), Tone::State(held.state));
         }
     }
     if holders.len() > MAX_HOLDERS {
         let more = holders.len() - MAX_HOLDERS;
-        text.line([(format!("and {more} more"), Role::Dim)]);
+        text.line([(format!("and {more} more"), Tone::Dim)]);
     }
 }
 
@@ -97,17 +97,17 @@ pub(crate) fn evidence(text: &mut Page, failure: &Failure, view: &View<'_>) {
                 let told = describe(event, false, view.own_netns());
                 text.link(Subject::Event(seq));
                 text.line([
-                    (format!("{time}  "), Role::Dim),
-                    (format!("{:<10}", told.tag), told.role),
-                    (told.text, Role::Text),
-                    (format!("  #{seq}"), Role::Dim),
+                    (format!("{time}  "), Tone::Dim),
+                    (format!("{:<10}", told.tag), told.tone),
+                    (told.text, Tone::Text),
+                    (format!("  #{seq}"), Tone::Dim),
                 ]);
             }
-            None => text.line([(format!("#{seq} is not kept any more"), Role::Dim)]),
+            None => text.line([(format!("#{seq} is not kept any more"), Tone::Dim)]),
         }
     }
     if left_out > 0 {
         let more = format!("and {} more", units::count(left_out));
-        text.line([(more, Role::Dim)]);
+        text.line([(more, Tone::Dim)]);
     }
 }

@@ -3,15 +3,13 @@
 
 use crate::event::{Body, Direction, State};
 use crate::model::{Socket, SocketId, Step};
-use crate::tui::app::Subject;
-use crate::tui::draw::detail::segments::{
-    ClosedFirst, Segment, Way, closed_first, missing, passed,
-};
+use crate::tui::draw::detail::segments::{ClosedFirst, Segment, closed_first, missing, passed};
 use crate::tui::draw::page::Page;
 use crate::tui::draw::phrases::state_name;
 use crate::tui::draw::screen::Span;
+use crate::tui::state::panel::Subject;
 use crate::tui::state::view::View;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 /// Room for `11:06:53.866`.
@@ -32,11 +30,11 @@ pub(crate) fn draw(text: &mut Page, view: &View<'_>, socket: &Socket, pointed: O
         has_peer: socket.peer.port != 0,
     };
     if life.has_peer {
-        life.row("", ("", Role::Text), &ends(), &[]);
+        life.row("", ("", Tone::Text), &ends(), &[]);
     }
     if socket.is_from_snapshot {
-        let note = ("what was before was not seen".to_owned(), Role::Dim);
-        life.row("", ("", Role::Text), &life.lines('┊'), &[note]);
+        let note = ("what was before was not seen".to_owned(), Tone::Dim);
+        life.row("", ("", Tone::Text), &life.lines('┊'), &[note]);
     }
     let mut before: Option<(u64, State)> = None;
     for step in &socket.steps {
@@ -44,7 +42,7 @@ pub(crate) fn draw(text: &mut Page, view: &View<'_>, socket: &Socket, pointed: O
             let between = units::between(step.mono_ns.saturating_sub(before_ns));
             life.row(
                 &format!("+{between}"),
-                ("", Role::Dim),
+                ("", Tone::Dim),
                 &life.lines('│'),
                 &[],
             );
@@ -61,7 +59,7 @@ pub(crate) fn draw(text: &mut Page, view: &View<'_>, socket: &Socket, pointed: O
     {
         let so_far = units::age(view.now_ns.saturating_sub(before_ns));
         let lines = life.lines('│');
-        life.row(&format!("{so_far} so far"), ("", Role::Dim), &lines, &[]);
+        life.row(&format!("{so_far} so far"), ("", Tone::Dim), &lines, &[]);
         life.missing(socket, state);
     }
     summary(text, socket);
@@ -83,34 +81,34 @@ impl Life<'_, '_> {
         let time = units::time_of_day(self.view.anchor(), step.mono_ns);
         let mark = if is_pointed { "◉" } else { "●" };
         let name = format!("{mark} {}", state_name(step.state));
-        let role = Role::State(step.state);
-        let mut notes = vec![(format!("#{}", step.seq), Role::Dim)];
+        let tone = Tone::State(step.state);
+        let mut notes = vec![(format!("#{}", step.seq), Tone::Dim)];
         if let Some(note) = note(socket, before, step.state) {
-            notes.push((format!(" {note}"), Role::Text));
+            notes.push((format!(" {note}"), Tone::Text));
         }
         let first = segments
             .first()
             .map_or_else(|| self.lines('│'), |segment| arrow(*segment, false));
         self.text.link(Subject::Event(step.seq));
-        self.row(&time, (&name, role), &first, &notes);
+        self.row(&time, (&name, tone), &first, &notes);
         for segment in segments.iter().skip(1) {
-            self.row("", ("", role), &arrow(*segment, false), &[]);
+            self.row("", ("", tone), &arrow(*segment, false), &[]);
         }
     }
 
     /// Segments that have not come yet.
     fn missing(&mut self, socket: &Socket, state: State) {
         for (at, segment) in missing(state).iter().enumerate() {
-            let note = match (at, segment.way) {
-                (0, Way::Received) => "missing, from the peer".to_owned(),
-                (0, Way::Sent) => match &socket.owner {
+            let note = match (at, segment.direction) {
+                (0, Direction::Received) => "missing, from the peer".to_owned(),
+                (0, Direction::Sent) => match &socket.owner {
                     Some(owner) => format!("missing, from {owner}"),
                     None => "missing, from this side".to_owned(),
                 },
                 _ => "then".to_owned(),
             };
             let arrow = arrow(*segment, true);
-            self.row("", ("", Role::Text), &arrow, &[(note, Role::Warn)]);
+            self.row("", ("", Tone::Text), &arrow, &[(note, Tone::Warn)]);
         }
     }
 
@@ -125,23 +123,26 @@ impl Life<'_, '_> {
                     return None;
                 };
                 let id = SocketId::of(reset.sock.as_ref()?, reset.local, reset.peer);
-                let way = match reset.direction {
-                    Direction::Sent => Way::Sent,
-                    Direction::Received => Way::Received,
+                let direction = match reset.direction {
+                    Direction::Sent => Direction::Sent,
+                    Direction::Received => Direction::Received,
                 };
-                let segment = Segment { way, name: "RST" };
+                let segment = Segment {
+                    direction,
+                    name: "RST",
+                };
                 (id == socket.id()).then_some((event.mono_ns, event.seq, segment))
             })
             .collect();
         for (mono_ns, seq, segment) in found {
             let time = units::time_of_day(self.view.anchor(), mono_ns);
             let note = [
-                (format!("#{seq}"), Role::Dim),
-                (" cut off".to_owned(), Role::Warn),
+                (format!("#{seq}"), Tone::Dim),
+                (" cut off".to_owned(), Tone::Warn),
             ];
             let arrow = arrow(segment, false);
             self.text.link(Subject::Event(seq));
-            self.row(&time, ("✂ reset", Role::Warn), &arrow, &note);
+            self.row(&time, ("✂ reset", Tone::Warn), &arrow, &note);
         }
     }
 
@@ -154,18 +155,18 @@ impl Life<'_, '_> {
         }
     }
 
-    fn row(&mut self, time: &str, state: (&str, Role), between: &str, notes: &[Span]) {
-        let (name, role) = state;
+    fn row(&mut self, time: &str, state: (&str, Tone), between: &str, notes: &[Span]) {
+        let (name, tone) = state;
         let mut line = vec![
-            (format!("{time:<TIME$}"), Role::Dim),
-            (format!("{name:<STATE$}"), role),
+            (format!("{time:<TIME$}"), Tone::Dim),
+            (format!("{name:<STATE$}"), tone),
         ];
         let is_missing = between.contains('┄');
         line.push((
             between.to_owned(),
-            if is_missing { Role::Warn } else { Role::Text },
+            if is_missing { Tone::Warn } else { Tone::Text },
         ));
-        line.push(("  ".to_owned(), Role::Dim));
+        line.push(("  ".to_owned(), Tone::Dim));
         line.extend(notes.iter().cloned());
         self.text.line(line);
     }
@@ -179,19 +180,19 @@ fn ends() -> String {
 
 /// `├──── FIN ────▶│`; one that is missing is dotted.
 fn arrow(segment: Segment, is_missing: bool) -> String {
-    let (dash, head) = match (segment.way, is_missing) {
-        (Way::Sent, false) => ('─', '▶'),
-        (Way::Sent, true) => ('┄', '▷'),
-        (Way::Received, false) => ('─', '◀'),
-        (Way::Received, true) => ('┄', '◁'),
+    let (dash, head) = match (segment.direction, is_missing) {
+        (Direction::Sent, false) => ('─', '▶'),
+        (Direction::Sent, true) => ('┄', '▷'),
+        (Direction::Received, false) => ('─', '◀'),
+        (Direction::Received, true) => ('┄', '◁'),
     };
     let room = BETWEEN - 1 - segment.name.len() - 2;
     let left: String = std::iter::repeat_n(dash, room / 2).collect();
     let right: String = std::iter::repeat_n(dash, room - room / 2).collect();
     let shaft = format!("{left} {} {right}", segment.name);
-    match segment.way {
-        Way::Sent => format!("├{shaft}{head}│"),
-        Way::Received => format!("│{head}{shaft}┤"),
+    match segment.direction {
+        Direction::Sent => format!("├{shaft}{head}│"),
+        Direction::Received => format!("│{head}{shaft}┤"),
     }
 }
 
@@ -235,11 +236,11 @@ fn summary(text: &mut Page, socket: &Socket) {
     };
     text.blank();
     if !first.is_empty() {
-        text.paragraph(first, Role::Text);
+        text.paragraph(first, Tone::Text);
     }
     text.paragraph(
         "The kernel showed the states. The segments follow from them (RFC 9293) and were not \
          captured.",
-        Role::Dim,
+        Tone::Dim,
     );
 }

@@ -2,14 +2,14 @@
 
 use crate::event::{KnownBy, Process};
 use crate::tui::draw::page::Page;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 
 /// What is said of something that is not kept any more.
 pub(crate) fn gone(what: &str, width: usize) -> Page {
     let mut text = Page::new(what, width);
     text.paragraph(
         &format!("This {what} is not remembered any more: only the latest are kept."),
-        Role::Text,
+        Tone::Text,
     );
     text
 }
@@ -17,16 +17,16 @@ pub(crate) fn gone(what: &str, width: usize) -> Page {
 /// A process: who, and what it was started as.
 pub(crate) fn process(text: &mut Page, label: &str, process: &Process) {
     let who = format!("{process}, uid {} ({})", process.uid, known_by(process));
-    text.field(label, &who, Role::Text);
+    text.field(label, &who, Tone::Text);
     if let Some(argv) = &process.argv {
-        text.field("", &argv.join(" "), Role::Dim);
+        text.field("", &argv.join(" "), Tone::Dim);
     } else if let Some(exe) = &process.exe {
-        text.field("", exe, Role::Dim);
+        text.field("", exe, Tone::Dim);
     }
     if let Some(container) = process.in_container() {
-        text.field("", &container.to_string(), Role::Dim);
+        text.field("", &container.to_string(), Tone::Dim);
     } else if let Some(cgroup) = &process.cgroup {
-        text.field("", &format!("cgroup {cgroup}"), Role::Dim);
+        text.field("", &format!("cgroup {cgroup}"), Tone::Dim);
     }
 }
 

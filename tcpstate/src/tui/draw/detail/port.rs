@@ -1,14 +1,14 @@
 //! A port: who listens, what failed, every restart.
 
 use crate::model::{Phase, PortKey};
-use crate::tui::app::Subject;
 use crate::tui::draw::detail::parts::{gone, process};
 use crate::tui::draw::page::Page;
-use crate::tui::draw::ports::description::Told;
+use crate::tui::draw::ports::description::PortDescription;
 use crate::tui::draw::ports::lane;
+use crate::tui::state::panel::Subject;
 use crate::tui::state::problems::port_of;
 use crate::tui::state::view::View;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units::{self, NS_PER_MS};
 
 /// Failures that are listed, the latest ones.
@@ -19,7 +19,7 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
         return gone("port", width);
     };
     let mut text = Page::new(format!("port {}", key.port), width);
-    for line in lane::lines(&Told::plain(view, key, story), width) {
+    for line in lane::lines(&PortDescription::plain(view, key, story), width) {
         text.line(line);
     }
     text.blank();
@@ -36,7 +36,7 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
                 "for at least"
             };
             let state = format!("listening {word} {}", ago(*since_ns));
-            text.field("now", &state, Role::Good);
+            text.field("now", &state, Tone::Good);
         }
         Phase::Down {
             since_ns,
@@ -47,24 +47,24 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
             text.field(
                 "now",
                 &format!("down for {down}, since event #{closed_seq}"),
-                Role::Bad,
+                Tone::Bad,
             );
             if let Some(old) = old_process {
                 process(&mut text, "was", old);
             }
         }
-        Phase::NeverListened => text.field("now", "nobody has been seen to listen", Role::Bad),
+        Phase::NeverListened => text.field("now", "nobody has been seen to listen", Tone::Bad),
     }
-    text.field("netns", &key.netns.to_string(), Role::Dim);
+    text.field("netns", &key.netns.to_string(), Tone::Dim);
     for listener in &story.listeners {
-        text.field("listener", &listener.local.to_string(), Role::Text);
+        text.field("listener", &listener.local.to_string(), Tone::Text);
         if let Some(owner) = &listener.process {
             process(&mut text, "", owner);
         }
     }
     if let Some((seq, at_ns, by)) = &story.last_bind {
         let bound = format!("{by}, {} ago, event #{seq}", ago(*at_ns));
-        text.field("last bind", &bound, Role::Text);
+        text.field("last bind", &bound, Tone::Text);
     }
     text.heading(&format!("restarts: {}", story.restarts.len()));
     for (at_ns, restart) in story.restarts.iter().rev() {
@@ -82,7 +82,7 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
             name(&restart.new_process)
         );
         text.link(Subject::Event(restart.listen_again_seq));
-        text.pair(14, &time, &told, Role::Dim);
+        text.pair(14, &time, &told, Tone::Dim);
     }
     if !story.fallbacks.is_empty() {
         text.heading("fallbacks");
@@ -96,7 +96,7 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
                 fallback.took_seq
             );
             text.link(Subject::Event(fallback.took_seq));
-            text.pair(14, &time, &told, Role::Dim);
+            text.pair(14, &time, &told, Tone::Dim);
         }
     }
     text.heading(&format!("failed calls: {}", story.failed_total));
@@ -116,7 +116,7 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
         };
         said = Some((diagnosis.cause, diagnosis.holders.len()));
         text.link(Subject::Failure(failure.seq));
-        text.pair(14, &time, &told, Role::Dim);
+        text.pair(14, &time, &told, Tone::Dim);
     }
     text
 }

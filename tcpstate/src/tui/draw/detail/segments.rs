@@ -3,34 +3,25 @@
 //! Pure. Follows the state machine of RFC 9293, section 3.3.2; the kernel shows
 //! the states, the segments are inferred from them.
 
-use crate::event::State;
-
-/// Which way a segment went, as seen from this side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// To the peer.
-    Sent,
-    /// From the peer.
-    Received,
-}
+use crate::event::{Direction, State};
 
 /// A segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
-    pub(crate) way: Way,
+    pub(crate) direction: Direction,
     pub(crate) name: &'static str,
 }
 
 const fn sent(name: &'static str) -> Segment {
     Segment {
-        way: Way::Sent,
+        direction: Direction::Sent,
         name,
     }
 }
 
 const fn received(name: &'static str) -> Segment {
     Segment {
-        way: Way::Received,
+        direction: Direction::Received,
         name,
     }
 }
@@ -120,17 +111,17 @@ mod tests {
         CloseWait, Closed, Closing, Established, FinWait1, FinWait2, LastAck, SynReceived, TimeWait,
     };
 
-    /// Names of all segments on the way, `>` sent, `<` received.
+    /// Names of all segments on the direction, `>` sent, `<` received.
     fn told(states: &[State]) -> String {
         let mut before = None;
         let mut names = Vec::new();
         for state in states {
             for segment in passed(before, *state) {
-                let way = match segment.way {
-                    Way::Sent => '>',
-                    Way::Received => '<',
+                let direction = match segment.direction {
+                    Direction::Sent => '>',
+                    Direction::Received => '<',
                 };
-                names.push(format!("{way}{}", segment.name));
+                names.push(format!("{direction}{}", segment.name));
             }
             before = Some(*state);
         }

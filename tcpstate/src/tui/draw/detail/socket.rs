@@ -9,7 +9,7 @@ use crate::tui::draw::page::Page;
 use crate::tui::draw::phrases::state_name;
 use crate::tui::draw::phrases::{age, options};
 use crate::tui::state::view::View;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 pub(crate) fn text(view: &View<'_>, id: &SocketId, width: usize) -> Page {
@@ -22,8 +22,8 @@ pub(crate) fn text(view: &View<'_>, id: &SocketId, width: usize) -> Page {
         state_name(socket.state),
         age(socket, view.now_ns)
     );
-    text.field("state", &state, Role::State(socket.state));
-    text.field("", meaning(socket.state), Role::Dim);
+    text.field("state", &state, Tone::State(socket.state));
+    text.field("", meaning(socket.state), Tone::Dim);
     if let Some(left_ns) = socket.remaining_ns(view.now_ns)
         && socket.state != State::Closed
     {
@@ -34,7 +34,7 @@ pub(crate) fn text(view: &View<'_>, id: &SocketId, width: usize) -> Page {
                 units::left(left_ns)
             ),
         };
-        text.field("free", &left, Role::Warn);
+        text.field("free", &left, Tone::Warn);
     }
     if let Some(owner) = &socket.owner {
         let label = if socket.is_mini {
@@ -44,24 +44,24 @@ pub(crate) fn text(view: &View<'_>, id: &SocketId, width: usize) -> Page {
         };
         process(&mut text, label, owner);
     } else {
-        text.field("owner", "not known", Role::Dim);
+        text.field("owner", "not known", Tone::Dim);
     }
     if let Some(left_by) = &socket.left_by {
         if socket.owner.as_ref().map(|owner| owner.pid) == Some(left_by.pid) {
             let how = format!("{left_by}, too ({})", known_by(left_by));
-            text.field("closed by", &how, Role::Text);
+            text.field("closed by", &how, Tone::Text);
         } else {
             process(&mut text, "closed by", left_by);
         }
     }
     life::draw(&mut text, view, socket, None);
     text.heading("what it is");
-    text.field("came about", origin(socket), Role::Text);
-    text.field("options", &options(socket.reuse), Role::Text);
+    text.field("came about", origin(socket), Tone::Text);
+    text.field("options", &options(socket.reuse), Tone::Text);
     text.field(
         "identity",
         &format!("cookie {}, netns {}", socket.sock.cookie, socket.sock.netns),
-        Role::Dim,
+        Tone::Dim,
     );
     text
 }

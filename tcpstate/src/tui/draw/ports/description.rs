@@ -8,27 +8,27 @@ use crate::model::{Phase, PortKey, PortStory};
 use crate::tui::draw::phrases::free;
 use crate::tui::draw::ports::timeline::{self, Timeline};
 use crate::tui::draw::screen::{Screen, Span};
-use crate::tui::state::forecast::Outlook;
+use crate::tui::state::forecast::Forecast;
 use crate::tui::state::view::View;
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units;
 
 /// A port's story and what it is told with.
-pub(crate) struct Told<'a> {
+pub(crate) struct PortDescription<'a> {
     pub(crate) view: &'a View<'a>,
     key: PortKey,
     story: &'a PortStory,
-    held: Option<crate::tui::state::rows::Held>,
+    held: Option<crate::tui::state::rows::PortUsage>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> PortDescription<'a> {
     /// `None`: the port has no story any more.
     pub(crate) fn of(screen: &Screen<'a>, key: PortKey) -> Option<Self> {
         Some(Self {
             view: screen.view,
             key,
             story: screen.view.ports.get(&key)?,
-            held: screen.app.rows.held(key),
+            held: screen.state.sockets.items.usage(key),
         })
     }
 
@@ -44,17 +44,17 @@ impl<'a> Told<'a> {
 
     /// The namespace, if it is another one than ours and the run is about all.
     pub(crate) fn elsewhere(&self) -> Option<String> {
-        let header = self.view.header?;
+        let header = self.view.header()?;
         let own = header.netns.filter(|_| header.filters.netns.is_none())?;
         (self.key.netns != 0 && self.key.netns != own).then(|| format!("netns {}", self.key.netns))
     }
 
     /// Symbol and word for how it stands.
-    pub(crate) fn state(&self) -> (&'static str, &'static str, Role) {
+    pub(crate) fn state(&self) -> (&'static str, &'static str, Tone) {
         match &self.story.phase {
-            Phase::Listening { .. } => ("●", "LISTENING", Role::Good),
-            Phase::Down { .. } => ("▼", "DOWN", Role::Bad),
-            Phase::NeverListened => ("✖", "NOT LISTENING", Role::Bad),
+            Phase::Listening { .. } => ("●", "LISTENING", Tone::Good),
+            Phase::Down { .. } => ("▼", "DOWN", Tone::Bad),
+            Phase::NeverListened => ("✖", "NOT LISTENING", Tone::Bad),
         }
     }
 
@@ -68,39 +68,39 @@ impl<'a> Told<'a> {
                 is_since_known,
                 process,
             } => {
-                spans.push((format!("by {}", name(process.as_deref())), Role::Strong));
+                spans.push((format!("by {}", name(process.as_deref())), Tone::Strong));
                 let age = units::age(now_ns.saturating_sub(*since_ns));
                 let word = if *is_since_known {
                     "for"
                 } else {
                     "for at least"
                 };
-                spans.push((format!(" {word} {age}"), Role::Text));
+                spans.push((format!(" {word} {age}"), Tone::Text));
                 if let Some((_, at_ns)) = self.story.last_failure
                     && at_ns > *since_ns
                 {
                     spans.push((
                         format!(", {} by others", failed(self.story.failed_total)),
-                        Role::Bad,
+                        Tone::Bad,
                     ));
                 }
             }
             Phase::Down { since_ns, .. } => {
                 let down = units::exact(now_ns.saturating_sub(*since_ns));
-                spans.push((down, Role::Bad));
+                spans.push((down, Tone::Bad));
                 if self.story.failed_since_down > 0 {
                     spans.push((
                         format!(", {}", failed(self.story.failed_since_down)),
-                        Role::Bad,
+                        Tone::Bad,
                     ));
                 }
             }
             Phase::NeverListened => {
-                spans.push((failed(self.story.failed_total), Role::Bad));
+                spans.push((failed(self.story.failed_total), Tone::Bad));
             }
         }
         if let Some(free) = self.free() {
-            spans.push((", ".to_owned(), Role::Text));
+            spans.push((", ".to_owned(), Tone::Text));
             spans.push(free);
         }
         spans
@@ -159,10 +159,10 @@ impl<'a> Told<'a> {
         self.timed(None).wanted_from_ns()
     }
 
-    fn timed(&self, free_ns: Option<u64>) -> timeline::Told<'a> {
+    fn timed(&self, free_ns: Option<u64>) -> timeline::History<'a> {
         let now_ns = self.view.now_ns;
-        let header = self.view.header;
-        timeline::Told {
+        let header = self.view.header();
+        timeline::History {
             story: self.story,
             seen_from_ns: header.map_or(now_ns, |header| header.clock.mono_ns),
             now_ns,
@@ -212,16 +212,16 @@ impl<'a> Told<'a> {
         }
         let left_ns = self.last_timer_ns()?.saturating_sub(self.view.now_ns);
         let left = units::left(left_ns);
-        Some((format!("last timer ends in {left}"), Role::Warn))
+        Some((format!("last timer ends in {left}"), Tone::Warn))
     }
 
     /// The same as a time, if it is to come.
     fn free_ns(&self) -> Option<u64> {
         let now_ns = self.view.now_ns;
         let free_ns = match self.failure() {
-            Some(failure) => match Outlook::of(self.view, failure) {
-                Outlook::Clears { left_ns } => now_ns.saturating_add(left_ns),
-                Outlook::Gone | Outlook::Stays | Outlook::Unknown => return None,
+            Some(failure) => match Forecast::of(self.view, failure) {
+                Forecast::Clears { left_ns } => now_ns.saturating_add(left_ns),
+                Forecast::Gone | Forecast::Stays | Forecast::Unknown => return None,
             },
             None => self.last_timer_ns()?,
         };

@@ -4,10 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::event::ClockAnchor;
-use crate::tui::draw::ports::description::Told;
+use crate::tui::draw::ports::description::PortDescription;
 use crate::tui::draw::ports::timeline::{Cell, Timeline};
 use crate::tui::draw::screen::{Screen, Span};
-use crate::tui::theme::Role;
+use crate::tui::theme::Tone;
 use crate::tui::units::{self, NS_PER_S};
 
 /// Cells from one time of day to the next, at least.
@@ -31,7 +31,7 @@ pub(crate) fn legend() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Draws the port's lane and, where the area has a second row, its times.
-pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, told: &Told<'_>) {
+pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, told: &PortDescription<'_>) {
     if area.height == 0 {
         return;
     }
@@ -39,20 +39,20 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, told: &Tol
     for (row, line) in (0..area.height).zip(lines(told, width)) {
         let mut pen = screen.pen(buf, area, row);
         pen.skip(1);
-        for (text, role) in line {
-            pen.put(&text, role);
+        for (text, tone) in line {
+            pen.put(&text, tone);
         }
     }
 }
 
 /// The port's lane and its times.
-pub(crate) fn lines(told: &Told<'_>, width: usize) -> [Vec<Span>; 2] {
+pub(crate) fn lines(told: &PortDescription<'_>, width: usize) -> [Vec<Span>; 2] {
     let timeline = told.timeline(width);
     let indent = " ".repeat(width - timeline.cells.len().min(width));
     let axis = axis(&timeline, told.view.anchor());
-    let mut lane = vec![(indent.clone(), Role::Dim)];
+    let mut lane = vec![(indent.clone(), Tone::Dim)];
     lane.extend(row(&timeline, true));
-    [lane, vec![(indent + &axis, Role::Dim)]]
+    [lane, vec![(indent + &axis, Tone::Dim)]]
 }
 
 /// The cells as text; stretches that have room say what they are.
@@ -62,31 +62,31 @@ pub(crate) fn row(timeline: &Timeline, is_labelled: bool) -> Vec<Span> {
     while let Some(cell) = rest.first() {
         let length = rest.iter().take_while(|other| *other == cell).count();
         rest = &rest[length..];
-        let (symbol, role, name) = look(*cell);
+        let (symbol, tone, name) = look(*cell);
         let taken = name.len() + 3;
         if is_labelled && !name.is_empty() && length > taken {
-            spans.push((symbol.to_owned(), role));
-            spans.push((format!(" {name} "), Role::Dim));
-            spans.push((symbol.repeat(length - taken), role));
+            spans.push((symbol.to_owned(), tone));
+            spans.push((format!(" {name} "), Tone::Dim));
+            spans.push((symbol.repeat(length - taken), tone));
         } else {
-            spans.push((symbol.repeat(length), role));
+            spans.push((symbol.repeat(length), tone));
         }
     }
     spans
 }
 
 /// Symbol, meaning and name. No two symbols are alike: colour only helps.
-fn look(cell: Cell) -> (&'static str, Role, &'static str) {
+fn look(cell: Cell) -> (&'static str, Tone, &'static str) {
     match cell {
-        Cell::Unseen => (" ", Role::Dim, "not watched"),
-        Cell::Nobody => ("·", Role::Dim, "nobody listens"),
-        Cell::Listening => ("━", Role::Good, "listening"),
-        Cell::Down => ("╌", Role::Bad, "down"),
-        Cell::Failed => ("✖", Role::Bad, ""),
-        Cell::Back => ("▲", Role::Good, ""),
-        Cell::Held => ("┄", Role::Warn, "held"),
-        Cell::Free => ("◇", Role::Good, ""),
-        Cell::Future => (" ", Role::Dim, ""),
+        Cell::Unseen => (" ", Tone::Dim, "not watched"),
+        Cell::Nobody => ("·", Tone::Dim, "nobody listens"),
+        Cell::Listening => ("━", Tone::Good, "listening"),
+        Cell::Down => ("╌", Tone::Bad, "down"),
+        Cell::Failed => ("✖", Tone::Bad, ""),
+        Cell::Back => ("▲", Tone::Good, ""),
+        Cell::Held => ("┄", Tone::Warn, "held"),
+        Cell::Free => ("◇", Tone::Good, ""),
+        Cell::Future => (" ", Tone::Dim, ""),
     }
 }
 

@@ -50,25 +50,25 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     /// The port's story in so many cells.
-    pub(crate) fn of(told: &Told<'_>, width: usize) -> Self {
-        Self::from(told, told.wanted_from_ns(), width)
+    pub(crate) fn of(history: &History<'_>, width: usize) -> Self {
+        Self::from(history, history.wanted_from_ns(), width)
     }
 
     /// The same from a time on, so that several have the same scale.
-    pub(crate) fn from(told: &Told<'_>, begin_ns: u64, width: usize) -> Self {
-        let Told {
+    pub(crate) fn from(history: &History<'_>, begin_ns: u64, width: usize) -> Self {
+        let History {
             story,
             now_ns,
             free_ns,
             ..
-        } = *told;
-        let stretches = told.stretches();
+        } = *history;
+        let stretches = history.stretches();
         let end_ns = free_ns.map_or(now_ns, |free_ns| free_ns.max(now_ns));
         let width = width.max(1);
         let step_ns = step_ns(end_ns.saturating_sub(begin_ns), width);
         let cells = u64::try_from(width).unwrap_or(u64::MAX);
         // Until there is enough of a past, the room is left to what will come.
-        let seen = told.seen_from_ns.min(begin_ns).min(now_ns) / step_ns;
+        let seen = history.seen_from_ns.min(begin_ns).min(now_ns) / step_ns;
         let first = (end_ns / step_ns + 1).saturating_sub(cells).max(seen);
         let last = first.saturating_add(cells - 1);
         let mut timeline = Self {
@@ -96,7 +96,7 @@ impl Timeline {
 
 /// What a timeline is made from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Told<'a> {
+pub(crate) struct History<'a> {
     pub(crate) story: &'a PortStory,
     /// When we began to watch.
     pub(crate) seen_from_ns: u64,
@@ -108,7 +108,7 @@ pub(crate) struct Told<'a> {
 /// From when on, and what.
 type Stretch = (u64, Cell);
 
-impl Told<'_> {
+impl History<'_> {
     /// The port's life, oldest first.
     fn stretches(&self) -> Vec<Stretch> {
         let story = self.story;
@@ -205,13 +205,13 @@ mod tests {
             port: PORT,
             netns: NETNS,
         };
-        let told = Told {
+        let history = History {
             story: story.engine.ports().get(&key).expect("the port is known"),
             seen_from_ns: START_NS,
             now_ns: story.now_ns,
             free_ns,
         };
-        let timeline = Timeline::of(&told, width);
+        let timeline = Timeline::of(&history, width);
         let letters = timeline.cells.iter().map(|cell| match cell {
             Cell::Unseen => ' ',
             Cell::Nobody => '.',

@@ -30,7 +30,7 @@ pub enum Action {
     /// Open the detail of what is chosen.
     Open,
     /// Read everything that was said.
-    Notes,
+    Messages,
     /// Close what is open, else put the note away, else clear the filter.
     Close,
     /// Freeze the screen, or let it go on.
@@ -56,9 +56,9 @@ pub enum Action {
     /// Write the events of what is chosen into a file.
     Export,
     /// Write the screen into a file, as text.
-    ShotText,
+    ScreenshotText,
     /// Write the screen into a file, as a drawing.
-    ShotSvg,
+    ScreenshotSvg,
     /// Choose the columns.
     Columns,
     /// Choose the theme.

@@ -146,7 +146,7 @@ pub const BINDINGS: &[Binding] = &[
     browse(
         "notes",
         &[Key::Plain(KeyCode::Char('n'))],
-        Action::Notes,
+        Action::Messages,
         "all messages: the story of a demo, warnings",
     ),
     browse(
@@ -224,13 +224,13 @@ pub const BINDINGS: &[Binding] = &[
     browse(
         "screenshot",
         &[Key::Plain(KeyCode::Char('p'))],
-        Action::ShotText,
+        Action::ScreenshotText,
         "write the screen into a new file, as text",
     ),
     browse(
         "screenshot_svg",
         &[Key::Plain(KeyCode::Char('P'))],
-        Action::ShotSvg,
+        Action::ScreenshotSvg,
         "write the screen into a new file, as SVG",
     ),
     browse(

@@ -7,7 +7,7 @@ use crate::tui::state::filter::{Term, Test};
 
 /// What cannot be meant, and where in the text it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
+pub struct FilterError {
     /// Bytes of the text; both ends are between characters.
     pub at: Range<usize>,
     /// What is wrong with it.
@@ -32,12 +32,12 @@ struct Value {
     is_quoted: bool,
 }
 
-pub(crate) fn terms(text: &str) -> Result<Vec<Term>, Wrong> {
+pub(crate) fn terms(text: &str) -> Result<Vec<Term>, FilterError> {
     words(text)?.iter().map(term).collect()
 }
 
 /// Words are separated by blanks; in quotes a blank is part of the word.
-fn words(text: &str) -> Result<Vec<Word>, Wrong> {
+fn words(text: &str) -> Result<Vec<Word>, FilterError> {
     let mut words = Vec::new();
     let mut rest = text;
     loop {
@@ -52,7 +52,7 @@ fn words(text: &str) -> Result<Vec<Word>, Wrong> {
         rest = &rest[field.as_ref().map_or(0, |field| field.len() + 1)..];
         let value_at = text.len() - rest.len();
         let (value, length, is_quoted) = if let Some(quoted) = rest.strip_prefix('"') {
-            let end = quoted.find('"').ok_or_else(|| Wrong {
+            let end = quoted.find('"').ok_or_else(|| FilterError {
                 at: value_at..text.len(),
                 reason: "the quotes are not closed".to_owned(),
             })?;
@@ -85,7 +85,7 @@ fn field(rest: &str) -> Option<&str> {
     (is_name && !is_address).then_some(field)
 }
 
-fn term(word: &Word) -> Result<Term, Wrong> {
+fn term(word: &Word) -> Result<Term, FilterError> {
     let value = &word.value;
     if value.text.is_empty() {
         let reason = match &word.field {
@@ -94,7 +94,7 @@ fn term(word: &Word) -> Result<Term, Wrong> {
             None => "a word is missing between the quotes".to_owned(),
         };
         let at = word.at.clone();
-        return Err(Wrong { at, reason });
+        return Err(FilterError { at, reason });
     }
     let values: Vec<&str> = if value.is_quoted {
         vec![&value.text]
@@ -104,11 +104,11 @@ fn term(word: &Word) -> Result<Term, Wrong> {
     let test = |text: &&str| test(word.field.as_deref(), text);
     let tests = values.iter().map(test).collect::<Result<Vec<_>, _>>();
     let tests = tests.map_err(|reason| match &word.field {
-        Some(field) if !is_field(field) => Wrong {
+        Some(field) if !is_field(field) => FilterError {
             at: word.at.clone(),
             reason,
         },
-        _ => Wrong {
+        _ => FilterError {
             at: value.at.clone(),
             reason,
         },

@@ -6,7 +6,7 @@ use crate::tui::theme::Theme;
 
 /// How many colours a terminal has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Depth {
+pub enum ColorDepth {
     /// The sixteen that it or its user chose.
     Sixteen,
     /// 256 or more.
@@ -16,7 +16,7 @@ pub enum Depth {
 
 /// The environment's words about colours; empty ones count as none.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Surroundings<'a> {
+pub struct Environment<'a> {
     /// `NO_COLOR`: set and not empty means no colour (<https://no-color.org>).
     pub no_color: Option<&'a OsStr>,
     /// `COLORFGBG`: text and background as numbers, `15;0` or `0;default;15`.
@@ -27,7 +27,7 @@ pub struct Surroundings<'a> {
     pub colorterm: Option<&'a OsStr>,
 }
 
-impl Surroundings<'_> {
+impl Environment<'_> {
     /// The theme that fits; where the background is not told, most are dark.
     #[must_use]
     pub fn theme(&self) -> Theme {
@@ -44,16 +44,16 @@ impl Surroundings<'_> {
 
     /// How many colours there are.
     #[must_use]
-    pub fn depth(&self) -> Depth {
+    pub fn depth(&self) -> ColorDepth {
         let term = text(self.term).unwrap_or_default();
         let colorterm = text(self.colorterm).unwrap_or_default();
         let has_many = term.contains("256color")
             || term.ends_with("-direct")
             || matches!(colorterm, "truecolor" | "24bit");
         if has_many {
-            Depth::Many
+            ColorDepth::Many
         } else {
-            Depth::Sixteen
+            ColorDepth::Sixteen
         }
     }
 }
@@ -83,33 +83,33 @@ mod tests {
             ("", "\u{1b}[2J", "xterm", Theme::Dark),
             ("1", "0;15", "xterm", Theme::Mono),
         ] {
-            let surroundings = Surroundings {
+            let environment = Environment {
                 no_color: Some(no_color.as_ref()),
                 colorfgbg: Some(colorfgbg.as_ref()),
                 term: Some(term.as_ref()),
                 colorterm: None,
             };
-            assert_eq!(surroundings.theme(), theme, "{no_color} {colorfgbg} {term}");
+            assert_eq!(environment.theme(), theme, "{no_color} {colorfgbg} {term}");
         }
-        assert_eq!(Surroundings::default().theme(), Theme::Dark);
+        assert_eq!(Environment::default().theme(), Theme::Dark);
     }
 
     #[test]
     fn the_terminal_s_name_tells_its_colours() {
         for (term, colorterm, depth) in [
-            ("xterm-256color", "", Depth::Many),
-            ("screen", "", Depth::Sixteen),
-            ("linux", "", Depth::Sixteen),
-            ("xterm", "truecolor", Depth::Many),
-            ("xterm-direct", "", Depth::Many),
-            ("", "", Depth::Sixteen),
+            ("xterm-256color", "", ColorDepth::Many),
+            ("screen", "", ColorDepth::Sixteen),
+            ("linux", "", ColorDepth::Sixteen),
+            ("xterm", "truecolor", ColorDepth::Many),
+            ("xterm-direct", "", ColorDepth::Many),
+            ("", "", ColorDepth::Sixteen),
         ] {
-            let surroundings = Surroundings {
+            let environment = Environment {
                 term: Some(term.as_ref()),
                 colorterm: Some(colorterm.as_ref()),
-                ..Surroundings::default()
+                ..Environment::default()
             };
-            assert_eq!(surroundings.depth(), depth, "{term} {colorterm}");
+            assert_eq!(environment.depth(), depth, "{term} {colorterm}");
         }
     }
 }

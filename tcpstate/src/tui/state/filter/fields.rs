@@ -5,7 +5,7 @@ use crate::model::Socket;
 
 /// What a test looks at.
 #[derive(Default)]
-pub(crate) struct Subject<'a> {
+pub(crate) struct Fields<'a> {
     pub(crate) endpoints: [Option<Endpoint>; 3],
     pub(crate) states: [Option<State>; 2],
     pub(crate) processes: [Option<&'a Process>; 2],
@@ -14,7 +14,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) cause: &'a str,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> Fields<'a> {
     pub(crate) fn of_socket(socket: &'a Socket) -> Self {
         Self {
             endpoints: [Some(socket.local), Some(socket.peer), None],
@@ -45,36 +45,36 @@ fn netns_of(body: &Body) -> Option<u32> {
     }
 }
 
-fn subject_of(event: &Event) -> Subject<'_> {
-    let mut subject = Subject {
+fn subject_of(event: &Event) -> Fields<'_> {
+    let mut fields = Fields {
         words: [event.body.name(), ""],
-        ..Subject::default()
+        ..Fields::default()
     };
     match &event.body {
         Body::Socket(seen) => {
-            subject.endpoints = [Some(seen.local), Some(seen.peer), None];
-            subject.states = [Some(seen.state), None];
-            subject.processes = [seen.process.as_deref(), None];
+            fields.endpoints = [Some(seen.local), Some(seen.peer), None];
+            fields.states = [Some(seen.state), None];
+            fields.processes = [seen.process.as_deref(), None];
         }
         Body::State(change) => {
-            subject.endpoints = [Some(change.local), Some(change.peer), None];
-            subject.states = [Some(change.new), Some(change.old)];
-            subject.processes = [change.process.as_deref(), None];
+            fields.endpoints = [Some(change.local), Some(change.peer), None];
+            fields.states = [Some(change.new), Some(change.old)];
+            fields.processes = [change.process.as_deref(), None];
         }
         Body::TimeWaitEnter(entered) => {
-            subject.endpoints = [Some(entered.local), Some(entered.peer), None];
-            subject.states = [Some(State::TimeWait), None];
-            subject.processes = [entered.left_by.as_deref(), None];
+            fields.endpoints = [Some(entered.local), Some(entered.peer), None];
+            fields.states = [Some(State::TimeWait), None];
+            fields.processes = [entered.left_by.as_deref(), None];
         }
         Body::TimeWaitExit(exited) => {
-            subject.endpoints = [Some(exited.local), Some(exited.peer), None];
-            subject.states = [Some(State::TimeWait), None];
+            fields.endpoints = [Some(exited.local), Some(exited.peer), None];
+            fields.states = [Some(State::TimeWait), None];
         }
         Body::Reset(reset) => {
-            subject.endpoints = [Some(reset.local), Some(reset.peer), None];
-            subject.states = [reset.state, None];
-            subject.processes = [reset.process.as_deref(), None];
-            subject.words[1] = reset.reason.as_deref().unwrap_or_default();
+            fields.endpoints = [Some(reset.local), Some(reset.peer), None];
+            fields.states = [reset.state, None];
+            fields.processes = [reset.process.as_deref(), None];
+            fields.words[1] = reset.reason.as_deref().unwrap_or_default();
         }
         Body::Bind(call) | Body::Listen(call) | Body::Connect(call) | Body::Accept(call) => {
             let requested = call.requested.addr.map(|addr| Endpoint {
@@ -85,27 +85,27 @@ fn subject_of(event: &Event) -> Subject<'_> {
                 addr: std::net::Ipv4Addr::UNSPECIFIED.into(),
                 port: call.requested.port,
             };
-            subject.endpoints = [call.local, call.peer, requested.or(Some(unspecified))];
-            subject.processes = [Some(&call.process), None];
-            subject.words[1] = call.errno_name.as_deref().unwrap_or_default();
+            fields.endpoints = [call.local, call.peer, requested.or(Some(unspecified))];
+            fields.processes = [Some(&call.process), None];
+            fields.words[1] = call.errno_name.as_deref().unwrap_or_default();
         }
         Body::Diagnosis(diagnosis) => {
             let first = diagnosis.holders.first();
-            subject.endpoints = [first.map(|holder| holder.local), None, None];
-            subject.states = [first.map(|holder| holder.state), None];
-            subject.processes = [
+            fields.endpoints = [first.map(|holder| holder.local), None, None];
+            fields.states = [first.map(|holder| holder.state), None];
+            fields.processes = [
                 first.and_then(|holder| holder.process.as_deref()),
                 first.and_then(|holder| holder.left_by.as_deref()),
             ];
-            subject.words[1] = &diagnosis.summary;
-            subject.cause = diagnosis.cause.name();
+            fields.words[1] = &diagnosis.summary;
+            fields.cause = diagnosis.cause.name();
         }
         Body::Restart(restart) => {
-            subject.endpoints[0] = Some(Endpoint {
+            fields.endpoints[0] = Some(Endpoint {
                 addr: std::net::Ipv4Addr::UNSPECIFIED.into(),
                 port: restart.port,
             });
-            subject.processes = [
+            fields.processes = [
                 restart.old_process.as_deref(),
                 restart.new_process.as_deref(),
             ];
@@ -116,11 +116,11 @@ fn subject_of(event: &Event) -> Subject<'_> {
                 addr: std::net::Ipv4Addr::UNSPECIFIED.into(),
                 port,
             };
-            subject.endpoints = [first.map(at), Some(at(fallback.took)), None];
-            subject.processes[0] = Some(&fallback.process);
+            fields.endpoints = [first.map(at), Some(at(fallback.took)), None];
+            fields.processes[0] = Some(&fallback.process);
         }
-        Body::Flood(flood) => subject.words[1] = &flood.comm,
+        Body::Flood(flood) => fields.words[1] = &flood.comm,
         Body::Header(_) | Body::Loss(_) | Body::Tick(_) | Body::Footer(_) => {}
     }
-    subject
+    fields
 }

@@ -56,7 +56,7 @@ struct Took {
 impl Fallbacks {
     fn fails(&mut self, mono_ns: u64, seq: u64, key: PortKey, pid: u32) {
         let who = (key.netns, pid);
-        let is_stale = |seeker: &Seeker| mono_ns > seeker.last_failed_ns + WINDOW_NS;
+        let is_stale = |seeker: &Seeker| mono_ns > seeker.last_failed_ns.saturating_add(WINDOW_NS);
         if self.seekers.get(&who).is_some_and(is_stale) {
             self.forget(who);
         }
@@ -112,7 +112,7 @@ impl Fallbacks {
             return;
         };
         let has_it_after_all = seeker.failed.iter().any(|tried| tried.port == key.port);
-        if has_it_after_all || mono_ns > seeker.last_failed_ns + WINDOW_NS {
+        if has_it_after_all || mono_ns > seeker.last_failed_ns.saturating_add(WINDOW_NS) {
             self.forget(who);
             return;
         }

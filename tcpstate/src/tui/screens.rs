@@ -8,6 +8,7 @@
 pub(crate) mod story;
 
 mod advice;
+pub(crate) mod end_of_range;
 mod every_key;
 mod harness;
 mod hostile;

@@ -372,3 +372,37 @@ fn a_long_recording_is_looked_ahead_and_indexed_in_turn() {
         assert!(player.index.is_complete() || has_gone);
     }
 }
+
+#[test]
+fn times_at_the_end_of_the_range_can_be_played_and_sought() {
+    for recording in screens::end_of_range::recordings() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.jsonl");
+        std::fs::write(&path, recording).unwrap();
+        let mut player = opened(&path);
+        let actions = [
+            ReplayAction::Play,
+            ReplayAction::Faster,
+            ReplayAction::End,
+            ReplayAction::Forward,
+            ReplayAction::Back,
+            ReplayAction::GoTo(u64::MAX),
+            ReplayAction::GoTo(0),
+            ReplayAction::GoToShare(100),
+            ReplayAction::GoToEvent(u64::MAX),
+            ReplayAction::StepBack,
+            ReplayAction::Step,
+        ];
+        for action in actions {
+            player.handle(action);
+            for elapsed_ns in [0, 1_000_000_000, u64::MAX] {
+                player.advance(elapsed_ns).unwrap();
+            }
+            player.position();
+        }
+        player.handle(ReplayAction::End);
+        arrive(&mut player);
+        assert_eq!(player.now_ns(), u64::MAX);
+        assert!(player.is_at_end());
+    }
+}

@@ -27,16 +27,16 @@ pub(crate) fn legend() -> impl Iterator<Item = (&'static str, &'static str)> {
         (Cell::Free, "to come: the port is free from here on"),
     ]
     .into_iter()
-    .map(|(cell, meaning)| (look(cell).0, meaning))
+    .map(|(cell, meaning)| (glyph(cell).0, meaning))
 }
 
 /// Draws the port's lane and, where the area has a second row, its times.
-pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, told: &PortDescription<'_>) {
+pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, port: &PortDescription<'_>) {
     if area.height == 0 {
         return;
     }
     let width = usize::from(area.width).saturating_sub(2);
-    for (row, line) in (0..area.height).zip(lines(told, width)) {
+    for (row, line) in (0..area.height).zip(lines(port, width)) {
         let mut pen = screen.pen(buf, area, row);
         pen.skip(1);
         for (text, tone) in line {
@@ -46,10 +46,10 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, told: &Por
 }
 
 /// The port's lane and its times.
-pub(crate) fn lines(told: &PortDescription<'_>, width: usize) -> [Vec<Span>; 2] {
-    let timeline = told.timeline(width);
+pub(crate) fn lines(port: &PortDescription<'_>, width: usize) -> [Vec<Span>; 2] {
+    let timeline = port.timeline(width);
     let indent = " ".repeat(width - timeline.cells.len().min(width));
-    let axis = axis(&timeline, told.view.anchor());
+    let axis = axis(&timeline, port.view.anchor());
     let mut lane = vec![(indent.clone(), Tone::Dim)];
     lane.extend(row(&timeline, true));
     [lane, vec![(indent + &axis, Tone::Dim)]]
@@ -62,7 +62,7 @@ pub(crate) fn row(timeline: &Timeline, is_labelled: bool) -> Vec<Span> {
     while let Some(cell) = rest.first() {
         let length = rest.iter().take_while(|other| *other == cell).count();
         rest = &rest[length..];
-        let (symbol, tone, name) = look(*cell);
+        let (symbol, tone, name) = glyph(*cell);
         let taken = name.len() + 3;
         if is_labelled && !name.is_empty() && length > taken {
             spans.push((symbol.to_owned(), tone));
@@ -76,7 +76,7 @@ pub(crate) fn row(timeline: &Timeline, is_labelled: bool) -> Vec<Span> {
 }
 
 /// Symbol, meaning and name. No two symbols are alike: colour only helps.
-fn look(cell: Cell) -> (&'static str, Tone, &'static str) {
+fn glyph(cell: Cell) -> (&'static str, Tone, &'static str) {
     match cell {
         Cell::Unseen => (" ", Tone::Dim, "not watched"),
         Cell::Nobody => ("·", Tone::Dim, "nobody listens"),
@@ -109,16 +109,17 @@ fn axis(timeline: &Timeline, anchor: Option<&ClockAnchor>) -> String {
         .unwrap_or(last);
     let time = |at: usize| {
         let cells = u64::try_from(at).unwrap_or(0);
-        timeline.from_ns + cells * timeline.step_ns
+        let after_ns = cells.saturating_mul(timeline.step_ns);
+        timeline.from_ns.saturating_add(after_ns)
     };
-    let told = timeline.cells.iter();
-    for at in 0..told.take_while(|cell| **cell != Cell::Future).count() {
+    let cells = timeline.cells.iter();
+    for at in 0..cells.take_while(|cell| **cell != Cell::Future).count() {
         let begins_s = anchor.realtime_ns(time(at)).div_ceil(NS_PER_S);
         let ends_s = anchor.realtime_ns(time(at + 1)).div_ceil(NS_PER_S);
         let round = begins_s.next_multiple_of(round_s);
         if round < ends_s {
-            let in_ns = (round - begins_s) * NS_PER_S;
-            let mut text = units::to_the_second(anchor, time(at) + in_ns + NS_PER_S - 1);
+            let in_ns = (round - begins_s + 1) * NS_PER_S - 1;
+            let mut text = units::to_the_second(anchor, time(at).saturating_add(in_ns));
             if round_s >= 60 {
                 text.truncate(5);
             }

@@ -73,12 +73,12 @@ impl Timeline {
         let last = first.saturating_add(cells - 1);
         let mut timeline = Self {
             cells: Vec::with_capacity(width),
-            from_ns: first * step_ns,
+            from_ns: first.saturating_mul(step_ns),
             step_ns,
             now: usize::try_from((now_ns / step_ns).saturating_sub(first)).unwrap_or(0),
         };
         for cell in first..=last {
-            let from_ns = cell * step_ns;
+            let from_ns = cell.saturating_mul(step_ns);
             timeline.cells.push(if from_ns > now_ns {
                 match free_ns.map(|free_ns| free_ns / step_ns) {
                     Some(free) if cell < free => Cell::Held,
@@ -86,7 +86,9 @@ impl Timeline {
                     _ => Cell::Future,
                 }
             } else {
-                let until_ns = (from_ns + step_ns).min(now_ns + 1);
+                let until_ns = from_ns
+                    .saturating_add(step_ns)
+                    .min(now_ns.saturating_add(1));
                 past(story, &stretches, from_ns, until_ns)
             });
         }
@@ -132,7 +134,7 @@ impl History<'_> {
         stretches
     }
 
-    /// From when on the story is worth a look: a downtime is shown whole, with
+    /// From when on the story is shown: a downtime is shown whole, with
     /// a little of what was before.
     pub(crate) fn wanted_from_ns(&self) -> u64 {
         let first_ns = match self.story.first_listened {
@@ -160,12 +162,12 @@ fn step_ns(length_ns: u64, width: usize) -> u64 {
         * NS_PER_S
 }
 
-/// The most telling of what happened in this time.
+/// The most important of what happened in this time.
 fn past(story: &PortStory, stretches: &[Stretch], from_ns: u64, until_ns: u64) -> Cell {
     let is_within = |at_ns: u64| (from_ns..until_ns).contains(&at_ns);
     let failed_from = story
         .failed_seconds
-        .partition_point(|second| (second + 1) * NS_PER_S <= from_ns);
+        .partition_point(|second| (second + 1).saturating_mul(NS_PER_S) <= from_ns);
     if story
         .failed_seconds
         .get(failed_from)

@@ -28,7 +28,7 @@ pub enum IndexError {
     /// It has more events than an index takes.
     #[error("it has more than {MAX_EVENTS} events; read it with --format text")]
     TooManyEvents,
-    /// It unpacks to more than is kept.
+    /// It unpacks to more than the limit.
     #[error("it unpacks to more than {MAX_UNPACKED} bytes; read it with --format text")]
     TooLarge,
     /// A header of another recording in the middle.
@@ -264,7 +264,7 @@ impl Index {
         self.bad_lines
     }
 
-    /// Whether the recording ends as one does that nobody cut.
+    /// Whether the recording ends with a footer: it was not cut.
     #[must_use]
     pub fn has_footer(&self) -> bool {
         self.has_footer

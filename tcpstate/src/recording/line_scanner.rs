@@ -1,5 +1,5 @@
-//! Goes through a file line by line, in pieces as large as the caller wants: a
-//! line may be longer than a budget.
+//! Scans a file line by line, for as many bytes as the caller allows: a line may be
+//! longer than that.
 
 use std::fmt;
 use std::fs::File;
@@ -12,10 +12,10 @@ use super::reader::MAX_LINE;
 /// A file that is being read.
 pub(super) struct LineScanner {
     text: Box<dyn BufRead>,
-    /// The file that `text` comes from: its offset tells how far that is.
+    /// The file that `text` comes from: its offset is how far that was read.
     source: File,
     line: Vec<u8>,
-    /// Bytes of the line, also of those that are not kept.
+    /// Bytes of the line, also of those that were dropped.
     length: u64,
     /// Where it begins.
     offset: u64,

@@ -11,8 +11,8 @@ use super::sink::Sink;
 
 /// Bytes that are gathered before they are written.
 const BATCH: usize = 256 * 1024;
-/// How often a compressed file is made readable up to its last line, and it
-/// is taken at whether the file is still there.
+/// How often a compressed file is made readable up to its last line, and it is checked
+/// whether the file is still there.
 const SYNC_EVERY_NS: u64 = 1_000_000_000;
 
 /// A recording could not be written.
@@ -74,7 +74,7 @@ pub struct Writer {
     /// In the current part.
     written_lines: u64,
     unwritten_lines: u64,
-    /// It was said that the file is gone and cannot be begun anew.
+    /// It was reported that the file is gone and cannot be created again.
     is_gone_said: bool,
 }
 
@@ -181,7 +181,7 @@ impl Writer {
     }
 
     /// Goes on after somebody has deleted the file. What was in it is lost; where it
-    /// cannot be made again, that is said once and tried on.
+    /// cannot be created again, that is reported once and tried again.
     fn begin_anew(&mut self, mono_ns: u64, next_seq: u64) -> Result<(), RecordError> {
         self.unwritten_lines += std::mem::take(&mut self.written_lines);
         let path = self.part_path();

@@ -14,7 +14,7 @@ use crate::tui::state::columns::{Column, Sort};
 use crate::tui::state::filter::Filter;
 use crate::tui::theme::Theme;
 
-/// What somebody wants the dashboard to be like.
+/// How somebody has configured the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The theme; `None`: the one that fits the terminal.
@@ -54,7 +54,7 @@ pub struct ConfigError {
     pub reason: String,
 }
 
-/// The word for "whichever fits".
+/// Whichever theme fits.
 const AUTO: &str = "auto";
 
 /// What may stand at the top of the file.
@@ -330,8 +330,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
-        for (text, line, told) in [
+    fn an_error_has_the_number_of_its_line() {
+        for (text, line, expected) in [
             (
                 "\n\ncolour = 1",
                 3,
@@ -381,7 +381,7 @@ mod tests {
         ] {
             let wrong = Config::parse(text).expect_err(text);
             assert_eq!(wrong.line, line, "{text}: {wrong}");
-            assert!(wrong.reason.contains(told), "{text}: {wrong}");
+            assert!(wrong.reason.contains(expected), "{text}: {wrong}");
             assert!(!wrong.to_string().contains('\n'), "{wrong}");
         }
     }

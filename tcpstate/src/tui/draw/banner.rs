@@ -24,9 +24,9 @@ use crate::tui::units::{self};
 const LABEL: usize = 8;
 /// Height of a terminal that nobody has enlarged.
 const USUAL_HEIGHT: u16 = 24;
-/// BannerText of the sentence that says why.
+/// Lines of the sentence that says why.
 const WHY_LINES: usize = 4;
-/// BannerText of what to do, and of the command for it, where there is room.
+/// Lines of what to do, and of the command for it, where there is room.
 const FIX_LINES: usize = 2;
 const COMMAND_LINES: usize = 2;
 

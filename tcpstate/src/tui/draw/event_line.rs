@@ -1,4 +1,4 @@
-//! An event in one line, as one would tell it.
+//! An event or a message in one line.
 
 use crate::event::{
     Body, Call, CallName, Direction, Endpoint, Event, ExitReason, LossStage, Process, State,
@@ -22,7 +22,7 @@ pub(crate) struct EventText {
     pub(crate) text: String,
 }
 
-/// Tells the event. Where room is short, addresses of this side are left out;
+/// Describes the event. Where room is short, addresses of this side are left out;
 /// a call that failed in another namespace than `own_netns` says in which.
 pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> EventText {
     let line = |tag, tone, text| EventText {
@@ -201,8 +201,8 @@ pub(crate) fn describe(event: &Event, is_wide: bool, own_netns: Option<u32>) -> 
     }
 }
 
-/// Tells what was said to the person.
-pub(crate) fn note(text: &str) -> EventText {
+/// Describes a message.
+pub(crate) fn message(text: &str) -> EventText {
     EventText {
         tag: "»",
         tone: Tone::Accent,

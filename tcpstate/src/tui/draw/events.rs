@@ -1,4 +1,4 @@
-//! The event stream: what happened, one line each, the newest at the bottom.
+//! The event list: what happened, one line each, the newest at the bottom.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -42,7 +42,7 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         screen.pen(buf, area, 1).skip(1).put(text, Tone::Dim);
     }
     for (line, index) in (1..).zip(cursor.offset()..lines.len().min(cursor.offset() + rows)) {
-        let Some((mono_ns, told)) = tell(screen, lines[index], area.width >= WIDE) else {
+        let Some((mono_ns, described)) = describe(screen, lines[index], area.width >= WIDE) else {
             continue;
         };
         let time = screen.time_of_day(mono_ns);
@@ -50,10 +50,14 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         pen.skip(1)
             .put(&time, Tone::Dim)
             .skip(1)
-            .column(TAG, told.tag, told.tone)
+            .column(TAG, described.tag, described.tone)
             .put(
-                &told.text,
-                if told.is_loud { told.tone } else { Tone::Text },
+                &described.text,
+                if described.is_loud {
+                    described.tone
+                } else {
+                    Tone::Text
+                },
             );
         if is_focused && index == cursor.index() {
             screen.pen(buf, area, line).put("▸", Tone::Text);
@@ -63,17 +67,17 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
 }
 
 /// When it was, and what. `None`: it is not kept any more.
-fn tell(screen: &Screen<'_>, line: Entry, is_wide: bool) -> Option<(u64, EventText)> {
-    match line {
+fn describe(screen: &Screen<'_>, entry: Entry, is_wide: bool) -> Option<(u64, EventText)> {
+    match entry {
         Entry::Event(seq) => {
             let event = screen.view.event(seq)?;
             let own_netns = screen.view.own_netns();
-            let told = event_line::describe(event, is_wide, own_netns);
-            Some((event.mono_ns, told))
+            let described = event_line::describe(event, is_wide, own_netns);
+            Some((event.mono_ns, described))
         }
         Entry::Message(number) => {
-            let note = screen.state.messages.get(number)?;
-            Some((note.mono_ns, event_line::note(&note.text)))
+            let message = screen.state.messages.get(number)?;
+            Some((message.mono_ns, event_line::message(&message.text)))
         }
     }
 }

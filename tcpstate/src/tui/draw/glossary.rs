@@ -1,4 +1,4 @@
-//! The words of TCP in plain words: for the help and the details.
+//! The glossary of the help and the details: terms of TCP in plain words.
 
 use crate::event::State;
 
@@ -22,7 +22,7 @@ pub(crate) fn meaning(state: State) -> &'static str {
     }
 }
 
-/// Other words on the screen.
+/// Other terms on the screen.
 pub(crate) const WORDS: &[(&str, &str)] = &[
     ("EADDRINUSE", "\"Address already in use\": the port is held"),
     (

@@ -116,7 +116,7 @@ fn ports(filters: &Filters) -> String {
 }
 
 fn others(filters: &Filters) -> Option<String> {
-    let words: Vec<String> = filters
+    let others: Vec<String> = filters
         .pids
         .iter()
         .map(|pid| format!("pid {pid}"))
@@ -124,5 +124,5 @@ fn others(filters: &Filters) -> Option<String> {
         .chain(filters.states.iter().map(ToString::to_string))
         .chain(filters.addrs.iter().map(ToString::to_string))
         .collect();
-    (!words.is_empty()).then(|| words.join(", "))
+    (!others.is_empty()).then(|| others.join(", "))
 }

@@ -11,12 +11,12 @@ use crate::tui::theme::Tone;
 
 /// Width of the keys.
 const KEYS: usize = 18;
-/// Width of the filter's words.
+/// Width of the filter's terms.
 const WORDS_OF_FILTER: usize = 30;
 
 pub(crate) fn text(width: usize, keys: &Keys, is_replay: bool) -> Page {
     let mut text = Page::new("help", width);
-    let tell = |text: &mut Page, (binding, keys): (&Binding, &[Key])| {
+    let add_binding = |text: &mut Page, (binding, keys): (&Binding, &[Key])| {
         if !keys.is_empty() {
             text.pair(KEYS, &label(keys), binding.help, Tone::Accent);
         }
@@ -26,7 +26,7 @@ pub(crate) fn text(width: usize, keys: &Keys, is_replay: bool) -> Page {
     if is_replay {
         text.heading("in the recording");
         for bound in keys.of(Mode::Replay) {
-            tell(&mut text, bound);
+            add_binding(&mut text, bound);
         }
         text.heading("on the screen");
     }
@@ -36,7 +36,7 @@ pub(crate) fn text(width: usize, keys: &Keys, is_replay: bool) -> Page {
             .filter(|key| !is_replay || !is_taken(key))
             .copied()
             .collect();
-        tell(&mut text, (binding, &left));
+        add_binding(&mut text, (binding, &left));
     }
     text.heading("filter: words joined by \"and\"");
     for (word, meaning) in LANGUAGE {
@@ -44,7 +44,7 @@ pub(crate) fn text(width: usize, keys: &Keys, is_replay: bool) -> Page {
     }
     text.heading("while typing");
     for bound in keys.of(Mode::Typing) {
-        tell(&mut text, bound);
+        add_binding(&mut text, bound);
     }
     text.heading("a port's last minutes");
     for (sign, meaning) in lane::legend() {

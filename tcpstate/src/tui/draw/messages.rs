@@ -1,4 +1,4 @@
-//! What was said: the latest in lines of its own, all of it in an overlay.
+//! Messages: the latest in lines of its own, all of them in an overlay.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -18,12 +18,12 @@ const TALL: u16 = 24;
 /// Room for the mark.
 const MARK: usize = 3;
 
-/// The latest, wrapped; empty: nothing was said, or it was put away.
+/// The latest, wrapped; empty: there is none, or it was dismissed.
 pub(crate) fn latest(state: &UiState, area: Rect) -> Vec<String> {
     let width = usize::from(area.width).saturating_sub(MARK + 1);
-    state.messages.latest().map_or_else(Vec::new, |note| {
+    state.messages.latest().map_or_else(Vec::new, |message| {
         wrap_to(
-            &note.text,
+            &message.text,
             width,
             if area.height < TALL { 1 } else { LINES },
         )
@@ -40,12 +40,12 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, lines: &[S
     }
 }
 
-/// Everything that was said.
+/// All messages.
 pub(crate) fn text(view: &View<'_>, state: &UiState, width: usize) -> Page {
     let mut text = Page::new("messages, the latest last", width);
-    for note in state.messages.iter() {
-        let time = units::time_of_day(view.anchor(), note.mono_ns);
-        text.pair(14, &time, &note.text, Tone::Dim);
+    for message in state.messages.iter() {
+        let time = units::time_of_day(view.anchor(), message.mono_ns);
+        text.pair(14, &time, &message.text, Tone::Dim);
     }
     if text.lines.is_empty() {
         text.paragraph("Nothing was said so far.", Tone::Text);

@@ -50,7 +50,7 @@ impl<'b> Pen<'b> {
         self
     }
 
-    /// Writes the text with its colours the other way round: a heavy word.
+    /// Writes the text with its colours reversed: what stands out most.
     pub(crate) fn put_reversed(&mut self, text: &str, tone: Tone) -> &mut Self {
         let from = self.x;
         self.put(text, tone);

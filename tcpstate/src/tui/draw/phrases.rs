@@ -12,7 +12,7 @@ use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
 use crate::tui::units::{self, NS_PER_MS};
 
-/// What to do; a wait is said with the time that is left now, not then.
+/// What to do; a wait has the time that is left now, not when the call failed.
 pub(crate) fn fix_text(fix: &Fix, failure: &Failure, view: &View<'_>) -> String {
     match Forecast::of(view, failure) {
         Forecast::Clears { left_ns } if *fix.id == *"wait" && left_ns > 0 => {

@@ -1,4 +1,4 @@
-//! The ports' stories, the failing first. One port is the hero: how it stands,
+//! The ports' stories, the failing first. A single port has two lines: its state,
 //! what was before, its last minutes. Several have a line each, and the chosen
 //! one tells its story below them.
 
@@ -22,11 +22,11 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, lane: Rect, screen: &Screen<'_>
     let ports = &screen.state.ports.items;
     match ports.as_slice() {
         [] => draw_none(buf, area, screen),
-        [key] => draw_hero(buf, area, screen, *key),
+        [key] => draw_single(buf, area, screen, *key),
         _ => draw_list(buf, area, screen),
     }
-    let chosen = ports.get(screen.state.ports.index()).copied();
-    let Some((key, told)) = chosen.and_then(|key| Some((key, PortDescription::of(screen, key)?)))
+    let chosen = screen.state.ports.chosen();
+    let Some((key, port)) = chosen.and_then(|key| Some((key, PortDescription::of(screen, key)?)))
     else {
         return;
     };
@@ -38,18 +38,18 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, lane: Rect, screen: &Screen<'_>
         lane.x += taken;
         lane.width = lane.width.saturating_sub(taken);
     }
-    lane::draw(buf, lane, screen, &told);
+    lane::draw(buf, lane, screen, &port);
 }
 
-/// The one port: a heavy word, and what was before in a second line.
-fn draw_hero(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, key: PortKey) {
-    let Some(told) = PortDescription::of(screen, key) else {
+/// The one port: its state in bold, and what was before in a second line.
+fn draw_single(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, key: PortKey) {
+    let Some(port) = PortDescription::of(screen, key) else {
         return;
     };
-    let (symbol, word, tone) = told.state();
+    let (symbol, word, tone) = port.state();
     let mut pen = screen.pen(buf, area, 0);
     pen.put_reversed(&format!(" {symbol} :{} {word} ", key.port), tone);
-    for (text, tone) in told.now() {
+    for (text, tone) in port.now() {
         pen.put(&text, tone);
     }
     if screen.is_focused(Panel::Ports) {
@@ -57,8 +57,8 @@ fn draw_hero(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, key: PortKey) {
     }
     let mut pen = screen.pen(buf, area, 1);
     pen.skip(3);
-    let facts = told.elsewhere().into_iter();
-    for (at, text) in facts.chain(told.since()).chain(told.before()).enumerate() {
+    let facts = port.elsewhere().into_iter();
+    for (at, text) in facts.chain(port.since()).chain(port.before()).enumerate() {
         if at > 0 {
             pen.put(" · ", Tone::Dim);
         }
@@ -77,9 +77,9 @@ fn draw_list(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         .filter_map(|(index, key)| Some((index, key, PortDescription::of(screen, *key)?)))
         .collect();
     // One scale for all.
-    let from_ns = shown.iter().map(|(.., told)| told.wanted_from_ns()).min();
-    for (row, (index, key, told)) in (0..).zip(&shown) {
-        let (symbol, word, tone) = told.state();
+    let from_ns = shown.iter().map(|(.., port)| port.wanted_from_ns()).min();
+    for (row, (index, key, port)) in (0..).zip(&shown) {
+        let (symbol, word, tone) = port.state();
         let is_chosen = *index == screen.state.ports.index();
         let mut pen = screen.pen(buf, words, row);
         let mark = match (is_chosen, screen.is_focused(Panel::Ports)) {
@@ -93,18 +93,18 @@ fn draw_list(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
             .column(label + 1, &key.port.to_string(), Tone::Strong)
             .put(word, tone)
             .put(" ", Tone::Text);
-        for (text, tone) in told.now() {
+        for (text, tone) in port.now() {
             pen.put(&text, tone);
         }
-        if let Some(elsewhere) = told.elsewhere() {
+        if let Some(elsewhere) = port.elsewhere() {
             pen.put(" · ", Tone::Dim).put(&elsewhere, Tone::Dim);
         }
-        if let Some(past) = told.before().first() {
+        if let Some(past) = port.before().first() {
             pen.put(" · ", Tone::Dim).put(past, Tone::Dim);
         }
         if lanes.width > 0 {
             let width = usize::from(lanes.width);
-            let timeline = told.past(from_ns.unwrap_or(0), width);
+            let timeline = port.past(from_ns.unwrap_or(0), width);
             let mut pen = screen.pen(buf, lanes, row);
             pen.skip(width - timeline.cells.len().min(width));
             for (text, tone) in lane::row(&timeline, false) {

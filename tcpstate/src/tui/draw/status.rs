@@ -1,4 +1,4 @@
-//! The last line: what is typed, else the answer to a key, else the keys of the
+//! The last line: what is typed, else the reply to a key, else the keys of the
 //! moment.
 
 use ratatui::buffer::Buffer;

@@ -232,9 +232,9 @@ mod tests {
         let mut keys = Keys::default();
         let mut wrong = |mode, name, key| keys.rebind(mode, name, key).expect_err(name);
 
-        let told = wrong(Mode::Replay, "fly", vec![letter('x')]);
+        let error = wrong(Mode::Replay, "fly", vec![letter('x')]);
         assert!(
-            told.starts_with("there is no action `fly` in [keys.replay]; the actions are play,")
+            error.starts_with("there is no action `fly` in [keys.replay]; the actions are play,")
         );
         assert_eq!(wrong(Mode::Browse, "quit", vec![]), "`quit` needs a key");
         assert_eq!(
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_key_of_two_actions_is_named_with_both() {
-        for (new, told) in [
+        for (new, expected) in [
             (
                 letter('q'),
                 "the key `q` of `help` is taken by `quit` in [keys]",
@@ -258,7 +258,7 @@ mod tests {
             let mut keys = Keys::default();
             keys.rebind(Mode::Browse, "help", vec![new])
                 .expect("it is an action");
-            assert_eq!(keys.check(), Err(told.to_owned()));
+            assert_eq!(keys.check(), Err(expected.to_owned()));
         }
         let mut keys = Keys::default();
         keys.rebind(Mode::Browse, "help", vec![letter('x'), letter('x')])

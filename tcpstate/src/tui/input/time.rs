@@ -1,4 +1,4 @@
-//! A time or a place that somebody typed: where to go in the events.
+//! A time or an event to go to, as it is typed.
 
 use crate::event::{ClockAnchor, rfc3339};
 use crate::tui::state::replay::ReplayPosition;
@@ -140,7 +140,7 @@ fn clock(text: &str) -> Option<u64> {
     Some(((hour * 60 + minute) * 60 + second) * NS_PER_S + part)
 }
 
-/// A length of time, as the answer to a key says it.
+/// A length of time, as the reply to a key has it.
 pub(crate) fn duration(ns: u64) -> String {
     if ns < NS_PER_S {
         format!("{} ms", ns / NS_PER_MS)

@@ -8,7 +8,7 @@ use crossterm::clipboard::CopyToClipboard;
 use crate::tui::units::counted;
 
 /// Bytes that are copied at most; terminals take some 75 kB of base64 and drop
-/// what is longer without a word.
+/// what is longer silently.
 const MAX_COPY: usize = 48 << 10;
 /// Characters of it that the reply shows.
 const SHOWN: usize = 60;
@@ -26,10 +26,10 @@ impl ClipboardText {
     #[must_use]
     pub fn new(text: &str) -> Self {
         let text = text.trim_end();
-        let kept = &text[..text.floor_char_boundary(MAX_COPY)];
+        let text_within = &text[..text.floor_char_boundary(MAX_COPY)];
         Self {
-            text: kept.to_owned(),
-            is_cut: kept.len() < text.len(),
+            text: text_within.to_owned(),
+            is_cut: text_within.len() < text.len(),
         }
     }
 

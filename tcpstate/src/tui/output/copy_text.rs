@@ -75,7 +75,7 @@ pub(crate) fn describe(view: &View<'_>, subject: Subject) -> Option<String> {
         Subject::Event(seq) => view.event(seq).map(|event| event_text(view, event)),
         Subject::Failure(seq) => {
             let failure = view.failure(seq)?;
-            let mut words = view
+            let mut text = view
                 .event(seq)
                 .map_or_else(String::new, |of| event_text(view, of));
             let diagnosis = Event {
@@ -83,11 +83,11 @@ pub(crate) fn describe(view: &View<'_>, subject: Subject) -> Option<String> {
                 mono_ns: failure.mono_ns,
                 body: Body::Diagnosis(Box::new((*failure.diagnosis).clone())),
             };
-            if !words.is_empty() {
-                words.push('\n');
+            if !text.is_empty() {
+                text.push('\n');
             }
-            words += &event_text(view, &diagnosis);
-            Some(words)
+            text += &event_text(view, &diagnosis);
+            Some(text)
         }
     }
 }
@@ -114,14 +114,14 @@ fn about(view: &View<'_>, is_about: impl Fn(&Body) -> bool) -> Vec<u64> {
 }
 
 /// Sockets and addresses that an event is about.
-struct Ends {
+struct Identity {
     sock: Option<Sock>,
     local: Option<Endpoint>,
     peer: Option<Endpoint>,
 }
 
-fn ends(body: &Body) -> Ends {
-    let of = |sock: Option<Sock>, local, peer| Ends { sock, local, peer };
+fn identity(body: &Body) -> Identity {
+    let of = |sock: Option<Sock>, local, peer| Identity { sock, local, peer };
     match body {
         Body::Socket(seen) => of(Some(seen.sock), Some(seen.local), Some(seen.peer)),
         Body::State(change) => of(Some(change.sock), Some(change.local), Some(change.peer)),
@@ -136,8 +136,8 @@ fn ends(body: &Body) -> Ends {
 }
 
 fn is_about_socket(body: &Body, id: &SocketId, socket: Option<&Socket>) -> bool {
-    let ends = ends(body);
-    if let (SocketId::Cookie(cookie), Some(sock)) = (id, ends.sock)
+    let identity = identity(body);
+    if let (SocketId::Cookie(cookie), Some(sock)) = (id, identity.sock)
         && sock.cookie == *cookie
     {
         return true;
@@ -150,9 +150,9 @@ fn is_about_socket(body: &Body, id: &SocketId, socket: Option<&Socket>) -> bool 
     tuple
         .filter(|tuple| tuple.peer.port != 0)
         .is_some_and(|tuple: Tuple| {
-            ends.local == Some(tuple.local)
-                && ends.peer == Some(tuple.peer)
-                && ends.sock.is_none_or(|sock| sock.netns == tuple.netns)
+            identity.local == Some(tuple.local)
+                && identity.peer == Some(tuple.peer)
+                && identity.sock.is_none_or(|sock| sock.netns == tuple.netns)
         })
 }
 
@@ -169,13 +169,13 @@ fn is_about_port(body: &Body, key: PortKey) -> bool {
             .iter()
             .any(|held| held.local.port == key.port && is_here(held.sock.netns)),
         body => {
-            let ends = ends(body);
-            let port = match (ends.local, body.call()) {
+            let identity = identity(body);
+            let port = match (identity.local, body.call()) {
                 (Some(local), _) if local.port != 0 => local.port,
                 (_, Some(call)) => call.requested.port,
                 _ => return false,
             };
-            port == key.port && ends.sock.is_none_or(|sock| is_here(sock.netns))
+            port == key.port && identity.sock.is_none_or(|sock| is_here(sock.netns))
         }
     }
 }
@@ -189,53 +189,53 @@ fn event_text(view: &View<'_>, event: &Event) -> String {
         failed: of.map(|failure| &*failure.call),
         ..view.header().map(text::Context::of).unwrap_or_default()
     };
-    let mut words = String::new();
-    text::write_event(event, &context, &mut words);
-    words.trim_end().to_owned()
+    let mut text = String::new();
+    text::write_event(event, &context, &mut text);
+    text.trim_end().to_owned()
 }
 
 fn socket(view: &View<'_>, socket: &Socket) -> String {
-    let mut words = format!("{} {}", socket.state.name().to_uppercase(), socket.local);
+    let mut text = format!("{} {}", socket.state.name().to_uppercase(), socket.local);
     if socket.peer.port != 0 {
-        let _ = write!(words, " <-> {}", socket.peer);
+        let _ = write!(text, " <-> {}", socket.peer);
     }
     match (&socket.left_by, &socket.owner) {
         (Some(process), _) => {
-            let _ = write!(words, " left by {process}");
+            let _ = write!(text, " left by {process}");
         }
         (None, Some(process)) if socket.is_mini => {
-            let _ = write!(words, " once {process}");
+            let _ = write!(text, " once {process}");
         }
         (None, Some(process)) => {
-            let _ = write!(words, " {process}");
+            let _ = write!(text, " {process}");
         }
         (None, None) => {}
     }
     let age = view.now_ns.saturating_sub(socket.since_ns);
-    let _ = write!(words, ", for {}", units::age(age));
+    let _ = write!(text, ", for {}", units::age(age));
     let timer = socket.remaining_ns(view.now_ns);
     if let Some(left_ns) = timer.filter(|_| socket.state != State::Closed) {
-        let _ = write!(words, ", {} left", units::left(left_ns));
+        let _ = write!(text, ", {} left", units::left(left_ns));
     }
-    let _ = write!(words, ", netns {}", socket.sock.netns);
-    printable(&words).into_owned()
+    let _ = write!(text, ", netns {}", socket.sock.netns);
+    printable(&text).into_owned()
 }
 
 fn port(view: &View<'_>, key: PortKey) -> String {
-    let mut words = format!("port {}", key.port);
+    let mut text = format!("port {}", key.port);
     let Some(story) = view.ports.get(&key) else {
-        return words;
+        return text;
     };
     let for_ns = |since_ns: u64| units::age(view.now_ns.saturating_sub(since_ns));
     // Writing to a String cannot fail.
     let _ = match &story.phase {
-        Phase::NeverListened => write!(words, " NOT LISTENING"),
+        Phase::NeverListened => write!(text, " NOT LISTENING"),
         Phase::Listening {
             since_ns, process, ..
         } => {
             let by = process.as_ref().map(|by| format!(" by {by}"));
             let by = by.unwrap_or_default();
-            write!(words, " LISTENING{by} for {}", for_ns(*since_ns))
+            write!(text, " LISTENING{by} for {}", for_ns(*since_ns))
         }
         Phase::Down {
             since_ns,
@@ -244,16 +244,16 @@ fn port(view: &View<'_>, key: PortKey) -> String {
         } => {
             let was = old_process.as_ref().map(|was| format!(", was {was}"));
             let was = was.unwrap_or_default();
-            write!(words, " DOWN for {}{was}", for_ns(*since_ns))
+            write!(text, " DOWN for {}{was}", for_ns(*since_ns))
         }
     };
     if story.failed_total > 0 {
-        let _ = write!(words, ", {} failed calls", story.failed_total);
+        let _ = write!(text, ", {} failed calls", story.failed_total);
     }
     if key.netns != 0 {
-        let _ = write!(words, ", netns {}", key.netns);
+        let _ = write!(text, ", netns {}", key.netns);
     }
-    printable(&words).into_owned()
+    printable(&text).into_owned()
 }
 
 #[cfg(test)]

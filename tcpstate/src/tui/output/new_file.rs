@@ -38,7 +38,7 @@ impl NewFile {
                 .open(&path);
             match file {
                 Ok(mut file) => {
-                    give_to_the_caller(&file);
+                    give_to_invoking_user(&file);
                     file.write_all(&self.content)?;
                     return Ok(path);
                 }
@@ -65,7 +65,7 @@ pub(crate) fn stem(anchor: Option<&ClockAnchor>, mono_ns: u64, of: &str) -> Stri
 
 /// Under sudo the file belongs to who ran it, for that is who will read it. If
 /// that fails, root has it.
-fn give_to_the_caller(file: &File) {
+fn give_to_invoking_user(file: &File) {
     let id = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     if !rustix::process::geteuid().is_root() {
         return;

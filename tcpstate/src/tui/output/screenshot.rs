@@ -77,7 +77,7 @@ pub(crate) fn svg(buf: &Buffer, theme: Theme) -> String {
     drawing.into_string() + "\n"
 }
 
-/// Cells of one style that lie side by side.
+/// Cells of one style side by side.
 struct Run {
     x: usize,
     width: usize,
@@ -85,7 +85,7 @@ struct Run {
     cell: Cell,
 }
 
-/// The row's cells, put together where they style the same. A wide character
+/// The row's cells, put together where they look the same. A wide character
 /// stands alone, so that what follows keeps its column.
 fn runs(buf: &Buffer, y: u16) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
@@ -101,14 +101,14 @@ fn runs(buf: &Buffer, y: u16) -> Vec<Run> {
         let symbol = printable(cell.symbol());
         let cells = symbol.width().max(1);
         covered = cells - 1;
-        let looks = |other: &Cell| {
+        let is_alike = |other: &Cell| {
             (cell.fg, cell.bg, cell.modifier) == (other.fg, other.bg, other.modifier)
         };
         match runs.last_mut() {
             Some(run)
                 if cells == 1
                     && run.text.is_ascii() == symbol.is_ascii()
-                    && looks(&run.cell)
+                    && is_alike(&run.cell)
                     && run.width == run.text.chars().count() =>
             {
                 run.text += &symbol;

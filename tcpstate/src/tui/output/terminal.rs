@@ -87,8 +87,8 @@ impl Drop for Guard {
     }
 }
 
-/// Gives the terminal back. There is nobody to tell of an error here: the
-/// terminal is what we would tell it on.
+/// Gives the terminal back. An error cannot be reported here: the terminal is what
+/// we would report it on.
 pub(crate) fn leave() {
     if IS_ENTERED.swap(false, Ordering::SeqCst) {
         let mut out = Stream::screen();

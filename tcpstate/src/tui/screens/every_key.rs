@@ -96,10 +96,10 @@ fn every_key_does_what_the_help_says() {
                     assert!(save.content.starts_with(b"{\"event\":\"header\""));
                 }
                 Action::ScreenshotText => {
-                    assert_eq!(control, Control::Screenshot(ScreenshotFormat::Text))
+                    assert_eq!(control, Control::Screenshot(ScreenshotFormat::Text));
                 }
                 Action::ScreenshotSvg => {
-                    assert_eq!(control, Control::Screenshot(ScreenshotFormat::Svg))
+                    assert_eq!(control, Control::Screenshot(ScreenshotFormat::Svg));
                 }
                 Action::Columns => {
                     assert!(matches!(content(&app), Some(Content::Columns { .. })));
@@ -113,7 +113,7 @@ fn every_key_does_what_the_help_says() {
                 }
                 Action::Mouse => assert_eq!(control, Control::Mouse(true)),
                 Action::Right | Action::Sort => {
-                    assert_eq!(app.state.settings.sort.column, Column::Local)
+                    assert_eq!(app.state.settings.sort.column, Column::Local);
                 }
                 Action::Reverse => assert!(app.state.settings.sort.is_reversed),
                 Action::NextPanel => assert_eq!(app.state.focus, Panel::Events),

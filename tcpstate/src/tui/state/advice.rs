@@ -8,8 +8,8 @@ use crate::tui::state::view::View;
 use crate::tui::text::fit;
 use crate::tui::units;
 
-/// Cells of a host's name, and of a namespace's: what is said beside them is to
-/// fit on a line, too.
+/// Cells of a host's name, and of a namespace's: what stands beside them has to fit
+/// on the line, too.
 const NAME: usize = 20;
 
 /// A fix, and the line of it that is copied.

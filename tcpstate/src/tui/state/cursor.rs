@@ -73,7 +73,7 @@ impl<K: Copy + PartialEq> Cursor<K> {
         self.chosen = (len > 0 && !is_followed).then(|| key_at(self.index));
     }
 
-    /// Chooses a row, and stays on it even where the list rests.
+    /// Chooses a row, and stays on it even on the row that the list follows.
     pub(crate) fn choose(&mut self, index: usize, len: usize, key_at: impl Fn(usize) -> K) {
         self.index = index.min(len.saturating_sub(1));
         self.chosen = (len > 0).then(|| key_at(self.index));

@@ -25,11 +25,20 @@ pub(crate) enum Entry {
 #[derive(Debug, Default)]
 pub(crate) struct EventList {
     entries: VecDeque<Entry>,
-    scanned_to: u64,
-    next_message: u64,
+    /// Events and messages before these were taken in.
+    next: Next,
     filter: Filter,
     /// Events and messages before these are hidden.
-    cleared: Option<(u64, u64)>,
+    cleared: Option<Next>,
+}
+
+/// The next event and the next message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Next {
+    /// Position of the event.
+    seq: u64,
+    /// Number of the message.
+    message: u64,
 }
 
 impl EventList {
@@ -37,21 +46,21 @@ impl EventList {
     /// changed. Messages pass every filter.
     pub(crate) fn refresh(&mut self, view: &View<'_>, filter: &Filter, messages: &Messages) {
         // A replay that went back has nothing that could be hidden.
-        self.cleared = self.cleared.filter(|(seq, _)| *seq <= view.next_seq);
-        if self.filter != *filter || view.next_seq < self.scanned_to {
+        self.cleared = self.cleared.filter(|next| next.seq <= view.next_seq);
+        if self.filter != *filter || view.next_seq < self.next.seq {
             self.entries.clear();
-            (self.scanned_to, self.next_message) = self.cleared.unwrap_or_default();
+            self.next = self.cleared.unwrap_or_default();
             self.filter = filter.clone();
         }
         let kept_from = view.log.iter().next().map_or(0, |event| event.seq);
         // A message that came while the screen is frozen comes after what it shows.
-        let next_message = self.next_message;
+        let next_message = self.next.message;
         let mut pending = messages
             .iter()
             .filter(|message| message.number >= next_message)
             .take_while(|message| message.seq <= view.next_seq)
             .peekable();
-        for event in view.log.since(self.scanned_to) {
+        for event in view.log.since(self.next.seq) {
             while let Some(message) = pending.next_if(|message| message.seq <= event.seq) {
                 self.add_message(message);
             }
@@ -62,7 +71,7 @@ impl EventList {
         for message in pending {
             self.add_message(message);
         }
-        self.scanned_to = view.next_seq;
+        self.next.seq = view.next_seq;
         while self.entries.front().is_some_and(|line| {
             let is_kept = match line {
                 Entry::Event(seq) => *seq >= kept_from,
@@ -81,14 +90,14 @@ impl EventList {
         self.cleared = if self.cleared.is_some() {
             None
         } else {
-            let next_message = messages
-                .iter()
-                .last()
-                .map_or(0, |message| message.number + 1);
-            Some((next_seq, next_message))
+            let last = messages.iter().last();
+            Some(Next {
+                seq: next_seq,
+                message: last.map_or(0, |message| message.number + 1),
+            })
         };
         self.entries.clear();
-        (self.scanned_to, self.next_message) = self.cleared.unwrap_or_default();
+        self.next = self.cleared.unwrap_or_default();
         self.is_cleared()
     }
 
@@ -99,7 +108,7 @@ impl EventList {
 
     fn add_message(&mut self, message: &Message) {
         self.entries.push_back(Entry::Message(message.number));
-        self.next_message = message.number + 1;
+        self.next.message = message.number + 1;
     }
 
     /// The entries, oldest first.

@@ -5,14 +5,13 @@
 
 mod fields;
 mod parse;
+mod term;
 
-use std::fmt::Write as _;
-use std::ops::RangeInclusive;
-
-use crate::event::{Event, Process};
+use crate::event::Event;
 use crate::model::Socket;
 use fields::Fields;
 pub use parse::FilterError;
+use term::Term;
 
 /// One line per word of the language, for the help.
 pub const LANGUAGE: &[(&str, &str)] = &[
@@ -34,25 +33,6 @@ pub const LANGUAGE: &[(&str, &str)] = &[
 pub struct Filter {
     text: String,
     terms: Vec<Term>,
-}
-
-/// One word: any of its tests fits, or none of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Term {
-    is_negated: bool,
-    tests: Vec<Test>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Test {
-    Port(RangeInclusive<u16>),
-    State(String),
-    Pid(RangeInclusive<u32>),
-    Netns(RangeInclusive<u32>),
-    Comm(String),
-    Addr(String),
-    Cause(String),
-    Text(String),
 }
 
 impl Filter {
@@ -89,71 +69,14 @@ impl Filter {
     }
 
     fn matches(&self, fields: &Fields<'_>) -> bool {
-        self.terms.iter().all(|term| {
-            let fits = term.tests.iter().any(|test| test.matches(fields));
-            fits != term.is_negated
-        })
+        self.terms.iter().all(|term| term.fits(fields))
     }
-}
-
-impl Test {
-    fn matches(&self, fields: &Fields<'_>) -> bool {
-        let mut endpoints = fields.endpoints.iter().flatten();
-        let mut states = fields.states.iter().flatten();
-        let mut processes = fields.processes.iter().flatten();
-        match self {
-            Self::Port(ports) => endpoints.any(|endpoint| ports.contains(&endpoint.port)),
-            Self::State(prefix) => states.any(|state| state.name().starts_with(prefix)),
-            Self::Pid(pids) => processes.any(|process| pids.contains(&process.pid)),
-            Self::Netns(inodes) => fields.netns.is_some_and(|netns| inodes.contains(&netns)),
-            Self::Comm(comm) => processes.any(|process| contains(&process.comm, comm)),
-            Self::Addr(addr) => {
-                let mut text = String::new();
-                endpoints.any(|endpoint| {
-                    text.clear();
-                    // Writing to a String cannot fail.
-                    let _ = write!(text, "{}", endpoint.addr);
-                    text.starts_with(addr)
-                })
-            }
-            Self::Cause(cause) => fields.cause.starts_with(cause),
-            Self::Text(needle) => {
-                let mut text = String::new();
-                states.any(|state| state.name().contains(needle))
-                    || fields.words.iter().any(|word| contains(word, needle))
-                    || fields.cause.contains(needle)
-                    || processes.any(|process| process_contains(process, needle))
-                    || endpoints.any(|endpoint| {
-                        text.clear();
-                        let _ = write!(text, "{endpoint}");
-                        text.contains(needle)
-                    })
-            }
-        }
-    }
-}
-
-fn process_contains(process: &Process, needle: &str) -> bool {
-    contains(&process.comm, needle)
-        || process
-            .exe
-            .as_deref()
-            .is_some_and(|exe| contains(exe, needle))
-        || process
-            .argv
-            .iter()
-            .flat_map(|argv| argv.iter())
-            .any(|argument| contains(argument, needle))
-}
-
-fn contains(text: &str, needle: &str) -> bool {
-    text.contains(needle) || text.to_lowercase().contains(needle)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Endpoint, State};
+    use crate::event::{Endpoint, Process, State};
 
     fn fields(process: &Process) -> Fields<'_> {
         Fields {

@@ -7,7 +7,7 @@ use crate::model::{Phase, PortKey, PortStory};
 use crate::tui::state::rows::Rows;
 use crate::tui::state::view::View;
 
-/// The ports to tell of, the failing first, then the busiest.
+/// The ports that have a line, the failing first, then the busiest.
 pub(crate) fn port_order(view: &View<'_>, rows: &Rows) -> Vec<PortKey> {
     let watched = view
         .header()
@@ -21,8 +21,8 @@ pub(crate) fn port_order(view: &View<'_>, rows: &Rows) -> Vec<PortKey> {
     let mut order: Vec<(u8, Reverse<u32>, PortKey)> = view
         .ports
         .iter()
-        .filter(|(key, story)| is_watched(key.port) && has_something_to_tell(story))
-        .map(|(key, story)| (rank(story), Reverse(business(rows, *key)), *key))
+        .filter(|(key, story)| is_watched(key.port) && has_a_story(story))
+        .map(|(key, story)| (rank(story), Reverse(activity(rows, *key)), *key))
         .collect();
     order.sort_unstable();
     order.into_iter().map(|(.., key)| key).collect()
@@ -30,7 +30,7 @@ pub(crate) fn port_order(view: &View<'_>, rows: &Rows) -> Vec<PortKey> {
 
 /// How busy a port is, roughly: lines that change places with every connection
 /// cannot be read.
-fn business(rows: &Rows, key: PortKey) -> u32 {
+fn activity(rows: &Rows, key: PortKey) -> u32 {
     let sockets = rows.usage(key).map_or(0, |held| held.sockets);
     (sockets / 8)
         .checked_ilog2()
@@ -38,7 +38,7 @@ fn business(rows: &Rows, key: PortKey) -> u32 {
 }
 
 /// A port that was only bound, as every outgoing connection's is, has no story.
-fn has_something_to_tell(story: &PortStory) -> bool {
+fn has_a_story(story: &PortStory) -> bool {
     story.phase != Phase::NeverListened || story.failed_total > 0
 }
 

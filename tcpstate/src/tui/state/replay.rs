@@ -16,7 +16,7 @@ pub enum MarkKind {
 /// Something to jump to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// TimeTarget, monotonic clock of the recording.
+    /// When, monotonic clock of the recording.
     pub mono_ns: u64,
     /// What.
     pub kind: MarkKind,
@@ -43,7 +43,7 @@ pub struct ReplayPosition {
     pub last_ns: u64,
     /// It is still being read: how much of it was, in percent.
     pub reading: Option<u8>,
-    /// Where the user wants to go was not read yet.
+    /// A seek is pending to what was not read yet.
     pub is_waiting: bool,
     /// On the way to elsewhere: percent of the way.
     pub seeking: Option<u8>,

@@ -2,15 +2,14 @@
 //!
 //! Sorting and filtering happen when the table, the filter or the order has
 //! changed, and the more sockets there are the more seldom. A large table is
-//! gone through in pieces, one a frame: no frame waits for all of it.
+//! scanned in pieces, one a frame: no frame waits for all of it.
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
 use crate::model::{PortKey, Socket, SocketId};
-use crate::tui::state::columns::Sort;
-use crate::tui::state::columns::{SortKey, sort_key};
+use crate::tui::state::columns::{Sort, SortKey, sort_key};
 use crate::tui::state::filter::Filter;
 use crate::tui::state::list::Items;
 use crate::tui::state::view::View;
@@ -31,7 +30,7 @@ pub(crate) struct PortUsage {
     pub(crate) until_ns: u64,
 }
 
-/// Sockets that are looked at in one frame; a few milliseconds.
+/// Sockets that are scanned in one frame; a few milliseconds.
 const PIECE: usize = 22_000;
 
 /// The rows of the socket table.
@@ -42,7 +41,7 @@ pub(crate) struct Rows {
     usage: HashMap<PortKey, PortUsage, FixedState>,
     built: Option<BuiltFrom>,
     scan: Option<Scan>,
-    /// Room for the sockets of the next scan: asking for it anew is what a
+    /// Memory for the sockets of the next scan: allocating it is what a
     /// scan over a million of them spends most of its time with.
     spare: Vec<SocketId>,
 }
@@ -102,7 +101,7 @@ struct Scan {
 }
 
 impl Rows {
-    /// Makes the rows anew if they are out of date; of a large table, as much of
+    /// Updates the rows if they are out of date; of a large table, as much of
     /// that as one frame has time for.
     pub(crate) fn refresh(&mut self, view: &View<'_>, filter: &Filter, sort: Sort) {
         let is_of_use = |scan: &Scan| {

@@ -2,19 +2,10 @@
 
 use std::ffi::OsStr;
 
-use crate::tui::theme::Theme;
+use super::color_depth::ColorDepth;
+use super::themes::Theme;
 
-/// How many colours a terminal has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ColorDepth {
-    /// The sixteen that it or its user chose.
-    Sixteen,
-    /// 256 or more.
-    #[default]
-    Many,
-}
-
-/// The environment's words about colours; empty ones count as none.
+/// Variables that say something about colours; empty ones count as not set.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Environment<'a> {
     /// `NO_COLOR`: set and not empty means no colour (<https://no-color.org>).
@@ -28,13 +19,13 @@ pub struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    /// The theme that fits; where the background is not told, most are dark.
+    /// The theme that fits; where the background is not known, most are dark.
     #[must_use]
     pub fn theme(&self) -> Theme {
         if text(self.no_color).is_some() || text(self.term) == Some("dumb") {
             return Theme::Mono;
         }
-        let ground = text(self.colorfgbg).and_then(|words| words.rsplit(';').next());
+        let ground = text(self.colorfgbg).and_then(|numbers| numbers.rsplit(';').next());
         match ground.and_then(|ground| ground.parse::<u8>().ok()) {
             // White and the bright ones, but for bright black.
             Some(7 | 9..=15) => Theme::Light,
@@ -95,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_terminal_s_name_tells_its_colours() {
+    fn the_terminals_name_says_how_many_colours_it_has() {
         for (term, colorterm, depth) in [
             ("xterm-256color", "", ColorDepth::Many),
             ("screen", "", ColorDepth::Sixteen),

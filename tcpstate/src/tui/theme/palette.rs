@@ -6,25 +6,25 @@
 
 use ratatui::style::{Color, Style};
 
+use super::tone::Tone;
 use crate::event::State;
-use crate::tui::theme::Tone;
 
 /// A colour of the 256, and its stand-in of the sixteen.
-type Ink = (u8, Color);
+type PaletteColor = (u8, Color);
 
 /// One theme's colours.
 #[derive(Debug)]
 pub(crate) struct Palette {
     /// Text and background; `None`: the terminal's own.
-    ground: Option<(Ink, Ink)>,
-    dim: Ink,
-    good: Ink,
-    bad: Ink,
-    warn: Ink,
-    accent: Ink,
-    opening: Ink,
-    time_wait: Ink,
-    bound: Ink,
+    ground: Option<(PaletteColor, PaletteColor)>,
+    dim: PaletteColor,
+    good: PaletteColor,
+    bad: PaletteColor,
+    warn: PaletteColor,
+    accent: PaletteColor,
+    opening: PaletteColor,
+    time_wait: PaletteColor,
+    bound: PaletteColor,
 }
 
 pub(crate) const DARK: Palette = Palette {
@@ -66,7 +66,7 @@ pub(crate) const HIGH_CONTRAST: Palette = Palette {
 
 impl Palette {
     pub(crate) fn paint(&self, tone: Tone, style: Style) -> Style {
-        match self.ink(tone) {
+        match self.color_of(tone) {
             Some((index, _)) => style.fg(Color::Indexed(index)),
             None => style,
         }
@@ -90,12 +90,12 @@ impl Palette {
             .into_iter()
             .flat_map(|(text, ground)| [text, ground]);
         ground
-            .chain(self.inks())
-            .find(|ink| ink.0 == index)
-            .map_or(Color::Reset, |ink| ink.1)
+            .chain(self.colors())
+            .find(|color| color.0 == index)
+            .map_or(Color::Reset, |color| color.1)
     }
 
-    fn inks(&self) -> [Ink; 8] {
+    fn colors(&self) -> [PaletteColor; 8] {
         [
             self.dim,
             self.good,
@@ -109,7 +109,7 @@ impl Palette {
     }
 
     /// `None`: as the text around it.
-    fn ink(&self, tone: Tone) -> Option<Ink> {
+    fn color_of(&self, tone: Tone) -> Option<PaletteColor> {
         Some(match tone {
             Tone::Text | Tone::Strong | Tone::Selected => return None,
             Tone::Dim | Tone::State(State::Closed) => self.dim,
@@ -266,7 +266,7 @@ mod tests {
             (&HIGH_CONTRAST, &[[0, 0, 0]][..], 7.0),
         ] {
             for ground in grounds {
-                for (index, _) in palette.inks() {
+                for (index, _) in palette.colors() {
                     let ratio = contrast(rgb(index), *ground);
                     assert!(ratio >= least, "{index} on {ground:?}: {ratio:.2}");
                 }
@@ -285,7 +285,7 @@ mod tests {
                 (&LIGHT, sixteen[15]),
                 (&HIGH_CONTRAST, sixteen[0]),
             ] {
-                for (_, color) in palette.inks() {
+                for (_, color) in palette.colors() {
                     let ratio = contrast(sixteen[number(color)], ground);
                     assert!(ratio >= 4.0, "{color} on {ground:?}: {ratio:.2}");
                 }

@@ -16,8 +16,8 @@ pub(crate) fn text(view: &View<'_>, seq: u64, width: usize) -> Page {
         return gone("event", width);
     };
     let mut text = Page::new(format!("event #{seq} {}", event.body.name()), width);
-    let told = describe(event, true, view.own_netns());
-    text.paragraph(&told.text, told.tone);
+    let described = describe(event, true, view.own_netns());
+    text.paragraph(&described.text, described.tone);
     text.blank();
     let time = units::time_of_day(view.anchor(), event.mono_ns);
     let ago = units::between(view.now_ns.saturating_sub(event.mono_ns));

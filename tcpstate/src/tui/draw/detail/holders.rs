@@ -33,9 +33,9 @@ pub(crate) fn draw(text: &mut Page, failure: &Failure, view: &View<'_>) {
             &held.sock, held.local, held.peer,
         )));
         let at = text.lines.len();
-        let mut told = vec![holder(held, failure, view.now_ns)];
-        told.extend(facts(held));
-        text.indented(2, &told.join(", "), Tone::Text);
+        let mut parts = vec![holder(held, failure, view.now_ns)];
+        parts.extend(facts(held));
+        text.indented(2, &parts.join(", "), Tone::Text);
         if let Some(indent) = text.lines.get_mut(at).and_then(|line| line.first_mut()) {
             *indent = ("• ".to_owned(), Tone::State(held.state));
         }
@@ -94,12 +94,12 @@ pub(crate) fn evidence(text: &mut Page, failure: &Failure, view: &View<'_>) {
         match view.event(seq) {
             Some(event) => {
                 let time = units::time_of_day(view.anchor(), event.mono_ns);
-                let told = describe(event, false, view.own_netns());
+                let described = describe(event, false, view.own_netns());
                 text.link(Subject::Event(seq));
                 text.line([
                     (format!("{time}  "), Tone::Dim),
-                    (format!("{:<10}", told.tag), told.tone),
-                    (told.text, Tone::Text),
+                    (format!("{:<10}", described.tag), described.tone),
+                    (described.text, Tone::Text),
                     (format!("  #{seq}"), Tone::Dim),
                 ]);
             }

@@ -123,10 +123,7 @@ impl Life<'_, '_> {
                     return None;
                 };
                 let id = SocketId::of(reset.sock.as_ref()?, reset.local, reset.peer);
-                let direction = match reset.direction {
-                    Direction::Sent => Direction::Sent,
-                    Direction::Received => Direction::Received,
-                };
+                let direction = reset.direction;
                 let segment = Segment {
                     direction,
                     name: "RST",

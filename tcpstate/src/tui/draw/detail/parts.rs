@@ -4,7 +4,7 @@ use crate::event::{KnownBy, Process};
 use crate::tui::draw::page::Page;
 use crate::tui::theme::Tone;
 
-/// What is said of something that is not kept any more.
+/// The page for something that is not kept any more.
 pub(crate) fn gone(what: &str, width: usize) -> Page {
     let mut text = Page::new(what, width);
     text.paragraph(

@@ -75,20 +75,20 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
                 .as_ref()
                 .map_or_else(|| "unknown".to_owned(), ToString::to_string)
         };
-        let told = format!(
+        let summary = format!(
             "down {down}, bind failed {}×, {} → {}",
             restart.failed_binds,
             name(&restart.old_process),
             name(&restart.new_process)
         );
         text.link(Subject::Event(restart.listen_again_seq));
-        text.pair(14, &time, &told, Tone::Dim);
+        text.pair(14, &time, &summary, Tone::Dim);
     }
     if !story.fallbacks.is_empty() {
         text.heading("fallbacks");
         for (at_ns, fallback) in story.fallbacks.iter().rev() {
             let time = units::time_of_day(view.anchor(), *at_ns);
-            let told = format!(
+            let summary = format!(
                 "{} failed, {} took :{} instead, event #{}",
                 fallback.failed_ports(),
                 fallback.process,
@@ -96,27 +96,27 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
                 fallback.took_seq
             );
             text.link(Subject::Event(fallback.took_seq));
-            text.pair(14, &time, &told, Tone::Dim);
+            text.pair(14, &time, &summary, Tone::Dim);
         }
     }
     text.heading(&format!("failed calls: {}", story.failed_total));
     let failures = view.failures.iter().rev();
-    let mut said = None;
+    let mut previous = None;
     for failure in failures
         .filter(|failure| port_of(failure) == key)
         .take(MAX_FAILURES)
     {
         let time = units::time_of_day(view.anchor(), failure.mono_ns);
-        // Retries say the same again and again, but for the seconds.
+        // Retries have the same diagnosis, but for the seconds.
         let diagnosis = &failure.diagnosis;
-        let told = if said == Some((diagnosis.cause, diagnosis.holders.len())) {
+        let summary = if previous == Some((diagnosis.cause, diagnosis.holders.len())) {
             format!("{}, as after it", diagnosis.cause.name())
         } else {
             format!("{}: {}", diagnosis.cause.name(), diagnosis.summary)
         };
-        said = Some((diagnosis.cause, diagnosis.holders.len()));
+        previous = Some((diagnosis.cause, diagnosis.holders.len()));
         text.link(Subject::Failure(failure.seq));
-        text.pair(14, &time, &told, Tone::Dim);
+        text.pair(14, &time, &summary, Tone::Dim);
     }
     text
 }

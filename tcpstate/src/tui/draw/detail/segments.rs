@@ -112,7 +112,7 @@ mod tests {
     };
 
     /// Names of all segments on the direction, `>` sent, `<` received.
-    fn told(states: &[State]) -> String {
+    fn names_of(states: &[State]) -> String {
         let mut before = None;
         let mut names = Vec::new();
         for state in states {
@@ -138,7 +138,7 @@ mod tests {
             (&[FinWait1, TimeWait], ">FIN <FIN ACK >ACK"),
         ] {
             let life = [&[SynReceived, Established], states].concat();
-            assert_eq!(told(&life), format!("{open} {close}"), "{states:?}");
+            assert_eq!(names_of(&life), format!("{open} {close}"), "{states:?}");
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_connection_that_was_cut_off_has_no_close() {
         assert_eq!(
-            told(&[SynReceived, Established, Closed]),
+            names_of(&[SynReceived, Established, Closed]),
             "<SYN >SYN ACK <ACK"
         );
         assert_eq!(closed_first(&[Established, Closed]), ClosedFirst::Nobody);

@@ -1,4 +1,4 @@
-//! A port's story in words.
+//! A port's story as text.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
 use crate::tui::units;
 
-/// A port's story and what it is told with.
+/// A port's story and what its text is made from.
 pub(crate) struct PortDescription<'a> {
     pub(crate) view: &'a View<'a>,
     key: PortKey,
@@ -49,7 +49,7 @@ impl<'a> PortDescription<'a> {
         (self.key.netns != 0 && self.key.netns != own).then(|| format!("netns {}", self.key.netns))
     }
 
-    /// Symbol and word for how it stands.
+    /// Symbol and name of its state.
     pub(crate) fn state(&self) -> (&'static str, &'static str, Tone) {
         match &self.story.phase {
             Phase::Listening { .. } => ("●", "LISTENING", Tone::Good),
@@ -58,7 +58,7 @@ impl<'a> PortDescription<'a> {
         }
     }
 
-    /// How it stands now, after the word.
+    /// Its state in detail, after the name.
     pub(crate) fn now(&self) -> Vec<Span> {
         let now_ns = self.view.now_ns;
         let mut spans = Vec::new();
@@ -106,7 +106,7 @@ impl<'a> PortDescription<'a> {
         spans
     }
 
-    /// What was before, the most telling first.
+    /// What was before, the most important first.
     pub(crate) fn before(&self) -> Vec<String> {
         let mut texts = Vec::new();
         if let Phase::Down { old_process, .. } = &self.story.phase
@@ -115,7 +115,7 @@ impl<'a> PortDescription<'a> {
             texts.push(format!("was {}", name(old_process.as_deref())));
         }
         if let Some((_, fallback)) = self.story.fallbacks.back() {
-            texts.push(told_fallback(fallback, self.key.port));
+            texts.push(describe_fallback(fallback, self.key.port));
         }
         if let Some((_, last)) = self.story.restarts.back() {
             let count = self.story.restarts.len();
@@ -154,7 +154,7 @@ impl<'a> PortDescription<'a> {
         Timeline::from(&self.timed(None), from_ns, width)
     }
 
-    /// From when on the story is worth a look.
+    /// From when on the story is shown.
     pub(crate) fn wanted_from_ns(&self) -> u64 {
         self.timed(None).wanted_from_ns()
     }
@@ -240,8 +240,8 @@ impl<'a> PortDescription<'a> {
     }
 }
 
-/// The other half of the story, as told on the line of `port`.
-fn told_fallback(fallback: &Fallback, port: u16) -> String {
+/// A fallback as the line of `port` has it.
+fn describe_fallback(fallback: &Fallback, port: u16) -> String {
     if fallback.took == port {
         format!("{} wanted {}", fallback.process, fallback.failed_ports())
     } else {

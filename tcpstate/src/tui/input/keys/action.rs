@@ -29,9 +29,9 @@ pub enum Action {
     PreviousPanel,
     /// Open the detail of what is chosen.
     Open,
-    /// Read everything that was said.
+    /// Open or close the messages.
     Messages,
-    /// Close what is open, else put the note away, else clear the filter.
+    /// Close what is open, else dismiss the message, else clear the filter.
     Close,
     /// Freeze the screen, or let it go on.
     Pause,
@@ -43,9 +43,9 @@ pub enum Action {
     Reverse,
     /// Jump to the diagnosis of the latest failure, or leave it.
     Diagnosis,
-    /// Put the failure banner away.
+    /// Dismiss the failure banner.
     Clear,
-    /// Put the events so far out of sight, or bring them back.
+    /// Hide the events so far, or show them again.
     ClearEvents,
     /// Copy what is chosen.
     Copy,

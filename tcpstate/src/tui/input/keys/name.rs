@@ -36,7 +36,7 @@ const NAMED: &[(&str, &str, KeyCode)] = &[
     ("Insert", "Insert", KeyCode::Insert),
 ];
 
-/// Letters that no terminal tells from another key when ctrl is held.
+/// Letters that are another key for every terminal when ctrl is held.
 const SAME_AS: &[(char, &str)] = &[('i', "Tab"), ('m', "Enter"), ('[', "Esc")];
 
 /// Highest function key.
@@ -161,8 +161,8 @@ mod tests {
         ] {
             assert!(wrong.parse::<Key>().is_err(), "{wrong:?}");
         }
-        let told = "ctrl-i".parse::<Key>().expect_err("it is Tab");
-        assert_eq!(told, "a terminal sends the same for `ctrl-i` and Tab");
+        let error = "ctrl-i".parse::<Key>().expect_err("it is Tab");
+        assert_eq!(error, "a terminal sends the same for `ctrl-i` and Tab");
     }
 
     #[test]

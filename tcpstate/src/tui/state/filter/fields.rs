@@ -1,15 +1,15 @@
-//! What of a socket or an event a filter looks at.
+//! The fields of a socket or an event that a filter tests.
 
 use crate::event::{Body, Endpoint, Event, Process, Sock, State};
 use crate::model::Socket;
 
-/// What a test looks at.
+/// What a test can match.
 #[derive(Default)]
 pub(crate) struct Fields<'a> {
     pub(crate) endpoints: [Option<Endpoint>; 3],
     pub(crate) states: [Option<State>; 2],
     pub(crate) processes: [Option<&'a Process>; 2],
-    pub(crate) words: [&'a str; 2],
+    pub(crate) texts: [&'a str; 2],
     pub(crate) netns: Option<u32>,
     pub(crate) cause: &'a str,
 }
@@ -47,7 +47,7 @@ fn netns_of(body: &Body) -> Option<u32> {
 
 fn subject_of(event: &Event) -> Fields<'_> {
     let mut fields = Fields {
-        words: [event.body.name(), ""],
+        texts: [event.body.name(), ""],
         ..Fields::default()
     };
     match &event.body {
@@ -74,7 +74,7 @@ fn subject_of(event: &Event) -> Fields<'_> {
             fields.endpoints = [Some(reset.local), Some(reset.peer), None];
             fields.states = [reset.state, None];
             fields.processes = [reset.process.as_deref(), None];
-            fields.words[1] = reset.reason.as_deref().unwrap_or_default();
+            fields.texts[1] = reset.reason.as_deref().unwrap_or_default();
         }
         Body::Bind(call) | Body::Listen(call) | Body::Connect(call) | Body::Accept(call) => {
             let requested = call.requested.addr.map(|addr| Endpoint {
@@ -87,7 +87,7 @@ fn subject_of(event: &Event) -> Fields<'_> {
             };
             fields.endpoints = [call.local, call.peer, requested.or(Some(unspecified))];
             fields.processes = [Some(&call.process), None];
-            fields.words[1] = call.errno_name.as_deref().unwrap_or_default();
+            fields.texts[1] = call.errno_name.as_deref().unwrap_or_default();
         }
         Body::Diagnosis(diagnosis) => {
             let first = diagnosis.holders.first();
@@ -97,7 +97,7 @@ fn subject_of(event: &Event) -> Fields<'_> {
                 first.and_then(|holder| holder.process.as_deref()),
                 first.and_then(|holder| holder.left_by.as_deref()),
             ];
-            fields.words[1] = &diagnosis.summary;
+            fields.texts[1] = &diagnosis.summary;
             fields.cause = diagnosis.cause.name();
         }
         Body::Restart(restart) => {
@@ -119,7 +119,7 @@ fn subject_of(event: &Event) -> Fields<'_> {
             fields.endpoints = [first.map(at), Some(at(fallback.took)), None];
             fields.processes[0] = Some(&fallback.process);
         }
-        Body::Flood(flood) => fields.words[1] = &flood.comm,
+        Body::Flood(flood) => fields.texts[1] = &flood.comm,
         Body::Header(_) | Body::Loss(_) | Body::Tick(_) | Body::Footer(_) => {}
     }
     fields

@@ -2,10 +2,10 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use super::term::{Term, Test};
 use crate::event::{Cause, State};
-use crate::tui::state::filter::{Term, Test};
 
-/// What cannot be meant, and where in the text it stands.
+/// What is wrong with a filter, and where in the text that is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterError {
     /// Bytes of the text; both ends are between characters.

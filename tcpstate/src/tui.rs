@@ -10,11 +10,11 @@
 //! | --- | --- | --- |
 //! | [`ui`] | what the command's loop holds: events in, frames out | everything |
 //! | `app` | the dashboard without a terminal: keys in, a buffer out | everything below |
-//! | `input` | key to action, and what an action changes in the state | `state`, `output` |
+//! | `input` | key to action, and what an action changes in the state | `output`, `state` |
 //! | `state` | what is shown and chosen; the engine's view, live or frozen | `text`, `theme`, `units` |
-//! | `draw` | what the state looks like | `state`, the key table |
-//! | `output` | what leaves it: terminal, clipboard, files | `state` |
-//! | [`config`] | the configuration file | `state`, the key table |
+//! | `draw` | what the state looks like | the key table, `state`, `text`, `theme` |
+//! | `output` | what leaves it: terminal, clipboard, files | `state`, `theme`, `units` |
+//! | [`config`] | the configuration file | the key table, `state`, `theme` |
 //! | [`theme`] | what a piece of text means, and how that looks | |
 //! | `text`, `units` | text in cells; times and counts as a person reads them | |
 

@@ -56,8 +56,9 @@ struct BoundInstead {
 impl Fallbacks {
     fn fails(&mut self, mono_ns: u64, seq: u64, key: PortKey, pid: u32) {
         let who = (key.netns, pid);
-        let is_stale =
-            |failed_binder: &FailedBinder| mono_ns > failed_binder.last_failed_ns + WINDOW_NS;
+        let is_stale = |failed_binder: &FailedBinder| {
+            mono_ns > failed_binder.last_failed_ns.saturating_add(WINDOW_NS)
+        };
         if self.failed_binders.get(&who).is_some_and(is_stale) {
             self.forget(who);
         }
@@ -122,7 +123,7 @@ impl Fallbacks {
             .failed
             .iter()
             .any(|tried| tried.port == key.port);
-        if has_it_after_all || mono_ns > failed_binder.last_failed_ns + WINDOW_NS {
+        if has_it_after_all || mono_ns > failed_binder.last_failed_ns.saturating_add(WINDOW_NS) {
             self.forget(who);
             return;
         }

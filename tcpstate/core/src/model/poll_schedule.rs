@@ -37,16 +37,19 @@ impl PollSchedule {
         if is_time_wait {
             return match expires_at_ns {
                 Some(at) if at > now_ns => at,
-                _ => now_ns + OVERDUE_NS,
+                _ => now_ns.saturating_add(OVERDUE_NS),
             };
         }
         let age_ns = now_ns.saturating_sub(since_ns);
-        now_ns + age_ns.clamp(FIN_WAIT_2_FIRST_NS, FIN_WAIT_2_LONGEST_NS)
+        now_ns.saturating_add(age_ns.clamp(FIN_WAIT_2_FIRST_NS, FIN_WAIT_2_LONGEST_NS))
     }
 
     /// The same where hooks report what becomes of it.
     pub(crate) fn next_poll_behind_hooks_ns(expires_at_ns: Option<u64>, now_ns: u64) -> u64 {
-        expires_at_ns.unwrap_or(0).max(now_ns) + BEHIND_HOOKS_NS
+        expires_at_ns
+            .unwrap_or(0)
+            .max(now_ns)
+            .saturating_add(BEHIND_HOOKS_NS)
     }
 
     pub(crate) fn schedule(&mut self, at_ns: u64, id: SocketId) {

@@ -11,12 +11,12 @@
 //! | [`ui`] | what the command's loop holds: events in, frames out | everything |
 //! | `app` | the dashboard without a terminal: keys in, a buffer out | everything below |
 //! | `input` | key to action, and what an action changes in the state | `output`, `state` |
-//! | `state` | what is shown and chosen; the engine's view, live or frozen | `text`, `theme`, `units` |
+//! | `state` | what is shown and chosen; the engine's view, live or frozen | `text`, `theme` |
 //! | `draw` | what the state looks like | the key table, `state`, `text`, `theme` |
-//! | `output` | what leaves it: terminal, clipboard, files | `state`, `theme`, `units` |
+//! | `output` | what leaves it: terminal, clipboard, files | `state`, `theme` |
 //! | [`config`] | the configuration file | the key table, `state`, `theme` |
 //! | [`theme`] | what a piece of text means, and how that looks | |
-//! | `text`, `units` | text in cells; times and counts as a person reads them | |
+//! | `text` | text in cells | |
 
 mod app;
 pub mod config;
@@ -29,7 +29,6 @@ mod state;
 mod text;
 pub mod theme;
 pub mod ui;
-mod units;
 
 pub use app::App;
 pub use input::control::Control;

@@ -34,14 +34,6 @@ const KNOWN: &[(&str, &str)] = &[
         "tcpstate/src/lib.rs",
         "commands::live: departed, looks, namespaces",
     ),
-    ("tcpstate/src/lib.rs", "commands::replay: copies, place"),
-    ("tcpstate/src/lib.rs", "recording: index, kept"),
-    ("tcpstate/src/lib.rs", "tui: app, excerpt, panels"),
-    ("tcpstate/src/lib.rs", "tui: columns, rows, stream, view"),
-    (
-        "tcpstate/src/lib.rs",
-        "tui::panels: detail, help, notes, overlay, pickers",
-    ),
 ];
 
 #[test]

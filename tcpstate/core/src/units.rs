@@ -2,7 +2,7 @@
 
 use crate::event::ClockAnchor;
 
-use crate::model::NS_PER_MS;
+pub use crate::model::NS_PER_MS;
 
 /// Nanoseconds of a second.
 pub const NS_PER_S: u64 = 1_000_000_000;
@@ -36,7 +36,7 @@ pub fn left(ns: u64) -> String {
     if s < 100 {
         format!("{s} s")
     } else {
-        age(s * NS_PER_S)
+        age(s.saturating_mul(NS_PER_S))
     }
 }
 

@@ -5,7 +5,6 @@
 mod banner;
 mod chart;
 mod detail;
-mod event_line;
 mod events;
 mod glossary;
 mod header;

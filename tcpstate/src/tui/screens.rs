@@ -24,7 +24,7 @@ use crate::tui::app::App;
 use crate::tui::input::keys::Action;
 use crate::tui::state::replay::{Mark, MarkKind, ReplayPosition};
 use crate::tui::theme::Theme;
-use crate::tui::units::NS_PER_S;
+use crate::units::NS_PER_S;
 use harness::{assert_harmless, differs, render, text_of, type_keys};
 use story::{PORT, Story, process};
 

@@ -27,7 +27,7 @@ use crate::tui::output::screenshot::{self, ScreenshotFormat};
 use crate::tui::output::terminal::Guard;
 use crate::tui::state::replay::ReplayPosition;
 use crate::tui::theme::Environment;
-use crate::tui::units::{NS_PER_MS, NS_PER_S};
+use crate::units::{NS_PER_MS, NS_PER_S};
 
 /// Least time between two frames: 30 a second.
 pub const FRAME: Duration = Duration::from_millis(33);

@@ -16,12 +16,12 @@ pub use context::Context;
 pub(super) use diagnosis::fix_lines;
 pub(super) use words::{connection, name, seconds};
 
-/// Cells that a [`Row::tag`] takes at most.
+/// Cells that a [`EventRow::tag`] takes at most.
 pub const TAG: usize = 10;
 
 /// What a row means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub enum Meaning {
     /// Of little weight.
     Dim,
     /// As it should be.
@@ -38,33 +38,33 @@ pub enum Tone {
 
 /// An event in one line.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct EventRow {
     /// What kind of thing it is.
     pub tag: &'static str,
     /// What it means.
-    pub tone: Tone,
+    pub meaning: Meaning,
     /// Whether the text, too, is to stand out.
-    pub is_loud: bool,
+    pub is_emphasized: bool,
     /// What happened. Names that processes chose are in it as they are: whoever prints it
     /// makes them [printable](crate::printable).
     pub text: String,
 }
 
-impl Row {
-    fn quiet(tag: &'static str, tone: Tone, text: String) -> Self {
+impl EventRow {
+    fn plain(tag: &'static str, meaning: Meaning, text: String) -> Self {
         Self {
             tag,
-            tone,
-            is_loud: false,
+            meaning,
+            is_emphasized: false,
             text,
         }
     }
 
-    fn loud(tag: &'static str, tone: Tone, text: String) -> Self {
+    fn emphasized(tag: &'static str, meaning: Meaning, text: String) -> Self {
         Self {
             tag,
-            tone,
-            is_loud: true,
+            meaning,
+            is_emphasized: true,
             text,
         }
     }
@@ -72,7 +72,7 @@ impl Row {
     /// What was said to the person.
     #[must_use]
     pub fn remark(text: &str) -> Self {
-        Self::loud("»", Tone::Remark, text.to_owned())
+        Self::emphasized("»", Meaning::Remark, text.to_owned())
     }
 
     /// The event. Where room is short (`is_wide` is false), addresses of this side are left
@@ -98,7 +98,7 @@ pub(crate) trait Describe {
     fn text(&self, name: &'static str, context: &Context<'_>) -> Option<String>;
 
     /// As a row of the dashboard.
-    fn row(&self, name: &'static str, view: &View) -> Row;
+    fn row(&self, name: &'static str, view: &View) -> EventRow;
 }
 
 /// What happened, in words; `None` for events that say nothing to a person.

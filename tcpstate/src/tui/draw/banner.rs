@@ -18,7 +18,7 @@ use crate::tui::state::problems::OpenProblems;
 use crate::tui::state::view::View;
 use crate::tui::text::{width_of, wrap_to};
 use crate::tui::theme::Tone;
-use crate::tui::units::{self};
+use crate::units::{self};
 
 /// Width of the labels before the text.
 const LABEL: usize = 8;

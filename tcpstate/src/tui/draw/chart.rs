@@ -11,7 +11,7 @@ use crate::tui::draw::phrases::state_name;
 use crate::tui::draw::screen::Screen;
 use crate::tui::state::columns::state_rank;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 /// Seconds that are shown at least.
 const SECONDS: usize = 60;

@@ -3,12 +3,12 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::tui::draw::event_line::{self, EventText, TAG};
+use crate::export::describe::{EventRow, TAG};
 use crate::tui::draw::screen::{Screen, mark_row};
 use crate::tui::state::event_list::Entry;
 use crate::tui::state::panel::Panel;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 /// From here on there is room for the addresses of both sides.
 const WIDE: u16 = 100;
@@ -50,11 +50,11 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
         pen.skip(1)
             .put(&time, Tone::Dim)
             .skip(1)
-            .column(TAG, described.tag, described.tone)
+            .column(TAG, described.tag, described.meaning.into())
             .put(
                 &described.text,
-                if described.is_loud {
-                    described.tone
+                if described.is_emphasized {
+                    described.meaning.into()
                 } else {
                     Tone::Text
                 },
@@ -67,17 +67,17 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
 }
 
 /// When it was, and what. `None`: it is not kept any more.
-fn describe(screen: &Screen<'_>, entry: Entry, is_wide: bool) -> Option<(u64, EventText)> {
+fn describe(screen: &Screen<'_>, entry: Entry, is_wide: bool) -> Option<(u64, EventRow)> {
     match entry {
         Entry::Event(seq) => {
             let event = screen.view.event(seq)?;
             let own_netns = screen.view.own_netns();
-            let described = event_line::describe(event, is_wide, own_netns);
+            let described = EventRow::of(event, is_wide, own_netns);
             Some((event.mono_ns, described))
         }
         Entry::Message(number) => {
             let message = screen.state.messages.get(number)?;
-            Some((message.mono_ns, event_line::message(&message.text)))
+            Some((message.mono_ns, EventRow::remark(&message.text)))
         }
     }
 }

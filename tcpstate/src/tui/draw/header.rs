@@ -7,7 +7,7 @@ use crate::event::{Capture, Filters, ProbeStatus};
 use crate::tui::draw::screen::{Screen, Span};
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     let view = screen.view;

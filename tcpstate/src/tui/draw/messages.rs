@@ -9,7 +9,7 @@ use crate::tui::state::UiState;
 use crate::tui::state::view::View;
 use crate::tui::text::wrap_to;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 /// Lines that the latest may take.
 const LINES: usize = 2;

@@ -10,7 +10,7 @@ use crate::tui::draw::screen::Span;
 use crate::tui::state::forecast::Forecast;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
-use crate::tui::units::{self, NS_PER_MS};
+use crate::units::{self, NS_PER_MS};
 
 /// What to do; a wait has the time that is left now, not when the call failed.
 pub(crate) fn fix_text(fix: &Fix, failure: &Failure, view: &View<'_>) -> String {

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use crate::tui::draw::screen::Screen;
 use crate::tui::state::replay::{MarkKind, ReplayPosition};
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 /// Draws into the last row of the area.
 pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>, position: &ReplayPosition) {

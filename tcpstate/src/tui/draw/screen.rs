@@ -10,7 +10,7 @@ use crate::tui::state::feed::Behind;
 use crate::tui::state::panel::Panel;
 use crate::tui::state::view::View;
 use crate::tui::theme::{Theme, Tone};
-use crate::tui::units;
+use crate::units;
 
 /// What every panel reads.
 pub(crate) struct Screen<'a> {

@@ -19,7 +19,7 @@ use crate::tui::state::panel::Panel;
 use crate::tui::state::rows::MAX_ROWS;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 /// Draws the table; returns its columns from left to right and where each ends.
 pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) -> Vec<(Column, u16)> {

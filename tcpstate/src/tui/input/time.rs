@@ -2,7 +2,7 @@
 
 use crate::event::{ClockAnchor, rfc3339};
 use crate::tui::state::replay::ReplayPosition;
-use crate::tui::units::{self, NS_PER_MS, NS_PER_S};
+use crate::units::{self, NS_PER_MS, NS_PER_S};
 
 /// What may be typed, for the prompt.
 pub(crate) const LANGUAGE: &str = "11:06:41, -30s and +5m from here, 50%, #123";

@@ -10,7 +10,7 @@ use crate::tui::state::panel::Panel;
 use crate::tui::state::prompt::{Asked, PromptError};
 use crate::tui::state::replay::ReplayPosition;
 use crate::tui::state::view::View;
-use crate::tui::units;
+use crate::units;
 
 /// A key that edits what is typed.
 pub(super) fn edit(state: &mut UiState, action: Action) {

@@ -5,7 +5,7 @@ use std::fmt;
 use crossterm::Command as _;
 use crossterm::clipboard::CopyToClipboard;
 
-use crate::tui::units::counted;
+use crate::units::counted;
 
 /// Bytes that are copied at most; terminals take some 75 kB of base64 and drop
 /// what is longer silently.

@@ -9,7 +9,7 @@ use crate::model::{Phase, PortKey, Socket, SocketId, Tuple};
 use crate::printable::printable;
 use crate::tui::state::panel::Subject;
 use crate::tui::state::view::View;
-use crate::tui::units;
+use crate::units;
 
 /// Positions of the kept events that belong to it, in order.
 pub(crate) fn events(view: &View<'_>, subject: Subject) -> Vec<u64> {

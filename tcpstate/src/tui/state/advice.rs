@@ -6,7 +6,7 @@ use crate::event::{Applies, Effect, Fix, ForeignNetns, place};
 use crate::printable::printable;
 use crate::tui::state::view::View;
 use crate::tui::text::fit;
-use crate::tui::units;
+use crate::units;
 
 /// Cells of a host's name, and of a namespace's: what stands beside them has to fit
 /// on the line, too.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use crate::engine::Failure;
 use crate::model::SocketId;
 use crate::tui::state::view::View;
-use crate::tui::units::NS_PER_MS;
+use crate::units::NS_PER_MS;
 
 /// Holders that are followed one by one; with more, the diagnosis's own time
 /// stands.
@@ -86,7 +86,7 @@ impl Forecast {
 mod tests {
     use super::*;
     use crate::tui::screens::story::{PORT, Story, process};
-    use crate::tui::units::NS_PER_S;
+    use crate::units::NS_PER_S;
 
     /// A listener that stands in the way, and the failure.
     fn refused() -> (Story, crate::event::Sock) {

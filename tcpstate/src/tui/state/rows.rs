@@ -13,7 +13,7 @@ use crate::tui::state::columns::{Sort, SortKey, sort_key};
 use crate::tui::state::filter::Filter;
 use crate::tui::state::list::Items;
 use crate::tui::state::view::View;
-use crate::tui::units::{NS_PER_MS, NS_PER_S};
+use crate::units::{NS_PER_MS, NS_PER_S};
 
 /// Rows that can be scrolled to. Nobody reads further; a filter or the reversed
 /// order brings the rest within reach.

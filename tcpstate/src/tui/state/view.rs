@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use crate::engine::{Engine, Failure};
 use crate::event::{ClockAnchor, Event, Footer, Header, State};
 use crate::model::{Chart, EventLog, Ports, Sample, Socket, SocketId, SocketTable};
-use crate::tui::units::NS_PER_S;
+use crate::units::NS_PER_S;
 
 type Counts = [u32; State::ALL.len()];
 

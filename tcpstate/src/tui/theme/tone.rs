@@ -1,6 +1,7 @@
 //! What a piece of text means; panels name tones, never colours.
 
 use crate::event::State;
+use crate::export::describe::Meaning;
 
 /// What a piece of text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,4 +24,17 @@ pub(crate) enum Tone {
     Selected,
     /// A TCP state.
     State(State),
+}
+
+impl From<Meaning> for Tone {
+    fn from(meaning: Meaning) -> Self {
+        match meaning {
+            Meaning::Dim => Self::Dim,
+            Meaning::Good => Self::Good,
+            Meaning::Bad => Self::Bad,
+            Meaning::Warn => Self::Warn,
+            Meaning::Remark => Self::Accent,
+            Meaning::State(state) => Self::State(state),
+        }
+    }
 }

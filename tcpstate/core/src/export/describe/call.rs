@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::words::push_process;
-use super::{Context, Describe, Row, Tone, View};
+use super::{Context, Describe, EventRow, Meaning, View};
 use crate::event::{Call, Endpoint};
 use crate::printable::printable;
 
@@ -42,7 +42,7 @@ impl Describe for Call {
         Some(text)
     }
 
-    fn row(&self, name: &'static str, view: &View) -> Row {
+    fn row(&self, name: &'static str, view: &View) -> EventRow {
         let requested = match self.requested.addr {
             Some(addr) => SocketAddr::new(addr, self.requested.port).to_string(),
             None => format!(":{}", self.requested.port),
@@ -54,7 +54,7 @@ impl Describe for Call {
             _ => requested,
         };
         if self.ok {
-            return Row::quiet(name, Tone::Good, format!("{place}, {}", self.process));
+            return EventRow::plain(name, Meaning::Good, format!("{place}, {}", self.process));
         }
         let errno = match (&self.errno_name, self.errno) {
             (Some(name), _) => name.to_string(),
@@ -72,6 +72,6 @@ impl Describe for Call {
             ),
             None => format!("{place} failed{times}: {errno}, {}", self.process),
         };
-        Row::loud(name, Tone::Bad, text)
+        EventRow::emphasized(name, Meaning::Bad, text)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{connection, name, seconds};
-use super::{Context, Describe, Row, Tone, View};
+use super::{Context, Describe, EventRow, Meaning, View};
 use crate::event::{Applies, Certainty, Diagnosis, Effect, Fix, Holder, State, place};
 use crate::printable::printable;
 
@@ -69,13 +69,13 @@ impl Describe for Diagnosis {
         Some(text)
     }
 
-    fn row(&self, _: &'static str, _: &View) -> Row {
+    fn row(&self, _: &'static str, _: &View) -> EventRow {
         let text = if self.summary.is_empty() {
             self.cause.name().to_owned()
         } else {
             format!("{}: {}", self.cause.name(), self.summary)
         };
-        Row::loud("why", Tone::Bad, text)
+        EventRow::emphasized("why", Meaning::Bad, text)
     }
 }
 

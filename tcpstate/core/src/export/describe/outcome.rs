@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{by, name, seconds};
-use super::{Context, Describe, Row, Tone, View};
+use super::{Context, Describe, EventRow, Meaning, View};
 use crate::event::{CallName, Fallback, Flood, Restart};
 use crate::model::NS_PER_MS;
 use crate::printable::printable;
@@ -28,7 +28,7 @@ impl Describe for Restart {
         Some(text)
     }
 
-    fn row(&self, _: &'static str, _: &View) -> Row {
+    fn row(&self, _: &'static str, _: &View) -> EventRow {
         let failed = match self.failed_binds {
             0 => String::new(),
             count => format!(", bind failed {count}×"),
@@ -40,7 +40,7 @@ impl Describe for Restart {
             by(", ", self.old_process.as_deref()),
             by(" → ", self.new_process.as_deref())
         );
-        Row::loud("restart", Tone::Good, text)
+        EventRow::emphasized("restart", Meaning::Good, text)
     }
 }
 
@@ -54,14 +54,14 @@ impl Describe for Fallback {
         ))
     }
 
-    fn row(&self, _: &'static str, _: &View) -> Row {
+    fn row(&self, _: &'static str, _: &View) -> EventRow {
         let text = format!(
             "{} failed, {} took :{} instead",
             self.failed_ports(),
             self.process,
             self.took
         );
-        Row::loud("fallback", Tone::Warn, text)
+        EventRow::emphasized("fallback", Meaning::Warn, text)
     }
 }
 
@@ -77,7 +77,7 @@ impl Describe for Flood {
         ))
     }
 
-    fn row(&self, _: &'static str, _: &View) -> Row {
+    fn row(&self, _: &'static str, _: &View) -> EventRow {
         let text = format!(
             "{} more {} of uid {} counted, the last by {}[{}]",
             self.count,
@@ -90,6 +90,6 @@ impl Describe for Flood {
             self.comm,
             self.pid
         );
-        Row::loud("FLOOD", Tone::Bad, text)
+        EventRow::emphasized("FLOOD", Meaning::Bad, text)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{by, connection, pair, push_process};
-use super::{Context, Describe, Row, Tone, View};
+use super::{Context, Describe, EventRow, Meaning, View};
 use crate::event::{Direction, Reset};
 use crate::printable::printable;
 
@@ -31,7 +31,7 @@ impl Describe for Reset {
         Some(text)
     }
 
-    fn row(&self, _: &'static str, view: &View) -> Row {
+    fn row(&self, _: &'static str, view: &View) -> EventRow {
         let text = format!(
             "RST {} {}{}{}",
             match self.direction {
@@ -44,6 +44,6 @@ impl Describe for Reset {
                 .map_or_else(String::new, |reason| format!(", {reason}")),
             by(", ", self.process.as_deref())
         );
-        Row::quiet("reset", Tone::Warn, text)
+        EventRow::plain("reset", Meaning::Warn, text)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Context, Describe, Row, Tone, View};
+use super::{Context, Describe, EventRow, Meaning, View};
 use crate::event::{Capture, Footer, Header, Loss, LossStage, ProbeStatus, Tick};
 use crate::printable::printable;
 use crate::units;
@@ -30,8 +30,8 @@ impl Describe for Header {
         Some(text)
     }
 
-    fn row(&self, _: &'static str, _: &View) -> Row {
-        Row::quiet("begin", Tone::Dim, format!("tcpstate {}", self.tcpstate))
+    fn row(&self, _: &'static str, _: &View) -> EventRow {
+        EventRow::plain("begin", Meaning::Dim, format!("tcpstate {}", self.tcpstate))
     }
 }
 
@@ -47,11 +47,11 @@ impl Describe for Loss {
         })
     }
 
-    fn row(&self, _: &'static str, _: &View) -> Row {
+    fn row(&self, _: &'static str, _: &View) -> EventRow {
         // After a loss, the table was read from the kernel again.
         if self.count == 0 && self.resynced {
             let text = "the table was read anew after the loss".to_owned();
-            return Row::loud("resync", Tone::Good, text);
+            return EventRow::emphasized("resync", Meaning::Good, text);
         }
         let text = format!(
             "{} {}{}",
@@ -67,7 +67,7 @@ impl Describe for Loss {
                 ", table incomplete"
             }
         );
-        Row::loud("LOST", Tone::Bad, text)
+        EventRow::emphasized("LOST", Meaning::Bad, text)
     }
 }
 
@@ -76,8 +76,8 @@ impl Describe for Tick {
         None
     }
 
-    fn row(&self, _: &'static str, _: &View) -> Row {
-        Row::quiet("time", Tone::Dim, String::new())
+    fn row(&self, _: &'static str, _: &View) -> EventRow {
+        EventRow::plain("time", Meaning::Dim, String::new())
     }
 }
 
@@ -91,7 +91,7 @@ impl Describe for Footer {
         ))
     }
 
-    fn row(&self, _: &'static str, _: &View) -> Row {
-        Row::quiet("end", Tone::Warn, self.ended.clone())
+    fn row(&self, _: &'static str, _: &View) -> EventRow {
+        EventRow::plain("end", Meaning::Warn, self.ended.clone())
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{by, capitals, connection, pair, push_process, seconds};
-use super::{Context, Describe, Row, Tone, View};
+use super::{Context, Describe, EventRow, Meaning, View};
 use crate::event::{SocketSeen, Source, State, StateChange};
 use crate::printable::printable;
 
@@ -30,14 +30,14 @@ impl Describe for SocketSeen {
         Some(text)
     }
 
-    fn row(&self, _: &'static str, view: &View) -> Row {
+    fn row(&self, _: &'static str, view: &View) -> EventRow {
         let text = format!(
             "{} {}{}",
             capitals(self.state),
             pair(self.local, self.peer, view),
             by(", ", self.process.as_deref())
         );
-        Row::quiet("found", Tone::State(self.state), text)
+        EventRow::plain("found", Meaning::State(self.state), text)
     }
 }
 
@@ -58,7 +58,7 @@ impl Describe for StateChange {
         Some(text)
     }
 
-    fn row(&self, _: &'static str, view: &View) -> Row {
+    fn row(&self, _: &'static str, view: &View) -> EventRow {
         let error = self
             .error
             .as_deref()
@@ -73,6 +73,6 @@ impl Describe for StateChange {
             },
             by(", ", self.process.as_deref())
         );
-        Row::quiet("state", Tone::State(self.new), text)
+        EventRow::plain("state", Meaning::State(self.new), text)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{by, connection, name, pair, seconds};
-use super::{Context, Describe, Row, Tone, View};
+use super::{Context, Describe, EventRow, Meaning, View};
 use crate::event::{ExitReason, State, TimeWaitEnter, TimeWaitExit};
 use crate::model::NS_PER_MS;
 use crate::units;
@@ -26,7 +26,7 @@ impl Describe for TimeWaitEnter {
         Some(text)
     }
 
-    fn row(&self, _: &'static str, view: &View) -> Row {
+    fn row(&self, _: &'static str, view: &View) -> EventRow {
         let text = format!(
             "{} for {}{}{}",
             pair(self.local, self.peer, view),
@@ -38,7 +38,7 @@ impl Describe for TimeWaitEnter {
                 " without SO_REUSEADDR"
             }
         );
-        Row::quiet("TIME_WAIT", Tone::State(State::TimeWait), text)
+        EventRow::plain("TIME_WAIT", Meaning::State(State::TimeWait), text)
     }
 }
 
@@ -57,7 +57,7 @@ impl Describe for TimeWaitExit {
         ))
     }
 
-    fn row(&self, _: &'static str, view: &View) -> Row {
+    fn row(&self, _: &'static str, view: &View) -> EventRow {
         let text = format!(
             "{} {} after {}",
             pair(self.local, self.peer, view),
@@ -69,6 +69,6 @@ impl Describe for TimeWaitExit {
             },
             units::exact(self.lived_ms.saturating_mul(NS_PER_MS))
         );
-        Row::quiet("TIME_WAIT", Tone::Good, text)
+        EventRow::plain("TIME_WAIT", Meaning::Good, text)
     }
 }

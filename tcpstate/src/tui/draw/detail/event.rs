@@ -1,23 +1,23 @@
 //! One event, and the life of the socket that it is about.
 
 use crate::event::{Body, Endpoint, Sock};
+use crate::export::describe::EventRow;
 use crate::model::SocketId;
 use crate::tui::draw::detail::life;
 use crate::tui::draw::detail::parts::{gone, process};
-use crate::tui::draw::event_line::describe;
 use crate::tui::draw::page::Page;
 use crate::tui::draw::phrases::options;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 pub(crate) fn text(view: &View<'_>, seq: u64, width: usize) -> Page {
     let Some(event) = view.event(seq) else {
         return gone("event", width);
     };
     let mut text = Page::new(format!("event #{seq} {}", event.body.name()), width);
-    let described = describe(event, true, view.own_netns());
-    text.paragraph(&described.text, described.tone);
+    let described = EventRow::of(event, true, view.own_netns());
+    text.paragraph(&described.text, described.meaning.into());
     text.blank();
     let time = units::time_of_day(view.anchor(), event.mono_ns);
     let ago = units::between(view.now_ns.saturating_sub(event.mono_ns));

@@ -9,7 +9,7 @@ use crate::tui::draw::phrases::{certainty, fix_text, free, verb, wanted};
 use crate::tui::state::advice;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 pub(crate) fn text(view: &View<'_>, seq: u64, width: usize, is_replay: bool) -> Page {
     let Some(failure) = view.failure(seq) else {

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use crate::engine::Failure;
 use crate::event::Holder;
+use crate::export::describe::EventRow;
 use crate::model::SocketId;
-use crate::tui::draw::event_line::describe;
 use crate::tui::draw::page::Page;
 use crate::tui::draw::phrases::holder;
 use crate::tui::state::panel::Subject;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 /// Holders that are listed; a port may be held by tens of thousands.
 const MAX_HOLDERS: usize = 100;
@@ -94,11 +94,11 @@ pub(crate) fn evidence(text: &mut Page, failure: &Failure, view: &View<'_>) {
         match view.event(seq) {
             Some(event) => {
                 let time = units::time_of_day(view.anchor(), event.mono_ns);
-                let described = describe(event, false, view.own_netns());
+                let described = EventRow::of(event, false, view.own_netns());
                 text.link(Subject::Event(seq));
                 text.line([
                     (format!("{time}  "), Tone::Dim),
-                    (format!("{:<10}", described.tag), described.tone),
+                    (format!("{:<10}", described.tag), described.meaning.into()),
                     (described.text, Tone::Text),
                     (format!("  #{seq}"), Tone::Dim),
                 ]);

@@ -10,7 +10,7 @@ use crate::tui::draw::screen::Span;
 use crate::tui::state::panel::Subject;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 /// Room for `11:06:53.866`.
 const TIME: usize = 13;

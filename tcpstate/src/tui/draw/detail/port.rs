@@ -9,7 +9,7 @@ use crate::tui::state::panel::Subject;
 use crate::tui::state::problems::port_of;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
-use crate::tui::units::{self, NS_PER_MS};
+use crate::units::{self, NS_PER_MS};
 
 /// Failures that are listed, the latest ones.
 const MAX_FAILURES: usize = 20;

@@ -10,7 +10,7 @@ use crate::tui::draw::phrases::state_name;
 use crate::tui::draw::phrases::{age, options};
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 pub(crate) fn text(view: &View<'_>, id: &SocketId, width: usize) -> Page {
     let Some(socket) = view.socket(id) else {

@@ -11,7 +11,7 @@ use crate::tui::draw::screen::{Screen, Span};
 use crate::tui::state::forecast::Forecast;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
-use crate::tui::units;
+use crate::units;
 
 /// A port's story and what its text is made from.
 pub(crate) struct PortDescription<'a> {

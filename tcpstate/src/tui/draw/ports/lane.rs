@@ -8,7 +8,7 @@ use crate::tui::draw::ports::description::PortDescription;
 use crate::tui::draw::ports::timeline::{Cell, Timeline};
 use crate::tui::draw::screen::{Screen, Span};
 use crate::tui::theme::Tone;
-use crate::tui::units::{self, NS_PER_S};
+use crate::units::{self, NS_PER_S};
 
 /// Cells from one time of day to the next, at least.
 const APART: u64 = 12;

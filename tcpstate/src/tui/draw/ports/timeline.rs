@@ -6,7 +6,7 @@
 
 use crate::model::port::MAX_RESTARTS;
 use crate::model::{Phase, PortHistory};
-use crate::tui::units::{NS_PER_MS, NS_PER_S};
+use crate::units::{NS_PER_MS, NS_PER_S};
 
 /// Lengths of a cell, in seconds.
 const STEPS_S: [u64; 10] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 900];

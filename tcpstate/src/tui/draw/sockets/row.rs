@@ -9,7 +9,7 @@ use crate::tui::state::UiState;
 use crate::tui::state::columns::{Column, group_of, process_of};
 use crate::tui::state::view::View;
 use crate::tui::text::{fit, width_of};
-use crate::tui::units::NS_PER_S;
+use crate::units::NS_PER_S;
 
 /// A row's text.
 pub(super) struct Row {

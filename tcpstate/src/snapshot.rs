@@ -7,6 +7,7 @@ pub mod netns;
 pub mod owners;
 pub mod port;
 pub mod proc;
+pub(crate) mod rights;
 pub mod sock_diag;
 pub mod sysctl;
 mod untrusted;

@@ -507,6 +507,7 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         unprivileged_port_start: Some(1024),
         netns_name: None,
         rtnetlink_inode: Some(4),
+        rights: None,
         sysctls: None,
         seen: None,
         repeated: 0,

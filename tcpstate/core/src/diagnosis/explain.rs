@@ -216,6 +216,7 @@ impl Question<'_> {
             unprivileged_port_start: self.environment.unprivileged_port_start,
             netns_name: self.environment.netns_name.as_deref().map(Into::into),
             rtnetlink_inode: self.environment.rtnetlink_inode,
+            rights: None,
             sysctls: None,
             repeated: 0,
             is_sum: false,

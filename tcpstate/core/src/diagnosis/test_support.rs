@@ -62,6 +62,7 @@ impl Scene {
                 unprivileged_port_start: Some(1024),
                 netns_name: None,
                 rtnetlink_inode: None,
+                rights: None,
                 sysctls: None,
                 seen: Some(Seen {
                     source: SeenSource::BindBucket,

@@ -138,6 +138,19 @@ pub struct Seen {
     pub admits_reuseaddr: bool,
 }
 
+/// What a process was allowed, as `/proc` showed it after a call that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rights {
+    /// `CAP_NET_BIND_SERVICE` is among its effective capabilities (`CapEff`).
+    pub net_bind_service: bool,
+    /// Its user namespace owns the network namespace, or is an ancestor of the one that
+    /// does: only then its capabilities count there. Absent: not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owns_netns: Option<bool>,
+    /// `no_new_privs` is set: an exec gives it no capabilities of a file.
+    pub no_new_privs: bool,
+}
+
 /// A call on a TCP socket returned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Call {
@@ -185,6 +198,9 @@ pub struct Call {
     /// namespace of this boot has it, while the namespace's number comes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtnetlink_inode: Option<u64>,
+    /// What the caller might do, where the call was refused for want of a right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rights: Option<Rights>,
     /// Settings of the caller's namespace when the call failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sysctls: Option<Box<Sysctls>>,

@@ -134,6 +134,7 @@ pub(crate) fn call(
         unprivileged_port_start: Some(1024),
         netns_name: None,
         rtnetlink_inode: None,
+        rights: None,
         sysctls: None,
         seen: None,
         repeated: 0,

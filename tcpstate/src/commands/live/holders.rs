@@ -11,7 +11,7 @@ use crate::clock;
 use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, SeenSource};
 use crate::model::SocketId;
 use crate::snapshot::cgroup::{self, Units};
-use crate::snapshot::{executable, netns, owners, port, proc, sysctl};
+use crate::snapshot::{executable, netns, owners, port, proc, rights, sysctl};
 
 /// Threads that the kernel makes for a process's `io_uring` requests are called
 /// like this; the process is the one that asked.
@@ -50,6 +50,7 @@ impl Live {
                 // than the wrong one.
                 if proc::has_numbers_of_the_host() {
                     complete_caller(call);
+                    complete_rights(call);
                     let is_late = self.observer.has_failed_waiting()
                         && clock::monotonic_ns() > mono_ns.saturating_add(LATE_NS);
                     let engine = self.pipeline.engine();
@@ -149,6 +150,16 @@ fn is_low_port_refused(call: &Call) -> bool {
         && call
             .unprivileged_port_start
             .is_none_or(|start| u32::from(call.requested.port) < start)
+}
+
+/// What the caller might do, where that may be why it failed.
+fn complete_rights(call: &mut Call) {
+    let is_refused = matches!(call.errno_name.as_deref(), Some("EACCES" | "EPERM"));
+    if let Some(sock) = call.sock.filter(|_| is_refused) {
+        let read = rights::of(call.process.pid, sock.netns);
+        let now = proc::stat(call.process.pid).map(|stat| stat.start_ticks);
+        call.rights = read.filter(|_| now.is_some() && now == call.process.start_ticks);
+    }
 }
 
 /// What is known where the kernel program had no reason to walk the bucket.

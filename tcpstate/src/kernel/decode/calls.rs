@@ -153,6 +153,7 @@ impl Decoder {
                 .then_some(*unprivileged_port_start),
             netns_name: None,
             rtnetlink_inode: None,
+            rights: None,
             sysctls: None,
             seen,
             repeated: 0,

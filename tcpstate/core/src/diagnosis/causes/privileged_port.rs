@@ -1,6 +1,6 @@
 //! `privileged_port`: EACCES below `ip_unprivileged_port_start`.
 
-use crate::event::{Applies, Cause, Fix, Process};
+use crate::event::{Applies, Cause, Fix, Process, Rights};
 
 use super::listeners::place;
 use super::{Answer, Explanation, Rule};
@@ -32,7 +32,20 @@ pub(super) fn is_port_rule(facts: &Facts<'_>) -> bool {
         && facts.errno == Errno::Acces
         && facts.port != 0
         && u32::from(facts.port) < start(facts).unwrap_or(DEFAULT_START)
-        && facts.failure.has_net_bind_service != Some(true)
+        && has_net_bind_service(facts) != Some(true)
+}
+
+/// Whether the caller had the capability where it counts: in the user namespace that owns
+/// the network namespace (`ns_capable` in `inet_bind`); absent: not read.
+fn has_net_bind_service(facts: &Facts<'_>) -> Option<bool> {
+    let of_question = facts.failure.has_net_bind_service;
+    of_question.or_else(|| {
+        let rights = facts.call().rights?;
+        match (rights.net_bind_service, rights.owns_netns) {
+            (true, owns_netns) => owns_netns,
+            (false, _) => Some(false),
+        }
+    })
 }
 
 /// The first port that everybody may bind, where it was read.
@@ -55,7 +68,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let port = facts.port;
     let mut doubts = facts.doubts.clone();
     doubt_start(facts, &mut doubts);
-    if facts.failure.has_net_bind_service.is_none() {
+    if has_net_bind_service(facts).is_none() {
         doubts.push(
             "the capabilities of the process were not read: a process that has \
              CAP_NET_BIND_SERVICE can only be refused by a security module"
@@ -79,16 +92,27 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             .run(facts, &Command::edit_unit(&service.name)),
         );
     }
-    fixes.push(grant(facts, process));
+    let grant = grant(facts, process);
+    let is_useful = grant.applies != Applies::No;
+    if is_useful {
+        fixes.push(grant.clone());
+    }
     fixes.push(
         fix(
             "lower_unprivileged_port_start",
             Applies::Now,
-            format!("Or let every user bind ports from {port} on"),
+            if is_useful {
+                format!("Or let every user bind ports from {port} on")
+            } else {
+                format!("Let every user bind ports from {port} on")
+            },
         )
         .run(facts, &Command::set(&Setting::UnprivilegedPortStart(port)))
         .because("it concerns every process in this network namespace"),
     );
+    if !is_useful {
+        fixes.push(grant);
+    }
     let behind: Vec<&Blocker<'_>> = facts.behind.iter().collect();
     if !behind.is_empty() {
         fixes.extend(stop::stop_holder(facts, &behind));
@@ -104,9 +128,13 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     Explanation {
         summary: format!(
-            "Ports below {} need CAP_NET_BIND_SERVICE, so {} (user {}) was not allowed to bind \
+            "Ports below {} need CAP_NET_BIND_SERVICE{}, so {} (user {}) was not allowed to bind \
              port {port}{}.",
             start(facts).unwrap_or(DEFAULT_START),
+            match facts.call().rights.and_then(|rights| rights.owns_netns) {
+                Some(false) => " in the user namespace that owns the network namespace",
+                _ => "",
+            },
             text::process(process),
             process.uid,
             besides(facts, &behind),
@@ -119,6 +147,27 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 /// Granting the program the capability; the command names its file only where that
 /// is, for whoever pastes it, the file that was running at the call.
 fn grant(facts: &Facts<'_>, process: &Process) -> Fix {
+    let is_in_vain = facts.call().rights.and_then(|rights| match rights {
+        Rights {
+            owns_netns: Some(false),
+            ..
+        } => Some(
+            "a capability counts only in the user namespace that owns the network namespace, and \
+             this process is in another one",
+        ),
+        Rights {
+            no_new_privs: true, ..
+        } => Some("no_new_privs is set, so that an exec ignores the capabilities of a file"),
+        _ => None,
+    });
+    if let Some(why) = is_in_vain {
+        return fix(
+            "grant_capability",
+            Applies::No,
+            "Grant the program the capability to bind low ports (setcap)",
+        )
+        .because(why);
+    }
     let grant = fix(
         "grant_capability",
         Applies::Now,
@@ -248,5 +297,59 @@ mod tests {
         scene.has_net_bind_service = Some(true);
 
         assert_eq!(scene.diagnose().cause, Cause::DeniedByPolicy);
+    }
+
+    #[test]
+    fn a_capability_that_counts_makes_it_a_matter_of_policy() {
+        let with = |net_bind_service, owns_netns| {
+            let mut scene = scene();
+            scene.call.rights = Some(Rights {
+                net_bind_service,
+                owns_netns,
+                no_new_privs: false,
+            });
+            scene.diagnose()
+        };
+
+        assert_eq!(with(true, Some(true)).cause, Cause::DeniedByPolicy);
+        assert_eq!(with(true, Some(false)).cause, Cause::PrivilegedPort);
+        assert_eq!(with(true, None).cause, Cause::PrivilegedPort);
+        assert_eq!(with(true, None).certainty, Certainty::Likely);
+        assert_eq!(with(false, None).cause, Cause::PrivilegedPort);
+    }
+
+    #[test]
+    fn setcap_is_not_advised_where_it_does_nothing() {
+        let rights = Rights {
+            net_bind_service: false,
+            owns_netns: Some(true),
+            no_new_privs: false,
+        };
+        for rights in [
+            Rights {
+                no_new_privs: true,
+                ..rights
+            },
+            Rights {
+                owns_netns: Some(false),
+                ..rights
+            },
+        ] {
+            let mut scene = scene();
+            scene.call.rights = Some(rights);
+
+            let diagnosis = scene.diagnose();
+
+            assert_eq!(&*diagnosis.fixes[0].id, "lower_unprivileged_port_start");
+            let grant = diagnosis
+                .fixes
+                .iter()
+                .find(|fix| &*fix.id == "grant_capability");
+            let grant = grant.expect("that it is in vain is said");
+            assert_eq!(
+                (grant.applies, grant.command.as_deref()),
+                (Applies::No, None)
+            );
+        }
     }
 }

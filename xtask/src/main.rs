@@ -1,10 +1,13 @@
 //! Tasks around the repository. `cargo xtask` alone lists them.
 
 mod bench;
+mod cargo;
+mod clock;
 mod ebpf;
 mod fuzz;
 mod installed;
 mod lint;
+mod requirement;
 mod soak;
 mod suite;
 mod vm;
@@ -33,7 +36,7 @@ enum Task {
     Lint,
     /// Run all tests; as root also those on the live kernel.
     Test {
-        /// Further arguments of `cargo test`.
+        /// Further arguments of `cargo nextest run`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -53,7 +56,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Ebpf(args) => ebpf::run(&args),
         Task::Lint => lint::run(&root()?),
-        Task::Test { arguments } => suite::run(&root()?, &arguments),
+        Task::Test { arguments } => suite::run(&root()?, &arguments).map(drop),
         Task::Fuzz(args) => fuzz::run(&root()?, &args),
         Task::Bench(args) => bench::run(&root()?, &args),
         Task::Soak(args) => soak::run(&root()?, &args),
@@ -61,7 +64,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ci => {
             lint::run(&root()?)?;
             ebpf::run(&ebpf::Args::verify())?;
-            suite::run(&root()?, &[])
+            suite::run(&root()?, &[]).map(drop)
         }
     }
 }

@@ -11,8 +11,9 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown, sockopt};
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Watch, at, connection, drain, has, listener, listing, on_stage, port_of, socket, try_bind,
+use support::{
+    Program, Watch, at, connection, drain, listener, listing, on_stage, port_of, report_figures,
+    socket, try_bind,
 };
 
 /// The events that must be equal.
@@ -56,7 +57,7 @@ const ATTEMPTS: usize = 4;
 fn both_modes_tell_the_same() {
     for attempt in 1..=ATTEMPTS {
         // A namespace of its own for each, whose ports are free.
-        if !on_stage() || !has("ss", "iproute2") {
+        if !on_stage(&[Program("ss", "iproute2")]) {
             return;
         }
         let best = std::env::var("TCPSTATE_CAPTURE").unwrap_or_else(|_| "auto".to_owned());
@@ -67,7 +68,7 @@ fn both_modes_tell_the_same() {
         let added = only(&by_best, &by_tracepoints);
         if missing.is_empty() && added.is_empty() {
             assert!(by_best.len() > 80, "{} facts", by_best.len());
-            crate::harness::tell(&format!("both modes: {} facts are equal", by_best.len()));
+            report_figures(&format!("both modes: {} facts are equal", by_best.len()));
             return;
         }
         assert!(
@@ -344,7 +345,7 @@ fn without_times(text: &str) -> String {
 
 #[test]
 fn a_function_hook_tells_the_end_of_a_time_wait_with_its_reason() {
-    if !on_stage() || !has("ss", "iproute2") {
+    if !on_stage(&[Program("ss", "iproute2")]) {
         return;
     }
     let mut watch = Watch::start(&[]);
@@ -394,7 +395,7 @@ fn a_function_hook_tells_the_end_of_a_time_wait_with_its_reason() {
 
 #[test]
 fn a_function_hook_names_the_socket_that_a_bind_trips_over() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&[]);

@@ -9,6 +9,7 @@ mod installed;
 mod lint;
 mod requirement;
 mod soak;
+mod stages;
 mod suite;
 mod vm;
 
@@ -48,8 +49,10 @@ enum Task {
     Soak(soak::Args),
     /// Run the live tests on other kernels, each in a virtual machine.
     Vm(vm::Args),
-    /// Run what CI runs: lint, `ebpf verify`, test.
+    /// Run what CI runs: lint, `ebpf verify`, test, other kernels, the benchmark's counts.
     Ci,
+    /// Run what takes hours: every case, all kernels, random churn, fuzzers.
+    Nightly,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -61,11 +64,8 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(args) => bench::run(&root()?, &args),
         Task::Soak(args) => soak::run(&root()?, &args),
         Task::Vm(args) => vm::run(&root()?, &args),
-        Task::Ci => {
-            lint::run(&root()?)?;
-            ebpf::run(&ebpf::Args::verify())?;
-            suite::run(&root()?, &[]).map(drop)
-        }
+        Task::Ci => stages::ci(&root()?),
+        Task::Nightly => stages::nightly(&root()?),
     }
 }
 

@@ -8,7 +8,7 @@ use tcpstate::demo::namespace;
 use tcpstate::event::State;
 
 use crate::program::patience;
-use crate::requirement::{Requirement, require};
+use crate::requirement::{Lacking, Requirement, require, skip_for};
 
 /// Moves the test's thread into a private namespace, where the requirements are met.
 /// `false`: they are not, and the test is skipped.
@@ -17,7 +17,14 @@ pub fn on_stage(requirements: &[Requirement]) -> bool {
     if !require(&[Requirement::Root]) || !require(requirements) {
         return false;
     }
-    namespace::enter_private().expect("root may have a namespace of its own");
+    if let Err(error) = namespace::enter_private() {
+        // A container's root, perhaps.
+        skip_for(Lacking {
+            what: &format!("no network namespace can be made here: {error}"),
+            since: None,
+        });
+        return false;
+    }
     true
 }
 

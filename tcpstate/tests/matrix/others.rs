@@ -2,8 +2,6 @@
 //! `connect` from a fixed port, ports that are used up, an address that is not
 //! here, a port that needs a privilege, a socket that is bound already.
 
-use std::time::Duration;
-
 use rustix::io::Errno;
 use tcpstate::demo::namespace;
 
@@ -224,17 +222,19 @@ fn expected(other: &Other, holders: &[Holder], worked: [bool; 3]) -> Expected {
     }
 }
 
-const LIKE_FAILURES_APART: Duration =
-    Duration::from_millis(1_100 / tcpstate_common::record::REPEATS_A_SECOND as u64);
-
 fn act(runner: &mut Runner, other: &Other, ask: Ask) -> (Attempt, Vec<Holder>) {
+    // These ask for the same port, whatever the stage's is.
+    let call = match other.act {
+        Act::ConnectAgain { .. } | Act::ConnectUnbound => "connect",
+        Act::ListenUnbound => "listen",
+        _ => "bind",
+    };
+    runner.keep_apart(call, ask.addr.is_ipv6());
     match other.act {
         Act::ConnectAgain { has_timestamps } => {
             set_timestamps(has_timestamps);
             let (_, stage) = runner.ports.stage(&runner.servers, &other.case);
             set_timestamps(true);
-            // All of them fail alike, and of such ten a second are reported one by one.
-            std::thread::sleep(LIKE_FAILURES_APART);
             connect_again(&stage, ask)
         }
         Act::BindAnyPort | Act::ListenUnbound | Act::ConnectUnbound => {

@@ -1,4 +1,4 @@
-//! What user space tells the kernel program: read-only data set before load,
+//! What user space hands to the kernel program: read-only data set before load,
 //! and the key of a map that both sides write.
 
 /// Bits of [`Config::flags`].

@@ -10,3 +10,4 @@
 pub mod config;
 pub mod offsets;
 pub mod record;
+pub mod release;

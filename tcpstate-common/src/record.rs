@@ -11,7 +11,11 @@ pub const ARGV_LEN: usize = 256;
 /// Holders that one failed call can carry. A bucket with more is marked as
 /// [`WalkStatus::Truncated`] and user space takes a snapshot instead.
 pub const MAX_HOLDERS: usize = 32;
-/// Bytes of a socket address that are kept as they were asked for
+/// Sockets of one local address that a walk visits at most. TIME_WAITs come at the
+/// head of a list: without this a busy address would hide the listener of
+/// another one.
+pub const MAX_PER_ADDRESS: u16 = 192;
+/// Bytes of a socket address that are kept as they were requested
 /// (`struct sockaddr_in6` is the longest that concerns us).
 pub const SOCKADDR_LEN: usize = 28;
 /// Bytes of a task's `comm`, as in `TASK_COMM_LEN`.
@@ -99,8 +103,8 @@ pub mod userlocks {
 /// How the search for a mini-socket at a socket's last transition ended.
 /// Values of [`StateRecord::mini`].
 pub mod mini {
-    /// This transition cannot make one; nobody looked.
-    pub const NOT_SOUGHT: u8 = 0;
+    /// This transition cannot make one; not searched for.
+    pub const NOT_SEARCHED: u8 = 0;
     /// The kernel made none: the port is free.
     pub const NONE: u8 = 1;
     /// Found among the connections.
@@ -117,15 +121,15 @@ pub enum WalkStatus {
     NotRun = 0,
     /// Every owner of the bucket is in the record.
     Complete = 1,
-    /// The bucket has more owners than were looked at or fit.
+    /// The bucket has more owners than were visited or fit.
     Truncated = 2,
     /// A field that the walk needs is missing on this kernel, or a read failed.
     Failed = 3,
     /// The port has no bucket (any more).
     NoBucket = 4,
-    /// Nobody walked: at most the socket that the kernel tripped over is in the
+    /// User space reads the bucket: at most the socket in conflict is in the
     /// record.
-    LeftToUser = 5,
+    Deferred = 5,
 }
 
 impl WalkStatus {
@@ -137,7 +141,7 @@ impl WalkStatus {
             1 => Self::Complete,
             2 => Self::Truncated,
             4 => Self::NoBucket,
-            5 => Self::LeftToUser,
+            5 => Self::Deferred,
             _ => Self::Failed,
         }
     }
@@ -189,8 +193,8 @@ macro_rules! wire {
 }
 
 wire! {
-    /// Common head of every record.
-    pub struct Head {
+    /// Header of every record.
+    pub struct RecordHeader {
         /// [`Kind`] as a raw value.
         pub kind: u16,
         /// Zero.
@@ -249,8 +253,8 @@ wire! {
 wire! {
     /// A socket changed its state (`inet_sock_set_state`).
     pub struct StateRecord {
-        /// Common head.
-        pub head: Head,
+        /// Header.
+        pub header: RecordHeader,
         /// The socket as it is at the transition; `state` is the new state.
         pub socket: SocketWire,
         /// State before.
@@ -284,8 +288,8 @@ wire! {
 wire! {
     /// A [`StateRecord`] of an IPv4 socket, without a task.
     pub struct ShortStateRecord {
-        /// Common head.
-        pub head: Head,
+        /// Header.
+        pub header: RecordHeader,
         /// As in [`SocketWire`].
         pub cookie: u64,
         /// As in [`StateRecord`].
@@ -331,7 +335,7 @@ impl ShortStateRecord {
             bytes
         };
         StateRecord {
-            head: self.head,
+            header: self.header,
             socket: SocketWire {
                 cookie: self.cookie,
                 local_addr: wide(self.local_addr),
@@ -369,8 +373,8 @@ impl ShortStateRecord {
 wire! {
     /// An RST was sent or handled.
     pub struct ResetRecord {
-        /// Common head.
-        pub head: Head,
+        /// Header.
+        pub header: RecordHeader,
         /// The socket, or the addresses of the packet where there is none;
         /// `local` is always this host's side.
         pub socket: SocketWire,
@@ -392,8 +396,8 @@ wire! {
 wire! {
     /// A system call on a TCP socket.
     pub struct CallRecord {
-        /// Common head; the time is that of the call's return.
-        pub head: Head,
+        /// Header; the time is that of the call's return.
+        pub header: RecordHeader,
         /// The socket after the call.
         pub socket: SocketWire,
         /// [`call`].
@@ -487,7 +491,7 @@ wire! {
         pub reserved: u8,
         /// Number of `holders` in use.
         pub recorded: u16,
-        /// Number of sockets in the bucket that were looked at.
+        /// Number of sockets in the bucket that were visited.
         pub visited: u16,
         /// Bytes of `argv` in use.
         pub argv_len: u16,
@@ -518,10 +522,10 @@ wire! {
     } size 3064
 }
 
-/// Failures of one kind ([`RepeatKey`]) that are told in one second; what is beyond
+/// Failures of one kind ([`RepeatKey`]) that are reported in one second; what is beyond
 /// them is counted. A server that tries again in a loop says nothing new the tenth time.
 pub const REPEATS_A_SECOND: u32 = 10;
-/// Failed calls of one sort (bind, listen, connect) that are told in one second, whoever
+/// Failed calls of one sort (bind, listen, connect) that are reported in one second, whoever
 /// makes them: each is explained, which may take milliseconds.
 pub const FAILED_A_SECOND: u32 = 200;
 /// Of those, what one user gets: the rest stays for the others.
@@ -552,13 +556,13 @@ wire! {
 wire! {
     /// How often a call has failed in the same way.
     pub struct RepeatWire {
-        /// Times since `began_ns`, those that were told among them.
+        /// Times since `began_ns`, those that were reported among them.
         pub total: u64,
         /// When the first of them failed, `CLOCK_MONOTONIC`.
         pub began_ns: u64,
-        /// When the second began in which one was told last.
+        /// When the second began in which one was reported last.
         pub second_ns: u64,
-        /// How many were told in it.
+        /// How many were reported in it.
         pub in_second: u32,
         /// Zero.
         pub reserved: u32,
@@ -579,13 +583,13 @@ wire! {
 }
 
 wire! {
-    /// What a user's failed calls use of what is told, and what is beyond it.
+    /// What a user's failed calls use of what is reported, and what is beyond it.
     pub struct UserWire {
         /// Failures beyond it that no [`RepeatWire`] counts.
         pub over: u64,
         /// When the current second began, `CLOCK_MONOTONIC`.
         pub second_ns: u64,
-        /// How many were told in it.
+        /// How many were reported in it.
         pub in_second: u32,
         /// The latest process beyond it, in the initial pid namespace.
         pub pid: u32,
@@ -597,8 +601,8 @@ wire! {
 wire! {
     /// One socket as an iterator saw it.
     pub struct SnapshotRecord {
-        /// Common head.
-        pub head: Head,
+        /// Header.
+        pub header: RecordHeader,
         /// The socket.
         pub holder: HolderWire,
     } size 96
@@ -627,8 +631,8 @@ pub mod mini_end {
 wire! {
     /// Something happened to a mini-socket (function hooks only).
     pub struct MiniRecord {
-        /// Common head.
-        pub head: Head,
+        /// Header.
+        pub header: RecordHeader,
         /// The mini-socket; where it is re-armed with its new time.
         pub holder: HolderWire,
         /// [`mini_event`].
@@ -648,13 +652,13 @@ pub enum Counter {
     Dropped = 0,
     /// Records written.
     Written = 1,
-    /// Calls whose entry could not be remembered (map full).
+    /// Calls whose entry could not be stored (map full).
     CallsForgotten = 2,
     /// Reads of kernel memory that failed.
     ReadFailed = 3,
-    /// Failed calls that a hook did not report, and the one behind it did.
+    /// Failed calls that a hook did not report, and the one that runs after it did.
     MadeUpFor = 4,
-    /// Failed calls that were counted and not told.
+    /// Failed calls that were counted and not reported.
     Counted = 5,
     /// Of the records written, those of failed calls.
     WrittenFailed = 6,

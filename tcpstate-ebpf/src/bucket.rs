@@ -12,12 +12,12 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::Stop,
+    error::Skip,
     globals::offset,
     memory::{Addr, read, read_addr},
 };
 
-/// Buckets in one slot of the hash that are looked at. A slot holds one on
+/// Buckets in one slot of the hash that are visited. A slot holds one on
 /// average; even 65,536 ports in ten namespaces make chains of about ten.
 const MAX_CHAIN: u32 = 32;
 
@@ -34,7 +34,7 @@ pub(crate) enum Bucket {
 /// The bucket of `port` in the namespace at `net`. With `outside_vrf` buckets
 /// of a VRF do not count.
 #[inline(always)]
-pub(crate) fn find(net: Addr, port: u16, outside_vrf: bool) -> Result<Bucket, Stop> {
+pub(crate) fn find(net: Addr, port: u16, outside_vrf: bool) -> Result<Bucket, Skip> {
     let mut node = slot(net, port)?;
     for _ in 0..MAX_CHAIN {
         if node == 0 {
@@ -97,7 +97,7 @@ const NOBODY: SharingWire = SharingWire {
 };
 
 #[inline(always)]
-fn sharing(bucket: Addr) -> Result<SharingWire, Stop> {
+fn sharing(bucket: Addr) -> Result<SharingWire, Skip> {
     let mut sharing = NOBODY;
     sharing.mode = read(bucket + u64::from(offset!(tb_fastreuseport)))?;
     sharing.uid = read(bucket + u64::from(offset!(tb_fastuid)))?;
@@ -124,7 +124,7 @@ pub(crate) fn has_second_level() -> bool {
 /// First node of a bucket: of its second level where it has one, else of its
 /// sockets.
 #[inline(always)]
-pub(crate) fn first_node(bucket: Addr) -> Result<Addr, Stop> {
+pub(crate) fn first_node(bucket: Addr) -> Result<Addr, Skip> {
     let list = if has_second_level() {
         offset!(tb_bhash2)
     } else {
@@ -141,7 +141,7 @@ pub(crate) fn second_level(node: Addr) -> Addr {
 
 /// First node of a second-level bucket's sockets.
 #[inline(always)]
-pub(crate) fn second_level_owners(bucket: Addr) -> Result<Addr, Stop> {
+pub(crate) fn second_level_owners(bucket: Addr) -> Result<Addr, Skip> {
     read_addr(bucket + u64::from(offset!(tb2_owners)))
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn owner(node: Addr) -> Addr {
 
 /// First bucket of the hash slot that `port` falls into.
 #[inline(always)]
-fn slot(net: Addr, port: u16) -> Result<Addr, Stop> {
+fn slot(net: Addr, port: u16) -> Result<Addr, Skip> {
     let mut death_row = net + u64::from(offset!(net_death_row));
     if offset!(net_death_row_is_pointer) == 1 {
         death_row = read_addr(death_row)?;
@@ -168,7 +168,7 @@ fn slot(net: Addr, port: u16) -> Result<Addr, Stop> {
 }
 
 #[inline(always)]
-fn is_in_vrf(bucket: Addr) -> Result<bool, Stop> {
+fn is_in_vrf(bucket: Addr) -> Result<bool, Skip> {
     if offset!(tb_l3mdev) == MISSING {
         return Ok(false);
     }

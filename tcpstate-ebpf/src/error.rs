@@ -1,25 +1,25 @@
-//! Why a probe gave up. Every reason is a counter or is expected.
+//! Why a probe skips an event. Every reason is counted or expected.
 
 use tcpstate_common::record::Counter;
 
 /// Why a probe wrote no record.
 #[derive(Clone, Copy)]
-pub(crate) enum Stop {
+pub(crate) enum Skip {
     /// Not of interest: filtered, another protocol, not a socket.
     NotWanted,
     /// Kernel memory could not be read.
     Read,
     /// The ring buffer has no room.
     Full,
-    /// Another call is being put together where this one would be.
+    /// This CPU's scratch is in use by another call.
     Busy,
-    /// The call's entry could not be remembered.
-    Forgotten,
-    /// The same has failed too often, or its user's calls have: it was counted.
+    /// The map of calls in flight has no room for the call's entry.
+    NotStored,
+    /// Rate-limited: the call was counted instead of reported.
     Counted,
 }
 
-impl Stop {
+impl Skip {
     /// The counter that this adds to.
     #[inline(always)]
     pub(crate) fn counter(self) -> Option<Counter> {
@@ -27,18 +27,8 @@ impl Stop {
             Self::NotWanted => None,
             Self::Read => Some(Counter::ReadFailed),
             Self::Full | Self::Busy => Some(Counter::Dropped),
-            Self::Forgotten => Some(Counter::CallsForgotten),
+            Self::NotStored => Some(Counter::CallsForgotten),
             Self::Counted => Some(Counter::Counted),
         }
-    }
-}
-
-/// Counts why a probe gave up; the last thing that every entry function does.
-#[inline(always)]
-pub(crate) fn finish(result: Result<(), Stop>) {
-    if let Err(stop) = result
-        && let Some(counter) = stop.counter()
-    {
-        crate::maps::count(counter);
     }
 }

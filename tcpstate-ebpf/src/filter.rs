@@ -50,7 +50,7 @@ pub(crate) fn wants_socket(cookie: u64, by_current: bool, listener: u64) -> bool
 #[inline(always)]
 pub(crate) fn watch(cookie: u64) {
     if is_set(flags::FILTER_PIDS) && cookie != 0 {
-        // A full map forgets its least recently used entry.
+        // A full map evicts its least recently used entry.
         let _ = WATCHED.insert(cookie, 1, 0);
     }
 }

@@ -1,9 +1,9 @@
 //! Keeps failed calls to what can be explained: of the same failure so many a second are
-//! told, of one user's and of all so many; what is beyond that is counted, each once.
+//! reported, of one user's and of all so many; what is beyond that is counted, each once.
 //!
 //! Counts of one kind are never set back, so that two processors cannot both take them:
-//! a record says how many there were in all, and user space knows how many it has told.
-//! Which calls are told may depend on a race of two processors, the sum does not.
+//! a record says how many there were in all, and user space knows how many it has reported.
+//! Which calls are reported may depend on a race of two processors, the sum does not.
 
 use core::mem::MaybeUninit;
 
@@ -17,7 +17,8 @@ use tcpstate_common::record::{
 };
 
 use crate::{
-    error::Stop,
+    atomic::add_one,
+    error::Skip,
     maps::{BUDGETS, REPEATS, USERS},
     task,
 };
@@ -28,9 +29,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 const YES: u64 = 1;
 const NO: u64 = 0;
 
-/// Whether a failed call is told now; else it is counted.
+/// Whether a failed call is reported now; else it is counted.
 #[inline(always)]
-pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Stop> {
+pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Skip> {
     let now_ns = now();
     let whose = whose(key, is_kernels);
     if let Some(entry) = REPEATS.get_ptr_mut(key) {
@@ -40,23 +41,23 @@ pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Stop> {
             is_due(entry, now_ns)
         };
         if !is_due || admit(whose, now_ns) == NO {
-            return Err(Stop::Counted);
+            return Err(Skip::Counted);
         }
         // SAFETY: as above.
-        unsafe { note_told(entry, now_ns) };
+        unsafe { note_reported(entry, now_ns) };
         return Ok(());
     }
     if admit(whose, now_ns) == YES {
         return Ok(());
     }
     if count_beyond(whose) == YES {
-        Err(Stop::Counted)
+        Err(Skip::Counted)
     } else {
-        Err(Stop::Full)
+        Err(Skip::Full)
     }
 }
 
-/// Writes what user space takes the count of a told call from, and begins to count its
+/// Writes what user space takes the count of a reported call from, and begins to count its
 /// kind with `first`, where there is room for one.
 ///
 /// # Safety
@@ -76,8 +77,8 @@ pub(crate) unsafe fn begin_to_count(
         // SAFETY: the caller vouches for both.
         let began = unsafe {
             (*first).total = 1;
-            (*first).began_ns = (*record).call.head.mono_ns;
-            (*first).second_ns = (*record).call.head.mono_ns;
+            (*first).began_ns = (*record).call.header.mono_ns;
+            (*first).second_ns = (*record).call.header.mono_ns;
             (*first).in_second = 1;
             (*first).reserved = 0;
             copy_call(&raw mut (*first).call, &raw const (*record).call);
@@ -95,7 +96,7 @@ pub(crate) unsafe fn begin_to_count(
     unsafe { write_count(record, key) };
 }
 
-/// Writes what user space takes the count of a told call from.
+/// Writes what user space takes the count of a reported call from.
 ///
 /// # Safety
 ///
@@ -114,39 +115,7 @@ pub(crate) unsafe fn write_count(record: *mut FailedCallRecord, key: &RepeatKey)
     }
 }
 
-/// Adds one for good, whatever other processors do meanwhile. The sum is not asked for:
-/// before Linux 5.12 the kernel does not give it. Core has no atomic addition for this
-/// target, since the target has no compare-and-exchange.
-///
-/// # Safety
-///
-/// `to` is a counter in a map.
-#[cfg(target_arch = "bpf")]
-#[inline(always)]
-unsafe fn add_one(to: *mut u64) {
-    // SAFETY: the caller vouches for `to`, which lies at a multiple of eight bytes.
-    unsafe {
-        core::arch::asm!(
-            "lock *(u64 *)({to} + 0) += {one}",
-            to = in(reg) to,
-            one = in(reg) 1_u64,
-            options(nostack),
-        );
-    }
-}
-
-/// On the host this crate is only checked.
-///
-/// # Safety
-///
-/// `to` is a counter in a map.
-#[cfg(not(target_arch = "bpf"))]
-unsafe fn add_one(to: *mut u64) {
-    // SAFETY: the caller vouches for `to`.
-    unsafe { *to += 1 };
-}
-
-/// Whether another one of this kind may be told.
+/// Whether another one of this kind may be reported.
 ///
 /// # Safety
 ///
@@ -161,7 +130,7 @@ unsafe fn is_due(entry: *mut RepeatWire, now_ns: u64) -> bool {
 ///
 /// `entry` is a value of the map.
 #[inline(always)]
-unsafe fn note_told(entry: *mut RepeatWire, now_ns: u64) {
+unsafe fn note_reported(entry: *mut RepeatWire, now_ns: u64) {
     // SAFETY: the caller vouches for `entry`.
     unsafe {
         if is_over((*entry).second_ns, now_ns) {
@@ -203,7 +172,7 @@ fn user_key(whose: u64) -> UserKey {
     }
 }
 
-/// Whether another failed call of this user may be told. One copy for all programs, with
+/// Whether another failed call of this user may be reported. One copy for all programs, with
 /// a stack of its own.
 #[unsafe(no_mangle)]
 #[inline(never)]

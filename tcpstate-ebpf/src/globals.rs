@@ -27,22 +27,27 @@ pub(crate) static OFFSETS: Offsets = Offsets::NONE;
 
 /// A field of [`OFFSETS`].
 macro_rules! offset {
-    ($($field:tt)+) => {{
-        // SAFETY: a static of plain integers; volatile, because user space
-        // replaces the initial value that the compiler sees.
-        unsafe { ::core::ptr::read_volatile(&raw const $crate::globals::OFFSETS.$($field)+) }
-    }};
+    ($($field:tt)+) => {
+        $crate::globals::get(&$crate::globals::OFFSETS.$($field)+)
+    };
 }
 pub(crate) use offset;
 
 /// A field of [`CONFIG`].
 macro_rules! config {
-    ($field:ident) => {{
-        // SAFETY: as for `offset!`.
-        unsafe { ::core::ptr::read_volatile(&raw const $crate::globals::CONFIG.$field) }
-    }};
+    ($field:ident) => {
+        $crate::globals::get(&$crate::globals::CONFIG.$field)
+    };
 }
 pub(crate) use config;
+
+/// What user space has set a field to.
+#[inline(always)]
+pub(crate) fn get<T: Copy>(field: &'static T) -> T {
+    // SAFETY: a reference is valid for reads; volatile, because user space replaces the
+    // initial value that the compiler sees.
+    unsafe { ::core::ptr::read_volatile(field) }
+}
 
 /// Whether a bit of [`Config::flags`] is set.
 #[inline(always)]

@@ -32,20 +32,27 @@
     reason = "aya's macros hand the context over by value"
 )]
 
+mod atomic;
 mod bucket;
+mod conflicts;
+mod counters;
 mod error;
 mod filter;
 mod flood;
 mod globals;
-mod holders;
+mod holder;
+mod in_flight;
 mod maps;
 mod memory;
 mod mini;
 mod mptcp;
 mod output;
+mod owner;
 mod probes;
+mod scratch;
 mod sock;
 mod task;
+mod walk;
 
 /// The licence that the kernel asks for: some helpers are for GPL programs only.
 #[unsafe(link_section = "license")]

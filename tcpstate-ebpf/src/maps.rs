@@ -1,4 +1,4 @@
-//! Maps: where records go, what is remembered between hooks, what is counted.
+//! Maps: where records go, what hooks hand on to each other, what is counted.
 //! Every map has a fixed size and a stated behaviour when it is full.
 
 use aya_ebpf::{
@@ -8,15 +8,15 @@ use aya_ebpf::{
 };
 use tcpstate_common::{
     config::ListenerKey,
-    record::{self, Counter, RepeatKey, RepeatWire, SOCKADDR_LEN, TaskWire, UserKey, UserWire},
+    record::{self, RepeatKey, RepeatWire, TaskWire, UserKey, UserWire},
 };
 
-use crate::{holders::Scratch, probes::function::time_wait::Going};
+use crate::{in_flight::InFlight, scratch::Scratch};
 
 /// 16 MiB: 115,000 state records, about half a second of a machine that opens
 /// and closes 50,000 connections a second. Full: records are counted and lost.
 const EVENTS_BYTES: u32 = 16 << 20;
-/// 4 MiB: 1,360 failed calls, several seconds of all that may be told. They have it for
+/// 4 MiB: 1,360 failed calls, several seconds of all that may be reported. They have it to
 /// themselves, so that no other record pushes them out. Full: they are counted.
 const FAILED_BYTES: u32 = 4 << 20;
 /// Kinds of failed calls whose repetitions are counted. User space takes out those that
@@ -29,26 +29,26 @@ const MAX_USERS: u32 = 1_024;
 /// unreported and is counted.
 const MAX_IN_FLIGHT: u32 = 8_192;
 /// Sockets between the making of their mini-socket and their last transition,
-/// which is microseconds. Full: the least recently used is forgotten, and its
-/// TIME_WAIT is found by the next look.
-const MAX_BORN: u32 = 4_096;
+/// which is microseconds. Full: the least recently used is evicted, and its
+/// TIME_WAIT is found by the next resync.
+const MAX_TW_BY_SOCK: u32 = 4_096;
 /// Conflicts found between the comparison and the call's return. Full: the least
-/// recently used is forgotten, and its call names no single socket.
-const MAX_TRIPPED: u32 = 1_024;
+/// recently used is evicted, and its call names no single socket.
+const MAX_CONFLICTS: u32 = 1_024;
 /// Threads inside an `io_uring` request at one time. Full: the least recently used
-/// is forgotten, and its call counts as a system call.
+/// is evicted, and its call counts as a system call.
 const MAX_IO_URING: u32 = 4_096;
-/// Threads between the hooks behind a call that has failed. Full: the least recently
-/// used is forgotten, and its call is reported twice.
+/// Threads between the trailing hooks of a call that has failed. Full: the least recently
+/// used is evicted, and its call is reported twice.
 const MAX_REPORTED: u32 = 8_192;
 /// Sockets between `connect` and the peer's answer whose port was chosen for them.
-/// Full: the least recently used is forgotten, and nobody is named for its
+/// Full: the least recently used is evicted, and nobody is named for its
 /// connection.
 const MAX_CONNECTING: u32 = 4_096;
-/// Sockets of the watched processes. Full: the least recently used is forgotten.
+/// Sockets of the watched processes. Full: the least recently used is evicted.
 const MAX_WATCHED: u32 = 65_536;
 /// Listening (process, namespace, port). Full: the least recently used is
-/// forgotten, and its accepts are reported as somebody else's.
+/// evicted, and its accepts are reported as somebody else's.
 const MAX_LISTENERS: u32 = 4_096;
 
 /// Records for user space.
@@ -59,13 +59,13 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
 #[map]
 pub(crate) static FAILED: RingBuf = RingBuf::with_byte_size(FAILED_BYTES, 0);
 
-/// How often which call has failed. Not one that forgets by itself: what is counted
-/// here and was not told stays until user space has taken it.
+/// How often which call has failed. Not an LRU map: what is counted
+/// here and was not reported stays until user space has taken it.
 #[map]
 pub(crate) static REPEATS: HashMap<RepeatKey, RepeatWire> =
     HashMap::with_max_entries(MAX_REPEATS, 0);
 
-/// What each user's failed calls use of what is told.
+/// What each user's failed calls use of what is reported.
 #[map]
 pub(crate) static USERS: HashMap<UserKey, UserWire> = HashMap::with_max_entries(MAX_USERS, 0);
 
@@ -73,7 +73,7 @@ pub(crate) static USERS: HashMap<UserKey, UserWire> = HashMap::with_max_entries(
 #[map]
 pub(crate) static BUDGETS: Array<Budget> = Array::with_max_entries(4, 0);
 
-/// [`Counter`]s.
+/// One value for each [`record::Counter`].
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(record::COUNTERS, 0);
 
@@ -89,16 +89,17 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 /// The mini-socket that was made for a socket, from its making to the socket's
 /// last transition.
 #[map]
-pub(crate) static BORN: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_BORN, 0);
+pub(crate) static TW_BY_SOCK: LruHashMap<u64, u64> =
+    LruHashMap::with_max_entries(MAX_TW_BY_SOCK, 0);
 
 /// The mini-socket that a CPU is about to bring to its end.
 #[map]
-pub(crate) static GOING: PerCpuArray<Going> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static PENDING_KILL: PerCpuArray<PendingKill> = PerCpuArray::with_max_entries(1, 0);
 
-/// The socket that a failing bind or listen trips over, by the socket of the
+/// The socket that a failing bind or listen conflicts with, by the socket of the
 /// call.
 #[map]
-pub(crate) static TRIPPED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_TRIPPED, 0);
+pub(crate) static CONFLICTS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_CONFLICTS, 0);
 
 /// Threads inside a function that carries out an `io_uring` request.
 #[map]
@@ -127,7 +128,7 @@ pub(crate) static LISTENERS: LruHashMap<ListenerKey, u64> =
 #[btf_map]
 pub(crate) static ORIGIN: OriginStorage = OriginStorage::new();
 
-/// What was told in a second.
+/// What was reported in a second.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Budget {
@@ -137,42 +138,16 @@ pub(crate) struct Budget {
     pub(crate) in_second: u64,
 }
 
-/// A call between entry and return.
+/// The mini-socket that this CPU is about to bring to its end.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct InFlight {
-    /// The caller's `struct sockaddr`.
-    pub(crate) user_addr: u64,
-    /// Descriptor.
-    pub(crate) fd: u32,
-    /// `tcpstate_common::record::call`.
-    pub(crate) call: u16,
-    /// Length of the address, at most 65,535.
-    pub(crate) addr_len: u16,
-    /// The address, where it was read at entry.
-    pub(crate) requested: [u8; SOCKADDR_LEN],
-    /// Zero.
-    pub(crate) reserved: u32,
-}
-
-impl InFlight {
-    /// No call.
-    pub(crate) const NONE: Self = Self {
-        user_addr: 0,
-        fd: 0,
-        call: 0,
-        addr_len: 0,
-        requested: [0; SOCKADDR_LEN],
-        reserved: 0,
-    };
-
-    /// A call of which no more is known yet.
-    #[inline(always)]
-    pub(crate) fn of(call: u8) -> Self {
-        let mut in_flight = Self::NONE;
-        in_flight.call = u16::from(call);
-        in_flight
-    }
+pub(crate) struct PendingKill {
+    /// Address of the mini-socket.
+    pub(crate) tw: u64,
+    /// `tcpstate_common::record::mini_end`.
+    pub(crate) why: u64,
+    /// When that was decided, `CLOCK_MONOTONIC`.
+    pub(crate) decided_ns: u64,
 }
 
 /// Socket storage with `BPF_F_CLONE`, which aya's own type does not offer.
@@ -202,14 +177,5 @@ impl OriginStorage {
     /// The map's address, as helpers want it.
     pub(crate) fn as_ptr(&self) -> *mut ::core::ffi::c_void {
         ::core::ptr::from_ref(self).cast_mut().cast()
-    }
-}
-
-/// Adds one to a counter.
-#[inline(always)]
-pub(crate) fn count(counter: Counter) {
-    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: this CPU's slot; an interrupt in between can lose one count.
-        unsafe { *value = (*value).wrapping_add(1) };
     }
 }

@@ -13,14 +13,14 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::Stop,
+    error::Skip,
     globals::{is_set, offset},
-    memory::{Addr, direct, read_addr},
-    probes::function::time_wait,
-    sock::{self, Common, Head, Typed, state},
+    maps::TW_BY_SOCK,
+    memory::{Addr, Typed, read_addr},
+    sock::{self, Common, SockCommon, state},
 };
 
-/// Sockets of one chain that are looked at. A fresh mini-socket is the first;
+/// Sockets of one chain that are visited. A fresh mini-socket is the first;
 /// only those that other CPUs put there in the same instant can be before it.
 const MAX_CHAIN: u32 = 8;
 
@@ -37,16 +37,16 @@ pub(crate) struct Mini {
 }
 
 impl Mini {
-    /// Nobody looked.
-    pub(crate) const NOT_SOUGHT: Self = Self {
-        verdict: mini::NOT_SOUGHT,
+    /// Not searched for.
+    pub(crate) const NOT_SEARCHED: Self = Self {
+        verdict: mini::NOT_SEARCHED,
         state: 0,
         flags: 0,
         expires_ms: 0,
     };
     const NONE: Self = Self {
         verdict: mini::NONE,
-        ..Self::NOT_SOUGHT
+        ..Self::NOT_SEARCHED
     };
 }
 
@@ -57,16 +57,15 @@ enum Walk {
     GaveUp,
 }
 
-/// Looks for the mini-socket of the socket at `sk`, whose local port was `port`
+/// Searches the mini-socket of the socket with `head`, whose local port was `port`
 /// and whose namespace is `net`.
 #[inline(always)]
-pub(crate) fn seek(sk: Addr, net: Addr, port: u16, old: u8, sk_err: u16) -> Mini {
-    let head = Typed(sk);
+pub(crate) fn find(head: &Typed, net: Typed, port: u16, old: u8, sk_err: u16) -> Mini {
     let mut candidate = Common::empty();
     let found = if is_set(flags::HAS_HOOKED_MINIS) {
-        hooked(sk, &head, &mut candidate)
+        hooked(head, &mut candidate)
     } else {
-        walk(&head, net, port, &mut candidate)
+        walk(head, net, port, &mut candidate)
     };
     match found {
         Ok(Walk::Found(tw)) => Mini {
@@ -76,14 +75,14 @@ pub(crate) fn seek(sk: Addr, net: Addr, port: u16, old: u8, sk_err: u16) -> Mini
             expires_ms: sock::expires_ms(tw).unwrap_or(0).max(0) as u32,
         },
         Ok(Walk::NotThere) => Mini::NONE,
-        Ok(Walk::GaveUp) | Err(_) => infer(&head, old, sk_err),
+        Ok(Walk::GaveUp) | Err(_) => infer(head, old, sk_err),
     }
 }
 
 /// The one that a function hook saw being made.
 #[inline(always)]
-fn hooked(sk: Addr, head: &Typed, candidate: &mut Common) -> Result<Walk, Stop> {
-    let tw = time_wait::born_of(sk);
+fn hooked(head: &Typed, candidate: &mut Common) -> Result<Walk, Skip> {
+    let tw = take_tw_of(head.addr());
     if tw == 0 {
         return Ok(Walk::NotThere);
     }
@@ -93,6 +92,18 @@ fn hooked(sk: Addr, head: &Typed, candidate: &mut Common) -> Result<Walk, Stop> 
     } else {
         Walk::NotThere
     })
+}
+
+/// The mini-socket that was just made for the socket at `sk`; 0: none was.
+#[inline(always)]
+fn take_tw_of(sk: Addr) -> Addr {
+    let Some(entry) = TW_BY_SOCK.get_ptr(sk) else {
+        return 0;
+    };
+    // SAFETY: a value of this map.
+    let tw = unsafe { *entry };
+    let _ = TW_BY_SOCK.remove(sk);
+    tw
 }
 
 /// Whether `candidate` is a mini-socket with the peer of the socket with `head`.
@@ -128,7 +139,7 @@ fn infer(head: &Typed, old: u8, sk_err: u16) -> Mini {
 }
 
 #[inline(always)]
-fn walk(head: &Typed, net: Addr, port: u16, candidate: &mut Common) -> Result<Walk, Stop> {
+fn walk(head: &Typed, net: Typed, port: u16, candidate: &mut Common) -> Result<Walk, Skip> {
     if offset!(net_death_row) == MISSING
         || offset!(death_row_hashinfo) == MISSING
         || offset!(hashinfo_ehash) == MISSING
@@ -139,16 +150,16 @@ fn walk(head: &Typed, net: Addr, port: u16, candidate: &mut Common) -> Result<Wa
     {
         return Ok(Walk::GaveUp);
     }
-    let hashinfo: Addr = if offset!(net_death_row_is_pointer) == 1 {
-        let death_row = direct::<u64>(net, offset!(net_death_row));
-        direct(death_row, offset!(death_row_hashinfo))
+    let hashinfo = if offset!(net_death_row_is_pointer) == 1 {
+        let death_row = net.follow(offset!(net_death_row));
+        death_row.follow(offset!(death_row_hashinfo))
     } else {
-        direct(net, offset!(net_death_row) + offset!(death_row_hashinfo))
+        net.follow(offset!(net_death_row) + offset!(death_row_hashinfo))
     };
     // Not loaded directly: an index into what it points to needs a plain number.
-    let table = read_addr(hashinfo + u64::from(offset!(hashinfo_ehash)))?;
+    let table = read_addr(hashinfo.addr() + u64::from(offset!(hashinfo_ehash)))?;
     let hash: u32 = head.field(offset!(skc_hash));
-    let slot = u64::from(hash & direct::<u32>(hashinfo, offset!(hashinfo_ehash_mask)));
+    let slot = u64::from(hash & hashinfo.load::<u32>(offset!(hashinfo_ehash_mask)));
     let mut node = read_addr(table + slot * u64::from(offset!(ehash_bucket_size)))?;
     for _ in 0..MAX_CHAIN {
         if is_end(node) {
@@ -165,7 +176,7 @@ fn walk(head: &Typed, net: Addr, port: u16, candidate: &mut Common) -> Result<Wa
         if is_of(candidate, head)
             && candidate.local_port() == port
             && candidate.local_addr() == head.local_addr()
-            && candidate.net() == net
+            && candidate.net() == net.addr()
         {
             return Ok(Walk::Found(connection));
         }

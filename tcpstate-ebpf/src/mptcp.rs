@@ -8,10 +8,10 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::Stop,
+    error::Skip,
     globals::{is_set, offset},
     memory::{Addr, read, read_addr},
-    sock::{self, Common, Head as _, IPPROTO_TCP},
+    sock::{self, Common, IPPROTO_TCP, SockCommon as _},
 };
 
 /// `IPPROTO_MPTCP`.
@@ -24,13 +24,13 @@ pub(crate) struct Carrier {
     pub(crate) is_mptcp: bool,
 }
 
-/// The TCP socket behind the one that a program holds, or that a function hook
+/// The TCP socket of the one that a program holds, or that a function hook
 /// has met, with its head in `common`; any other protocol's is not wanted.
 #[inline(always)]
-pub(crate) fn carrier(sk: Addr, common: &mut Common) -> Result<Carrier, Stop> {
+pub(crate) fn carrier(sk: Addr, common: &mut Common) -> Result<Carrier, Skip> {
     common.fill(sk)?;
     if !matches!(common.family(), AF_INET | AF_INET6) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     match sock::protocol(sk)? {
         IPPROTO_MPTCP => {
@@ -43,7 +43,7 @@ pub(crate) fn carrier(sk: Addr, common: &mut Common) -> Result<Carrier, Stop> {
             sk,
             is_mptcp: is_set(flags::HAS_FUNCTION_HOOKS) && is_subflow(sk),
         }),
-        _ => Err(Stop::NotWanted),
+        _ => Err(Skip::NotWanted),
     }
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn is_subflow(sk: Addr) -> bool {
 /// listens, connects and stays in `TIME_WAIT`. The MPTCP socket's own cookie is
 /// on no other record, and an accepted one repeats that of its listener.
 #[inline(always)]
-fn first_subflow(msk: Addr) -> Result<Addr, Stop> {
+fn first_subflow(msk: Addr) -> Result<Addr, Skip> {
     if offset!(msk_first) == MISSING {
         return Ok(msk);
     }

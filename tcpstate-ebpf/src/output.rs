@@ -4,15 +4,15 @@ use aya_ebpf::{
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
     maps::ring_buf::RingBufEntry,
 };
-use tcpstate_common::record::{Counter, Head, Kind};
+use tcpstate_common::record::{Counter, Kind, RecordHeader};
 
-use crate::{error::Stop, maps};
+use crate::{counters, error::Skip};
 
-/// Nobody is woken: the reader looks often enough by itself, and a wakeup per
+/// No wakeup: the reader polls often enough by itself, and a wakeup per
 /// event would cost the observed program 8 µs each.
-pub(crate) const QUIETLY: u64 = aya_ebpf::bindings::BPF_RB_NO_WAKEUP as u64;
+pub(crate) const NO_WAKEUP: u64 = aya_ebpf::bindings::BPF_RB_NO_WAKEUP as u64;
 /// Wakes the reader: a failed call is rare, and its process may be about to go.
-pub(crate) const AT_ONCE: u64 = aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP as u64;
+pub(crate) const FORCE_WAKEUP: u64 = aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP as u64;
 
 /// Writes the head of a record.
 ///
@@ -20,7 +20,7 @@ pub(crate) const AT_ONCE: u64 = aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP as u64;
 ///
 /// `to` is valid for writes.
 #[inline(always)]
-pub(crate) unsafe fn write_head(to: *mut Head, kind: Kind) {
+pub(crate) unsafe fn write_header(to: *mut RecordHeader, kind: Kind) {
     // SAFETY: the caller vouches for `to`; the helpers take nothing.
     unsafe {
         (*to).kind = kind as u16;
@@ -32,13 +32,16 @@ pub(crate) unsafe fn write_head(to: *mut Head, kind: Kind) {
 
 /// Sends off a record that was filled in, or gives its room back.
 #[inline(always)]
-pub(crate) fn settle<T>(entry: RingBufEntry<T>, filled: Result<(), Stop>) -> Result<(), Stop> {
+pub(crate) fn submit_or_discard<T>(
+    entry: RingBufEntry<T>,
+    filled: Result<(), Skip>,
+) -> Result<(), Skip> {
     match filled {
         Ok(()) => {
-            entry.submit(QUIETLY);
-            maps::count(Counter::Written);
+            entry.submit(NO_WAKEUP);
+            counters::count(Counter::Written);
         }
-        Err(_) => entry.discard(QUIETLY),
+        Err(_) => entry.discard(NO_WAKEUP),
     }
     filled
 }

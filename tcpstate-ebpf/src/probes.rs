@@ -3,7 +3,7 @@
 mod accept;
 mod calls;
 mod connecting;
-pub(crate) mod function;
+mod function;
 mod io_uring;
 mod iter_tcp;
 mod port;

@@ -7,14 +7,13 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tcpstate_common::{
     offsets::{BitField, MISSING, SOCK_COMMON_LEN},
-    record::{AF_INET6, HolderWire, SocketWire, socket_flags, userlocks},
+    record::{AF_INET6, SocketWire, socket_flags},
 };
 
 use crate::{
-    error::Stop,
+    error::Skip,
     globals::{config, offset},
-    memory::{Addr, direct, read, read_addr, read_into},
-    mptcp,
+    memory::{Addr, Typed, read, read_into},
 };
 
 /// TCP states, as `enum` in `include/net/tcp_states.h`.
@@ -37,7 +36,6 @@ pub(crate) mod state {
 pub(crate) const IPPROTO_TCP: u16 = 6;
 
 const REUSEPORT_BIT: u32 = socket_flags::REUSEPORT.trailing_zeros();
-const CONNECT_BIND_BIT: u32 = userlocks::CONNECT_BIND.trailing_zeros();
 const V6ONLY_BIT: u32 = socket_flags::V6ONLY.trailing_zeros();
 
 const WORDS: usize = SOCK_COMMON_LEN as usize / 8;
@@ -54,13 +52,13 @@ impl Common {
 
     /// Copies the head of the socket at `sk`.
     #[inline(always)]
-    pub(crate) fn fill(&mut self, sk: Addr) -> Result<(), Stop> {
+    pub(crate) fn fill(&mut self, sk: Addr) -> Result<(), Skip> {
         // SAFETY: the buffer is `SOCK_COMMON_LEN` bytes long.
         unsafe { read_into::<SOCK_COMMON_LEN>(self.0.as_mut_ptr().cast(), sk) }
     }
 }
 
-impl Head for Common {
+impl SockCommon for Common {
     /// User space has checked that every field of `sock_common` lies inside the
     /// copy; the verifier checks it again.
     #[inline(always)]
@@ -71,20 +69,16 @@ impl Head for Common {
     }
 }
 
-/// A socket that a tracepoint passes with its type. Its fields are loaded one by
-/// one and without a helper: the verifier knows the type and makes each load safe.
-#[derive(Clone, Copy)]
-pub(crate) struct Typed(pub(crate) Addr);
-
-impl Head for Typed {
+/// A socket that a tracepoint passes with its type.
+impl SockCommon for Typed {
     #[inline(always)]
     fn field<T: Copy>(&self, offset: u32) -> T {
-        direct(self.0, offset)
+        self.load(offset)
     }
 }
 
 /// What a `struct sock_common` says.
-pub(crate) trait Head {
+pub(crate) trait SockCommon {
     /// The field at `offset`.
     fn field<T: Copy>(&self, offset: u32) -> T;
 
@@ -271,71 +265,19 @@ pub(crate) fn v4_word(addr: u32) -> u64 {
 
 /// Inode number of the network namespace at `net`.
 #[inline(always)]
-pub(crate) fn netns_of(net: Addr) -> Result<u32, Stop> {
+pub(crate) fn netns_of(net: Addr) -> Result<u32, Skip> {
     read(net + u64::from(offset!(net_inum)))
 }
 
 /// `sk_protocol` of a full socket.
 #[inline(always)]
-pub(crate) fn protocol(sk: Addr) -> Result<u16, Stop> {
+pub(crate) fn protocol(sk: Addr) -> Result<u16, Skip> {
     read(sk + u64::from(offset!(sk_protocol)))
-}
-
-/// `sk_uid` of a full socket.
-#[inline(always)]
-pub(crate) fn uid(sk: Addr) -> Option<u32> {
-    if offset!(sk_uid) == MISSING {
-        return None;
-    }
-    read(sk + u64::from(offset!(sk_uid))).ok()
-}
-
-/// Whether the full socket at `sk` is the kernel's own: it has a `struct
-/// socket` and that has no file. A subflow of MPTCP has none either; then the
-/// MPTCP socket is asked.
-#[inline(always)]
-pub(crate) fn is_kernels(sk: Addr) -> bool {
-    // What cannot be read is taken for anybody's.
-    try_is_kernels(sk).unwrap_or(false)
-}
-
-#[inline(always)]
-fn try_is_kernels(sk: Addr) -> Result<bool, Stop> {
-    if offset!(sk_socket) == MISSING || offset!(socket_file) == MISSING {
-        return Ok(false);
-    }
-    if !lacks_file(sk)? {
-        return Ok(false);
-    }
-    if !mptcp::is_subflow(sk) {
-        return Ok(true);
-    }
-    if offset!(icsk_ulp_data) == MISSING || offset!(subflow_conn) == MISSING {
-        return Ok(false);
-    }
-    let subflow = read_addr(sk + u64::from(offset!(icsk_ulp_data)))?;
-    if subflow == 0 {
-        return Ok(false);
-    }
-    match read_addr(subflow + u64::from(offset!(subflow_conn)))? {
-        0 => Ok(false),
-        msk => lacks_file(msk),
-    }
-}
-
-/// Whether the socket has a `struct socket` without a file. Without a `struct
-/// socket` it is an orphan or waits to be accepted.
-#[inline(always)]
-fn lacks_file(sk: Addr) -> Result<bool, Stop> {
-    match read_addr(sk + u64::from(offset!(sk_socket)))? {
-        0 => Ok(false),
-        socket => Ok(read_addr(socket + u64::from(offset!(socket_file)))? == 0),
-    }
 }
 
 /// Local port of a full socket that may have given its port back.
 #[inline(always)]
-pub(crate) fn local_port(sk: Addr, common: &impl Head) -> Result<u16, Stop> {
+pub(crate) fn local_port(sk: Addr, common: &impl SockCommon) -> Result<u16, Skip> {
     match common.local_port() {
         0 => Ok(u16::from_be(read(sk + u64::from(offset!(inet_sport)))?)),
         port => Ok(port),
@@ -344,13 +286,13 @@ pub(crate) fn local_port(sk: Addr, common: &impl Head) -> Result<u16, Stop> {
 
 /// Substate of the mini-socket at `tw`: 5 or 6.
 #[inline(always)]
-pub(crate) fn substate(tw: Addr) -> Result<u8, Stop> {
+pub(crate) fn substate(tw: Addr) -> Result<u8, Skip> {
     read(tw + u64::from(offset!(tw_substate)))
 }
 
 /// Milliseconds until the timer of the mini-socket at `tw` ends.
 #[inline(always)]
-pub(crate) fn expires_ms(tw: Addr) -> Result<i32, Stop> {
+pub(crate) fn expires_ms(tw: Addr) -> Result<i32, Skip> {
     let expires: u64 = read(tw + u64::from(offset!(tw_expires)))?;
     // SAFETY: takes nothing, reads the clock.
     let now = unsafe { bpf_jiffies64() };
@@ -366,90 +308,4 @@ pub(crate) fn expires_ms(tw: Addr) -> Result<i32, Stop> {
 #[inline(always)]
 pub(crate) fn millis(jiffies: u64, hz: u64) -> u64 {
     (jiffies * 1000).checked_div(hz).unwrap_or(0)
-}
-
-/// Writes what the socket at `sk` says about its hold on the port to `to`.
-///
-/// # Safety
-///
-/// `to` is valid for writes.
-#[inline(always)]
-pub(crate) unsafe fn write_holder(
-    to: *mut HolderWire,
-    sk: Addr,
-    common: &Common,
-    cookie: u64,
-    netns: u32,
-) -> Result<(), Stop> {
-    // SAFETY: the caller vouches for `to`.
-    unsafe {
-        common.write_to(&raw mut (*to).socket, cookie, netns, common.local_port());
-        (*to).inode = 0;
-        (*to).expires_ms = 0;
-        (*to).uid = 0;
-        (*to).userlocks = 0;
-        (*to).has_owner_fields = 0;
-        (*to).is_tripped_over = 0;
-        (*to).reserved = [0; 5];
-    }
-    match common.state() {
-        state::TIME_WAIT => {
-            let substate = substate(sk)?;
-            let expires_ms = expires_ms(sk)?;
-            let is_connect_bound = if offset!(tw_connect_bind.offset) == MISSING {
-                0
-            } else {
-                let byte: u8 = read(sk + u64::from(offset!(tw_connect_bind.offset)))?;
-                (byte >> offset!(tw_connect_bind.shift)) & offset!(tw_connect_bind.mask)
-            };
-            // SAFETY: as above.
-            unsafe {
-                (*to).socket.state = substate;
-                (*to).socket.flags |= socket_flags::MINI;
-                (*to).expires_ms = expires_ms;
-                (*to).userlocks = is_connect_bound << CONNECT_BIND_BIT;
-            }
-            Ok(())
-        }
-        state::NEW_SYN_RECV => Ok(()),
-        // SAFETY: as above.
-        _ => unsafe { write_owner_fields(to, sk) },
-    }
-}
-
-/// The part of [`write_holder`] that only a full socket has.
-#[inline(always)]
-unsafe fn write_owner_fields(to: *mut HolderWire, sk: Addr) -> Result<(), Stop> {
-    if offset!(sk_socket) == MISSING
-        || offset!(sk_uid) == MISSING
-        || offset!(socket_to_inode) == MISSING
-    {
-        return Ok(());
-    }
-    let socket = read_addr(sk + u64::from(offset!(sk_socket)))?;
-    let uid: u32 = read(sk + u64::from(offset!(sk_uid)))?;
-    let inode: u64 = match socket {
-        0 => 0,
-        _ => read(socket + u64::from(offset!(socket_to_inode)) + u64::from(offset!(inode_ino)))?,
-    };
-    let userlocks = if offset!(sk_userlocks.offset) == MISSING {
-        0
-    } else {
-        let byte: u8 = read(sk + u64::from(offset!(sk_userlocks.offset)))?;
-        (byte >> offset!(sk_userlocks.shift)) & offset!(sk_userlocks.mask)
-    };
-    let kernels = if is_kernels(sk) {
-        socket_flags::KERNEL
-    } else {
-        0
-    };
-    // SAFETY: the caller vouches for `to`.
-    unsafe {
-        (*to).socket.flags |= kernels;
-        (*to).uid = uid;
-        (*to).inode = inode;
-        (*to).userlocks = userlocks;
-        (*to).has_owner_fields = 1;
-    }
-    Ok(())
 }

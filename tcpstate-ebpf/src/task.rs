@@ -14,9 +14,9 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::Stop,
+    error::Skip,
     globals::{is_set, offset},
-    memory::{Addr, direct, read, read_addr, read_into},
+    memory::{Addr, Typed, read, read_addr, read_into},
 };
 
 /// `PF_KTHREAD`: the kernel acts on its own account (a deferred `fput`, a
@@ -42,24 +42,30 @@ fn current() -> Addr {
 /// A field of the current task. Where the verifier knows the task's type, no
 /// helper is called for it.
 #[inline(always)]
-fn field<T: Copy>(offset: u32) -> Result<T, Stop> {
+fn field<T: Copy>(offset: u32) -> Result<T, Skip> {
     if is_set(flags::HAS_TYPED_TASK) {
-        // SAFETY: takes nothing, returns the running task.
-        let task = unsafe { bpf_get_current_task_btf() } as Addr;
-        return Ok(direct(task, offset));
+        // SAFETY: takes nothing, returns the running task with its type.
+        let task = unsafe { Typed::new(bpf_get_current_task_btf() as Addr) };
+        return Ok(task.load(offset));
     }
     read(current() + u64::from(offset))
 }
 
 /// A field of what a pointer from [`field`] points to.
+///
+/// # Safety
+///
+/// `pointer` was read by [`field`] or by this function, so that the verifier knows its
+/// type where it knows the task's.
 #[inline(always)]
-fn behind<T: Copy>(pointer: Addr, offset: u32) -> Result<T, Stop> {
+unsafe fn deref<T: Copy>(pointer: Addr, offset: u32) -> Result<T, Skip> {
     if is_set(flags::HAS_TYPED_TASK) {
-        // The verifier wants to see this where RCU protects what is behind it.
+        // The verifier wants to see this where RCU protects what it points to.
         if pointer == 0 {
-            return Err(Stop::Read);
+            return Err(Skip::Read);
         }
-        return Ok(direct(pointer, offset));
+        // SAFETY: the caller vouches for `pointer`.
+        return Ok(unsafe { Typed::new(pointer) }.load(offset));
     }
     read(pointer + u64::from(offset))
 }
@@ -79,7 +85,7 @@ pub(crate) fn registers() -> Addr {
 ///
 /// `to` is valid for writes.
 #[inline(always)]
-pub(crate) unsafe fn write_nobody(to: *mut TaskWire) {
+pub(crate) unsafe fn write_no_task(to: *mut TaskWire) {
     // SAFETY: the caller vouches for `to`; five words of eight bytes each.
     unsafe { to.cast::<[u64; 5]>().write([0; 5]) };
 }
@@ -96,7 +102,7 @@ pub(crate) unsafe fn write_current(to: *mut TaskWire) {
         && field::<u32>(offset!(task_flags)).is_ok_and(|flags| flags & PF_KTHREAD != 0);
     if is_kernel_thread {
         // SAFETY: the caller vouches for `to`.
-        unsafe { write_nobody(to) };
+        unsafe { write_no_task(to) };
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -159,7 +165,8 @@ pub(crate) fn effective_user() -> u32 {
     if offset!(task_cred) != MISSING
         && offset!(cred_euid) != MISSING
         && let Ok(cred) = field(offset!(task_cred))
-        && let Ok(euid) = behind(cred, offset!(cred_euid))
+        // SAFETY: a pointer in the task.
+        && let Ok(euid) = unsafe { deref(cred, offset!(cred_euid)) }
     {
         return euid;
     }
@@ -183,15 +190,16 @@ pub(crate) unsafe fn write_lineage(to: *mut TaskWire) {
 }
 
 #[inline(always)]
-fn parent() -> Result<u32, Stop> {
+fn parent() -> Result<u32, Skip> {
     if offset!(task_real_parent) == MISSING || offset!(task_tgid) == MISSING {
         return Ok(0);
     }
-    behind(field(offset!(task_real_parent))?, offset!(task_tgid))
+    // SAFETY: a pointer in the task.
+    unsafe { deref(field(offset!(task_real_parent))?, offset!(task_tgid)) }
 }
 
 /// When the current process started and which file its program is, each 0 where it
-/// cannot be read: by them user space tells whether what it finds under the process's
+/// cannot be read: by them user space knows whether what it finds under the process's
 /// number is still the caller.
 ///
 /// # Safety
@@ -213,7 +221,7 @@ pub(crate) unsafe fn write_program(to: *mut ProgramWire) {
 }
 
 #[inline(always)]
-fn start() -> Result<u64, Stop> {
+fn start() -> Result<u64, Skip> {
     if offset!(task_group_leader) == MISSING || offset!(task_start_boottime) == MISSING {
         return Ok(0);
     }
@@ -222,7 +230,7 @@ fn start() -> Result<u64, Stop> {
 }
 
 #[inline(always)]
-fn program() -> Result<(u32, u64), Stop> {
+fn program() -> Result<(u32, u64), Skip> {
     if offset!(task_mm) == MISSING
         || offset!(mm_exe_file) == MISSING
         || offset!(file_inode) == MISSING
@@ -232,7 +240,7 @@ fn program() -> Result<(u32, u64), Stop> {
     {
         return Ok((0, 0));
     }
-    // A kernel thread has no memory of its own, and so nothing is behind it.
+    // A kernel thread has no memory of its own, so that the read below fails.
     let mm = read_addr(current() + u64::from(offset!(task_mm)))?;
     let file = read_addr(mm + u64::from(offset!(mm_exe_file)))?;
     let inode = read_addr(file + u64::from(offset!(file_inode)))?;
@@ -247,7 +255,7 @@ fn program() -> Result<(u32, u64), Stop> {
 ///
 /// `to` is valid for writes of [`ARGV_LEN`] bytes, `written` for writes.
 #[inline(always)]
-pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), Stop> {
+pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), Skip> {
     // SAFETY: the caller vouches for it.
     unsafe { written.write(0) };
     if offset!(task_mm) == MISSING
@@ -257,8 +265,13 @@ pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), St
         return Ok(());
     }
     let mm = field(offset!(task_mm))?;
-    let start: u64 = behind(mm, offset!(mm_arg_start))?;
-    let end: u64 = behind(mm, offset!(mm_arg_end))?;
+    // SAFETY: a pointer in the task.
+    let (start, end): (u64, u64) = unsafe {
+        (
+            deref(mm, offset!(mm_arg_start))?,
+            deref(mm, offset!(mm_arg_end))?,
+        )
+    };
     let mut len = end.wrapping_sub(start);
     if len > ARGV_LEN as u64 {
         len = ARGV_LEN as u64;
@@ -276,44 +289,48 @@ pub(crate) unsafe fn write_argv(to: *mut u8, written: *mut u16) -> Result<(), St
     Ok(())
 }
 
-/// The socket behind a descriptor of the current task: its `struct sock`.
+/// The socket of a descriptor of the current task: its `struct sock`.
 #[inline(always)]
-pub(crate) fn sock_of(fd: u32) -> Result<Addr, Stop> {
+pub(crate) fn sock_of(fd: u32) -> Result<Addr, Skip> {
     sock_of_file(file_of(fd)?)
 }
 
-/// The open file behind a descriptor of the current task; 0: there is none.
+/// The open file of a descriptor of the current task; 0: there is none.
 #[inline(always)]
-pub(crate) fn file_of(fd: u32) -> Result<Addr, Stop> {
-    let table = behind(field(offset!(task_files))?, offset!(files_fdt))?;
-    let size: u32 = behind(table, offset!(fdt_max_fds))?;
+pub(crate) fn file_of(fd: u32) -> Result<Addr, Skip> {
+    // SAFETY: a pointer in the task, and one in what that points to.
+    let (table, size): (Addr, u32) = unsafe {
+        let table = deref(field(offset!(task_files))?, offset!(files_fdt))?;
+        (table, deref(table, offset!(fdt_max_fds))?)
+    };
     if fd >= size {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
-    let slots: Addr = behind(table, offset!(fdt_fd))?;
+    // SAFETY: as above.
+    let slots: Addr = unsafe { deref(table, offset!(fdt_fd))? };
     read_addr(slots + u64::from(fd) * 8)
 }
 
-/// The socket behind an open file: its `struct sock`.
+/// The socket of an open file: its `struct sock`.
 #[inline(always)]
-pub(crate) fn sock_of_file(file: Addr) -> Result<Addr, Stop> {
+pub(crate) fn sock_of_file(file: Addr) -> Result<Addr, Skip> {
     if file == 0 {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let inode = read_addr(file + u64::from(offset!(file_inode)))?;
     let mode: u16 = read(inode + u64::from(offset!(inode_mode)))?;
     if mode & MODE_TYPE != MODE_SOCKET {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     match presumed_sock_of_file(file)? {
-        0 => Err(Stop::NotWanted),
+        0 => Err(Skip::NotWanted),
         sk => Ok(sk),
     }
 }
 
 /// The same, if the file is a socket; else any number.
 #[inline(always)]
-pub(crate) fn presumed_sock_of_file(file: Addr) -> Result<Addr, Stop> {
+pub(crate) fn presumed_sock_of_file(file: Addr) -> Result<Addr, Skip> {
     let socket = read_addr(file + u64::from(offset!(file_private_data)))?;
     read_addr(socket + u64::from(offset!(socket_sk)))
 }

@@ -14,7 +14,9 @@ use ratatui::backend::TestBackend;
 use story::{Story, process};
 use tcpstate::clock;
 use tcpstate::event::State;
-use tcpstate::tui::{Action, App, Theme, draw};
+use tcpstate::tui::config::Config;
+use tcpstate::tui::theme::ColorDepth;
+use tcpstate::tui::{Action, App, Theme};
 
 /// Sockets in the table.
 const SIZES: [u32; 4] = [100, 10_000, 100_000, 1_000_000];
@@ -56,7 +58,7 @@ fn failing() -> Story {
 }
 
 fn measure(name: &str, mut story: Story) -> anyhow::Result<()> {
-    let mut app = App::new(Theme::Dark);
+    let mut app = App::new(Config::default(), Theme::Dark, ColorDepth::Many);
     let mut terminal = Terminal::new(TestBackend::new(200, 60))?;
     let mut took_us = Vec::with_capacity(FRAMES);
     for frame in 0..FRAMES {
@@ -66,7 +68,7 @@ fn measure(name: &str, mut story: Story) -> anyhow::Result<()> {
         if frame % 50 == 49 {
             app.act(Action::Sort, &story.engine);
         }
-        terminal.draw(|frame| draw(frame, &story.engine, &mut app, story.now_ns))?;
+        terminal.draw(|frame| app.draw(frame.buffer_mut(), &story.engine, story.now_ns))?;
         took_us.push(us_since(begun_ns));
     }
     let first = took_us.remove(0);

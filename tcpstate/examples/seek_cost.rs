@@ -1,8 +1,8 @@
 //! What going through a recording costs:
 //! `cargo run --release -p tcpstate --example seek_cost -- RECORDING`.
 //!
-//! A jump over what nobody has looked at yet takes all of it in, so this is the
-//! longest that one can wait for a key in a replay.
+//! A seek over what has no checkpoint yet takes all of it in, so this is the longest
+//! that a key can take in a replay.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use anyhow::Context as _;
 
 use tcpstate::clock;
 use tcpstate::engine::{Engine, Limits};
-use tcpstate::recording::ahead::{Ahead, Threads};
 use tcpstate::recording::index::Index;
+use tcpstate::recording::prefetch::{Prefetcher, ReadPool};
 
 fn main() -> anyhow::Result<()> {
     let path = std::env::args_os()
@@ -23,26 +23,30 @@ fn main() -> anyhow::Result<()> {
     })?;
     let events = index.len();
     println!("{events} events");
-    let threads = Threads::start();
-    for (what, ahead) in [
-        ("read them, one thread", Ahead::default()),
-        ("read them ahead", Ahead::by(&threads)),
+    let pool = ReadPool::start();
+    for (what, prefetcher) in [
+        ("read them, one thread", Prefetcher::default()),
+        ("prefetch them", Prefetcher::with_pool(&pool)),
     ] {
-        timed(what, || go(&mut index, ahead, &mut None))?;
+        timed(what, || go(&mut index, prefetcher, &mut None))?;
     }
-    for (what, ahead) in [
-        ("read and take in, one thread", Ahead::default()),
-        ("read ahead and take in", Ahead::by(&threads)),
+    for (what, prefetcher) in [
+        ("read and take in, one thread", Prefetcher::default()),
+        ("prefetch and take in", Prefetcher::with_pool(&pool)),
     ] {
         let mut engine = Some(Engine::new(Limits::default()));
-        timed(what, || go(&mut index, ahead, &mut engine))?;
+        timed(what, || go(&mut index, prefetcher, &mut engine))?;
     }
     Ok(())
 }
 
-fn go(index: &mut Index, mut ahead: Ahead, engine: &mut Option<Engine>) -> std::io::Result<()> {
+fn go(
+    index: &mut Index,
+    mut prefetcher: Prefetcher,
+    engine: &mut Option<Engine>,
+) -> std::io::Result<()> {
     for event in 0..index.len() {
-        if let Some(fact) = ahead.read_fact(index, event)?
+        if let Some(fact) = prefetcher.read_fact(index, event)?
             && let Some(engine) = engine
         {
             engine.observe(fact.mono_ns, fact.body);

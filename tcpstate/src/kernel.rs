@@ -5,21 +5,26 @@
 //! Nothing is pinned: when an [`Observer`] is dropped, the kernel removes every
 //! hook.
 
+mod attach;
 mod btf;
 pub mod capabilities;
 mod decode;
 mod diagnostics;
 mod errno;
 mod error;
+mod feature;
 mod flood;
 mod functions;
 mod hook;
+mod iter_tcp;
 mod load;
 mod offsets;
 mod port;
 mod preflight;
-mod resets;
+mod requirements;
+mod reset_filter;
 mod ring;
+mod settings;
 mod tracefs;
 mod types;
 
@@ -36,13 +41,15 @@ use tcpstate_common::config::ListenerKey;
 pub use btf::BtfError;
 pub use capabilities::{Capability, capabilities};
 pub use decode::{DecodeError, Decoder};
+pub(crate) use errno::name as errno_name;
 pub use error::KernelError;
+pub use iter_tcp::IterError;
+pub(crate) use iter_tcp::Walk;
 pub use port::PortReader;
 pub use ring::Counters;
 
 use crate::clock;
 use crate::event::{Body, Capture, Probe};
-use crate::snapshot::iter_tcp::{self, IterError, Walk};
 use crate::snapshot::{SocketItem, cgroup};
 
 /// What to observe; empty: everything.
@@ -65,11 +72,11 @@ pub struct Options {
 
 /// A failed call waits so long for records that were being written when it was: one that
 /// is reserved and not filled hides what stands behind it.
-const SETTLED_AFTER_NS: u64 = 50_000;
+const REORDER_WINDOW_NS: u64 = 50_000;
 
 /// The next of each ring buffer, taken out to compare their times.
 #[derive(Debug, Default)]
-struct Ahead {
+struct Lookahead {
     /// With whether it is an RST that answers a packet.
     event: Option<(u64, Body, bool)>,
     failed: Option<(u64, Body)>,
@@ -89,9 +96,9 @@ pub struct Observer {
     watched: HashMap<MapData, u64, u32>,
     listeners: HashMap<MapData, ListenerKey, u64>,
     floods: flood::Floods,
-    ahead: Ahead,
+    lookahead: Lookahead,
     decoder: Decoder,
-    resets: resets::Resets,
+    reset_filter: reset_filter::ResetFilter,
     probes: Vec<Probe>,
     capture: Capture,
     undecodable: u64,
@@ -109,7 +116,7 @@ impl Observer {
         let watched = ring::map(&mut loaded.ebpf, "WATCHED")?;
         let listeners = ring::map(&mut loaded.ebpf, "LISTENERS")?;
         let decoder = loaded.decoder.with_cgroups(cgroup::Hierarchy::open());
-        give_back_memory();
+        trim_heap();
         let diagnostics = if options.verbose {
             diagnostics::Diagnostics::open(&mut loaded.ebpf)
         } else {
@@ -121,9 +128,9 @@ impl Observer {
             watched,
             listeners,
             floods,
-            ahead: Ahead::default(),
+            lookahead: Lookahead::default(),
             decoder,
-            resets: resets::Resets::default(),
+            reset_filter: reset_filter::ResetFilter::default(),
             probes: loaded.probes,
             capture: loaded.capture,
             undecodable: 0,
@@ -161,7 +168,7 @@ impl Observer {
     pub fn drain(&mut self, max: usize, events: &mut Vec<(u64, Body)>) -> usize {
         for taken in 0..max {
             if matches!(self.take_next(events), Taken::Nothing) {
-                self.resets.release(clock::monotonic_ns(), events);
+                self.reset_filter.release(clock::monotonic_ns(), events);
                 return taken;
             }
         }
@@ -176,7 +183,7 @@ impl Observer {
                 Taken::Event => {}
                 Taken::Failed => return true,
                 Taken::Nothing => {
-                    self.resets.release(clock::monotonic_ns(), events);
+                    self.reset_filter.release(clock::monotonic_ns(), events);
                     return false;
                 }
             }
@@ -186,46 +193,46 @@ impl Observer {
 
     /// Whether a failed call waits to be handed out.
     pub(crate) fn has_failed_waiting(&mut self) -> bool {
-        self.look_at_failed();
-        self.ahead.failed.is_some()
+        self.peek_failed();
+        self.lookahead.failed.is_some()
     }
 
     fn take_next(&mut self, events: &mut Vec<(u64, Body)>) -> Taken {
-        self.look_at_failed();
-        let Some(failed_ns) = self.ahead.failed.as_ref().map(|(mono_ns, _)| *mono_ns) else {
-            self.look_at_event();
-            return self.hand_event(events);
+        self.peek_failed();
+        let Some(failed_ns) = self.lookahead.failed.as_ref().map(|(mono_ns, _)| *mono_ns) else {
+            self.peek_event();
+            return self.deliver_event(events);
         };
         loop {
-            self.look_at_event();
-            match &self.ahead.event {
-                Some((mono_ns, ..)) if *mono_ns <= failed_ns => return self.hand_event(events),
+            self.peek_event();
+            match &self.lookahead.event {
+                Some((mono_ns, ..)) if *mono_ns <= failed_ns => return self.deliver_event(events),
                 Some(_) => break,
-                None if clock::monotonic_ns() >= failed_ns.saturating_add(SETTLED_AFTER_NS) => {
+                None if clock::monotonic_ns() >= failed_ns.saturating_add(REORDER_WINDOW_NS) => {
                     break;
                 }
                 None => std::hint::spin_loop(),
             }
         }
-        if let Some((mono_ns, body)) = self.ahead.failed.take() {
-            self.resets.push(mono_ns, body, false, events);
+        if let Some((mono_ns, body)) = self.lookahead.failed.take() {
+            self.reset_filter.push(mono_ns, body, false, events);
         }
         Taken::Failed
     }
 
-    fn hand_event(&mut self, events: &mut Vec<(u64, Body)>) -> Taken {
-        match self.ahead.event.take() {
+    fn deliver_event(&mut self, events: &mut Vec<(u64, Body)>) -> Taken {
+        match self.lookahead.event.take() {
             Some((mono_ns, body, is_answer)) => {
-                self.resets.push(mono_ns, body, is_answer, events);
+                self.reset_filter.push(mono_ns, body, is_answer, events);
                 Taken::Event
             }
             None => Taken::Nothing,
         }
     }
 
-    fn look_at_event(&mut self) {
+    fn peek_event(&mut self) {
         let decoder = &self.decoder;
-        while self.ahead.event.is_none() {
+        while self.lookahead.event.is_none() {
             let event = self.ring.next(|bytes| {
                 let (mono_ns, body) = decoder.event(bytes).ok()?;
                 Some((mono_ns, body, decode::is_answer(bytes)))
@@ -233,14 +240,14 @@ impl Observer {
             match event {
                 None => return,
                 Some(None) => self.undecodable += 1,
-                Some(event) => self.ahead.event = event,
+                Some(event) => self.lookahead.event = event,
             }
         }
     }
 
-    fn look_at_failed(&mut self) {
+    fn peek_failed(&mut self) {
         let (decoder, floods) = (&self.decoder, &mut self.floods);
-        while self.ahead.failed.is_none() {
+        while self.lookahead.failed.is_none() {
             let failed = self.ring.next_failed(|bytes| {
                 let (mono_ns, mut body) = decoder.event(bytes).ok()?;
                 let repeated =
@@ -253,9 +260,9 @@ impl Observer {
             match failed {
                 None => return,
                 Some(None) => self.undecodable += 1,
-                // Its count was told with another one.
+                // Its count was reported with another one.
                 Some(Some((_, _, false))) => {}
-                Some(Some((mono_ns, body, true))) => self.ahead.failed = Some((mono_ns, body)),
+                Some(Some((mono_ns, body, true))) => self.lookahead.failed = Some((mono_ns, body)),
             }
         }
     }
@@ -280,7 +287,7 @@ impl Observer {
 
     /// Appends what is still held back: at the end of a run nothing follows.
     pub fn release(&mut self, events: &mut Vec<(u64, Body)>) {
-        self.resets.release(u64::MAX, events);
+        self.reset_filter.release(u64::MAX, events);
     }
 
     /// What the kernel program said since the last call; nothing without
@@ -309,12 +316,12 @@ impl Observer {
         Ok(lost.saturating_sub(made_up_for))
     }
 
-    /// Runs that the kernel left out. Those of a hook that stands behind another one
+    /// Runs that the kernel left out. Those of a hook that runs after another one
     /// lose nothing by themselves: where that one was left out as well, it counts.
     fn missed(&self) -> u64 {
         self.ebpf
             .programs()
-            .filter(|(name, _)| !functions::is_behind(name))
+            .filter(|(name, _)| !hook::is_trailing(name))
             .filter_map(|(_, program)| program.fd().ok())
             .map(|fd| recursion_misses(fd.as_fd().as_raw_fd()))
             .sum()
@@ -380,7 +387,7 @@ impl Observer {
     }
 
     /// Every socket of the calling thread's namespace that passes the ports of
-    /// the options, each with the time at which it was looked at. Where the
+    /// the options, each with the time at which it was read. Where the
     /// iterator is refused, [`sock_diag`](crate::snapshot::sock_diag) is the
     /// fallback.
     pub fn snapshot(&mut self) -> Result<Vec<(u64, SocketItem)>, IterError> {
@@ -403,6 +410,12 @@ impl Observer {
     }
 }
 
+/// What is given up without the hook or the feature that is listed under this name.
+#[must_use]
+pub fn lack(name: &str) -> Option<&'static str> {
+    hook::lack(name).or_else(|| feature::lack(name))
+}
+
 fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, IterError> {
     ebpf.program_mut("iter_tcp")
         .ok_or_else(|| IterError::Start("the object has no iterator".to_owned()))?
@@ -413,7 +426,7 @@ fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, IterError> {
 /// Reading the kernel's types takes 40 MB for an instant, which the allocator would
 /// keep for the whole run.
 #[expect(unsafe_code, reason = "glibc's own call has no safe wrapper")]
-fn give_back_memory() {
+fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes a number and returns unused memory to the system.
     unsafe {

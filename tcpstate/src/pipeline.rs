@@ -6,7 +6,7 @@ pub mod selector;
 
 use crate::engine::{Engine, Limits};
 use crate::event::{Body, Footer};
-use crate::export::text::Context;
+use crate::export::describe::Context;
 
 pub use outputs::{OutputError, Outputs};
 pub use selector::Selector;

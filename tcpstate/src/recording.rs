@@ -1,14 +1,15 @@
 //! Recordings: the JSON lines in a file.
 
-pub mod ahead;
 pub mod index;
 pub mod input;
-mod kept;
+mod line;
+mod line_scanner;
+mod line_store;
 pub mod memory;
 pub mod parts;
-pub mod private;
+pub mod prefetch;
 pub mod reader;
-mod scan;
+pub mod secure_file;
 mod sink;
-mod unpack;
+mod spool;
 pub mod writer;

@@ -3,14 +3,13 @@
 
 pub mod cgroup;
 pub mod executable;
-pub mod iter_tcp;
 pub mod netns;
 pub mod owners;
 pub mod port;
 pub mod proc;
 pub mod sock_diag;
-mod stranger;
 pub mod sysctl;
+mod untrusted;
 
 use std::sync::Arc;
 

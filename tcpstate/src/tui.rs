@@ -1,88 +1,45 @@
 //! The dashboard: an engine and keys in, a screen out.
 //!
 //! Reads the engine and never changes it; reads no clock: time is handed in
-//! with every frame. Only [`terminal`] and [`ui`] touch the real terminal, the
+//! with every frame. Only `output::terminal` and [`ui`] touch the real terminal, the
 //! rest draws into a buffer and is the same live, in replay and in tests.
 //!
-//! | part | job |
-//! | --- | --- |
-//! | [`ui`] | what the command's loop holds: keys in, frames out |
-//! | [`terminal`] | enter and leave, whatever happens |
-//! | [`keys`] | the key table; the help is printed from it |
-//! | [`app`] | what the keys have chosen |
-//! | [`filter`], [`rows`] | which sockets and events, in which order |
-//! | [`config`] | what somebody wants it to be like |
-//! | [`columns`] | the columns of the table, and how each sorts |
-//! | `excerpt`, `clipboard`, `save`, [`shot`] | what is taken out: words, events, pictures |
-//! | `when` | what is typed to go somewhere |
-//! | `notes` | what was said to the person |
-//! | `view`, `outlook` | the engine, or the frozen copy of it; what becomes of a port |
-//! | `advice` | which fix comes first, and where it is meant to be run |
-//! | `timeline` | the last minutes of a port as cells |
-//! | `layout`, `panels` | where, and what |
-//! | `exchange` | which segments passed for a socket to change its state |
-//! | `words` | the words of TCP in plain words |
-//! | `pen`, `units`, [`theme`] | how: the only way text reaches the screen |
+//! A key goes from top to bottom:
+//!
+//! | part | job | may use |
+//! | --- | --- | --- |
+//! | [`ui`] | what the command's loop holds: events in, frames out | everything |
+//! | `app` | the dashboard without a terminal: keys in, a buffer out | everything below |
+//! | `input` | key to action, and what an action changes in the state | `output`, `state` |
+//! | `state` | what is shown and chosen; the engine's view, live or frozen | `text`, `theme`, `units` |
+//! | `draw` | what the state looks like | the key table, `state`, `text`, `theme` |
+//! | `output` | what leaves it: terminal, clipboard, files | `state`, `theme`, `units` |
+//! | [`config`] | the configuration file | the key table, `state`, `theme` |
+//! | [`theme`] | what a piece of text means, and how that looks | |
+//! | `text`, `units` | text in cells; times and counts as a person reads them | |
 
-mod advice;
-pub mod app;
-mod clipboard;
-pub mod columns;
+mod app;
 pub mod config;
-mod cursor;
-mod event_line;
-mod excerpt;
-mod exchange;
-pub mod filter;
-pub mod keys;
-mod layout;
-mod notes;
-mod outlook;
-mod panels;
-mod pen;
-mod port_order;
-mod problems;
-pub mod replay;
-pub mod rows;
-mod save;
+mod draw;
+mod input;
+mod output;
 #[cfg(test)]
 pub(crate) mod screens;
-pub mod shot;
-mod stream;
-pub mod terminal;
+mod state;
+mod text;
 pub mod theme;
-mod timeline;
 pub mod ui;
 mod units;
-mod view;
-mod when;
-mod words;
 
-use ratatui::Frame;
-use ratatui::buffer::Buffer;
-
-pub use app::{App, Control, Overlay, Panel, Subject};
-pub use keys::{Action, Replay};
-pub use layout::{MIN_HEIGHT, MIN_WIDTH};
+pub use app::App;
+pub use input::control::Control;
+pub use input::keys::{self, Action, ReplayAction};
+pub use state::replay;
+pub use state::{columns, filter};
 pub use theme::Theme;
 pub use ui::Ui;
 
-use crate::engine::Engine;
-
-/// Draws the dashboard as it is at `now_ns` (monotonic clock of the engine).
-pub fn draw(frame: &mut Frame<'_>, engine: &Engine, app: &mut App, now_ns: u64) {
-    paint(frame.buffer_mut(), engine, app, now_ns);
-}
-
-/// The same into any buffer, which it fills.
-pub(crate) fn paint(buf: &mut Buffer, engine: &Engine, app: &mut App, now_ns: u64) {
-    let area = buf.area;
-    buf.set_style(area, app.theme.base());
-    panels::draw(buf, area, engine, app, now_ns);
-    app.theme.reduce(app.depth, buf);
-}
-
 /// Gives the terminal back, if we have it: for an end that nothing is dropped at.
 pub(crate) fn give_back_terminal() {
-    terminal::leave();
+    output::terminal::leave();
 }

@@ -98,9 +98,9 @@ fn each_kind_of_kernel_record_is_in_the_corpus() {
 
 mod seeds {
     use tcpstate_common::record::{
-        AF_INET, AF_INET6, CallRecord, FailedCallRecord, Head, Kind, ResetRecord, SharingWire,
-        SocketWire, StateRecord, TaskWire, call, direction, mini, sharing, socket_flags, userlocks,
-        via,
+        AF_INET, AF_INET6, CallRecord, FailedCallRecord, Kind, RecordHeader, ResetRecord,
+        SharingWire, SocketWire, StateRecord, TaskWire, call, direction, mini, sharing,
+        socket_flags, userlocks, via,
     };
     use zerocopy::{FromZeros as _, IntoBytes};
 
@@ -114,11 +114,11 @@ mod seeds {
         ]
     }
 
-    fn head(kind: Kind, mono_ns: u64) -> Head {
-        Head {
+    fn header(kind: Kind, mono_ns: u64) -> RecordHeader {
+        RecordHeader {
             kind: kind as u16,
             mono_ns,
-            ..Head::new_zeroed()
+            ..RecordHeader::new_zeroed()
         }
     }
 
@@ -157,7 +157,7 @@ mod seeds {
             .enumerate()
         {
             let mut record = StateRecord::new_zeroed();
-            record.head = head(Kind::State, 1_000 * at as u64);
+            record.header = header(Kind::State, 1_000 * at as u64);
             record.socket = socket(if at % 2 == 0 { AF_INET } else { AF_INET6 });
             (record.old, record.new) = (old, new);
             record.task = task();
@@ -176,7 +176,7 @@ mod seeds {
         let mut out = Vec::new();
         for direction in [direction::SENT, direction::RECEIVED] {
             let mut record = ResetRecord::new_zeroed();
-            record.head = head(Kind::Reset, 5);
+            record.header = header(Kind::Reset, 5);
             record.socket = socket(AF_INET);
             record.socket.state = 1;
             (record.direction, record.has_socket) = (direction, 1);
@@ -188,7 +188,7 @@ mod seeds {
 
     fn a_call(kind: Kind, call: u8, errno: u32) -> CallRecord {
         let mut record = CallRecord::new_zeroed();
-        record.head = head(kind, 9);
+        record.header = header(kind, 9);
         record.socket = socket(AF_INET);
         (record.call, record.via) = (call, via::SYSCALL);
         (record.addr_len, record.errno) = (16, errno);

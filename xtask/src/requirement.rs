@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use tcpstate_common::release::numbers;
+
 use crate::installed;
 
 /// One test that did not run.
@@ -47,10 +49,8 @@ impl Machine {
             .release()
             .to_string_lossy()
             .into_owned();
-        let mut numbers = release.split(['.', '-']).map(|number| number.parse().ok());
-        let linux = numbers.next().flatten().zip(numbers.next().flatten());
         Self {
-            linux,
+            linux: numbers(&release),
             is_distribution: false,
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             is_root: rustix::process::geteuid().is_root(),
@@ -67,8 +67,7 @@ impl Machine {
     }
 
     fn is_from(&self, version: &str) -> Option<bool> {
-        let (major, minor) = version.split_once('.')?;
-        let version = (major.parse().ok()?, minor.parse().ok()?);
+        let version = numbers(version)?;
         Some(self.linux? >= version)
     }
 

@@ -6,6 +6,7 @@
 mod apt;
 mod architecture;
 mod cpio;
+mod cross;
 mod initramfs;
 mod kernels;
 mod machines;
@@ -110,10 +111,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
         if present == count {
             break;
         }
-        let tree = kernel
-            .architecture
-            .buildable(&apt)
-            .and_then(|()| apt.kernel(kernel));
+        let tree = cross::check(kernel.architecture, &apt).and_then(|()| apt.kernel(kernel));
         match tree {
             Ok(tree) => {
                 present += 1;

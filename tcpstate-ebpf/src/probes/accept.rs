@@ -9,14 +9,15 @@ use tcpstate_common::{
 
 use super::calls::word;
 use crate::{
-    error::{Stop, finish},
+    counters::{self, finish},
+    error::Skip,
     filter,
     globals::is_set,
-    maps::{self, EVENTS, LISTENERS},
+    maps::{EVENTS, LISTENERS},
     memory::Addr,
     mptcp::{self, Carrier},
     output,
-    sock::{self, Common, Head as _},
+    sock::{self, Common, SockCommon as _},
     task,
 };
 
@@ -28,22 +29,22 @@ pub(crate) fn sys_exit_accept(ctx: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn try_accept(ctx: &TracePointContext) -> Result<(), Stop> {
-    let result = word(ctx, 2) as i64;
+fn try_accept(ctx: &TracePointContext) -> Result<(), Skip> {
+    let result = word::<2>(ctx) as i64;
     if result < 0 || !filter::wants_current() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let file = task::file_of(result as u32)?;
     if is_passed_over(task::presumed_sock_of_file(file)?)? {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     report(task::sock_of_file(file)?, via::SYSCALL)
 }
 
 /// Whether the connection `sk` is the listener's own or not of interest, which
-/// nearly all are, as far as a few reads tell; [`report`] asks again in full.
+/// nearly all are, as far as a few reads show; [`report`] checks again in full.
 #[inline(always)]
-fn is_passed_over(sk: Addr) -> Result<bool, Stop> {
+fn is_passed_over(sk: Addr) -> Result<bool, Skip> {
     let mut common = Common::empty();
     common.fill(sk)?;
     if !matches!(common.family(), AF_INET | AF_INET6) {
@@ -57,7 +58,7 @@ fn is_passed_over(sk: Addr) -> Result<bool, Stop> {
     if !filter::wants_ports(port, peer_port) {
         return Ok(true);
     }
-    // A socket of a process of interest has to be remembered.
+    // A socket of a process of interest has to be noted.
     if is_set(flags::FILTER_PIDS) {
         return Ok(false);
     }
@@ -78,31 +79,31 @@ fn is_listening(netns: u32, port: u16) -> bool {
 
 /// Reports the connection `sk` that the current process has accepted.
 #[inline(always)]
-pub(super) fn report(sk: Addr, via: u8) -> Result<(), Stop> {
+pub(super) fn report(sk: Addr, via: u8) -> Result<(), Skip> {
     let mut common = Common::empty();
     let Carrier { sk, is_mptcp } = mptcp::carrier(sk, &mut common)?;
     // A connection that was reset before it was accepted has no `skc_num`.
     let port = sock::local_port(sk, &common)?;
     if !filter::wants_ports(port, common.peer_port()) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let netns = sock::netns_of(common.net())?;
     if !filter::wants_netns(netns) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let cookie = common.cookie();
     filter::watch(cookie);
     if is_listening(netns, port) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
 
     let Some(mut entry) = EVENTS.reserve::<CallRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     let to = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
     unsafe {
-        output::write_head(&raw mut (*to).head, Kind::Call);
+        output::write_header(&raw mut (*to).header, Kind::Call);
         common.write_to(&raw mut (*to).socket, cookie, netns, port);
         if is_mptcp {
             (*to).socket.flags |= socket_flags::MPTCP;
@@ -114,12 +115,12 @@ pub(super) fn report(sk: Addr, via: u8) -> Result<(), Stop> {
         (*to).requested = [0; SOCKADDR_LEN];
         (*to).unprivileged_port_start = u32::MAX;
         if via == via::KERNEL {
-            task::write_nobody(&raw mut (*to).task);
+            task::write_no_task(&raw mut (*to).task);
         } else {
             task::write_current(&raw mut (*to).task);
         }
     }
-    entry.submit(output::QUIETLY);
-    maps::count(Counter::Written);
+    entry.submit(output::NO_WAKEUP);
+    counters::count(Counter::Written);
     Ok(())
 }

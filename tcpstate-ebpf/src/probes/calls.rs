@@ -2,13 +2,13 @@
 //! failure what stood in the way; all at the call's return.
 //!
 //! Up to Linux 5.14 a program cannot ask for the registers of its task: there
-//! the entry is hooked too and remembers the arguments. A thread that is killed
+//! the entry is hooked too and stores the arguments. A thread that is killed
 //! inside a call still runs its return tracepoint, so entries do not pile up.
 
 mod failed;
+mod record;
 mod returned;
 mod succeeded;
-mod told;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -26,10 +26,12 @@ pub(super) use returned::Returned;
 pub(super) use succeeded::report_success;
 
 use crate::{
-    error::{Stop, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::{is_set, offset},
-    maps::{IN_FLIGHT, InFlight},
+    in_flight::InFlight,
+    maps::IN_FLIGHT,
     memory::read,
     task,
 };
@@ -68,24 +70,25 @@ pub(crate) fn sys_exit_call(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// Word `index` of a system call tracepoint's record: 2 to 7 are the arguments
+/// Word `INDEX` of a system call tracepoint's record: 2 to 7 are the arguments
 /// at entry, 2 is the result at return.
 #[inline(always)]
-pub(super) fn word(ctx: &TracePointContext, index: usize) -> u64 {
+pub(super) fn word<const INDEX: usize>(ctx: &TracePointContext) -> u64 {
+    const { assert!(INDEX < 8) };
     // SAFETY: the tracepoint's record has these words; the verifier checks it.
-    unsafe { ctx.as_ptr().cast::<u64>().add(index).read_volatile() }
+    unsafe { ctx.as_ptr().cast::<u64>().add(INDEX).read_volatile() }
 }
 
 #[inline(always)]
-fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
+fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Skip> {
     if !filter::wants_current() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let mut in_flight = InFlight::of(call);
-    in_flight.fd = word(ctx, 2) as u32;
+    in_flight.fd = word::<2>(ctx) as u32;
     if call != call::LISTEN {
-        in_flight.user_addr = word(ctx, 3);
-        let len = word(ctx, 4) as u32;
+        in_flight.user_addr = word::<3>(ctx);
+        let len = word::<4>(ctx) as u32;
         in_flight.addr_len = if len > 0xffff { 0xffff } else { len as u16 };
     }
     if call == call::BIND {
@@ -93,12 +96,12 @@ fn try_enter(ctx: &TracePointContext, call: u8) -> Result<(), Stop> {
     }
     IN_FLIGHT
         .insert(bpf_get_current_pid_tgid(), in_flight, 0)
-        .map_err(|_| Stop::Forgotten)
+        .map_err(|_| Skip::NotStored)
 }
 
 #[inline(always)]
-fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
-    let result = word(ctx, 2) as i64;
+fn try_exit(ctx: &TracePointContext) -> Result<(), Skip> {
+    let result = word::<2>(ctx) as i64;
     // Filled in where it is: on Linux 5.10 the stack has no room for a copy.
     let mut in_flight = InFlight::NONE;
     if is_set(flags::HAS_TASK_REGISTERS) {
@@ -110,7 +113,7 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
     if result >= 0 {
         if call == call::CONNECT {
             if !is_set(flags::REPORT_CONNECTS) {
-                return Err(Stop::NotWanted);
+                return Err(Skip::NotWanted);
             }
             read_address(&mut in_flight);
         }
@@ -126,7 +129,7 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
     let errno = result.wrapping_neg() as u32;
     if call == call::CONNECT {
         if !is_final(errno) {
-            return Err(Stop::NotWanted);
+            return Err(Skip::NotWanted);
         }
         read_address(&mut in_flight);
     }
@@ -140,12 +143,12 @@ fn try_exit(ctx: &TracePointContext) -> Result<(), Stop> {
     report_failure(ctx, &in_flight, &returned)
 }
 
-/// What the entry of this thread's call has remembered.
+/// What the entry hook has stored of this thread's call.
 #[inline(always)]
-fn recall(in_flight: &mut InFlight) -> Result<(), Stop> {
+fn recall(in_flight: &mut InFlight) -> Result<(), Skip> {
     let key = bpf_get_current_pid_tgid();
     let Some(entry) = IN_FLIGHT.get_ptr(key) else {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     };
     // SAFETY: a value of this map, and nobody else has this thread's key.
     *in_flight = unsafe { *entry };
@@ -153,14 +156,14 @@ fn recall(in_flight: &mut InFlight) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What this thread's call was made with, if it is to be told at all.
+/// What this thread's call was made with, if it is to be reported at all.
 #[inline(always)]
 fn fill_from_registers(
     ctx: &TracePointContext,
     result: i64,
     in_flight: &mut InFlight,
-) -> Result<(), Stop> {
-    let number = word(ctx, 1) as u32;
+) -> Result<(), Skip> {
+    let number = word::<1>(ctx) as u32;
     let call = if number == offset!(number_of_connect) {
         call::CONNECT
     } else if number == offset!(number_of_bind) {
@@ -169,14 +172,14 @@ fn fill_from_registers(
         call::LISTEN
     };
     // Nearly every call is a connect that succeeds or goes on by itself.
-    let is_untold = call == call::CONNECT
+    let is_unreported = call == call::CONNECT
         && if result >= 0 {
             !is_set(flags::REPORT_CONNECTS)
         } else {
             !is_final(result.wrapping_neg() as u32)
         };
-    if is_untold || !filter::wants_current() {
-        return Err(Stop::NotWanted);
+    if is_unreported || !filter::wants_current() {
+        return Err(Skip::NotWanted);
     }
     let registers = task::registers();
     let fd: u64 = read(registers + u64::from(offset!(regs_first)))?;

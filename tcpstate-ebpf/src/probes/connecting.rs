@@ -6,25 +6,19 @@ use core::mem::MaybeUninit;
 
 use tcpstate_common::{config::flags, record::TaskWire};
 
-use crate::{
-    globals::is_set,
-    maps::CONNECTING,
-    memory::Addr,
-    sock::{self, state},
-    task,
-};
+use crate::{globals::is_set, maps::CONNECTING, memory::Addr, owner, sock::state, task};
 
 /// Notes that the current task connects the socket at `sk`.
 #[inline(always)]
 pub(super) fn note(sk: Addr) {
-    if is_set(flags::HAS_COOKIE_HELPER) || sock::is_kernels(sk) {
+    if is_set(flags::HAS_COOKIE_HELPER) || owner::is_kernels(sk) {
         return;
     }
     let mut task = MaybeUninit::<TaskWire>::uninit();
     // SAFETY: every field is written.
     unsafe {
         task::write_current(task.as_mut_ptr());
-        // A full map forgets its least recently used entry.
+        // A full map evicts its least recently used entry.
         let _ = CONNECTING.insert(sk, task.assume_init_ref(), 0);
     }
 }

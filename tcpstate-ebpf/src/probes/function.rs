@@ -7,8 +7,9 @@
 //! word that holds a narrower argument are not cleared: every one is cut to its
 //! width.
 
-mod behind;
 mod calls;
-pub(crate) mod conflict;
+mod conflict;
 mod io_uring;
-pub(crate) mod time_wait;
+mod reported;
+mod time_wait;
+mod trailing;

@@ -9,10 +9,11 @@ use tcpstate_common::{
 
 use super::calls::{self, Returned};
 use crate::{
-    error::{Stop, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::offset,
-    maps::InFlight,
+    in_flight::InFlight,
     memory::{Addr, read, read_addr, read_into, untyped_arg},
     task,
 };
@@ -32,16 +33,16 @@ pub(crate) fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_complete(ctx: &BtfTracePointContext) -> Result<(), Stop> {
+fn try_complete(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     let request: Addr = untyped_arg(ctx.as_ptr(), 1)?;
     // Completions that belong to no request have none.
     if request == 0 || offset!(io_kiocb_opcode) == MISSING {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let call = match read(request + u64::from(offset!(io_kiocb_opcode)))? {
         IORING_OP_BIND => call::BIND,
         IORING_OP_LISTEN => call::LISTEN,
-        _ => return Err(Stop::NotWanted),
+        _ => return Err(Skip::NotWanted),
     };
     let result: i32 = if offset!(io_uring_complete_args) == ARGS_WITH_ENTRY {
         read(untyped_arg(ctx.as_ptr(), 2)? + CQE_RES)?
@@ -49,7 +50,7 @@ fn try_complete(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         untyped_arg(ctx.as_ptr(), 3)? as i32
     };
     if result >= 0 || !filter::wants_current() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let mut in_flight = InFlight::of(call);
     if call == call::BIND {
@@ -78,7 +79,7 @@ fn try_complete(ctx: &BtfTracePointContext) -> Result<(), Stop> {
 /// later kernels, it lies there alone. A message begins with a pointer, which
 /// no family's number can be taken for.
 #[inline(always)]
-fn address_of(request: Addr) -> Result<Addr, Stop> {
+fn address_of(request: Addr) -> Result<Addr, Skip> {
     let data = read_addr(request + u64::from(offset!(io_kiocb_async_data)))?;
     Ok(match read(data)? {
         AF_INET | AF_INET6 => data,

@@ -10,12 +10,14 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::{Stop, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::is_set,
+    holder,
     memory::untyped_arg,
     output,
-    sock::{self, Common, Head as _},
+    sock::{self, Common, SockCommon as _},
 };
 
 /// `struct bpf_iter__tcp`: kernel ABI.
@@ -38,26 +40,30 @@ struct IterMeta {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 extern "C" fn iter_tcp(ctx: *mut IterContext) -> i32 {
-    finish(try_iter_tcp(ctx));
+    // SAFETY: the kernel's own context.
+    finish(unsafe { try_iter_tcp(ctx) });
     0
 }
 
+/// # Safety
+///
+/// `ctx` is the iterator's context.
 #[inline(always)]
-fn try_iter_tcp(ctx: *mut IterContext) -> Result<(), Stop> {
-    // SAFETY: the iterator's context, checked by the verifier.
+unsafe fn try_iter_tcp(ctx: *mut IterContext) -> Result<(), Skip> {
+    // SAFETY: the caller vouches for `ctx`.
     let typed = unsafe { (*ctx).sk_common };
     if typed.is_null() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let sk = untyped_arg(ctx.cast(), 1)?;
     let mut common = Common::empty();
     common.fill(sk)?;
     if !filter::wants_ports(common.local_port(), common.peer_port()) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let netns = sock::netns_of(common.net())?;
     if !filter::wants_netns(netns) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let mut cookie = common.cookie();
     if cookie == 0 && is_set(flags::HAS_COOKIE_HELPER) {
@@ -69,8 +75,8 @@ fn try_iter_tcp(ctx: *mut IterContext) -> Result<(), Stop> {
     // SAFETY: every field of the record is written, then the whole of it is
     // copied to the iterator's own file.
     unsafe {
-        output::write_head(&raw mut (*to).head, Kind::Snapshot);
-        sock::write_holder(&raw mut (*to).holder, sk, &common, cookie, netns)?;
+        output::write_header(&raw mut (*to).header, Kind::Snapshot);
+        holder::write(&raw mut (*to).holder, sk, &common, cookie, netns)?;
         bpf_seq_write(
             (*(*ctx).meta).seq.cast(),
             to.cast_const().cast(),

@@ -11,13 +11,14 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::{Stop, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::offset,
     maps::EVENTS,
     memory::{Addr, read, read_addr, untyped_arg},
     output,
-    sock::{self, Common, Head as _, state},
+    sock::{self, Common, SockCommon as _, state},
     task,
 };
 
@@ -34,7 +35,7 @@ pub(crate) fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_send_reset(ctx: &BtfTracePointContext) -> Result<(), Stop> {
+fn try_send_reset(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     let sk = untyped_arg(ctx.as_ptr(), 0)?;
     let skb = untyped_arg(ctx.as_ptr(), 1)?;
     let reason = if offset!(send_reset_args) == 3 {
@@ -46,34 +47,38 @@ fn try_send_reset(ctx: &BtfTracePointContext) -> Result<(), Stop> {
 }
 
 #[inline(always)]
-fn try_receive_reset(ctx: &BtfTracePointContext) -> Result<(), Stop> {
+fn try_receive_reset(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     let sk = untyped_arg(ctx.as_ptr(), 0)?;
     report(direction::RECEIVED, sk, 0, None)
 }
 
 #[inline(always)]
-fn report(direction: u8, sk: Addr, skb: Addr, reason: Option<u32>) -> Result<(), Stop> {
+fn report(direction: u8, sk: Addr, skb: Addr, reason: Option<u32>) -> Result<(), Skip> {
     let Some(mut entry) = EVENTS.reserve::<ResetRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
     let filled = unsafe {
-        output::write_head(&raw mut (*record).head, Kind::Reset);
+        output::write_header(&raw mut (*record).header, Kind::Reset);
         (*record).direction = direction;
         (*record).has_socket = u8::from(sk != 0);
         (*record).has_packet = u8::from(skb != 0);
         (*record).has_reason = u8::from(reason.is_some());
         (*record).reason = reason.unwrap_or(0);
-        task::write_nobody(&raw mut (*record).task);
+        task::write_no_task(&raw mut (*record).task);
         fill(record, sk, skb)
     };
-    output::settle(entry, filled)
+    output::submit_or_discard(entry, filled)
 }
 
 /// Fills in the socket and, in process context, the task.
+///
+/// # Safety
+///
+/// `record` is valid for writes.
 #[inline(always)]
-unsafe fn fill(record: *mut ResetRecord, sk: Addr, skb: Addr) -> Result<(), Stop> {
+unsafe fn fill(record: *mut ResetRecord, sk: Addr, skb: Addr) -> Result<(), Skip> {
     if sk == 0 {
         // SAFETY: the caller vouches for `record`.
         return unsafe { fill_from_packet_alone(&raw mut (*record).socket, skb) };
@@ -109,7 +114,7 @@ unsafe fn fill(record: *mut ResetRecord, sk: Addr, skb: Addr) -> Result<(), Stop
             || !filter::wants_netns(netns)
             || !filter::wants_socket(common.cookie(), by_current, 0)
         {
-            return Err(Stop::NotWanted);
+            return Err(Skip::NotWanted);
         }
         if by_current {
             task::write_current(&raw mut (*record).task);
@@ -118,10 +123,13 @@ unsafe fn fill(record: *mut ResetRecord, sk: Addr, skb: Addr) -> Result<(), Stop
     Ok(())
 }
 
+/// # Safety
+///
+/// `to` is valid for writes.
 #[inline(always)]
-unsafe fn fill_from_packet_alone(to: *mut SocketWire, skb: Addr) -> Result<(), Stop> {
+unsafe fn fill_from_packet_alone(to: *mut SocketWire, skb: Addr) -> Result<(), Skip> {
     if skb == 0 {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let netns = netns_of_packet(skb).unwrap_or(0);
     // SAFETY: the caller vouches for `to`.
@@ -136,20 +144,24 @@ unsafe fn fill_from_packet_alone(to: *mut SocketWire, skb: Addr) -> Result<(), S
             || !filter::wants_netns(netns)
             || !filter::wants_socket(0, false, 0)
         {
-            return Err(Stop::NotWanted);
+            return Err(Skip::NotWanted);
         }
     }
     Ok(())
 }
 
 /// The packet's addresses, seen from the side that it was sent to.
+///
+/// # Safety
+///
+/// `to` is valid for writes.
 #[inline(always)]
-unsafe fn write_addresses(to: *mut SocketWire, skb: Addr) -> Result<(), Stop> {
+unsafe fn write_addresses(to: *mut SocketWire, skb: Addr) -> Result<(), Skip> {
     if offset!(skb_head) == MISSING
         || offset!(skb_network_header) == MISSING
         || offset!(skb_transport_header) == MISSING
     {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let head = read_addr(skb + u64::from(offset!(skb_head)))?;
     let network: u16 = read(skb + u64::from(offset!(skb_network_header)))?;
@@ -163,7 +175,7 @@ unsafe fn write_addresses(to: *mut SocketWire, skb: Addr) -> Result<(), Stop> {
             (AF_INET, [sock::v4_word(peer), 0], [sock::v4_word(local), 0])
         }
         6 => (AF_INET6, read(ip + 8)?, read(ip + 24)?),
-        _ => return Err(Stop::NotWanted),
+        _ => return Err(Skip::NotWanted),
     };
     let ports: [u16; 2] = read(head + u64::from(transport))?;
     // SAFETY: the caller vouches for `to`.
@@ -178,7 +190,7 @@ unsafe fn write_addresses(to: *mut SocketWire, skb: Addr) -> Result<(), Stop> {
 }
 
 #[inline(always)]
-fn netns_of_packet(skb: Addr) -> Result<u32, Stop> {
+fn netns_of_packet(skb: Addr) -> Result<u32, Skip> {
     if offset!(skb_dev) == MISSING || offset!(dev_net) == MISSING {
         return Ok(0);
     }

@@ -15,15 +15,16 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::{Stop, finish},
+    counters::{self, finish},
+    error::Skip,
     filter,
     globals::{is_set, offset},
-    maps::{self, EVENTS, LISTENERS, ORIGIN},
-    memory::{Addr, direct},
+    maps::{EVENTS, LISTENERS, ORIGIN},
+    memory::{Addr, Typed},
     mini::{self, Mini},
-    mptcp, output,
+    mptcp, output, owner,
     probes::connecting,
-    sock::{self, Head as _, IPPROTO_TCP, Typed, state},
+    sock::{self, IPPROTO_TCP, SockCommon as _, state},
     task,
 };
 
@@ -34,16 +35,17 @@ pub(crate) fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
+fn try_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     let sk: Addr = ctx.arg(0);
     let old = ctx.arg::<u32>(1) as u8;
     let new = ctx.arg::<u32>(2) as u8;
     // Up to Linux 6.17 the child still has its listener's identity here; it is
     // seen at SYN_RECV -> ESTABLISHED.
     if old == state::LISTEN && new == state::SYN_RECV {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
-    let head = Typed(sk);
+    // SAFETY: the tracepoint's own argument, a `struct sock`.
+    let head = unsafe { Typed::new(sk) };
     let port = if new == state::CLOSE {
         sock::local_port(sk, &head)?
     } else {
@@ -55,22 +57,22 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         head.local_port()
     };
     if !filter::wants_ports(port, head.peer_port()) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
-    if direct::<u16>(sk, offset!(sk_protocol)) != IPPROTO_TCP {
-        return Err(Stop::NotWanted);
+    if head.load::<u16>(offset!(sk_protocol)) != IPPROTO_TCP {
+        return Err(Skip::NotWanted);
     }
-    let net = direct::<u64>(sk, offset!(skc_net));
+    let net = head.follow(offset!(skc_net));
     // Never so, and said for the verifier: where the kernel's types mark what RCU
     // protects, such a pointer may be NULL to it.
-    if net == 0 {
-        return Err(Stop::NotWanted);
+    if net.is_null() {
+        return Err(Skip::NotWanted);
     }
-    let netns = direct::<u32>(net, offset!(net_inum));
+    let netns = net.load::<u32>(offset!(net_inum));
     if !filter::wants_netns(netns) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
-    let sk_err = direct::<u32>(sk, offset!(sk_err)) as u16;
+    let sk_err = head.load::<u32>(offset!(sk_err)) as u16;
     // A subflow of MPTCP is reset by whatever handles the packet, with no error.
     let by_current = is_process_context(old, new, sk_err, &head)
         && !(new == state::CLOSE && old != state::LISTEN && mptcp::is_subflow(sk));
@@ -81,15 +83,15 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         0
     };
     if !filter::wants_socket(cookie, by_current, listener) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     if new == state::LISTEN {
         remember_listener(sk, cookie, netns, port);
     }
     let mini = if new == state::CLOSE && matches!(old, state::FIN_WAIT2 | state::CLOSING) {
-        mini::seek(sk, net, port, old, sk_err)
+        mini::find(&head, net, port, old, sk_err)
     } else {
-        Mini::NOT_SOUGHT
+        Mini::NOT_SEARCHED
     };
     let connector = match (old, new) {
         (_, state::SYN_SENT) if cookie == 0 && port == 0 => {
@@ -99,7 +101,7 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         (state::SYN_SENT, _) => connecting::take(sk, new),
         _ => None,
     };
-    let found = Found {
+    let change = Transition {
         old,
         new,
         port,
@@ -110,27 +112,27 @@ fn try_state(ctx: &BtfTracePointContext) -> Result<(), Stop> {
         mini,
     };
     if by_current || connector.is_some() || head.family() == AF_INET6 {
-        write_long(sk, net, &found, by_current, connector.as_ref())
+        write_long(&head, net, &change, by_current, connector.as_ref())
     } else {
-        write_short(sk, &found)
+        write_short(&head, &change)
     }
 }
 
-/// What tells the namespace at `net` from another one that had the same inode number:
+/// What distinguishes the namespace at `net` from others that had its inode number:
 /// its cookie or, before Linux 5.12, the number that it was given at random.
 #[inline(always)]
-fn mark_of(net: Addr) -> u32 {
+fn netns_identity(net: Typed) -> u32 {
     if offset!(net_cookie) != MISSING {
-        direct::<u64>(net, offset!(net_cookie)) as u32
+        net.load::<u64>(offset!(net_cookie)) as u32
     } else if offset!(net_hash_mix) != MISSING {
-        direct::<u32>(net, offset!(net_hash_mix))
+        net.load::<u32>(offset!(net_hash_mix))
     } else {
         0
     }
 }
 
 /// What has been found out about a transition.
-struct Found {
+struct Transition {
     old: u8,
     new: u8,
     port: u16,
@@ -143,92 +145,91 @@ struct Found {
 
 #[inline(always)]
 fn write_long(
-    sk: Addr,
-    net: Addr,
-    found: &Found,
+    head: &Typed,
+    net: Typed,
+    change: &Transition,
     by_current: bool,
     connector: Option<&TaskWire>,
-) -> Result<(), Stop> {
-    let head = Typed(sk);
-    let new = found.new;
+) -> Result<(), Skip> {
+    let new = change.new;
     // `listen` and `connect` of the kernel run in whatever asked it to.
-    let is_kernels = matches!(new, state::LISTEN | state::SYN_SENT) && sock::is_kernels(sk);
+    let is_kernels =
+        matches!(new, state::LISTEN | state::SYN_SENT) && owner::is_kernels(head.addr());
     let netns_cookie = if new == state::LISTEN {
-        mark_of(net)
+        netns_identity(net)
     } else {
         0
     };
     let Some(mut entry) = EVENTS.reserve::<StateRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
     unsafe {
-        output::write_head(&raw mut (*record).head, Kind::State);
+        output::write_header(&raw mut (*record).header, Kind::State);
         head.write_to(
             &raw mut (*record).socket,
-            found.cookie,
-            found.netns,
-            found.port,
+            change.cookie,
+            change.netns,
+            change.port,
         );
         (*record).socket.state = new;
         if is_kernels {
             (*record).socket.flags |= socket_flags::KERNEL;
         }
-        (*record).old = found.old;
+        (*record).old = change.old;
         (*record).new = new;
-        (*record).mini = found.mini.verdict;
-        (*record).mini_state = found.mini.state;
-        (*record).sk_err = found.sk_err;
+        (*record).mini = change.mini.verdict;
+        (*record).mini_state = change.mini.state;
+        (*record).sk_err = change.sk_err;
         (*record).sk_flags = head.sock_flags() as u8 & (sk_flags::DEAD | sk_flags::DONE);
-        (*record).mini_flags = found.mini.flags;
-        (*record).mini_expires_ms = found.mini.expires_ms;
+        (*record).mini_flags = change.mini.flags;
+        (*record).mini_expires_ms = change.mini.expires_ms;
         (*record).netns_cookie = netns_cookie;
-        (*record).listener = found.listener;
+        (*record).listener = change.listener;
         if by_current && !is_kernels {
             task::write_current(&raw mut (*record).task);
         } else if let Some(connector) = connector {
             (*record).task = *connector;
         } else {
-            task::write_nobody(&raw mut (*record).task);
+            task::write_no_task(&raw mut (*record).task);
         }
     }
-    entry.submit(output::QUIETLY);
-    maps::count(Counter::Written);
+    entry.submit(output::NO_WAKEUP);
+    counters::count(Counter::Written);
     Ok(())
 }
 
-/// Two transitions of three are of IPv4 and nobody's in particular: theirs is
+/// Two transitions of three are of IPv4 and outside process context: their record is
 /// half as long, which is half the memory to write, to read and to run out of.
 #[inline(always)]
-fn write_short(sk: Addr, found: &Found) -> Result<(), Stop> {
-    let head = Typed(sk);
+fn write_short(head: &Typed, change: &Transition) -> Result<(), Skip> {
     let Some(mut entry) = EVENTS.reserve::<ShortStateRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
     unsafe {
-        output::write_head(&raw mut (*record).head, Kind::ShortState);
-        (*record).cookie = found.cookie;
-        (*record).listener = found.listener;
+        output::write_header(&raw mut (*record).header, Kind::ShortState);
+        (*record).cookie = change.cookie;
+        (*record).listener = change.listener;
         (*record).local_addr = head.v4_local_addr();
         (*record).peer_addr = head.v4_peer_addr();
-        (*record).local_port = found.port;
+        (*record).local_port = change.port;
         (*record).peer_port = head.peer_port();
-        (*record).netns = found.netns;
-        (*record).old = found.old;
-        (*record).new = found.new;
+        (*record).netns = change.netns;
+        (*record).old = change.old;
+        (*record).new = change.new;
         (*record).flags = head.socket_flags();
-        (*record).mini = found.mini.verdict;
-        (*record).sk_err = found.sk_err;
-        (*record).mini_state = found.mini.state;
-        (*record).mini_flags = found.mini.flags;
-        (*record).mini_expires_ms = found.mini.expires_ms;
+        (*record).mini = change.mini.verdict;
+        (*record).sk_err = change.sk_err;
+        (*record).mini_state = change.mini.state;
+        (*record).mini_flags = change.mini.flags;
+        (*record).mini_expires_ms = change.mini.expires_ms;
         (*record).bound_dev_if = head.bound_dev_if();
     }
-    entry.submit(output::QUIETLY);
-    maps::count(Counter::Written);
+    entry.submit(output::NO_WAKEUP);
+    counters::count(Counter::Written);
     Ok(())
 }
 
@@ -301,6 +302,6 @@ fn remember_listener(sk: Addr, cookie: u64, netns: u32, port: u16) {
         netns,
         port: u32::from(port),
     };
-    // A full map forgets its least recently used entry.
+    // A full map evicts its least recently used entry.
     let _ = LISTENERS.insert(key, cookie, 0);
 }

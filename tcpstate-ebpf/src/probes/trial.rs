@@ -1,4 +1,4 @@
-//! A function hook that does nothing: whether the kernel takes it tells
+//! A function hook that does nothing: whether the kernel takes it shows
 //! whether function hooks can be used here. Never left attached.
 
 use aya_ebpf::{macros::fentry, programs::FEntryContext};

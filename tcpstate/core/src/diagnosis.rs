@@ -17,7 +17,8 @@ mod explain;
 mod facts;
 mod fixes;
 mod language;
-mod principals;
+mod managers;
+mod relation;
 mod roles;
 mod service;
 mod stop;
@@ -55,8 +56,11 @@ pub struct KnownHolder {
     pub left_by: Option<Arc<Process>>,
     /// How it came to be.
     pub origin: Origin,
-    /// Positions of the events that tell this.
+    /// Positions of the events that show this.
     pub evidence: Vec<u64>,
+    /// The process that held the port for the same parent in an earlier failure, and is
+    /// not the one that holds it now: the parent starts it again.
+    pub predecessor: Option<Arc<Process>>,
 }
 
 /// The last socket that listened on the port.

@@ -6,20 +6,20 @@
 mod calls;
 mod failures;
 mod fallbacks;
-mod followed;
 mod hints;
 mod identity;
 mod listeners;
 mod resets;
 mod snapshots;
+mod tracked_processes;
 mod transitions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::diagnosis::CallKind;
-use crate::event::{Body, Call, Diagnosis, Event, Footer, Header, LossStage, State};
-use crate::model::{Chart, Checks, EventLog, Ports, Socket, SocketId, SocketTable};
+use crate::event::{Ability, Body, Call, Diagnosis, Event, Footer, Header, LossStage, State};
+use crate::model::{Chart, EventLog, PollSchedule, Ports, Socket, SocketId, SocketTable};
 
 /// How much the engine keeps.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ pub struct Engine {
     footer: Option<Footer>,
     table: SocketTable,
     ports: Ports,
-    checks: Checks,
+    checks: PollSchedule,
     chart: Chart,
     log: EventLog,
     failures: VecDeque<Failure>,
@@ -80,11 +80,11 @@ pub struct Engine {
     flooded: u64,
     unconfirmed: Vec<listeners::Unconfirmed>,
     fallbacks: fallbacks::Fallbacks,
-    /// Function hooks tell what becomes of mini-sockets.
+    /// Function hooks report what becomes of mini-sockets.
     are_minis_hooked: bool,
     /// Connections that ended before anybody could accept them, until their RST.
     unaccepted: VecDeque<SocketId>,
-    followed: followed::Followed,
+    followed: tracked_processes::TrackedProcesses,
 }
 
 impl Engine {
@@ -98,7 +98,7 @@ impl Engine {
             footer: None,
             table: SocketTable::new(limits.sockets),
             ports: Ports::default(),
-            checks: Checks::default(),
+            checks: PollSchedule::default(),
             chart: Chart::default(),
             log: EventLog::new(limits.events),
             failures: VecDeque::new(),
@@ -111,7 +111,7 @@ impl Engine {
             fallbacks: fallbacks::Fallbacks::default(),
             are_minis_hooked: false,
             unaccepted: VecDeque::new(),
-            followed: followed::Followed::default(),
+            followed: tracked_processes::TrackedProcesses::default(),
         }
     }
 
@@ -132,10 +132,10 @@ impl Engine {
         self.now_ns = self.now_ns.max(mono_ns);
         self.chart.advance(self.now_ns, self.table.counts());
         self.confirm_listeners_by_age(mono_ns);
-        self.settle_fallbacks(mono_ns);
+        self.conclude_fallbacks(mono_ns);
         match body {
             Body::Header(header) => {
-                self.are_minis_hooked = header.has_hooked_minis();
+                self.are_minis_hooked = header.has(Ability::MiniSockets);
                 self.header = Some(header.clone());
                 self.push(mono_ns, Body::Header(header));
             }
@@ -248,7 +248,7 @@ impl Engine {
         self.table.get_or_closed(id)
     }
 
-    /// The stories of the ports.
+    /// The histories of the ports.
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.ports
@@ -298,7 +298,7 @@ impl Engine {
 
     /// Mini-sockets that the kernel should be asked about now, at most `max`;
     /// each is scheduled anew. Feed what was found as `socket` facts.
-    pub fn take_due_checks(&mut self, now_ns: u64, max: usize) -> Vec<SocketId> {
+    pub fn take_due_polls(&mut self, now_ns: u64, max: usize) -> Vec<SocketId> {
         let mut due = Vec::new();
         while due.len() < max {
             let Some((at_ns, id)) = self.checks.pop_due(now_ns) else {
@@ -307,36 +307,36 @@ impl Engine {
             let Some(socket) = self.table.get(&id) else {
                 continue;
             };
-            if !socket.is_mini || socket.next_look_ns != at_ns {
+            if !socket.is_mini || socket.next_poll_ns != at_ns {
                 continue;
             }
             due.push(id);
-            self.schedule_look(id, now_ns);
+            self.schedule_poll(id, now_ns);
         }
         due
     }
 
-    /// When the next look is due, monotonic clock.
+    /// When the next poll is due, monotonic clock.
     #[must_use]
-    pub fn next_check_ns(&self) -> Option<u64> {
+    pub fn next_poll_ns(&self) -> Option<u64> {
         self.checks.next_due_ns()
     }
 
-    fn schedule_look(&mut self, id: SocketId, now_ns: u64) {
+    fn schedule_poll(&mut self, id: SocketId, now_ns: u64) {
         let Some(socket) = self.table.get(&id) else {
             return;
         };
         let is_time_wait = socket.state == State::TimeWait;
         let at_ns = if self.are_minis_hooked {
-            Checks::next_look_behind_hooks_ns(socket.expires_at_ns, now_ns)
+            PollSchedule::next_poll_behind_hooks_ns(socket.expires_at_ns, now_ns)
         } else {
-            Checks::next_look_ns(is_time_wait, socket.since_ns, socket.expires_at_ns, now_ns)
+            PollSchedule::next_poll_ns(is_time_wait, socket.since_ns, socket.expires_at_ns, now_ns)
         };
         self.put_look(id, at_ns);
     }
 
     /// Has the kernel asked about a mini-socket at this time, not before. Where
-    /// hooks tell of it, there is nothing to ask.
+    /// hooks report it, there is nothing to poll.
     fn look_at(&mut self, id: SocketId, at_ns: u64) {
         if !self.are_minis_hooked {
             self.put_look(id, at_ns);
@@ -345,10 +345,10 @@ impl Engine {
 
     fn put_look(&mut self, id: SocketId, at_ns: u64) {
         let before_ns = self.table.update(&id, |socket| {
-            std::mem::replace(&mut socket.next_look_ns, at_ns)
+            std::mem::replace(&mut socket.next_poll_ns, at_ns)
         });
         if let Some(before_ns) = before_ns {
-            // One look per socket is scheduled, however often it is put off.
+            // One poll per socket is scheduled, however often it is put off.
             self.checks.cancel(before_ns, id);
             self.checks.schedule(at_ns, id);
         }
@@ -357,8 +357,8 @@ impl Engine {
     /// Takes a socket out, and what was scheduled for it.
     fn take_out(&mut self, id: &SocketId) -> Option<Socket> {
         let mut socket = self.table.remove(id)?;
-        self.checks.cancel(socket.next_look_ns, *id);
-        socket.next_look_ns = 0;
+        self.checks.cancel(socket.next_poll_ns, *id);
+        socket.next_poll_ns = 0;
         Some(socket)
     }
 }

@@ -1,5 +1,6 @@
 //! What leaves the program: JSON lines, their schema, and text.
 
+pub mod describe;
 pub mod explain;
 pub mod json;
 pub mod schema;

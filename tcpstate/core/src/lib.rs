@@ -5,6 +5,7 @@
 //! | --- | --- | --- |
 //! | [`event`] | typed, owned events with their time; the lines of the JSON | – |
 //! | [`printable`] | strings of strangers made harmless for a terminal | – |
+//! | [`units`] | times and counts as a person reads them | `event`, `model` |
 //! | [`model`] | sockets, ports, history | `event` |
 //! | [`diagnosis`] | bind rules of the kernel, causes, fixes | `model`, `printable` |
 //! | [`engine`] | facts and time in, events and a view out | `diagnosis` |
@@ -55,3 +56,4 @@ pub mod export;
 pub mod model;
 pub mod printable;
 pub mod report;
+pub mod units;

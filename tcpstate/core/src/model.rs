@@ -3,19 +3,21 @@
 //! Pure: fed by the engine, reads no clock, does no IO.
 
 pub mod chart;
-pub mod checks;
 pub mod log;
+pub mod poll_schedule;
 pub mod port;
 pub mod socket;
 pub mod table;
 
 pub use chart::{Chart, Sample};
-pub use checks::Checks;
 pub use log::EventLog;
-pub use port::{Listener, Phase, PortKey, PortStory, Ports};
+pub use poll_schedule::PollSchedule;
+pub use port::{Listener, Phase, PortHistory, PortKey, Ports};
 pub use socket::{Origin, Socket, SocketId, Step, Tuple};
 pub use table::SocketTable;
 
-/// The clock counts nanoseconds, events speak of milliseconds.
-/// Nanoseconds of a millisecond.
+/// Nanoseconds of a millisecond: the clock counts the former, events speak of the latter.
 pub const NS_PER_MS: u64 = 1_000_000;
+/// `TCP_TIMEWAIT_LEN`: a constant of the kernel, not a setting.
+/// <https://github.com/torvalds/linux/blob/v6.12/include/net/tcp.h#L136>
+pub const TIME_WAIT_MS: u64 = 60_000;

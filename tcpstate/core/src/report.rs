@@ -8,8 +8,9 @@
 
 mod build;
 mod chart;
-mod ends;
 mod facts;
+mod format;
+mod head_tail;
 pub mod html;
 pub mod markdown;
 mod ports;
@@ -17,7 +18,6 @@ mod resets;
 mod sockets;
 mod summary;
 mod trim;
-mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,12 +61,12 @@ pub struct Report {
     /// Connects that failed and that no port of this host stood in the way of,
     /// by the name of the error.
     pub refused_connects: BTreeMap<String, u64>,
-    /// Failed calls beside all these that were too many to be told one by one, by user,
+    /// Failed calls beside all these that were too many to be reported one by one, by user,
     /// most frequent first.
     pub floods: Vec<FloodCount>,
     /// The ports that were listened on or that a call failed for.
     pub ports: Vec<PortTimeline>,
-    /// The sockets that tell most: holders, listeners, reset ones.
+    /// The sockets that matter most: holders, listeners, reset ones.
     pub sockets: Vec<SocketTimeline>,
     /// Sockets per state over time.
     pub states: StatesOverTime,
@@ -191,7 +191,7 @@ impl Restart {
     }
 }
 
-/// Failed calls of one user that were counted and not told one by one.
+/// Failed calls of one user that were counted and not reported one by one.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct FloodCount {
     /// `bind`, `listen` or `connect`.
@@ -260,7 +260,7 @@ pub struct FailureCount {
     pub last: Moment,
 }
 
-/// The story of one port.
+/// The history of one port.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PortTimeline {
     /// The port.
@@ -291,7 +291,7 @@ pub enum Service {
     Down,
 }
 
-/// A stretch of a port's story.
+/// A span of a port's history.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PortSpan {
     /// From here.
@@ -339,7 +339,7 @@ pub enum Role {
     Other,
 }
 
-/// The story of one socket.
+/// The history of one socket.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SocketTimeline {
     /// Which socket.

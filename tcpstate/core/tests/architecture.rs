@@ -11,11 +11,19 @@ const MODULES: &[(&str, &[&str])] = &[
     ("event", &["event"]),
     ("printable", &[]),
     ("model", &["event", "model"]),
+    ("units", &["event", "model"]),
     ("diagnosis", &["event", "model", "diagnosis", "printable"]),
     ("engine", &["event", "model", "diagnosis", "engine"]),
     (
         "export",
-        &["event", "model", "diagnosis", "printable", "export"],
+        &[
+            "event",
+            "model",
+            "diagnosis",
+            "printable",
+            "units",
+            "export",
+        ],
     ),
     (
         "report",

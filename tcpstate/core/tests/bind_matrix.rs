@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 use tcpstate_core::diagnosis::conflict::{
-    Binder, BoundSocket, Memory, Outlook, Verdict, outlook, verdict,
+    Binder, BoundSocket, Forecast, Memory, Verdict, forecast, verdict,
 };
 use tcpstate_core::event::{Family, Reuse, Sharing, State, YesNo};
 
@@ -96,8 +96,8 @@ fn users_of_orphans_are_compared_as_each_kernel_does() {
                 sharing: Some(sharing),
                 ..Memory::default()
             };
-            let answer = outlook(&new, &[holder], memory, true);
-            assert_eq!(answer, Outlook::both(expected), "{kernel} {key}");
+            let answer = forecast(&new, &[holder], memory, true);
+            assert_eq!(answer, Forecast::both(expected), "{kernel} {key}");
         }
         assert_eq!(seen, 12, "{kernel}");
     }

@@ -142,9 +142,9 @@ fn an_orphan_in_fin_wait_2_is_not_time_wait_until_the_kernel_says_so() {
     let closing = change(CHILD, SERVER, CLIENT, State::FinWait2, State::Closed);
     engine.observe(5 * MS, into_mini(closing, State::FinWait2, 60_000, false));
     assert!(!names(&engine).contains(&"tcp.time_wait.enter"));
-    assert_eq!(engine.take_due_checks(5 * MS, 10), []);
+    assert_eq!(engine.take_due_polls(5 * MS, 10), []);
 
-    let due = engine.take_due_checks(5 * MS + 200 * MS, 10);
+    let due = engine.take_due_polls(5 * MS + 200 * MS, 10);
     engine.observe(
         206 * MS,
         Body::Socket(seen(CHILD, SERVER, CLIENT, State::TimeWait, Some(59_900))),
@@ -177,10 +177,7 @@ fn an_orphan_is_looked_at_once_its_peer_has_closed() {
             Body::State(change(77, local, peer, State::LastAck, State::Closed)),
         );
 
-        assert_eq!(
-            engine.take_due_checks(9 * MS, 10),
-            [SocketId::Cookie(CHILD)]
-        );
+        assert_eq!(engine.take_due_polls(9 * MS, 10), [SocketId::Cookie(CHILD)]);
     }
 }
 
@@ -265,8 +262,8 @@ fn a_time_wait_that_is_overdue_is_still_there_until_the_kernel_lets_go() {
     serving(&mut engine);
     active_close(&mut engine);
 
-    let before = engine.take_due_checks(59 * SECOND, 10);
-    let due = engine.take_due_checks(61 * SECOND, 10);
+    let before = engine.take_due_polls(59 * SECOND, 10);
+    let due = engine.take_due_polls(61 * SECOND, 10);
     engine.observe(
         61 * SECOND,
         Body::Socket(seen(CHILD, SERVER, CLIENT, State::TimeWait, Some(0))),
@@ -277,7 +274,7 @@ fn a_time_wait_that_is_overdue_is_still_there_until_the_kernel_lets_go() {
         engine.table().get(&SocketId::Cookie(CHILD)).unwrap().state,
         State::TimeWait
     );
-    assert!(!engine.take_due_checks(62 * SECOND, 10).is_empty());
+    assert!(!engine.take_due_polls(62 * SECOND, 10).is_empty());
 }
 
 #[test]
@@ -355,9 +352,9 @@ fn a_listen_that_fails_is_no_restart_although_the_kernel_shows_listen() {
     engine.observe(900 * MS, Body::Tick(tcpstate_core::event::Tick {}));
 
     assert!(!names(&engine).contains(&"restart"));
-    let story = engine.ports().get(&port(8080)).unwrap();
-    assert!(matches!(story.phase, Phase::Down { .. }));
-    assert_eq!(story.failed_since_down, 1);
+    let history = engine.ports().get(&port(8080)).unwrap();
+    assert!(matches!(history.phase, Phase::Down { .. }));
+    assert_eq!(history.failed_since_down, 1);
 }
 
 #[test]
@@ -531,8 +528,8 @@ fn calls_that_were_only_counted_are_in_every_count_and_are_not_explained_again()
     };
     engine.observe(450 * MS, Body::Flood(flood));
 
-    let story = engine.ports().get(&port(8080)).unwrap();
-    assert_eq!((story.failed_total, story.failed_since_down), (79, 79));
+    let history = engine.ports().get(&port(8080)).unwrap();
+    assert_eq!((history.failed_total, history.failed_since_down), (79, 79));
     let counts: Vec<u64> = engine.failures().map(|failure| failure.count).collect();
     assert_eq!(counts, [1, 78]);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The engine where function hooks tell what becomes of mini-sockets.
+//! The engine where function hooks report what becomes of mini-sockets.
 
 mod facts;
 
@@ -95,10 +95,10 @@ fn nobody_looks_for_what_hooks_tell_until_it_is_long_overdue() {
     let mut hooked = with_orphan(&HOOKS);
     let mut unhooked = with_orphan(&HOOKS[..1]);
 
-    assert_eq!(unhooked.take_due_checks(SECOND, 8).len(), 1);
-    assert!(hooked.take_due_checks(SECOND, 8).is_empty());
-    assert!(hooked.take_due_checks(9 * SECOND, 8).is_empty());
-    assert_eq!(hooked.take_due_checks(11 * SECOND, 8).len(), 1);
+    assert_eq!(unhooked.take_due_polls(SECOND, 8).len(), 1);
+    assert!(hooked.take_due_polls(SECOND, 8).is_empty());
+    assert!(hooked.take_due_polls(9 * SECOND, 8).is_empty());
+    assert_eq!(hooked.take_due_polls(11 * SECOND, 8).len(), 1);
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_listener_that_has_got_its_cookie_since_goes_on_and_ends_as_the_same() {
     assert_eq!(old_process.as_ref().map(|process| process.pid), Some(11));
 }
 
-/// Another program has asked, and only the end tells.
+/// Another program has asked, and only the end shows it.
 #[test]
 fn a_listener_that_ends_with_a_cookie_is_the_one_that_began_without() {
     let mut engine = Engine::new(Limits::default());
@@ -238,19 +238,19 @@ fn who_connected_a_socket_without_a_name_is_known_from_the_answer_on() {
     let owner = socket.owner.as_ref().expect("who connected it was kept");
     assert_eq!((owner.pid, owner.via), (20, KnownBy::Tracked));
     assert_eq!(socket.origin, Origin::Outgoing);
-    let told = engine.log().iter().next_back().expect("it was told");
-    let Body::State(change) = &told.body else {
-        panic!("{told:?}");
+    let latest = engine.log().iter().next_back().expect("there is one");
+    let Body::State(change) = &latest.body else {
+        panic!("{latest:?}");
     };
     let process = change.process.as_ref().expect("whose it is");
     assert_eq!(process.via, KnownBy::Tracked, "it did not answer itself");
 
     let mut line = Vec::new();
-    json::write_line(told, ClockAnchor::default(), &mut line).unwrap();
+    json::write_line(latest, ClockAnchor::default(), &mut line).unwrap();
     let (_, read) = json::read_line(&line).unwrap();
     assert_eq!(
         read.as_ref(),
-        Some(told),
+        Some(latest),
         "a replay knows it from nowhere else"
     );
 }

@@ -9,7 +9,7 @@ use tcpstate_core::engine::{Engine, Limits};
 use tcpstate_core::event::{Body, Fallback, Process, State, Tick};
 use tcpstate_core::model::PortKey;
 
-/// A process that tries for ports, told by the outcome of each try.
+/// A process that tries for ports, fed to the engine by the outcome of each try.
 struct Tries {
     engine: Engine,
     now_ns: u64,
@@ -35,26 +35,26 @@ impl Tries {
 
     fn fails_with(&mut self, port: u16, errno: u32, name: &str) -> &mut Self {
         let call = call(0, None, port, Some((errno, name)), &self.by);
-        self.tell(Body::Bind(call))
+        self.feed(Body::Bind(call))
     }
 
     fn binds(&mut self, port: u16) -> &mut Self {
         let call = call(1, Some(&format!("0.0.0.0:{port}")), port, None, &self.by);
-        self.tell(Body::Bind(call))
+        self.feed(Body::Bind(call))
     }
 
     /// Asks for any port and is given this one.
     fn binds_any(&mut self, port: u16) -> &mut Self {
         let call = call(1, Some(&format!("0.0.0.0:{port}")), 0, None, &self.by);
-        self.tell(Body::Bind(call))
+        self.feed(Body::Bind(call))
     }
 
     fn listens(&mut self, port: u16) -> &mut Self {
         let call = call(1, Some(&format!("0.0.0.0:{port}")), port, None, &self.by);
-        self.tell(Body::Listen(call))
+        self.feed(Body::Listen(call))
     }
 
-    fn tell(&mut self, body: Body) -> &mut Self {
+    fn feed(&mut self, body: Body) -> &mut Self {
         self.now_ns += MS;
         self.engine.observe(self.now_ns, body);
         self
@@ -69,7 +69,7 @@ impl Tries {
         self
     }
 
-    fn told(&mut self) -> Vec<Fallback> {
+    fn concluded(&mut self) -> Vec<Fallback> {
         self.wait(5 * SECOND);
         self.engine
             .log()
@@ -95,10 +95,10 @@ fn ports(fallback: &Fallback) -> (Vec<u16>, u16) {
 fn a_port_taken_instead_of_another_is_one_story() {
     let mut node = node();
 
-    let told = node.fails(8080).binds(8081).listens(8081).told();
+    let concluded = node.fails(8080).binds(8081).listens(8081).concluded();
 
-    let [fallback] = told.as_slice() else {
-        panic!("{told:?}")
+    let [fallback] = concluded.as_slice() else {
+        panic!("{concluded:?}")
     };
     assert_eq!(ports(fallback), (vec![8080], 8081));
     // bind, diagnosis, bind: the failed one is the first.
@@ -117,16 +117,16 @@ fn a_port_taken_instead_of_another_is_one_story() {
 
 #[test]
 fn several_tries_in_a_row_are_one_story() {
-    let told = node()
+    let concluded = node()
         .fails(8080)
         .fails(8080)
         .fails(8081)
         .binds(8082)
         .listens(8082)
-        .told();
+        .concluded();
 
-    let [fallback] = told.as_slice() else {
-        panic!("{told:?}")
+    let [fallback] = concluded.as_slice() else {
+        panic!("{concluded:?}")
     };
     assert_eq!(ports(fallback), (vec![8080, 8081], 8082));
     assert_eq!(fallback.failed_ports(), ":8080 and :8081");
@@ -134,8 +134,12 @@ fn several_tries_in_a_row_are_one_story() {
 
 #[test]
 fn a_port_that_the_kernel_chose_counts_once_it_is_listened_on() {
-    let server = node().fails(8080).binds_any(40_001).listens(40_001).told();
-    let client = node().fails(8080).binds_any(40_001).told();
+    let server = node()
+        .fails(8080)
+        .binds_any(40_001)
+        .listens(40_001)
+        .concluded();
+    let client = node().fails(8080).binds_any(40_001).concluded();
 
     assert_eq!(
         server.iter().map(ports).collect::<Vec<_>>(),
@@ -146,10 +150,10 @@ fn a_port_that_the_kernel_chose_counts_once_it_is_listened_on() {
 
 #[test]
 fn a_low_port_that_is_refused_has_its_story_too() {
-    let told = node().fails_with(80, 13, "EACCES").binds(8080).told();
+    let concluded = node().fails_with(80, 13, "EACCES").binds(8080).concluded();
 
     assert_eq!(
-        told.iter().map(ports).collect::<Vec<_>>(),
+        concluded.iter().map(ports).collect::<Vec<_>>(),
         [(vec![80], 8080)]
     );
 }
@@ -162,14 +166,14 @@ fn a_server_of_two_ports_that_comes_back_to_the_first_has_not_given_it_up() {
         nginx.binds(443).listens(443).wait(500 * MS);
     }
 
-    assert_eq!(nginx.told(), []);
+    assert_eq!(nginx.concluded(), []);
 }
 
 #[test]
 fn a_port_that_was_given_up_at_once_is_no_fallback() {
     let mut node = node();
     node.fails(80).binds(443).listens(443);
-    node.tell(Body::State(facts::change(
+    node.feed(Body::State(facts::change(
         1,
         "0.0.0.0:443",
         "0.0.0.0:0",
@@ -177,7 +181,7 @@ fn a_port_that_was_given_up_at_once_is_no_fallback() {
         State::Closed,
     )));
 
-    assert_eq!(node.told(), []);
+    assert_eq!(node.concluded(), []);
 }
 
 /// Before Linux 5.12 a socket gets its cookie when somebody asks for it.
@@ -190,30 +194,30 @@ fn a_port_that_was_given_up_under_a_late_cookie_is_no_fallback() {
         let step = |cookie, old, new| {
             Body::State(facts::change(cookie, "0.0.0.0:443", "0.0.0.0:0", old, new))
         };
-        node.tell(Body::Bind(call(&node)))
-            .tell(step(0, State::Closed, State::Listen));
-        node.tell(Body::Listen(call(&node))).tell(step(
+        node.feed(Body::Bind(call(&node)))
+            .feed(step(0, State::Closed, State::Listen));
+        node.feed(Body::Listen(call(&node))).feed(step(
             cookie_at_end,
             State::Listen,
             State::Closed,
         ));
 
-        assert_eq!(node.told(), []);
+        assert_eq!(node.concluded(), []);
     }
 }
 
 #[test]
 fn a_port_that_was_had_in_the_end_is_no_fallback() {
-    assert_eq!(node().fails(8080).fails(8080).binds(8080).told(), []);
-    let told = node().fails(8080).binds(8081).binds(8080).told();
-    assert_eq!(told, []);
+    assert_eq!(node().fails(8080).fails(8080).binds(8080).concluded(), []);
+    let concluded = node().fails(8080).binds(8081).binds(8080).concluded();
+    assert_eq!(concluded, []);
 }
 
 #[test]
 fn what_was_bound_before_the_failure_is_not_instead_of_it() {
-    let told = node().binds(9090).fails(8080).listens(9090).told();
+    let concluded = node().binds(9090).fails(8080).listens(9090).concluded();
 
-    assert_eq!(told, []);
+    assert_eq!(concluded, []);
 }
 
 #[test]
@@ -221,16 +225,22 @@ fn another_process_or_a_later_time_is_another_story() {
     let mut first = node();
     first.fails(8080);
     first.by = process(4712, "other");
-    assert_eq!(first.binds(8081).told(), []);
+    assert_eq!(first.binds(8081).concluded(), []);
 
-    assert_eq!(node().fails(8080).wait(31 * SECOND).binds(9090).told(), []);
+    assert_eq!(
+        node().fails(8080).wait(31 * SECOND).binds(9090).concluded(),
+        []
+    );
 }
 
 #[test]
 fn errors_that_are_not_about_the_port_begin_no_story() {
-    let told = node().fails_with(8080, 22, "EINVAL").binds(8081).told();
+    let concluded = node()
+        .fails_with(8080, 22, "EINVAL")
+        .binds(8081)
+        .concluded();
 
-    assert_eq!(told, []);
+    assert_eq!(concluded, []);
 }
 
 #[test]
@@ -246,10 +256,10 @@ fn memory_is_bounded_and_the_oldest_seeker_is_dropped() {
     tries.binds(50_000);
     tries.by = process(1000, "many");
 
-    let told = tries.binds(50_001).told();
+    let concluded = tries.binds(50_001).concluded();
 
-    let [fallback] = told.as_slice() else {
-        panic!("{told:?}")
+    let [fallback] = concluded.as_slice() else {
+        panic!("{concluded:?}")
     };
     assert_eq!(fallback.process.pid, 1000);
     assert_eq!(fallback.failed.len(), 16);

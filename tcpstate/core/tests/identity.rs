@@ -94,7 +94,7 @@ fn the_time_wait_of_a_past_life_is_still_looked_after() {
     let mut engine = engine();
     second_life(&mut engine);
 
-    let due = engine.take_due_checks(70 * SECOND, 10);
+    let due = engine.take_due_polls(70 * SECOND, 10);
     engine.observe(
         70 * SECOND,
         gone(seen(7, CLIENT, SERVER, State::Closed, None), true),
@@ -244,7 +244,7 @@ fn a_connect_over_a_time_wait_ends_it_only_if_the_kernel_lets_it() {
         let connect = |old, new| Body::State(change(9, CLIENT, SERVER, old, new));
 
         engine.observe(4 * MS, connect(State::Closed, State::SynSent));
-        let due = engine.take_due_checks(40 * MS, 10);
+        let due = engine.take_due_polls(40 * MS, 10);
         if is_let {
             engine.observe(
                 50 * MS,
@@ -473,7 +473,7 @@ fn lives(most: usize) -> impl Strategy<Value = Vec<Life>> {
 const SERVERS_PID: u32 = 1;
 
 /// The facts of a life, each with its time. The process that closes has the
-/// life's number, so that what was joined can be told.
+/// life's number, so that what was joined can be seen.
 fn facts_of(number: u32, life: &Life, cookie: u64, began_ns: u64) -> Vec<(u64, Body)> {
     let peer = format!("10.0.0.2:{}", 40_000 + u32::from(life.pair));
     let own = process(100 + number, "own");
@@ -640,7 +640,7 @@ proptest! {
                 0 => Body::Socket(seen(cookie, &local, &peer, new, None)),
                 1 => Body::Socket(seen(cookie, &local, &peer, new, Some(at_ms))),
                 2 => into_mini(change(cookie, &local, &peer, old, State::Closed), State::TimeWait, at_ms, true),
-                3 => { engine.take_due_checks(at_ms * MS, 3); continue; }
+                3 => { engine.take_due_polls(at_ms * MS, 3); continue; }
                 _ => Body::State(change(cookie, &local, &peer, old, new)),
             };
             engine.observe(at_ms * MS, body);

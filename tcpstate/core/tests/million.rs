@@ -122,7 +122,7 @@ fn a_million_sockets_fit_into_less_than_a_gigabyte() {
     assert!(with_all_kb < GIGABYTE_KB, "{with_all_kb} kB");
 
     // All of the TIME_WAITs are due at once.
-    let due = engine.take_due_checks(100 * SECOND, usize::MAX);
+    let due = engine.take_due_polls(100 * SECOND, usize::MAX);
     assert_eq!(due.len(), time_waits as usize);
     for id in due {
         let socket = engine.table().get(&id).expect("it is due").clone();
@@ -143,5 +143,5 @@ fn a_million_sockets_fit_into_less_than_a_gigabyte() {
         engine.log().iter().last().map(|event| &event.body),
         Some(Body::TimeWaitExit(TimeWaitExit { .. }))
     ));
-    assert_eq!(engine.next_check_ns(), None);
+    assert_eq!(engine.next_poll_ns(), None);
 }

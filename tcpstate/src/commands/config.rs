@@ -1,14 +1,15 @@
 //! `tcpstate config`: where the dashboard's configuration is, and a template.
 //! Also finds and reads it for the commands that show the dashboard.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use nix::unistd::{Uid, User};
 
 use crate::cli::{ConfigArgs, Format, OutputArgs};
 use crate::tui::config::Config;
@@ -84,12 +85,42 @@ fn usual_folder(
 
 /// Home of who ran sudo; `None`: nobody did.
 fn caller_home() -> Option<PathBuf> {
-    if !Uid::effective().is_root() {
+    if !rustix::process::geteuid().is_root() {
         return None;
     }
     let uid: u32 = std::env::var("SUDO_UID").ok()?.parse().ok()?;
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten()?;
-    (uid != 0).then_some(user.dir)
+    if uid == 0 {
+        return None;
+    }
+    home_of(uid)
+}
+
+/// Longest entry of the user database that is read.
+const MAX_USER: usize = 64 << 10;
+
+/// The home of a user, from wherever the system keeps its users.
+#[expect(unsafe_code, reason = "libc's own call has no safe wrapper")]
+fn home_of(uid: u32) -> Option<PathBuf> {
+    let mut buffer = vec![0_u8; MAX_USER];
+    let mut entry = MaybeUninit::<libc::passwd>::uninit();
+    let mut found = std::ptr::null_mut();
+    // SAFETY: all of it is valid for writes, the buffer for as many bytes as it has.
+    let result = unsafe {
+        libc::getpwuid_r(
+            uid,
+            entry.as_mut_ptr(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            &raw mut found,
+        )
+    };
+    if result != 0 || found.is_null() {
+        return None;
+    }
+    // SAFETY: it was found, so that `found` points to the entry, which is filled in, and
+    // its texts lie in the buffer and end in NUL.
+    let home = unsafe { CStr::from_ptr((*found).pw_dir) };
+    Some(PathBuf::from(OsStr::from_bytes(home.to_bytes())))
 }
 
 /// `None`: it is not there, and nobody asked for it.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::DoctorArgs;
 use crate::confine::{KEPT, Run};
 use crate::event::{Capture, Probe, ProbeStatus};
-use crate::kernel::{Capability, capabilities};
+use crate::kernel::{Capability, capabilities, lack};
 use crate::printable::printable;
 use crate::snapshot::sock_diag::SockDiag;
 
@@ -145,54 +145,8 @@ fn finding(probe: Probe) -> Finding {
 
 fn cost_of(name: &str) -> &'static str {
     match name {
-        "inet_sock_set_state" => "nothing can be watched",
-        "tcp_send_reset" => "resets that this host sends are not shown",
-        "socket cookies" => {
-            "sockets are told apart by their addresses: whose an outgoing connection is that had \
-             its port chosen is known only once its peer has answered"
-        }
-        "caller's program" => {
-            "whether a process has become another program since its call failed is not noticed"
-        }
-        "resets without a socket" => {
-            "an RST for a port that nobody listens on, or from a TIME_WAIT, is not shown"
-        }
-        "tcp_receive_reset" => "resets that arrive are not shown; the states they end are",
-        "iter/tcp" => {
-            "sockets from before the start are read through sock_diag, without their SO_REUSEADDR"
-        }
         "sock_diag" => "a TIME_WAIT's end is found by reading the whole table",
-        "io_uring_complete" => {
-            "binds and listens that fail are not seen where a program makes them through io_uring"
-        }
-        "inet_twsk_kill" | "__inet_twsk_schedule" | "inet_twsk_alloc" => {
-            "the end of a TIME_WAIT is looked for, and known to a second"
-        }
-        "tw_timer_handler" | "tcp_timewait_state_process" | "tcp_twsk_unique" => {
-            "why a TIME_WAIT ended is concluded, not seen"
-        }
-        "inet_bind_conflict" | "inet_rcv_saddr_equal" => {
-            "the socket that a failed bind tripped over is not marked among its holders"
-        }
-        "inet_bind" | "inet6_bind" | "inet_listen" | "inet_stream_connect" | "inet_csk_accept" => {
-            "system call tracepoints do it"
-        }
-        "inet_bind_sk" | "inet6_bind_sk" | "__inet_listen_sk" | "mptcp_stream_connect" => {
-            "calls on MPTCP sockets are not shown"
-        }
-        name if name.starts_with("security_") => {
-            "calls that a security module refuses are not shown"
-        }
-        "io_bind" | "io_listen" | "io_connect" | "io_accept" => {
-            "calls through io_uring are taken for system calls"
-        }
-        name if name.contains("bind") => "failed binds are neither shown nor explained",
-        name if name.contains("listen") => "failed listens are neither shown nor explained",
-        name if name.contains("connect") => "failed connects are shown only as state changes",
-        name if name.contains("accept") => {
-            "a connection taken by a worker is attributed to the process that listens"
-        }
-        _ => "part of the picture is missing",
+        _ => lack(name).unwrap_or("part of the picture is missing"),
     }
 }
 

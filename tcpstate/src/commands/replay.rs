@@ -1,10 +1,11 @@
 //! `tcpstate replay`: a recording through the same engine again.
 
-mod copies;
-mod place;
+mod advance;
+mod checkpoints;
+mod dashboard;
 mod player;
-mod screen;
-mod wishes;
+mod seek;
+mod state;
 
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
@@ -26,75 +27,76 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let format = args.output.format(io::stdout().is_terminal());
     let stdout = match format {
         Format::Tui => {
-            let look = super::config::of(&args.output)?;
+            let config = super::config::of(&args.output)?;
             // What the dashboard saves, and what a compressed recording is unpacked into.
             super::confine_reader(&[".".into(), "/var/tmp".into(), std::env::temp_dir()])?;
-            return super::watch::runtime()?.block_on(screen::run(&args.files, look));
+            return super::watch::runtime()?.block_on(dashboard::run(&args.files, config));
         }
         Format::Text => Stdout::Text(Box::new(stdout)),
         Format::Json => Stdout::Json(Box::new(stdout)),
     };
     super::confine_reader(&[])?;
-    let mut replay = Replay {
+    let mut replay = TextReplay {
         pipeline: Pipeline::new(
             Limits::default(),
             Selector::default(),
             Outputs::new(stdout, None),
         ),
-        complaints: 0,
-        is_cut: false,
+        bad_lines: 0,
+        is_truncated: false,
         is_text: format == Format::Text,
-        is_then_said: false,
+        is_age_noted: false,
     };
-    match replay.all(&args.files) {
+    match replay.files(&args.files) {
         Err(error) if matches!(error.downcast_ref(), Some(OutputError::BrokenPipe)) => Ok(()),
         result => result,
     }
 }
 
 /// A host's name is 64 bytes at most; that of a recording may be anything.
-const HOST: usize = 64;
+const MAX_HOST: usize = 64;
 /// Bad lines that are named one by one; the rest are counted.
-const SHOWN_ERRORS: u64 = 10;
+const MAX_SHOWN_ERRORS: u64 = 10;
 
-struct Replay {
+/// A replay as text or JSON: no screen, no seeking.
+struct TextReplay {
     pipeline: Pipeline,
-    complaints: u64,
-    /// It was said that the recording breaks off.
-    is_cut: bool,
+    bad_lines: u64,
+    /// It ends in the middle of a line, which was reported.
+    is_truncated: bool,
     is_text: bool,
-    /// It was said that commands are of then.
-    is_then_said: bool,
+    /// It was noted that advice is as old as the recording.
+    is_age_noted: bool,
 }
 
-impl Replay {
-    fn all(&mut self, files: &[impl AsRef<Path>]) -> Result<()> {
+impl TextReplay {
+    fn files(&mut self, files: &[impl AsRef<Path>]) -> Result<()> {
         for file in files {
-            self.part(file.as_ref())?;
+            self.file(file.as_ref())?;
         }
         self.pipeline.write_out()?;
-        // That it breaks off is said, and no failure: all that is there was read.
-        if !self.is_cut && self.pipeline.engine().footer().is_none() {
+        // A truncated recording was reported and is no failure: all that is there was read.
+        if !self.is_truncated && self.pipeline.engine().footer().is_none() {
             super::complain(
                 "the recording has no footer: it was cut, goes on in another part, or is still \
                  being written; what came after its last line is not known",
             );
         }
-        if self.complaints > 0 {
+        if self.bad_lines > 0 {
             let of = match files {
                 [only] => only.as_ref().display().to_string(),
                 _ => "the recording".to_owned(),
             };
             bail!(
                 "{} of the lines of {of} could not be read; the others were replayed",
-                self.complaints
+                self.bad_lines
             );
         }
         Ok(())
     }
 
     /// One file: the whole recording, or a part of it.
-    fn part(&mut self, file: &Path) -> Result<()> {
+    fn file(&mut self, file: &Path) -> Result<()> {
         let name = file.display().to_string();
         let input =
             input::open(file).with_context(|| format!("cannot open the recording {name}"))?;
@@ -110,16 +112,16 @@ impl Replay {
                     has_header = true;
                 }
                 Ok(event) => {
-                    self.say_then(&event)?;
+                    self.note_age(&event)?;
                     self.pipeline.feed(event.mono_ns, event.body)?;
                 }
                 Err(error @ ReadError::Cut { .. }) => {
-                    self.is_cut = true;
+                    self.is_truncated = true;
                     super::complain(&format!("{name}: {error}"));
                 }
                 Err(error) => {
-                    self.complaints += 1;
-                    if self.complaints <= SHOWN_ERRORS {
+                    self.bad_lines += 1;
+                    if self.bad_lines <= MAX_SHOWN_ERRORS {
                         super::complain(&format!("{name}: {error}"));
                     }
                 }
@@ -134,18 +136,18 @@ impl Replay {
         Ok(())
     }
 
-    /// Says once, above the first call that failed: what is advised was meant for
-    /// the machine as it was then.
-    fn say_then(&mut self, event: &Event) -> Result<()> {
+    /// Notes once, above the first call that failed, that its advice was meant for the
+    /// machine at the time of the recording.
+    fn note_age(&mut self, event: &Event) -> Result<()> {
         let has_failed = event.body.call().is_some_and(|call| !call.ok);
-        if !self.is_text || self.is_then_said || !has_failed {
+        if !self.is_text || self.is_age_noted || !has_failed {
             return Ok(());
         }
-        self.is_then_said = true;
+        self.is_age_noted = true;
         self.pipeline.write_out()?;
         let host = self.pipeline.engine().header().map(|header| {
             let name = &header.host;
-            format!(" on host {}", &name[..name.floor_char_boundary(HOST)])
+            format!(" on host {}", &name[..name.floor_char_boundary(MAX_HOST)])
         });
         let note = format!(
             "{:12}  note         a recording: commands are of then{}; look again before you run one",

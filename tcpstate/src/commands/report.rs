@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::event::{Body, Event};
 use crate::recording::reader::{ReadError, Reader};
-use crate::recording::{input, private};
+use crate::recording::{input, secure_file};
 use crate::report::{Builder, Reading, Report, html, markdown};
 
 /// Bad lines that are named one by one; the rest are counted.
@@ -141,14 +141,14 @@ fn header(
 /// names command lines. It is opened before the recording is read, and changed after.
 struct Output<'a> {
     path: &'a Path,
-    file: private::Opened,
+    file: secure_file::Opened,
     made: bool,
     is_written: bool,
 }
 
 impl<'a> Output<'a> {
     fn open(path: &'a Path) -> Result<Self> {
-        let file = private::open(path).with_context(|| Self::failed(path))?;
+        let file = secure_file::open(path).with_context(|| Self::failed(path))?;
         Ok(Self {
             path,
             made: file.is_new,

@@ -5,7 +5,7 @@
 //! them in place takes 7 ms, while the crates that turn every type into an owned
 //! one take 130 ms and more (`docs/decisions/003-own-btf-reader.md`).
 
-mod blanked;
+mod sparse;
 
 use std::collections::HashMap;
 use std::ops::Range;

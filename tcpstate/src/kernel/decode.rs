@@ -3,14 +3,14 @@
 
 pub(super) mod calls;
 mod fields;
-mod namespaces;
-mod tasks;
+mod netns_id;
+mod task_cache;
 
 use std::sync::Arc;
 
 use tcpstate_common::record::{
-    Head, HolderWire, Kind, MiniRecord, ResetRecord, ShortStateRecord, SnapshotRecord, StateRecord,
-    TaskWire, direction, mini, mini_end, mini_event, socket_flags, userlocks,
+    HolderWire, Kind, MiniRecord, RecordHeader, ResetRecord, ShortStateRecord, SnapshotRecord,
+    StateRecord, TaskWire, direction, mini, mini_end, mini_event, socket_flags, userlocks,
 };
 use thiserror::Error;
 
@@ -57,8 +57,8 @@ pub struct Decoder {
     keeps_orphans_user: bool,
     knows_ends: bool,
     cgroups: Option<cgroup::Hierarchy>,
-    tasks: tasks::Tasks,
-    namespaces: namespaces::Namespaces,
+    tasks: task_cache::TaskCache,
+    namespaces: netns_id::NetnsIds,
 }
 
 /// The user that older kernels take a socket without a descriptor for.
@@ -85,8 +85,8 @@ impl Decoder {
             keeps_orphans_user: false,
             knows_ends: false,
             cgroups: None,
-            tasks: tasks::Tasks::default(),
-            namespaces: namespaces::Namespaces::default(),
+            tasks: task_cache::TaskCache::default(),
+            namespaces: netns_id::NetnsIds::default(),
         }
     }
 
@@ -110,7 +110,7 @@ impl Decoder {
     #[must_use]
     pub fn with_cookies_of_namespaces(self, has_cookies: bool) -> Self {
         Self {
-            namespaces: namespaces::Namespaces::of(has_cookies),
+            namespaces: netns_id::NetnsIds::of(has_cookies),
             ..self
         }
     }
@@ -123,32 +123,32 @@ impl Decoder {
 
     /// One record of the ring buffer: its time and its event.
     pub fn event(&self, bytes: &[u8]) -> Result<(u64, Body), DecodeError> {
-        let head: &Head = view(bytes, 0)?;
-        let body = match Kind::from_raw(head.kind) {
-            Some(Kind::State) => Body::State(self.state(view(bytes, head.kind)?)?),
+        let header: &RecordHeader = view(bytes, 0)?;
+        let body = match Kind::from_raw(header.kind) {
+            Some(Kind::State) => Body::State(self.state(view(bytes, header.kind)?)?),
             Some(Kind::ShortState) => {
-                let record: &ShortStateRecord = view(bytes, head.kind)?;
+                let record: &ShortStateRecord = view(bytes, header.kind)?;
                 Body::State(self.state(&record.to_long())?)
             }
-            Some(Kind::Reset) => Body::Reset(self.reset(view(bytes, head.kind)?)?),
-            Some(Kind::Call) => self.call(view(bytes, head.kind)?)?,
-            Some(Kind::FailedCall) => self.failed_call(view(bytes, head.kind)?)?,
-            Some(Kind::Mini) => Body::Socket(self.mini(view(bytes, head.kind)?)?),
-            Some(Kind::Snapshot | Kind::Port) | None => return Err(DecodeError::Kind(head.kind)),
+            Some(Kind::Reset) => Body::Reset(self.reset(view(bytes, header.kind)?)?),
+            Some(Kind::Call) => self.call(view(bytes, header.kind)?)?,
+            Some(Kind::FailedCall) => self.failed_call(view(bytes, header.kind)?)?,
+            Some(Kind::Mini) => Body::Socket(self.mini(view(bytes, header.kind)?)?),
+            Some(Kind::Snapshot | Kind::Port) | None => return Err(DecodeError::Kind(header.kind)),
         };
-        Ok((head.mono_ns, body))
+        Ok((header.mono_ns, body))
     }
 
     /// One record of the socket iterator.
     pub fn snapshot(&self, record: &SnapshotRecord) -> Result<(u64, SocketItem), DecodeError> {
-        match Kind::from_raw(record.head.kind) {
+        match Kind::from_raw(record.header.kind) {
             Some(Kind::Snapshot) => {}
-            _ => return Err(DecodeError::Kind(record.head.kind)),
+            _ => return Err(DecodeError::Kind(record.header.kind)),
         }
         let wire = &record.holder;
         let holder = self.holder(wire)?;
         Ok((
-            record.head.mono_ns,
+            record.header.mono_ns,
             SocketItem {
                 sock: holder.sock,
                 local: holder.local,
@@ -170,7 +170,7 @@ impl Decoder {
 
     fn state(&self, record: &StateRecord) -> Result<StateChange, DecodeError> {
         let StateRecord {
-            head: _,
+            header: _,
             socket,
             old,
             new,
@@ -212,7 +212,7 @@ impl Decoder {
             reuse: reuse(socket.flags),
             error: (*sk_err != 0).then(|| errno::name(u32::from(*sk_err))),
             listener: (*listener != 0).then_some(*listener),
-            netns_cookie: self.namespaces.mark(*netns_cookie),
+            netns_cookie: self.namespaces.identity(*netns_cookie),
             mini,
         })
     }
@@ -220,7 +220,7 @@ impl Decoder {
     /// What a function hook saw of a mini-socket.
     fn mini(&self, record: &MiniRecord) -> Result<SocketSeen, DecodeError> {
         let MiniRecord {
-            head: _,
+            header: _,
             holder,
             what,
             why,
@@ -258,7 +258,7 @@ impl Decoder {
 
     fn reset(&self, record: &ResetRecord) -> Result<Reset, DecodeError> {
         let ResetRecord {
-            head: _,
+            header: _,
             socket,
             direction,
             has_socket,
@@ -385,7 +385,7 @@ impl Decoder {
 /// Whether the record is about an RST that answers a packet.
 pub(super) fn is_answer(bytes: &[u8]) -> bool {
     let kind = Kind::Reset as u16;
-    view::<Head>(bytes, 0).is_ok_and(|head| head.kind == kind)
+    view::<RecordHeader>(bytes, 0).is_ok_and(|header| header.kind == kind)
         && view::<ResetRecord>(bytes, kind)
             .is_ok_and(|record| record.direction == direction::SENT && record.has_packet == 1)
 }

@@ -36,7 +36,7 @@ fn a_state_change_with_a_mini_socket_is_decoded() {
 #[test]
 fn a_short_state_change_says_what_the_long_one_says() {
     let mut short = ShortStateRecord::new_zeroed();
-    short.head = head(Kind::ShortState);
+    short.header = header(Kind::ShortState);
     short.cookie = 42;
     short.listener = 43;
     short.local_addr = [127, 0, 0, 1];
@@ -52,7 +52,7 @@ fn a_short_state_change_says_what_the_long_one_says() {
     short.mini_flags = socket_flags::MINI;
     short.mini_expires_ms = 60_000;
     let mut long = short.to_long();
-    long.head = head(Kind::State);
+    long.header = header(Kind::State);
 
     let (_, body) = decoder().event(short.as_bytes()).unwrap();
 
@@ -86,7 +86,7 @@ fn an_inferred_mini_socket_has_no_made_up_time() {
 #[test]
 fn a_mini_sockets_end_is_told_with_its_reason_as_far_as_the_hooks_know_it() {
     let mut record = MiniRecord::new_zeroed();
-    record.head = head(Kind::Mini);
+    record.header = header(Kind::Mini);
     record.holder.socket = socket();
     record.holder.socket.state = 6;
     record.holder.socket.flags = socket_flags::MINI;
@@ -200,7 +200,7 @@ fn users_and_sharing_are_read_as_this_kernel_means_them() {
 #[test]
 fn a_failed_call_that_nobody_walked_for_leaves_the_port_to_be_read() {
     let mut record = failed_bind();
-    record.walk = WalkStatus::LeftToUser as u8;
+    record.walk = WalkStatus::Deferred as u8;
     record.recorded = 1;
     record.visited = 1;
     record.holders[0].socket = socket();
@@ -302,7 +302,7 @@ fn unknown_values_are_named() {
 #[test]
 fn reset_reasons_are_named_by_the_running_kernel() {
     let mut record = ResetRecord::new_zeroed();
-    record.head = head(Kind::Reset);
+    record.header = header(Kind::Reset);
     record.socket = socket();
     record.direction = direction::SENT;
     record.has_reason = 1;
@@ -321,8 +321,8 @@ fn decoder() -> Decoder {
     Decoder::new(&[(1, "SK_RST_REASON_NO_SOCKET".to_owned())], true)
 }
 
-fn head(kind: Kind) -> Head {
-    Head {
+fn header(kind: Kind) -> RecordHeader {
+    RecordHeader {
         kind: kind as u16,
         reserved: 0,
         cpu: 1,
@@ -349,7 +349,7 @@ fn socket() -> SocketWire {
 
 fn state_record() -> StateRecord {
     let mut record = StateRecord::new_zeroed();
-    record.head = head(Kind::State);
+    record.header = header(Kind::State);
     record.socket = socket();
     record.old = 1;
     record.new = 4;
@@ -358,7 +358,7 @@ fn state_record() -> StateRecord {
 
 fn failed_bind() -> FailedCallRecord {
     let mut record = FailedCallRecord::new_zeroed();
-    record.call.head = head(Kind::FailedCall);
+    record.call.header = header(Kind::FailedCall);
     record.call.socket = socket();
     record.call.call = call::BIND;
     record.call.via = via::SYSCALL;

@@ -18,7 +18,7 @@ names! {
 
 /// The error's name, such as `EADDRINUSE`; its number in words where we have
 /// none.
-pub(super) fn name(errno: u32) -> Arc<str> {
+pub(crate) fn name(errno: u32) -> Arc<str> {
     NAMES
         .iter()
         .find(|(value, _)| u32::try_from(*value) == Ok(errno))

@@ -1,9 +1,9 @@
-//! Failed calls that were counted and not told one by one: what the next record of their
-//! kind carries, what is still to be told when they come to rest, and whose they are that
+//! Failed calls that were counted and not reported one by one: what the next record of their
+//! kind carries, what is still to be reported when they come to rest, and whose they are that
 //! nobody else counts.
 //!
-//! The kernel program never sets a count back; here is kept how much of it was told. So
-//! each failed call is told once: as an event, in a `repeated`, or in a `flood`.
+//! The kernel program never sets a count back; here is kept how much of it was reported. So
+//! each failed call is reported once: as an event, in a `repeated`, or in a `flood`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -18,10 +18,10 @@ use super::decode::calls::Count;
 use super::{Decoder, KernelError, ring};
 use crate::event::{Body, CallName, Flood};
 
-/// A kind of failure of which nothing was told for so long is told of as a sum. A second
-/// begins anew with each call that is told, so that the next one would have carried it.
+/// A kind of failure of which nothing was reported for so long is reported as a sum. A second
+/// begins anew with each call that is reported, so that the next one would have carried it.
 const RESTS_AFTER_NS: u64 = 1_200_000_000;
-/// Sums that are told in one go; the others wait for the next one.
+/// Sums that are reported in one go; the others wait for the next one.
 const MAX_SUMS: usize = 256;
 /// Entries that are looked at in one go: all, unless others come meanwhile.
 const MAX_LOOKED_AT: usize = 8_192;
@@ -30,9 +30,9 @@ const MAX_LOOKED_AT: usize = 8_192;
 pub(super) struct Floods {
     repeats: HashMap<MapData, RepeatKey, RepeatWire>,
     users: HashMap<MapData, UserKey, UserWire>,
-    told: Told,
-    /// What each user's calls were told to be.
-    told_users: BTreeMap<UserKey, u64>,
+    reported: Reported,
+    /// What each user's calls were reported to be.
+    reported_users: BTreeMap<UserKey, u64>,
 }
 
 impl Floods {
@@ -40,19 +40,19 @@ impl Floods {
         Ok(Self {
             repeats: ring::map(ebpf, "REPEATS")?,
             users: ring::map(ebpf, "USERS")?,
-            told: Told::default(),
-            told_users: BTreeMap::new(),
+            reported: Reported::default(),
+            reported_users: BTreeMap::new(),
         })
     }
 
     /// How many calls of its kind a record stands for besides itself; `None`: it was
-    /// told already with one that two processors wrote at one time.
+    /// reported already with one that two processors wrote at one time.
     pub(super) fn repeated(&mut self, count: Count) -> Option<u64> {
-        self.told.record(count)
+        self.reported.record(count)
     }
 
     /// What was counted and has come to rest; at the end of a run all that was. Only while
-    /// no record of a failed call waits: it would tell the same. `to` gets the events.
+    /// no record of a failed call waits: it would report the same. `to` gets the events.
     pub(super) fn take(
         &mut self,
         now_ns: u64,
@@ -73,20 +73,20 @@ impl Floods {
             if !is_at_rest || sums == most {
                 continue;
             }
-            match self.told.rest(*key, entry.began_ns, entry.total) {
+            match self.reported.rest(*key, entry.began_ns, entry.total) {
                 Rest::Sum(more) => {
                     sums += 1;
                     if let Ok(body) = decoder.sum(&entry.call, more - 1) {
                         to.push(body);
                     }
                 }
-                Rest::Quiet => {}
+                Rest::Idle => {}
                 Rest::Over => {
                     let _ = self.repeats.remove(key);
                 }
             }
         }
-        self.told.forget(&entries);
+        self.reported.forget(&entries);
         self.take_users(now_ns, to);
     }
 
@@ -98,10 +98,10 @@ impl Floods {
             .filter_map(Result::ok)
             .collect();
         for (key, entry) in entries {
-            let told = self.told_users.entry(key).or_default();
-            let more = entry.over.saturating_sub(*told);
+            let reported = self.reported_users.entry(key).or_default();
+            let more = entry.over.saturating_sub(*reported);
             if more > 0 {
-                *told = entry.over;
+                *reported = entry.over;
                 if let Some(call) = called(key.call) {
                     to.push(Body::Flood(Flood {
                         call,
@@ -113,7 +113,7 @@ impl Floods {
                 }
             } else if now_ns >= entry.second_ns.saturating_add(2 * RESTS_AFTER_NS) {
                 let _ = self.users.remove(&key);
-                self.told_users.remove(&key);
+                self.reported_users.remove(&key);
             }
         }
     }
@@ -133,18 +133,18 @@ fn comm(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..len.unwrap_or(bytes.len())]).into_owned()
 }
 
-/// How much of each count was told.
+/// How much of each count was reported.
 #[derive(Debug, Default)]
-struct Told(BTreeMap<RepeatKey, OfKind>);
+struct Reported(BTreeMap<RepeatKey, OfKind>);
 
 #[derive(Clone, Copy, Debug)]
 struct OfKind {
     /// Which count of this kind.
     began_ns: u64,
-    /// So many were told.
-    told: u64,
-    /// It had nothing more to tell when it was looked at.
-    is_quiet: bool,
+    /// So many were reported.
+    reported: u64,
+    /// It had nothing more to report when it was looked at.
+    is_idle: bool,
     /// It is not in the kernel's map any more.
     is_gone: bool,
 }
@@ -152,20 +152,20 @@ struct OfKind {
 /// What becomes of a count that has come to rest.
 #[derive(Debug, PartialEq, Eq)]
 enum Rest {
-    /// So many are to be told, at least one.
+    /// So many are to be reported, at least one.
     Sum(u64),
     /// Nothing; it is looked at once more.
-    Quiet,
+    Idle,
     /// Nothing again: it may go.
     Over,
 }
 
-impl Told {
+impl Reported {
     fn of(&mut self, key: RepeatKey, began_ns: u64) -> &mut OfKind {
         let fresh = OfKind {
             began_ns,
-            told: 0,
-            is_quiet: false,
+            reported: 0,
+            is_idle: false,
             is_gone: false,
         };
         match self.0.entry(key) {
@@ -190,21 +190,21 @@ impl Told {
             return Some(0);
         }
         let kind = self.of(key, began_ns);
-        let more = total.saturating_sub(kind.told);
-        kind.told = kind.told.max(total);
-        kind.is_quiet = false;
+        let more = total.saturating_sub(kind.reported);
+        kind.reported = kind.reported.max(total);
+        kind.is_idle = false;
         more.checked_sub(1)
     }
 
     fn rest(&mut self, key: RepeatKey, began_ns: u64, total: u64) -> Rest {
         let kind = self.of(key, began_ns);
-        let more = total.saturating_sub(kind.told);
-        let was_quiet = kind.is_quiet;
-        kind.is_quiet = more == 0;
-        kind.told = kind.told.max(total);
+        let more = total.saturating_sub(kind.reported);
+        let was_idle = kind.is_idle;
+        kind.is_idle = more == 0;
+        kind.reported = kind.reported.max(total);
         match more {
-            0 if was_quiet => Rest::Over,
-            0 => Rest::Quiet,
+            0 if was_idle => Rest::Over,
+            0 => Rest::Idle,
             more => Rest::Sum(more),
         }
     }
@@ -247,48 +247,48 @@ mod tests {
     }
 
     #[test]
-    fn each_call_is_told_once_as_an_event_or_in_a_count() {
-        let mut told = Told::default();
+    fn each_call_is_reported_once_as_an_event_or_in_a_count() {
+        let mut reported = Reported::default();
 
-        assert_eq!(told.record(count(1, 5)), Some(0));
-        assert_eq!(told.record(count(2, 5)), Some(0));
-        assert_eq!(told.record(count(1_002, 5)), Some(999));
+        assert_eq!(reported.record(count(1, 5)), Some(0));
+        assert_eq!(reported.record(count(2, 5)), Some(0));
+        assert_eq!(reported.record(count(1_002, 5)), Some(999));
         // Two processors have counted before either has read the sum.
-        assert_eq!(told.record(count(1_004, 5)), Some(1));
-        assert_eq!(told.record(count(1_004, 5)), None);
-        assert_eq!(told.rest(key(80), 5, 1_010), Rest::Sum(6));
-        assert_eq!(told.rest(key(80), 5, 1_010), Rest::Quiet);
-        assert_eq!(told.rest(key(80), 5, 1_010), Rest::Over);
+        assert_eq!(reported.record(count(1_004, 5)), Some(1));
+        assert_eq!(reported.record(count(1_004, 5)), None);
+        assert_eq!(reported.rest(key(80), 5, 1_010), Rest::Sum(6));
+        assert_eq!(reported.rest(key(80), 5, 1_010), Rest::Idle);
+        assert_eq!(reported.rest(key(80), 5, 1_010), Rest::Over);
     }
 
     #[test]
     fn a_count_that_began_anew_owes_nothing_to_the_one_before() {
-        let mut told = Told::default();
+        let mut reported = Reported::default();
 
-        assert_eq!(told.record(count(100, 5)), Some(99));
-        assert_eq!(told.record(count(1, 6)), Some(0));
-        assert_eq!(told.record(count(4, 6)), Some(2));
+        assert_eq!(reported.record(count(100, 5)), Some(99));
+        assert_eq!(reported.record(count(1, 6)), Some(0));
+        assert_eq!(reported.record(count(4, 6)), Some(2));
     }
 
     #[test]
     fn a_kind_that_nobody_counts_stands_for_itself() {
-        let mut told = Told::default();
+        let mut reported = Reported::default();
 
-        assert_eq!(told.record(count(0, 0)), Some(0));
-        assert_eq!(told.record(count(0, 0)), Some(0));
-        assert!(told.0.is_empty());
+        assert_eq!(reported.record(count(0, 0)), Some(0));
+        assert_eq!(reported.record(count(0, 0)), Some(0));
+        assert!(reported.0.is_empty());
     }
 
     #[test]
-    fn a_late_record_of_a_count_that_has_gone_is_not_told_again() {
-        let mut told = Told::default();
-        told.record(count(10, 5));
+    fn a_late_record_of_a_count_that_has_gone_is_not_reported_again() {
+        let mut reported = Reported::default();
+        reported.record(count(10, 5));
 
-        told.forget(&[]);
+        reported.forget(&[]);
 
-        assert_eq!(told.record(count(11, 5)), Some(0));
-        told.forget(&[]);
-        told.forget(&[]);
-        assert!(told.0.is_empty());
+        assert_eq!(reported.record(count(11, 5)), Some(0));
+        reported.forget(&[]);
+        reported.forget(&[]);
+        assert!(reported.0.is_empty());
     }
 }

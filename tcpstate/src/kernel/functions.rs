@@ -1,104 +1,93 @@
 //! Function hooks (fentry, fexit), in groups: each group does the work of some
-//! tracepoints, or of looking again and again, and where the kernel refuses one
-//! that the group rests on, those do it.
+//! tracepoints, or of polling, and where the kernel refuses one that the group rests
+//! on, those do it.
 
-pub(super) mod attach;
+use std::collections::BTreeMap;
 
-use super::hook::Hook;
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{FEntry, FExit, ProgramError},
+};
+use tcpstate_common::config::flags;
 
-/// A hook on a function.
-struct Function {
-    hook: Hook,
-    /// Without it the group is off.
-    is_required: bool,
-    /// The number of arguments for which their order is known; `None`: the
-    /// kernel program is told the number.
-    args: Option<usize>,
-}
+use super::KernelError;
+use super::attach::{probe, reason, try_attach, unused};
+use super::hook::{Arguments, Hook, Kind, Need};
+use super::settings::Settings;
+use super::types::KernelTypes;
+use crate::event::{Capture, Probe, ProbeStatus};
 
 /// Function hooks that do one job together.
 struct Group {
-    functions: &'static [Function],
-    /// Names of the hooks that are left out while the group is on.
-    replaces: &'static [&'static str],
+    hooks: &'static [Hook],
+    /// Hooks that are left out while the group is on.
+    replaces: &'static [Hook],
 }
 
-/// What becomes of a mini-socket: exact instead of looked for.
+/// What becomes of a mini-socket: exact instead of polled.
 const MINI_SOCKETS: Group = Group {
-    functions: &[
-        required(Hook::Fentry("inet_twsk_kill"), 1),
-        required(Hook::Fentry("__inet_twsk_schedule"), 3),
-        Function {
-            hook: Hook::Fexit("inet_twsk_alloc"),
-            is_required: true,
-            args: None,
-        },
-        optional(Hook::Fentry("tw_timer_handler"), 1),
-        counted(Hook::Fexit("tcp_timewait_state_process")),
-        counted(Hook::Fexit("tcp_twsk_unique")),
+    hooks: &[
+        Hook::InetTwskKill,
+        Hook::InetTwskSchedule,
+        Hook::InetTwskAlloc,
+        Hook::TwTimerHandler,
+        Hook::TcpTimewaitStateProcess,
+        Hook::TcpTwskUnique,
     ],
     replaces: &[],
 };
 
-/// `bind` and `listen`, whoever makes them, and the socket that they trip over.
+/// `bind` and `listen`, whoever makes them, and the socket that they conflict with.
 const BIND_AND_LISTEN: Group = Group {
-    functions: &[
-        behind("inet_bind", "inet_bind_waker", 3),
-        behind("inet_bind", "inet_bind_second", 3),
-        behind("inet6_bind", "inet6_bind_waker", 3),
-        behind("inet6_bind", "inet6_bind_second", 3),
-        behind("inet_listen", "inet_listen_waker", 2),
-        behind("inet_listen", "inet_listen_second", 2),
-        required(Hook::Fexit("inet_bind"), 3),
-        required(Hook::Fexit("inet6_bind"), 3),
-        required(Hook::Fexit("inet_listen"), 2),
-        optional(around("io_bind", "io_bind_entry"), 2),
-        optional(around_exit("io_bind", "io_bind_exit"), 2),
-        optional(around("io_listen", "io_listen_entry"), 2),
-        optional(around_exit("io_listen", "io_listen_exit"), 2),
-        optional(Hook::Fexit("inet_bind_sk"), 3),
-        optional(Hook::Fexit("inet6_bind_sk"), 3),
-        optional(Hook::Fexit("__inet_listen_sk"), 2),
-        optional(Hook::Fexit("security_socket_bind"), 3),
-        optional(Hook::Fexit("security_socket_listen"), 2),
-        counted(Hook::Fexit("inet_bind_conflict")),
-        counted(Hook::Fexit("inet_rcv_saddr_equal")),
+    hooks: &[
+        Hook::InetBindWaker,
+        Hook::InetBindSecond,
+        Hook::Inet6BindWaker,
+        Hook::Inet6BindSecond,
+        Hook::InetListenWaker,
+        Hook::InetListenSecond,
+        Hook::InetBind,
+        Hook::Inet6Bind,
+        Hook::InetListen,
+        Hook::IoBindEntry,
+        Hook::IoBindExit,
+        Hook::IoListenEntry,
+        Hook::IoListenExit,
+        Hook::InetBindSk,
+        Hook::Inet6BindSk,
+        Hook::InetListenSk,
+        Hook::SecuritySocketBind,
+        Hook::SecuritySocketListen,
+        Hook::InetBindConflict,
+        Hook::InetRcvSaddrEqual,
     ],
     replaces: &[
-        "sys_exit_bind",
-        "sys_enter_bind",
-        "sys_exit_listen",
-        "sys_enter_listen",
-        "io_uring_complete",
+        Hook::SysExitBind,
+        Hook::SysEnterBind,
+        Hook::SysExitListen,
+        Hook::SysEnterListen,
+        Hook::IoUringComplete,
     ],
 };
 
 /// `connect`.
 const CONNECT: Group = Group {
-    functions: &[
-        behind("inet_stream_connect", "inet_stream_connect_waker", 4),
-        behind("inet_stream_connect", "inet_stream_connect_second", 4),
-        required(Hook::Fexit("inet_stream_connect"), 4),
-        optional(around("io_connect", "io_connect_entry"), 2),
-        optional(around_exit("io_connect", "io_connect_exit"), 2),
-        optional(Hook::Fexit("mptcp_stream_connect"), 4),
-        optional(Hook::Fexit("security_socket_connect"), 3),
+    hooks: &[
+        Hook::InetStreamConnectWaker,
+        Hook::InetStreamConnectSecond,
+        Hook::InetStreamConnect,
+        Hook::IoConnectEntry,
+        Hook::IoConnectExit,
+        Hook::MptcpStreamConnect,
+        Hook::SecuritySocketConnect,
     ],
-    replaces: &["sys_exit_connect", "sys_enter_connect"],
+    replaces: &[Hook::SysExitConnect, Hook::SysEnterConnect],
 };
 
 /// `accept`.
 const ACCEPT: Group = Group {
-    functions: &[
-        Function {
-            hook: Hook::Fexit("inet_csk_accept"),
-            is_required: true,
-            args: None,
-        },
-        optional(around("io_accept", "io_accept_entry"), 2),
-        optional(around_exit("io_accept", "io_accept_exit"), 2),
-    ],
-    replaces: &["sys_exit_accept", "sys_exit_accept4"],
+    hooks: &[Hook::InetCskAccept, Hook::IoAcceptEntry, Hook::IoAcceptExit],
+    replaces: &[Hook::SysExitAccept, Hook::SysExitAccept4],
 };
 
 /// Every group.
@@ -108,82 +97,231 @@ impl Group {
     /// Whether the kernel program makes no search of its own for a fresh
     /// mini-socket while the group is on.
     fn is_about_minis(&self) -> bool {
-        self.has("inet_twsk_alloc")
+        self.hooks.contains(&Hook::InetTwskAlloc)
     }
 
     /// Whether it hooks this function.
     fn has(&self, name: &str) -> bool {
-        self.functions
-            .iter()
-            .any(|function| function.hook.name() == name)
+        self.hooks.iter().any(|hook| hook.name() == name)
     }
 }
 
 /// Hooks without which nobody knows why a mini-socket ended.
-const REASONS: [&str; 3] = [
-    "tw_timer_handler",
-    "tcp_timewait_state_process",
-    "tcp_twsk_unique",
+const REASONS: [Hook; 3] = [
+    Hook::TwTimerHandler,
+    Hook::TcpTimewaitStateProcess,
+    Hook::TcpTwskUnique,
 ];
 
-const fn required(hook: Hook, args: usize) -> Function {
-    Function {
-        hook,
-        is_required: true,
-        args: Some(args),
-    }
-}
-
-/// Stands behind another hook of the function, and is attached before it.
-const fn behind(function: &'static str, program: &'static str, args: usize) -> Function {
-    required(around_exit(function, program), args)
-}
-
-/// Whether a program stands behind another one at the same function.
-pub(super) fn is_behind(program: &str) -> bool {
-    program.ends_with("_second") || program.ends_with("_waker")
-}
-
-const fn optional(hook: Hook, args: usize) -> Function {
-    Function {
-        hook,
-        is_required: false,
-        args: Some(args),
-    }
-}
-
-/// The number of arguments differs, and the kernel program knows it.
-const fn counted(hook: Hook) -> Function {
-    Function {
-        hook,
-        is_required: false,
-        args: None,
-    }
-}
-
-const fn around(function: &'static str, program: &'static str) -> Hook {
-    Hook::Around {
-        function,
-        program,
-        is_return: false,
-    }
-}
-
-const fn around_exit(function: &'static str, program: &'static str) -> Hook {
-    Hook::Around {
-        function,
-        program,
-        is_return: true,
-    }
-}
+/// The function that is hooked to see whether that is allowed.
+const TRIAL: &str = "tcp_set_state";
+/// What a probe is called that stands for all function hooks.
+const FUNCTION_HOOKS: &str = "function hooks";
 
 /// All functions that are hooked, each once.
-pub(super) fn names() -> Vec<&'static str> {
+fn names() -> Vec<&'static str> {
     let mut names: Vec<_> = GROUPS
         .into_iter()
-        .flat_map(|group| group.functions)
-        .map(|function| function.hook.name())
+        .flat_map(|group| group.hooks)
+        .map(|hook| hook.name())
         .collect();
     names.dedup();
     names
+}
+
+/// The functions that are hooked, that for a trial among them.
+pub(super) fn names_with_trial() -> impl Iterator<Item = &'static str> {
+    names().into_iter().chain([TRIAL])
+}
+
+/// Those that this kernel has, with their number of arguments.
+pub(super) fn present(types: &KernelTypes) -> BTreeMap<&'static str, usize> {
+    let names = names();
+    let counts = types.function_parameters(&names);
+    names
+        .into_iter()
+        .zip(counts)
+        .filter_map(|(name, count)| Some((name, count?)))
+        .collect()
+}
+
+/// Opens the object and attaches its function hooks. Which of them there are has to
+/// be known before the object is opened: the verifier then passes over what they
+/// replace.
+pub(super) fn open(
+    settings: &mut Settings,
+    loader: EbpfLoader<'_>,
+    btf: &Btf,
+) -> Result<(Ebpf, Functions), KernelError> {
+    let others: Vec<&Group> = GROUPS
+        .into_iter()
+        .filter(|group| !group.is_about_minis())
+        .collect();
+    let without = settings.clone();
+    let with_all = settings.with_hooks_of(&GROUPS);
+    let with_others = settings.with_hooks_of(&others);
+    // Making one takes long; it can open the object again and again.
+    let mut loader = loader;
+
+    let mut ebpf = without.open(&mut loader)?;
+    let mut hooked = Functions::default();
+    if !settings.may_hook_functions {
+        return Ok((ebpf, hooked));
+    }
+    if let Err(why) = try_function_hook(&mut ebpf, btf) {
+        // One hook stands for all: the others are not even tried.
+        hooked.probes.push(unused(FUNCTION_HOOKS, "fentry", why));
+        return Ok((ebpf, hooked));
+    }
+    drop(ebpf);
+    ebpf = with_all.open(&mut loader)?;
+    hooked = hook(&mut ebpf, &with_all, btf, &GROUPS);
+    *settings = with_all.clone();
+    if !hooked.has_minis {
+        let mut refused = hooked.probes;
+        refused.retain(|probe| MINI_SOCKETS.has(&probe.name));
+        drop(ebpf);
+        ebpf = with_others.open(&mut loader)?;
+        hooked = hook(&mut ebpf, &with_others, btf, &others);
+        hooked.probes.extend(refused);
+        *settings = with_others.clone();
+    }
+    Ok((ebpf, hooked))
+}
+
+/// What became of the function hooks.
+#[derive(Default)]
+pub(super) struct Functions {
+    pub(super) probes: Vec<Probe>,
+    /// The hooks that they replace.
+    pub(super) replaced: Vec<Hook>,
+    has_minis: bool,
+}
+
+impl Settings {
+    /// The same for an object whose hooks on functions are these.
+    fn with_hooks_of(&self, groups: &[&Group]) -> Self {
+        let mut settings = self.clone();
+        settings.config.flags |= flags::HAS_FUNCTION_HOOKS;
+        if groups.iter().any(|group| group.is_about_minis()) {
+            settings.config.flags |= flags::HAS_HOOKED_MINIS;
+        }
+        settings
+    }
+}
+
+/// Attaches these groups.
+fn hook(ebpf: &mut Ebpf, settings: &Settings, btf: &Btf, groups: &[&Group]) -> Functions {
+    let mut functions = Functions::default();
+    for group in groups {
+        if attach_group(ebpf, btf, settings, group, &mut functions.probes) {
+            functions.replaced.extend(group.replaces);
+            functions.has_minis |= group.is_about_minis();
+        }
+    }
+    functions
+}
+
+/// Attaches the hooks of a group; `false`: one that it rests on is refused, and
+/// the group is off.
+fn attach_group(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    settings: &Settings,
+    group: &Group,
+    probes: &mut Vec<Probe>,
+) -> bool {
+    let first = probes.len();
+    for hook in group.hooks {
+        let there = settings.functions.get(hook.name()).copied();
+        let is_required = hook.need() == Need::Group;
+        if there.is_none() && !is_required {
+            let why = "this kernel does it without this function".to_owned();
+            probes.push(unused(hook.label(), hook.kind().name(), why));
+            continue;
+        }
+        let outcome = match (there, hook.arguments()) {
+            (None, _) => Err("this kernel has no such function".to_owned()),
+            (Some(there), Arguments::Known(known)) if there != known => Err(format!(
+                "it has {there} arguments here, and is known with {known}"
+            )),
+            _ => try_attach(ebpf, btf, settings, *hook),
+        };
+        let is_off = outcome.is_err() && is_required;
+        probes.push(probe(hook.label(), hook.kind().name(), outcome.err()));
+        if is_off {
+            for hook in group.hooks {
+                detach(ebpf, *hook);
+            }
+            let why = format!("{} is not to be had", hook.name());
+            for probe in &mut probes[first..] {
+                if probe.status == ProbeStatus::Attached {
+                    probe.status = ProbeStatus::Unused;
+                    probe.why = Some(why.clone());
+                }
+            }
+            return false;
+        }
+    }
+    true
+}
+
+fn detach(ebpf: &mut Ebpf, hook: Hook) {
+    if let Some(program) = ebpf.program_mut(hook.program()) {
+        // What was never loaded has nothing to unload.
+        let _ = match hook.kind() {
+            Kind::Fentry => <&mut FEntry>::try_from(program).and_then(FEntry::unload),
+            _ => <&mut FExit>::try_from(program).and_then(FExit::unload),
+        };
+    }
+}
+
+/// Loads and attaches a function hook that does nothing, and removes it.
+fn try_function_hook(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {
+    attach_for_a_moment(ebpf, btf, TRIAL).map_err(|error| reason(&error))
+}
+
+fn attach_for_a_moment(ebpf: &mut Ebpf, btf: &Btf, function: &str) -> Result<(), ProgramError> {
+    let program: &mut FEntry = ebpf
+        .program_mut("trial_fentry")
+        .ok_or(ProgramError::NotLoaded)?
+        .try_into()?;
+    program.load(function, btf)?;
+    let link = program.attach()?;
+    program.detach(link)?;
+    program.unload()
+}
+
+/// What the hooks that are on amount to.
+pub(super) fn capture(probes: &[Probe]) -> Capture {
+    let names = names();
+    let is_on = |probe: &Probe| {
+        probe.status == ProbeStatus::Attached && names.contains(&probe.name.as_str())
+    };
+    if probes.iter().any(is_on) {
+        Capture::Functions
+    } else {
+        Capture::Tracepoints
+    }
+}
+
+/// Whether every function is hooked without which nobody knows why a mini-socket
+/// ended.
+pub(super) fn knows_ends(probes: &[Probe]) -> bool {
+    let is_attached = |hook: &Hook| {
+        probes
+            .iter()
+            .any(|probe| probe.name == hook.name() && probe.status == ProbeStatus::Attached)
+    };
+    REASONS.iter().all(is_attached)
+}
+
+/// Why function hooks are not on.
+pub(super) fn why_none(probes: &[Probe]) -> String {
+    let names = names();
+    probes
+        .iter()
+        .filter(|probe| probe.name == FUNCTION_HOOKS || names.contains(&probe.name.as_str()))
+        .find_map(|probe| probe.why.clone())
+        .unwrap_or_else(|| "none of the functions is there".to_owned())
 }

@@ -9,9 +9,12 @@ use aya::{
     programs::{Iter, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
 
-use super::{Decoder, KernelError, Options, load, preflight, ring, types::KernelTypes};
-use crate::event::{Capture, Seen};
-use crate::snapshot::iter_tcp::{self, IterError};
+use super::attach::reason;
+use super::iter_tcp::{self, IterError};
+use super::settings::Settings;
+use super::types::KernelTypes;
+use super::{Decoder, KernelError, Options, load, preflight, ring};
+use crate::event::Seen;
 use crate::snapshot::{SocketItem, cgroup};
 
 /// The program that walks a bucket.
@@ -34,11 +37,9 @@ impl PortReader {
         let types = KernelTypes::read()?;
         let options = Options {
             ports: vec![port..=port],
-            // Nothing is attached.
-            capture: Some(Capture::Tracepoints),
             ..Options::default()
         };
-        let settings = load::Settings::new(&options, &types)?;
+        let settings = Settings::new(&options, &types, None)?;
         let mut loader = EbpfLoader::new();
         loader.map_max_entries("EVENTS", ANSWERS_BYTES);
         // Nothing is observed.
@@ -86,7 +87,7 @@ impl PortReader {
             let btf = Btf::from_sys_fs().map_err(|error| start(&error))?;
             program
                 .load("tcp", &btf)
-                .map_err(|error| IterError::Start(load::reason(&error)))?;
+                .map_err(|error| IterError::Start(reason(&error)))?;
         }
         let items = iter_tcp::read(program, &self.decoder)?;
         Ok(items.into_iter().map(|(_, item)| item).collect())
@@ -107,6 +108,6 @@ fn refused(error: &ProgramError) -> KernelError {
     KernelError::Required {
         name: "the bind bucket",
         kind: "raw_tp, run on demand",
-        why: load::reason(error),
+        why: reason(error),
     }
 }

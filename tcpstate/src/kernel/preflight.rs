@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use tcpstate_common::release::numbers;
+
 use super::{KernelError, types};
 
 const CAP_NET_BIND_SERVICE: u32 = 10;
@@ -12,11 +14,11 @@ const CAP_BPF: u32 = 39;
 /// The oldest kernel that the kernel program is tested on.
 const OLDEST: (u32, u32) = (5, 10);
 
-/// Checks version, type information and privileges, in this order: no
+/// PollSchedule version, type information and privileges, in this order: no
 /// privilege helps a kernel that cannot do it.
 pub(super) fn check() -> Result<(), KernelError> {
     let release = release();
-    if version(&release).is_some_and(|version| version < OLDEST) {
+    if numbers(&release).is_some_and(|version| version < OLDEST) {
         return Err(KernelError::TooOld { release });
     }
     let path = PathBuf::from(types::VMLINUX);
@@ -73,11 +75,6 @@ fn effective_capabilities(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
 fn command() -> String {
     std::env::args().collect::<Vec<_>>().join(" ")
 }
@@ -85,15 +82,6 @@ fn command() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_of_distributions_are_understood() {
-        assert_eq!(version("5.10.0-46-cloud-amd64"), Some((5, 10)));
-        assert_eq!(version("6.18.44"), Some((6, 18)));
-        assert_eq!(version("7.3-rc7-amd64"), Some((7, 3)));
-        assert_eq!(version("weird"), None);
-        assert!((5, 4) < OLDEST);
-    }
 
     #[test]
     fn effective_capabilities_are_read_from_proc() {

@@ -70,7 +70,7 @@ impl KernelTypes {
     /// For the loader, which asks for the numbers of these type definitions and
     /// functions and for nothing else.
     pub(super) fn for_loader(&self, names: &[String]) -> Result<aya::Btf, KernelError> {
-        aya::Btf::parse(&self.btf.blanked(names), aya::Endianness::default())
+        aya::Btf::parse(&self.btf.sparse(names), aya::Endianness::default())
             .map_err(|error| KernelError::Load(Box::new(error.into())))
     }
 

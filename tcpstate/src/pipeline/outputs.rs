@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use thiserror::Error;
 
 use crate::event::Event;
+use crate::export::describe::Context;
 use crate::export::json::Lines;
 use crate::export::text;
 use crate::recording::writer::{RecordError, Writer};
@@ -79,7 +80,7 @@ impl Outputs {
     pub(super) fn write(
         &mut self,
         event: &Event,
-        context: &text::Context<'_>,
+        context: &Context<'_>,
     ) -> Result<(), OutputError> {
         self.line.clear();
         if self.recording.is_some() || matches!(self.stdout, Stdout::Json(_)) {
@@ -260,9 +261,9 @@ mod tests {
                 mono_ns: seq,
                 body: Body::Tick(Tick {}),
             };
-            let context = text::Context {
+            let context = Context {
                 clock: ANCHOR,
-                ..text::Context::default()
+                ..Context::default()
             };
             outputs.write(&event, &context).unwrap();
             if seq % 1_700 == 5 {

@@ -1,19 +1,17 @@
-//! Where each event of a recording is, so that one can go to any of them
-//! without reading the rest.
+//! The index of a recording: where each event is, so that one can seek to any of
+//! them without reading the rest.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use thiserror::Error;
 
 use super::input::{self, Seekable};
-use super::kept::{BLOCK, Kept, Run};
-use super::scan::{Found, Scan, Step};
+use super::line::{head, parse, parse_fact};
+use super::line_scanner::{LineScanner, ScanStep, ScannedLine};
+use super::line_store::{BLOCK, LineBatch, LineStore, Location};
 use crate::event::{Body, Event};
-use crate::export::json::{self, LineHead};
 
 /// Events that an index takes: 16 bytes each.
 pub const MAX_EVENTS: usize = 32 << 20;
@@ -30,7 +28,7 @@ pub enum IndexError {
     /// It has more events than an index takes.
     #[error("it has more than {MAX_EVENTS} events; read it with --format text")]
     TooManyEvents,
-    /// It unpacks to more than is kept.
+    /// It unpacks to more than the limit.
     #[error("it unpacks to more than {MAX_UNPACKED} bytes; read it with --format text")]
     TooLarge,
     /// A header of another recording in the middle.
@@ -49,53 +47,52 @@ pub enum IndexError {
     },
 }
 
-/// One event's place.
+/// Where and when an event is.
 #[derive(Clone, Copy, Debug)]
-struct Line {
-    /// Where it is in what is kept.
-    place: u64,
+struct IndexEntry {
+    location: Location,
     /// The latest time up to here: events need not be in its order.
     latest_ns: u64,
 }
 
-/// Events that an engine works out anew.
-const DERIVED: [&str; 5] = [
-    "tcp.time_wait.enter",
-    "tcp.time_wait.exit",
-    "diagnosis",
-    "restart",
-    "fallback",
-];
-
-/// What was found while indexing that is worth a jump: the event's number.
+/// What kind of event a [`Landmark`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Landmark {
+pub enum LandmarkKind {
     /// The diagnosis of a failed call.
-    Failure(usize),
+    Failure,
     /// A restart.
-    Restart(usize),
+    Restart,
 }
 
-/// The places of all events of a recording, in one file or several.
+/// An event that is worth a jump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Landmark {
+    /// Its number.
+    pub event: usize,
+    /// What it is.
+    pub kind: LandmarkKind,
+}
+
+/// The locations of all events of a recording, in one file or several.
 ///
 /// It is made piece by piece: what was found so far can be used meanwhile.
 #[derive(Debug, Default)]
 pub struct Index {
-    kept: Kept,
-    lines: Vec<Line>,
+    store: LineStore,
+    entries: Vec<IndexEntry>,
     landmarks: Vec<Landmark>,
     bad_lines: u64,
     has_footer: bool,
-    waiting: VecDeque<Waiting>,
+    queue: VecDeque<QueuedFile>,
     /// The file that is read, and what it is called.
-    scan: Option<(Scan, PathBuf)>,
+    scanner: Option<(LineScanner, PathBuf)>,
     /// Bytes of all files, as they are, and of those that were read.
     bytes: u64,
     read_bytes: u64,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedFile {
     path: PathBuf,
     size: u64,
 }
@@ -103,16 +100,16 @@ struct Waiting {
 impl Index {
     /// Indexes one more file, which goes on where the last one ended.
     pub fn add(&mut self, path: &Path) -> Result<(), IndexError> {
-        self.begin(path)?;
+        self.enqueue(path)?;
         while self.advance(u64::MAX)? {}
         Ok(())
     }
 
     /// One more file that [`Self::advance`] is to read, after those before it.
-    pub fn begin(&mut self, path: &Path) -> Result<(), IndexError> {
+    pub fn enqueue(&mut self, path: &Path) -> Result<(), IndexError> {
         let size = input::seekable_size(path)?;
         self.bytes += size;
-        self.waiting.push_back(Waiting {
+        self.queue.push_back(QueuedFile {
             path: path.to_owned(),
             size,
         });
@@ -121,25 +118,25 @@ impl Index {
 
     /// Reads about `bytes` more. `false`: all was read.
     pub fn advance(&mut self, bytes: u64) -> Result<bool, IndexError> {
-        let mut piece = bytes;
-        while piece > 0 {
-            let Some((scan, _)) = &mut self.scan else {
+        let mut budget = bytes;
+        while budget > 0 {
+            let Some((scanner, _)) = &mut self.scanner else {
                 if !self.open_next()? {
                     return Ok(false);
                 }
                 continue;
             };
-            match scan.next(&mut piece) {
-                Ok(Step::Line(found)) => {
-                    self.take_in(&found)?;
-                    if let Some((scan, _)) = &mut self.scan {
-                        scan.give_back(found);
+            match scanner.next(&mut budget) {
+                Ok(ScanStep::Line(found)) => {
+                    self.add_line(&found)?;
+                    if let Some((scanner, _)) = &mut self.scanner {
+                        scanner.reuse(found);
                     }
                 }
-                Ok(Step::Enough) => break,
-                Ok(Step::End) => {
-                    self.read_bytes += scan.read_bytes();
-                    self.scan = None;
+                Ok(ScanStep::BudgetSpent) => break,
+                Ok(ScanStep::End) => {
+                    self.read_bytes += scanner.read_bytes();
+                    self.scanner = None;
                 }
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                     return Err(IndexError::TooLarge);
@@ -151,21 +148,25 @@ impl Index {
     }
 
     fn open_next(&mut self) -> Result<bool, IndexError> {
-        let Some(Waiting { path, size }) = self.waiting.front() else {
+        let Some(QueuedFile { path, size }) = self.queue.front() else {
             return Ok(false);
         };
-        let Seekable { kept, text, source } = input::open_seekable(path, MAX_UNPACKED)?;
+        let Seekable {
+            store,
+            text,
+            source,
+        } = input::open_seekable(path, MAX_UNPACKED)?;
         // It may have grown.
         let grown = source.metadata()?.len().saturating_sub(*size);
         self.bytes = self.bytes.saturating_add(grown);
-        self.kept.add(kept);
-        if let Some(Waiting { path, .. }) = self.waiting.pop_front() {
-            self.scan = Some((Scan::new(text, source), path));
+        self.store.add(store);
+        if let Some(QueuedFile { path, .. }) = self.queue.pop_front() {
+            self.scanner = Some((LineScanner::new(text, source), path));
         }
         Ok(true)
     }
 
-    fn take_in(&mut self, found: &Found) -> Result<(), IndexError> {
+    fn add_line(&mut self, found: &ScannedLine) -> Result<(), IndexError> {
         let line = &found.line;
         let Some((name, mono_ns)) = head(line) else {
             if found.is_too_long || !line.iter().all(u8::is_ascii_whitespace) {
@@ -174,20 +175,23 @@ impl Index {
             return Ok(());
         };
         // Of later parts the header says nothing new.
-        if name == "header" && !self.lines.is_empty() {
+        if name == "header" && !self.entries.is_empty() {
             return self.check_part(line, found.number);
         }
         self.has_footer = name == "footer";
-        match &*name {
-            "diagnosis" => self.landmarks.push(Landmark::Failure(self.lines.len())),
-            "restart" => self.landmarks.push(Landmark::Restart(self.lines.len())),
-            _ => {}
-        }
-        if self.lines.len() >= MAX_EVENTS {
+        let kind = match &*name {
+            "diagnosis" => Some(LandmarkKind::Failure),
+            "restart" => Some(LandmarkKind::Restart),
+            _ => None,
+        };
+        let event = self.entries.len();
+        let landmark = kind.map(|kind| Landmark { event, kind });
+        self.landmarks.extend(landmark);
+        if self.entries.len() >= MAX_EVENTS {
             return Err(IndexError::TooManyEvents);
         }
-        self.lines.push(Line {
-            place: self.kept.place(found.place),
+        self.entries.push(IndexEntry {
+            location: self.store.locate(found.offset),
             latest_ns: mono_ns.max(self.time(usize::MAX)),
         });
         Ok(())
@@ -207,7 +211,7 @@ impl Index {
         if header.part.is_none() {
             return Err(IndexError::Another { line: number });
         }
-        let last = self.read(self.lines.len() - 1)?;
+        let last = self.read(self.entries.len() - 1)?;
         if last.is_some_and(|last| last.seq != seq) {
             return Err(IndexError::OutOfOrder { line: number });
         }
@@ -217,7 +221,7 @@ impl Index {
     /// Whether all was read.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.scan.is_none() && self.waiting.is_empty()
+        self.scanner.is_none() && self.queue.is_empty()
     }
 
     /// How much of it was read, in percent; below 100 while it is not complete.
@@ -226,7 +230,10 @@ impl Index {
         if self.is_complete() {
             return 100;
         }
-        let scanned = self.scan.as_ref().map_or(0, |(scan, _)| scan.read_bytes());
+        let scanned = self
+            .scanner
+            .as_ref()
+            .map_or(0, |(scanner, _)| scanner.read_bytes());
         let read = u128::from(self.read_bytes.saturating_add(scanned));
         u8::try_from(read * 100 / u128::from(self.bytes.max(1))).map_or(99, |part| part.min(99))
     }
@@ -234,21 +241,21 @@ impl Index {
     /// The file that is read, or is next.
     #[must_use]
     pub fn reading(&self) -> Option<&Path> {
-        let scanned = self.scan.as_ref().map(|(_, path)| path);
-        let next = || self.waiting.front().map(|waiting| &waiting.path);
+        let scanned = self.scanner.as_ref().map(|(_, path)| path);
+        let next = || self.queue.front().map(|queued| &queued.path);
         scanned.or_else(next).map(PathBuf::as_path)
     }
 
     /// Events so far.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lines.len()
+        self.entries.len()
     }
 
     /// No event at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.entries.is_empty()
     }
 
     /// Lines that are no events.
@@ -257,7 +264,7 @@ impl Index {
         self.bad_lines
     }
 
-    /// Whether the recording ends as one does that nobody cut.
+    /// Whether the recording ends with a footer: it was not cut.
     #[must_use]
     pub fn has_footer(&self) -> bool {
         self.has_footer
@@ -273,18 +280,20 @@ impl Index {
     /// beyond the last, of all.
     #[must_use]
     pub fn time(&self, event: usize) -> u64 {
-        self.lines
+        self.entries
             .get(event)
-            .or(self.lines.last())
-            .map_or(0, |line| line.latest_ns)
+            .or(self.entries.last())
+            .map_or(0, |entry| entry.latest_ns)
     }
 
     /// Number of the first event after `mono_ns`. `None`: it may be one that was
     /// not read yet.
     #[must_use]
     pub fn first_after(&self, mono_ns: u64) -> Option<usize> {
-        let first = self.lines.partition_point(|line| line.latest_ns <= mono_ns);
-        (first < self.lines.len() || self.is_complete()).then_some(first)
+        let first = self
+            .entries
+            .partition_point(|entry| entry.latest_ns <= mono_ns);
+        (first < self.entries.len() || self.is_complete()).then_some(first)
     }
 
     /// Reads an event; `None`: it cannot be read, or is of a later version.
@@ -292,67 +301,39 @@ impl Index {
         Ok(self.line(event)?.and_then(parse))
     }
 
-    /// The same, and `None` for what an engine works out anew.
+    /// The same, and `None` for what an engine derives again.
     pub fn read_fact(&mut self, event: usize) -> io::Result<Option<Event>> {
         Ok(self.line(event)?.and_then(parse_fact))
     }
 
     /// Events from here on whose lines are close together, to be read at once.
     /// `None`: the next one is to be read by itself.
-    pub(super) fn run(&self, from: usize) -> Option<Run> {
-        let lines = self.lines.get(from..)?;
-        let first = lines.first()?.place;
-        // Where a line ends is told by the one behind it.
-        let near = lines.partition_point(|line| line.place.saturating_sub(first) <= BLOCK as u64);
-        let (behind, lines) = lines.get(..near)?.split_last()?;
-        if lines.is_empty() {
+    pub(super) fn batch(&self, from: usize) -> Option<LineBatch> {
+        let entries = self.entries.get(from..)?;
+        let first = entries.first()?.location;
+        // Where a line ends is known from the one after it.
+        let near = entries.partition_point(|entry| {
+            let distance = entry.location.distance_from(first);
+            distance.is_some_and(|distance| distance <= BLOCK)
+        });
+        let (last, entries) = entries.get(..near)?.split_last()?;
+        if entries.is_empty() {
             return None;
         }
-        let distance = |line: &Line| usize::try_from(line.place - first).ok();
-        self.kept.run(
+        let distance = |entry: &IndexEntry| entry.location.distance_from(first);
+        self.store.batch(
             first,
-            distance(behind)?,
-            lines.iter().filter_map(distance).collect(),
+            distance(last)?,
+            entries.iter().filter_map(distance).collect(),
         )
     }
 
     fn line(&mut self, event: usize) -> io::Result<Option<&[u8]>> {
-        match self.lines.get(event) {
-            Some(line) => self.kept.line(line.place),
+        match self.entries.get(event) {
+            Some(entry) => self.store.line(entry.location),
             None => Ok(None),
         }
     }
-}
-
-fn parse(line: &[u8]) -> Option<Event> {
-    json::read_line(line).ok().and_then(|(_, event)| event)
-}
-
-/// `None` for what an engine works out anew.
-pub(super) fn parse_fact(line: &[u8]) -> Option<Event> {
-    let head = LineHead::as_written(line);
-    let is_derived = head.is_some_and(|head| DERIVED.contains(&head.event));
-    if is_derived { None } else { parse(line) }
-}
-
-/// Name and time of an event, without reading all of it where the line is as
-/// this program writes it.
-fn head(line: &[u8]) -> Option<(Cow<'_, str>, u64)> {
-    // A line without its end was cut.
-    let as_written = || {
-        let head = LineHead::as_written(line.strip_suffix(b"}\n")?)?;
-        Some((Cow::Borrowed(head.event), head.mono_ns))
-    };
-    as_written().or_else(|| {
-        #[derive(Deserialize)]
-        struct Head<'a> {
-            #[serde(borrow)]
-            event: Cow<'a, str>,
-            mono_ns: u64,
-        }
-        let head: Head<'_> = serde_json::from_slice(line).ok()?;
-        Some((head.event, head.mono_ns))
-    })
 }
 
 #[cfg(test)]
@@ -402,7 +383,7 @@ mod tests {
         std::fs::write(&packed, zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
         for path in [plain, packed] {
             let mut index = Index::default();
-            index.begin(&path).unwrap();
+            index.enqueue(&path).unwrap();
             let (mut pieces, mut percent) = (0, 0);
 
             while index.advance(1_000).unwrap() {
@@ -436,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_works_out_what_is_passed_over() {
+    fn what_an_engine_derives_again_is_passed_over() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
         let kept = [
             "data/report/restart.jsonl",
@@ -458,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_lines_are_counted_and_cost_no_place() {
+    fn odd_lines_are_counted_and_have_no_entry() {
         let long = "x".repeat(MAX_LINE + 10);
         let text = format!(
             "{}garbage\n\n{long}\n{{\"mono_ns\":5,\"seq\":1,\"event\":\"diagnosis\"}}\n{}{{\"event\":\"tick\",\"seq\":3",
@@ -469,7 +450,13 @@ mod tests {
 
         assert_eq!(index.len(), 3);
         assert_eq!(index.bad_lines(), 3);
-        assert_eq!(index.landmarks(), [Landmark::Failure(1)]);
+        assert_eq!(
+            index.landmarks(),
+            [Landmark {
+                event: 1,
+                kind: LandmarkKind::Failure
+            }]
+        );
         assert_eq!(index.time(1), 5);
         assert!(index.read(1).unwrap().is_none(), "it lacks its fields");
         assert_eq!(index.read(2).unwrap().unwrap().seq, 2);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zstd::stream::read::Decoder;
 
-use super::unpack::{self, Unpacking};
+use super::spool::{self, SpoolingReader};
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
@@ -23,7 +23,7 @@ pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 
 /// The lines of a recording, wherever it comes from.
 pub fn of(mut input: impl Read + 'static) -> io::Result<Box<dyn BufRead>> {
-    let (begin, is_zstd) = look_into(&mut input)?;
+    let (begin, is_zstd) = peek_magic(&mut input)?;
     let whole = io::Cursor::new(begin).chain(input);
     Ok(if is_zstd {
         Box::new(unpacked(whole)?)
@@ -32,40 +32,40 @@ pub fn of(mut input: impl Read + 'static) -> io::Result<Box<dyn BufRead>> {
     })
 }
 
-/// A recording in which one can go anywhere.
+/// A recording in which one can seek.
 pub(super) struct Seekable {
     /// What was read of it so far, uncompressed.
-    pub(super) kept: File,
-    /// Its lines; what is read of them is in `kept`.
+    pub(super) store: File,
+    /// Its lines; what was read of them is in `store`.
     pub(super) text: Box<dyn BufRead>,
     /// The file as it is: it moves on with `text`.
     pub(super) source: File,
 }
 
-/// Opens the recording to go about in it. A compressed one is unpacked as it is
+/// Opens the recording to seek in it. A compressed one is decompressed as it is
 /// read; more than `limit` bytes are an error of the kind `FileTooLarge`.
 pub(super) fn open_seekable(path: &Path, limit: u64) -> io::Result<Seekable> {
     let mut file = File::open(path)?;
-    let (_, is_zstd) = look_into(&mut file)?;
+    let (_, is_zstd) = peek_magic(&mut file)?;
     file.rewind()?;
     let source = file.try_clone()?;
     if is_zstd {
-        let kept = unpack::roomy_file()?;
-        let unpacking = Unpacking::new(decoder(file)?, kept.try_clone()?, limit);
+        let store = spool::spool_file()?;
+        let reader = SpoolingReader::new(decoder(file)?, store.try_clone()?, limit);
         return Ok(Seekable {
-            kept,
-            text: Box::new(BufReader::with_capacity(BUFFER, unpacking)),
+            store,
+            text: Box::new(BufReader::with_capacity(BUFFER, reader)),
             source,
         });
     }
     Ok(Seekable {
-        kept: file.try_clone()?,
+        store: file.try_clone()?,
         text: Box::new(BufReader::with_capacity(BUFFER, file)),
         source,
     })
 }
 
-/// Bytes of the file; an error: one cannot go about in it.
+/// Bytes of the file; an error: one cannot seek in it.
 pub(super) fn seekable_size(path: &Path) -> io::Result<u64> {
     let meta = File::open(path)?.metadata()?;
     if meta.is_dir() {
@@ -80,7 +80,7 @@ pub(super) fn seekable_size(path: &Path) -> io::Result<u64> {
 }
 
 /// The first bytes, and whether they begin a compressed recording.
-fn look_into(input: &mut impl Read) -> io::Result<(Vec<u8>, bool)> {
+fn peek_magic(input: &mut impl Read) -> io::Result<(Vec<u8>, bool)> {
     let mut begin = Vec::with_capacity(ZSTD_MAGIC.len());
     input
         .take(ZSTD_MAGIC.len() as u64)

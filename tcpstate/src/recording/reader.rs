@@ -65,9 +65,9 @@ pub enum ReadError {
         /// Position that was due.
         expected: u64,
     },
-    /// What it has told so far takes too much memory. Nothing follows.
+    /// What it describes so far takes too much memory. Nothing follows.
     #[error(
-        "what the recording has told up to line {line} takes more than {} of memory; what comes \
+        "what the recording describes up to line {line} takes more than {} of memory; what comes \
          after it is not read. tcpstate keeps a million sockets in a third of that, so it is not \
          a recording that it has made",
         bytesize::ByteSize(memory::MAX_MEMORY)
@@ -94,7 +94,7 @@ pub struct Reader<R> {
     expected_seq: Option<u64>,
     /// Read, and to be handed out after what is wrong with it.
     held: Option<Event>,
-    memory: memory::Watch,
+    memory: memory::MemoryLimit,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -108,7 +108,7 @@ impl<R: BufRead> Reader<R> {
             is_done: false,
             expected_seq: None,
             held: None,
-            memory: memory::Watch::default(),
+            memory: memory::MemoryLimit::default(),
         }
     }
 

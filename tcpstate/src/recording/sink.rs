@@ -8,7 +8,7 @@ use std::path::Path;
 
 use zstd::stream::write::Encoder;
 
-use super::private;
+use super::secure_file;
 
 /// Where lines go.
 pub(super) enum Sink {
@@ -29,7 +29,7 @@ pub(super) enum Sink {
 impl Sink {
     /// Creates the file, or empties it.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let file = private::create(path)?;
+        let file = secure_file::create(path)?;
         if is_zstd(path) {
             // 0: the library's own choice of level.
             return Ok(Self::Zstd {

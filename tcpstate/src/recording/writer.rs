@@ -11,9 +11,9 @@ use super::sink::Sink;
 
 /// Bytes that are gathered before they are written.
 const BATCH: usize = 256 * 1024;
-/// How often a compressed file is made readable up to its last line, and a look
-/// is taken at whether the file is still there.
-const SETTLE_EVERY_NS: u64 = 1_000_000_000;
+/// How often a compressed file is made readable up to its last line, and it is checked
+/// whether the file is still there.
+const SYNC_EVERY_NS: u64 = 1_000_000_000;
 
 /// A recording could not be written.
 #[derive(Debug, Error)]
@@ -74,7 +74,7 @@ pub struct Writer {
     /// In the current part.
     written_lines: u64,
     unwritten_lines: u64,
-    /// It was said that the file is gone and cannot be begun anew.
+    /// It was reported that the file is gone and cannot be created again.
     is_gone_said: bool,
 }
 
@@ -147,7 +147,7 @@ impl Writer {
     /// Once a second and between two lines: makes a compressed file readable up
     /// to here, begins the next part if it is time, notices a deleted file.
     pub fn settle(&mut self, mono_ns: u64, next_seq: u64) -> Result<(), RecordError> {
-        if mono_ns < self.settled_ns.saturating_add(SETTLE_EVERY_NS) || self.header.is_empty() {
+        if mono_ns < self.settled_ns.saturating_add(SYNC_EVERY_NS) || self.header.is_empty() {
             return Ok(());
         }
         self.settled_ns = mono_ns;
@@ -181,7 +181,7 @@ impl Writer {
     }
 
     /// Goes on after somebody has deleted the file. What was in it is lost; where it
-    /// cannot be made again, that is said once and tried on.
+    /// cannot be created again, that is reported once and tried again.
     fn begin_anew(&mut self, mono_ns: u64, next_seq: u64) -> Result<(), RecordError> {
         self.unwritten_lines += std::mem::take(&mut self.written_lines);
         let path = self.part_path();

@@ -2,7 +2,7 @@
 //! to a container, a service, and who made them.
 
 mod container;
-mod maker;
+mod owner;
 mod unit;
 
 use std::fs::File;
@@ -100,7 +100,7 @@ pub fn container(path: &str) -> Option<Container> {
 pub fn container_uid(path: &str) -> Option<u32> {
     let (_, depth) = container::of_path(path)?;
     let names = container::components(path).take(depth);
-    maker::of(Path::new(mounted_at()?), names)
+    owner::of(Path::new(mounted_at()?), names)
 }
 
 /// What `/proc/PID/cgroup` says of a process.
@@ -156,7 +156,7 @@ impl Membership {
                 }
                 let (_, depth) = container::of_path(path)?;
                 let names = container::components(path).take(depth);
-                maker::of(&Path::new(VERSION_1).join(name), names)
+                owner::of(&Path::new(VERSION_1).join(name), names)
             }
         }
     }

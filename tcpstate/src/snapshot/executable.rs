@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rustix::fs::Statx;
 
-use super::{proc, stranger};
+use super::{proc, untrusted};
 use crate::event::FileId;
 
 /// Sections of one file that are looked at; a usual program has 30 to 40.
@@ -24,17 +24,17 @@ const MAX_BYTES: usize = 64 * 1024;
 pub fn language(pid: u32) -> Option<Arc<str>> {
     // Through this link the file is found in its own mount namespace, and also
     // after it was replaced. Who serves its file system need not answer.
-    let exe = stranger::locate(&proc::of(pid).join("exe")).ok()?;
-    let read = move || language_of(&stranger::open(exe).ok()?);
-    stranger::in_time(read)?.map(Arc::from)
+    let exe = untrusted::locate(&proc::of(pid).join("exe")).ok()?;
+    let read = move || language_of(&untrusted::open(exe).ok()?);
+    untrusted::in_time(read)?.map(Arc::from)
 }
 
 /// Whether a process's program is this file.
 #[must_use]
 pub fn is_program(pid: u32, file: FileId) -> bool {
-    let seen = stranger::locate(&proc::of(pid).join("exe"))
+    let seen = untrusted::locate(&proc::of(pid).join("exe"))
         .ok()
-        .and_then(|exe| stranger::look(exe).ok());
+        .and_then(|exe| untrusted::stat(exe).ok());
     seen.is_some_and(|seen| is_same(file, file_id(&seen), || device_of_mount(pid, &seen)))
 }
 
@@ -77,7 +77,7 @@ pub fn is_at(pid: u32, path: &str) -> bool {
     if !path.starts_with('/') || path.ends_with(DELETED) {
         return false;
     }
-    let at = |path: &Path| stranger::look(stranger::locate(path).ok()?).ok();
+    let at = |path: &Path| untrusted::stat(untrusted::locate(path).ok()?).ok();
     let program = at(&proc::of(pid).join("exe"));
     // A path that leads elsewhere for everybody.
     let leads = [proc::root(), Path::new("/proc")];
@@ -202,7 +202,8 @@ mod tests {
         let pid = std::process::id();
         let exe = fs::read_link("/proc/self/exe").unwrap();
         let exe = exe.to_str().unwrap();
-        let seen = |path: &str| stranger::look(stranger::locate(Path::new(path)).unwrap()).unwrap();
+        let seen =
+            |path: &str| untrusted::stat(untrusted::locate(Path::new(path)).unwrap()).unwrap();
         let own = file_id(&seen(exe));
 
         assert!(is_program(pid, own) && is_at(pid, exe));

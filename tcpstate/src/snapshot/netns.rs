@@ -23,7 +23,7 @@ use find::NAMED;
 use handle::Handle;
 pub use names::name_of;
 
-use super::stranger;
+use super::untrusted;
 use crate::clock;
 
 /// A namespace could not be found or entered.
@@ -90,7 +90,7 @@ pub fn resolve(text: &str) -> Result<Option<u32>, NetnsError> {
 #[must_use]
 pub fn is_named(name: &str) -> bool {
     let is_name = !name.contains('/') && !matches!(name, "" | "." | "..");
-    is_name && stranger::locate(&Path::new(NAMED).join(name)).is_ok()
+    is_name && untrusted::locate(&Path::new(NAMED).join(name)).is_ok()
 }
 
 /// Inode number of the calling thread's namespace.
@@ -183,13 +183,13 @@ fn open_at(path: &Path) -> Result<(File, u32), NetnsError> {
         let leads_to = fs::canonicalize(path);
         NetnsError::NotANamespace(leads_to.unwrap_or_else(|_| path.to_owned()))
     };
-    let handle = stranger::locate(path).map_err(failed)?;
-    let seen = stranger::look(&handle).map_err(|error| failed(error.into()))?;
+    let handle = untrusted::locate(path).map_err(failed)?;
+    let seen = untrusted::stat(&handle).map_err(|error| failed(error.into()))?;
     if namespaces_device() != Some((seen.stx_dev_major, seen.stx_dev_minor)) {
         return Err(other());
     }
     // Opening one waits for nothing.
-    let file = stranger::open(&handle).map_err(failed)?;
+    let file = untrusted::open(&handle).map_err(failed)?;
     match u32::try_from(seen.stx_ino) {
         Ok(inode) if is_network(&file) => Ok((file, inode)),
         _ => Err(other()),
@@ -200,8 +200,8 @@ fn open_at(path: &Path) -> Result<(File, u32), NetnsError> {
 fn namespaces_device() -> Option<(u32, u32)> {
     static DEVICE: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *DEVICE.get_or_init(|| {
-        let own = stranger::locate(Path::new("/proc/self/ns/net")).ok()?;
-        let seen = stranger::look(own).ok()?;
+        let own = untrusted::locate(Path::new("/proc/self/ns/net")).ok()?;
+        let seen = untrusted::stat(own).ok()?;
         Some((seen.stx_dev_major, seen.stx_dev_minor))
     })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cgroup::{Membership, Units};
 use super::{executable, proc};
-use crate::event::{KnownBy, Process, Unit};
+use crate::event::{Halted, KnownBy, Process, Unit};
 
 /// Longest command line that is kept, in bytes.
 const MAX_ARGV: usize = 4096;
@@ -167,8 +167,18 @@ pub fn process(pid: u32) -> Option<Process> {
         container: container.map(|container| container.id),
         container_uid,
         start_ticks: Some(stat.start_ticks),
+        halted: halted(stat.state),
         ..Process::new(pid, uid, stat.comm, KnownBy::Proc)
     })
+}
+
+fn halted(state: char) -> Option<Halted> {
+    match state {
+        'T' => Some(Halted::Stopped),
+        't' => Some(Halted::Traced),
+        'Z' => Some(Halted::Defunct),
+        _ => None,
+    }
 }
 
 /// The name that a process gave itself.

@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tcpstate_common::record::MAX_PER_ADDRESS;
+use tcpstate_common::release::numbers;
+
 use super::sock_diag::SockDiag;
 use super::{SocketItem, owners};
 use crate::event::{Endpoint, Family, Process, Seen, SeenHolder, SeenSource, State};
@@ -11,10 +14,6 @@ use crate::event::{Endpoint, Family, Process, Seen, SeenHolder, SeenSource, Stat
 /// Holders that are listed one by one; a port of a busy server has tens of
 /// thousands in TIME_WAIT, which differ in nothing that matters.
 const MAX_LISTED: usize = 64;
-/// Owners of a port that the kernel program looks at for certain; below it has
-/// seen every socket that is only bound.
-const WALKED: u32 = 192;
-
 /// The port's holders among what an iterator listed, with those that are only
 /// bound, which no iterator lists.
 #[must_use]
@@ -94,8 +93,9 @@ pub fn merge(walked: &Seen, read: &[SeenHolder]) -> Seen {
     }
 }
 
+/// Below this number the walk has visited every socket that is only bound.
 fn has_walked_all_bound(walked: &Seen) -> bool {
-    walked.source == SeenSource::BindBucket && walked.visited < WALKED
+    walked.source == SeenSource::BindBucket && walked.visited < u32::from(MAX_PER_ADDRESS)
 }
 
 /// Whether `sock_diag` lists sockets that are only bound: since Linux 6.8, and
@@ -104,10 +104,7 @@ fn has_walked_all_bound(walked: &Seen) -> bool {
 pub fn lists_bound_sockets() -> bool {
     let system = rustix::system::uname();
     let release = system.release().to_string_lossy();
-    let mut numbers = release
-        .split(|character: char| !character.is_ascii_digit())
-        .map(str::parse::<u32>);
-    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (6, 8))
+    numbers(&release).is_some_and(|release| release >= (6, 8))
 }
 
 /// Everything that a bind conflict depends on.

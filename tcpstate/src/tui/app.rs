@@ -1,215 +1,34 @@
-//! What the keys have chosen: focus, rows, filter, what is open, frozen or not.
+//! The dashboard without a terminal: keys in, a buffer out.
 //!
-//! Depends on nothing but the keys and the engine. What the engine knows is not
-//! copied here, except while the screen is frozen.
+//! Holds the state, what it is fed from and the keys in force, and hands them to
+//! `input` and `draw`.
 
-mod links;
-mod mouse;
-mod moves;
-mod pick;
-mod prompt;
-mod take;
+use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
+use ratatui::buffer::Buffer;
 
-use std::ops::Range;
-
-use crossterm::event::{KeyEvent, KeyEventKind};
-
-use self::links::Links;
-use super::clipboard::Copied;
 use super::config::Config;
-use super::cursor::{Cursor, Rest};
-use super::filter::Filter;
-use super::keys::{Action, Keys, Mode, Replay};
-use super::layout::Plan;
-use super::notes::Notes;
-use super::port_order::port_order;
-use super::problems::{Banner, Problem, problems};
-use super::replay::Position;
-use super::rows::{Column, Rows, Sort};
-use super::save::Save;
-use super::stream::{Line, Stream};
-use super::theme::{Depth, Theme};
-use super::view::{Frozen, View};
+use super::draw;
+use super::input;
+use super::input::control::Control;
+use super::input::keys::{Action, Keys, Mode};
+use super::state::UiState;
+use super::state::feed::Feed;
+use super::state::settings::Settings;
+use super::theme::{ColorDepth, Theme};
 use crate::engine::Engine;
-use crate::event::Cause;
-use crate::model::{PortKey, SocketId};
 
-/// What the caller is to do after a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// Go on.
-    Continue,
-    /// End the program.
-    Quit,
-    /// Stop the program as a shell's ctrl-z does.
-    Suspend,
-    /// Go elsewhere in the recording.
-    Replay(Replay),
-    /// Put it into the terminal's clipboard.
-    Copy(Copied),
-    /// Write it into a new file.
-    Save(Save),
-    /// Write a picture of the screen into a new file.
-    Shot(Shot),
-    /// Ask the terminal for the mouse, or leave it alone.
-    Mouse(bool),
-}
-
-/// How a picture of the screen is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shot {
-    /// As text.
-    Text,
-    /// As a drawing.
-    Svg,
-}
-
-/// What a key says that needs a failure.
-const NO_FAILURE: &str = "no bind, listen or connect has failed so far";
-
-/// A panel that the arrow keys can move in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Panel {
-    /// The ports' stories.
-    Ports,
-    /// The failure banner.
-    Banner,
-    /// The socket table.
-    #[default]
-    Sockets,
-    /// The event stream.
-    Stream,
-}
-
-/// What lies over the dashboard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overlay {
-    /// Nothing.
-    #[default]
-    None,
-    /// The help.
-    Help,
-    /// Everything that was said.
-    Notes,
-    /// The columns of the socket table.
-    Columns,
-    /// The themes.
-    Themes,
-    /// The detail of something.
-    Detail(Subject),
-}
-
-/// What a detail is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A port's story.
-    Port(PortKey),
-    /// A socket's life.
-    Socket(SocketId),
-    /// An event, by its position.
-    Event(u64),
-    /// A failed call, by its position.
-    Failure(u64),
-}
-
-/// How far a frozen screen is behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Behind {
-    /// Events that came since.
-    pub(super) events: u64,
-    /// Time that went by.
-    pub(super) ns: u64,
-}
-
-/// State of the dashboard.
+/// The dashboard without a terminal.
 #[derive(Debug)]
 pub struct App {
-    pub(super) theme: Theme,
-    pub(super) depth: Depth,
-    pub(super) focus: Panel,
-    pub(super) overlay: Overlay,
-    pub(super) scroll: usize,
-    /// What the open detail leads to.
-    pub(super) links: Links,
-    pub(super) filter: Filter,
-    pub(super) draft: Option<String>,
-    /// Which part of it cannot be meant, in bytes.
-    pub(super) wrong: Option<Range<usize>>,
-    /// What is typed is a time to go to, not a filter.
-    pub(super) is_time: bool,
-    /// Where in a recording the screen is; live there is none.
-    pub(super) position: Option<Position>,
-    pub(super) sort: Sort,
-    /// Columns of the socket table, from left to right; never none.
-    pub(super) columns: Vec<Column>,
-    /// The theme before one was looked for.
-    theme_before: Option<Theme>,
-    /// The chosen line of an open list.
-    pub(super) pick: usize,
-    pub(super) is_mouse: bool,
-    /// Answer to the last key; the next one clears it.
-    pub(super) answer: Option<String>,
-    pub(super) notes: Notes,
-    pub(super) frozen: Option<Box<Frozen>>,
-    pub(super) rows: Rows,
-    pub(super) stream: Stream,
-    pub(super) ports: Vec<PortKey>,
-    pub(super) port: Cursor<PortKey>,
-    pub(super) socket: Cursor<SocketId>,
-    pub(super) event: Cursor<Line>,
-    /// Where the panels were drawn last.
-    plan: Option<Plan>,
-    /// The fix that was copied last, and for which problem.
-    copied_fix: Option<((PortKey, Cause), String)>,
-    problem: Option<PortKey>,
-    put_away: Vec<(PortKey, Cause)>,
-    page: usize,
-    pub(super) keys: Keys,
-    now_ns: u64,
+    pub(crate) state: UiState,
+    pub(crate) feed: Feed,
+    pub(crate) keys: Keys,
 }
 
 impl App {
-    /// A dashboard with nothing chosen.
-    #[must_use]
-    pub fn new(theme: Theme) -> Self {
-        Self {
-            theme,
-            depth: Depth::default(),
-            focus: Panel::default(),
-            overlay: Overlay::None,
-            scroll: 0,
-            links: Links::default(),
-            filter: Filter::default(),
-            draft: None,
-            wrong: None,
-            is_time: false,
-            position: None,
-            sort: Sort::default(),
-            columns: Column::USUAL.to_vec(),
-            theme_before: None,
-            pick: 0,
-            is_mouse: false,
-            answer: None,
-            notes: Notes::default(),
-            frozen: None,
-            rows: Rows::default(),
-            stream: Stream::default(),
-            ports: Vec::new(),
-            port: Cursor::new(Rest::First),
-            socket: Cursor::new(Rest::First),
-            event: Cursor::new(Rest::Last),
-            plan: None,
-            copied_fix: None,
-            problem: None,
-            put_away: Vec::new(),
-            page: 1,
-            keys: Keys::default(),
-            now_ns: 0,
-        }
-    }
-
     /// One as it was configured.
-    pub(super) fn with(config: Config, theme: Theme, depth: Depth) -> Self {
+    #[must_use]
+    pub fn new(config: Config, theme: Theme, depth: ColorDepth) -> Self {
         let Config {
             theme: _,
             mouse,
@@ -218,15 +37,24 @@ impl App {
             filter,
             keys,
         } = config;
-        Self {
+        let settings = Settings {
+            theme,
             depth,
-            is_mouse: mouse,
+            is_mouse_on: mouse,
             columns,
             sort,
-            filter,
+        };
+        Self {
+            state: UiState::new(settings, filter),
+            feed: Feed::default(),
             keys,
-            ..Self::new(theme)
         }
+    }
+
+    /// One without a configuration.
+    #[cfg(test)]
+    pub(crate) fn with_theme(theme: Theme) -> Self {
+        Self::new(Config::default(), theme, ColorDepth::default())
     }
 
     /// Does what the key asks for.
@@ -236,7 +64,7 @@ impl App {
         }
         match self.keys.action(self.mode(), key) {
             Some(action) => {
-                self.answer = None;
+                self.state.reply = None;
                 self.act(action, engine)
             }
             None => Control::Continue,
@@ -245,251 +73,41 @@ impl App {
 
     /// Does what is asked for.
     pub fn act(&mut self, action: Action, engine: &Engine) -> Control {
-        match action {
-            Action::Quit => return Control::Quit,
-            Action::Suspend => return Control::Suspend,
-            Action::Help => self.toggle(Overlay::Help),
-            Action::Notes => self.toggle(Overlay::Notes),
-            Action::Up => self.step(-1, engine),
-            Action::Down => self.step(1, engine),
-            Action::PageUp => self.step(-self.page_size(), engine),
-            Action::PageDown => self.step(self.page_size(), engine),
-            Action::Top => self.step(isize::MIN, engine),
-            Action::Bottom => self.step(isize::MAX, engine),
-            Action::Left => self.sideways(false, engine),
-            Action::Right => self.sideways(true, engine),
-            Action::NextPanel => self.focus_on(1, engine),
-            Action::PreviousPanel => self.focus_on(-1, engine),
-            Action::Open => self.open_chosen(engine),
-            Action::Close => self.close(),
-            Action::Pause => self.pause(engine),
-            Action::Filter => self.ask_filter(),
-            Action::AskTime => self.ask_time(),
-            Action::Replay(wish) => return Control::Replay(wish),
-            Action::Sort => self.sort_sideways(true),
-            Action::Reverse => self.sort.is_reversed = !self.sort.is_reversed,
-            Action::Diagnosis => self.toggle_diagnosis(engine),
-            Action::Clear => self.put_away(engine),
-            Action::ClearEvents => self.clear_events(engine),
-            Action::Copy => return self.copy_chosen(engine),
-            Action::CopyDiagnosis => return self.copy_diagnosis(engine),
-            Action::CopyFix => return self.copy_fix(engine),
-            Action::Export => return self.export(engine),
-            Action::ShotText => return Control::Shot(Shot::Text),
-            Action::ShotSvg => return Control::Shot(Shot::Svg),
-            Action::Columns => self.open_columns(),
-            Action::Themes => self.open_themes(),
-            Action::Mouse => {
-                self.is_mouse = !self.is_mouse;
-                let word = if self.is_mouse { "on" } else { "off" };
-                self.answer = Some(format!("mouse {word}"));
-                return Control::Mouse(self.is_mouse);
-            }
-            Action::Accept => return self.accept(engine),
-            Action::Cancel | Action::Erase | Action::EraseAll | Action::Type(_) => {
-                self.edit(action);
-            }
-        }
-        Control::Continue
+        input::act(&mut self.state, &mut self.feed, action, engine)
     }
 
-    /// Something that the person should know; it stays until it is put away or
-    /// followed by another, and can be read again later.
-    pub fn notice(&mut self, text: String) {
-        self.notes.say(text);
+    /// Does what the mouse asks for.
+    pub(crate) fn point(&mut self, event: MouseEvent, engine: &Engine) {
+        input::mouse::point(&mut self.state, &self.feed.view(engine), event);
     }
 
-    /// What became of what the last key asked for; the next key clears it.
-    pub(super) fn answer(&mut self, text: String) {
-        self.answer = Some(text);
-    }
-
-    /// Whether the screen is frozen.
-    #[must_use]
-    pub fn is_paused(&self) -> bool {
-        self.frozen.is_some()
-    }
-
-    /// The panel that the arrow keys move in.
-    #[must_use]
-    pub fn focus(&self) -> Panel {
-        self.focus
-    }
-
-    /// What lies over the dashboard.
-    #[must_use]
-    pub fn overlay(&self) -> Overlay {
-        self.overlay
-    }
-
-    /// The filter in force.
-    #[must_use]
-    pub fn filter(&self) -> &Filter {
-        &self.filter
-    }
-
-    /// Order of the socket table.
-    #[must_use]
-    pub fn sort(&self) -> Sort {
-        self.sort
+    /// Takes in what was pasted.
+    pub(crate) fn paste(&mut self, text: &str) {
+        input::typing::paste(&mut self.state, text);
     }
 
     /// What the keys go to.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        if self.draft.is_some() {
-            Mode::Typing
-        } else if self.is_replay() {
-            Mode::Replay
-        } else {
-            Mode::Browse
-        }
+    pub(crate) fn mode(&self) -> Mode {
+        input::mode(&self.state)
     }
 
-    /// What is on the screen is of another time.
-    pub(super) fn is_replay(&self) -> bool {
-        self.position.is_some()
+    /// Draws the dashboard as it is at `now_ns` (monotonic clock of the engine) into
+    /// a buffer, which it fills.
+    pub fn draw(&mut self, buf: &mut Buffer, engine: &Engine, now_ns: u64) {
+        let area = buf.area;
+        let settings = &self.state.settings;
+        let (theme, depth) = (settings.theme, settings.depth);
+        buf.set_style(area, theme.base());
+        self.begin_frame(engine, now_ns);
+        let view = self.feed.view(engine);
+        let behind = self.feed.behind(engine);
+        draw::draw(buf, area, &view, &mut self.state, &self.keys, behind);
+        theme.reduce(depth, buf);
     }
 
-    /// What came since the screen was frozen.
-    pub(super) fn behind(&self, engine: &Engine) -> Option<Behind> {
-        let frozen = self.frozen.as_ref()?;
-        Some(Behind {
-            events: engine.next_seq().saturating_sub(frozen.next_seq()),
-            ns: self.now_ns.saturating_sub(frozen.now_ns()),
-        })
-    }
-
-    /// Brings lists and choices up to date with the view.
-    pub(super) fn refresh(&mut self, view: &View<'_>) {
-        self.rows.refresh(view, &self.filter, self.sort);
-        self.stream.refresh(view, &self.filter, &self.notes);
-        self.ports = port_order(view, &self.rows);
-        let marks: Vec<_> = problems(view).iter().map(Problem::mark).collect();
-        self.put_away.retain(|mark| marks.contains(mark));
-        if self.focus == Panel::Banner && self.banner(view).is_empty() {
-            self.focus = Panel::default();
-        }
-    }
-
-    /// Scrolls what is chosen into sight.
-    pub(super) fn settle(&mut self, plan: &Plan) {
-        self.plan = Some(*plan);
-        let height =
-            |area: ratatui::layout::Rect, head: u16| usize::from(area.height.saturating_sub(head));
-        let ports = &self.ports;
-        self.port
-            .settle(ports.len(), plan.port_rows(ports.len()), |at| ports[at]);
-        let ids = self.rows.ids();
-        self.socket
-            .settle(ids.len(), height(plan.sockets, 2), |at| ids[at]);
-        let lines = self.stream.lines();
-        self.event
-            .settle(lines.len(), height(plan.stream, 1), |at| lines[at]);
-    }
-
-    /// Keeps the scroll of what is open within its text.
-    pub(super) fn settle_overlay(&mut self, lines: usize, height: usize) {
-        self.page = height.saturating_sub(1).max(1);
-        self.scroll = self.scroll.min(lines.saturating_sub(height));
-    }
-
-    /// Problems that were not put away, and which of them is shown.
-    pub(super) fn banner<'a>(&self, view: &View<'a>) -> Banner<'a> {
-        let mut open = problems(view);
-        open.retain(|problem| !self.put_away.contains(&problem.mark()));
-        let chosen = open
-            .iter()
-            .position(|problem| Some(problem.port) == self.problem);
-        Banner {
-            chosen: chosen.unwrap_or(0),
-            problems: open,
-        }
-    }
-
-    fn open(&mut self, overlay: Overlay) {
-        self.overlay = overlay;
-        self.links = Links::default();
-        // The story is read from its end.
-        self.scroll = if overlay == Overlay::Notes {
-            usize::MAX
-        } else {
-            0
-        };
-    }
-
-    fn toggle(&mut self, overlay: Overlay) {
-        let is_open = self.overlay == overlay;
-        self.open(if is_open { Overlay::None } else { overlay });
-    }
-
-    fn close(&mut self) {
-        if self.go_back() {
-            return;
-        }
-        if self.overlay == Overlay::Themes
-            && let Some(theme) = self.theme_before.take()
-        {
-            self.theme = theme;
-        }
-        if self.overlay != Overlay::None {
-            self.open(Overlay::None);
-        } else if !self.notes.put_away() {
-            self.filter = Filter::default();
-        }
-    }
-
-    fn pause(&mut self, engine: &Engine) {
-        if self.frozen.take().is_none() {
-            let view = View::live(engine, self.now_ns);
-            let frozen = Frozen::of(&view, self.rows.ids());
-            self.frozen = Some(Box::new(frozen));
-        }
-    }
-
-    /// Puts the events so far out of sight, or brings them back.
-    fn clear_events(&mut self, engine: &Engine) {
-        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
-        let is_cleared = self.stream.toggle_cleared(view.next_seq, &self.notes);
-        let words = if is_cleared {
-            "the events so far are put away; again: they come back"
-        } else {
-            "all events are shown"
-        };
-        self.answer = Some(words.to_owned());
-    }
-
-    fn toggle_diagnosis(&mut self, engine: &Engine) {
-        if let Overlay::Detail(Subject::Failure(_)) = self.overlay {
-            self.open(Overlay::None);
-            return;
-        }
-        self.put_away.clear();
-        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
-        // With nothing open, the last failure of all can still be read up on.
-        let seq = self
-            .banner(&view)
-            .shown()
-            .map(|problem| problem.latest.seq)
-            .or_else(|| view.failures.last().map(|failure| failure.seq));
-        match seq {
-            Some(seq) => self.open(Overlay::Detail(Subject::Failure(seq))),
-            None => self.answer = Some(NO_FAILURE.to_owned()),
-        }
-    }
-
-    fn put_away(&mut self, engine: &Engine) {
-        let view = View::of(self.frozen.as_deref(), engine, self.now_ns);
-        self.put_away = problems(&view).iter().map(Problem::mark).collect();
-        self.problem = None;
-        if self.focus == Panel::Banner {
-            self.focus = Panel::default();
-        }
-    }
-
-    /// Tells of the time before each frame.
-    pub(super) fn begin_frame(&mut self, engine: &Engine, now_ns: u64) {
-        self.now_ns = now_ns;
-        self.notes.place(engine.next_seq(), now_ns);
+    /// Sets the time before each frame.
+    pub(crate) fn begin_frame(&mut self, engine: &Engine, now_ns: u64) {
+        self.feed.begin_frame(now_ns);
+        self.state.messages.stamp(engine.next_seq(), now_ns);
     }
 }

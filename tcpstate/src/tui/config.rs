@@ -9,12 +9,12 @@ use std::str::FromStr as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::columns::{Column, Sort};
-use super::filter::Filter;
-use super::keys::{Key, Keys, Mode};
-use super::theme::Theme;
+use crate::tui::input::keys::{Key, Keys, Mode};
+use crate::tui::state::columns::{Column, Sort};
+use crate::tui::state::filter::Filter;
+use crate::tui::theme::Theme;
 
-/// What somebody wants the dashboard to be like.
+/// How somebody has configured the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The theme; `None`: the one that fits the terminal.
@@ -47,14 +47,14 @@ impl Default for Config {
 /// What is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
-pub struct Wrong {
+pub struct ConfigError {
     /// On which line, from 1.
     pub line: usize,
     /// What, and what could be there.
     pub reason: String,
 }
 
-/// The word for "whichever fits".
+/// Whichever theme fits.
 const AUTO: &str = "auto";
 
 /// What may stand at the top of the file.
@@ -64,8 +64,8 @@ const SETTINGS: [&str; 7] = [
 
 impl Config {
     /// Reads a configuration; what it leaves out is as it was.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let wrong = |at: Range<usize>, reason: String| Wrong {
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let wrong = |at: Range<usize>, reason: String| ConfigError {
             line: line_of(text, at.start),
             reason,
         };
@@ -292,7 +292,7 @@ fn quoted(texts: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::keys::Action;
+    use crate::tui::input::keys::Action;
 
     #[test]
     fn the_template_is_what_is_the_case_without_it() {
@@ -330,8 +330,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
-        for (text, line, told) in [
+    fn an_error_has_the_number_of_its_line() {
+        for (text, line, expected) in [
             (
                 "\n\ncolour = 1",
                 3,
@@ -381,7 +381,7 @@ mod tests {
         ] {
             let wrong = Config::parse(text).expect_err(text);
             assert_eq!(wrong.line, line, "{text}: {wrong}");
-            assert!(wrong.reason.contains(told), "{text}: {wrong}");
+            assert!(wrong.reason.contains(expected), "{text}: {wrong}");
             assert!(!wrong.to_string().contains('\n'), "{wrong}");
         }
     }

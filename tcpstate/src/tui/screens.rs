@@ -7,6 +7,7 @@
 pub(crate) use support::story;
 
 mod advice;
+pub(crate) mod end_of_range;
 mod every_key;
 mod harness;
 mod hostile;
@@ -17,12 +18,12 @@ use std::sync::Arc;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Rect;
 
-use super::app::{App, Overlay};
-use super::keys::Action;
-use super::replay::{Mark, MarkKind, Position};
-use super::theme::Theme;
-use super::units::NS_PER_S;
 use crate::event::{Body, State};
+use crate::tui::app::App;
+use crate::tui::input::keys::Action;
+use crate::tui::state::replay::{Mark, MarkKind, ReplayPosition};
+use crate::tui::theme::Theme;
+use crate::tui::units::NS_PER_S;
 use harness::{assert_harmless, differs, render, text_of, type_keys};
 use story::{PORT, Story, process};
 
@@ -33,9 +34,9 @@ fn screens_look_as_they_did() {
     let mut wrong = Vec::new();
     for (name, story, keys) in scenes() {
         for (width, height) in SIZES {
-            let mut app = App::new(Theme::Dark);
+            let mut app = App::with_theme(Theme::Dark);
             if name.starts_with("replay") {
-                app.position = Some(position());
+                app.state.replay = Some(position());
             }
             let area = Rect::new(0, 0, width, height);
             render(&story, &mut app, area);
@@ -51,7 +52,11 @@ fn screens_look_as_they_did() {
 fn a_small_terminal_is_told_what_it_lacks() {
     for (width, height) in [(20, 5), (71, 24), (80, 19)] {
         let area = Rect::new(0, 0, width, height);
-        let text = text_of(&render(&story::down(), &mut App::new(Theme::Dark), area));
+        let text = text_of(&render(
+            &story::down(),
+            &mut App::with_theme(Theme::Dark),
+            area,
+        ));
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains("tcpstate needs 72×20"), "{text}");
         assert!(text.contains(&format!("{width}×{height}")), "{text}");
@@ -61,7 +66,7 @@ fn a_small_terminal_is_told_what_it_lacks() {
 #[test]
 fn a_frozen_screen_stays_as_it_was_while_the_engine_goes_on() {
     let mut story = story::down();
-    let mut app = App::new(Theme::Dark);
+    let mut app = App::with_theme(Theme::Dark);
     let area = Rect::new(0, 0, 80, 24);
     render(&story, &mut app, area);
     app.act(Action::Pause, &story.engine);
@@ -88,7 +93,7 @@ fn a_frozen_screen_stays_as_it_was_while_the_engine_goes_on() {
 #[test]
 fn a_frozen_screen_can_still_be_scrolled_sorted_and_filtered() {
     let mut story = story::serving().0;
-    let mut app = App::new(Theme::Dark);
+    let mut app = App::with_theme(Theme::Dark);
     let area = Rect::new(0, 0, 80, 24);
     render(&story, &mut app, area);
     app.act(Action::Pause, &story.engine);
@@ -113,7 +118,7 @@ fn a_port_of_another_namespace_says_which() {
 
     for size in [(120, 40), (80, 24)] {
         let area = Rect::new(0, 0, size.0, size.1);
-        let text = text_of(&render(&story, &mut App::new(Theme::Dark), area));
+        let text = text_of(&render(&story, &mut App::with_theme(Theme::Dark), area));
 
         let lines: Vec<&str> = text
             .lines()
@@ -128,12 +133,12 @@ fn a_port_of_another_namespace_says_which() {
 fn losses_are_always_in_sight() {
     let (mut story, _) = story::serving();
     let area = Rect::new(0, 0, 80, 24);
-    let mut app = App::new(Theme::Mono);
+    let mut app = App::with_theme(Theme::Mono);
     for keys in ["", "?", "d", "⎵"] {
         type_keys(&mut app, keys, &story.engine);
         assert!(text_of(&render(&story, &mut app, area)).contains("✔ lost 0"));
     }
-    app = App::new(Theme::Mono);
+    app = App::with_theme(Theme::Mono);
     story.lose(12, false);
     assert!(text_of(&render(&story, &mut app, area)).contains("✖ LOST 12 (table incomplete)"));
     story.lose(1, true);
@@ -144,10 +149,14 @@ fn losses_are_always_in_sight() {
 fn the_banner_goes_when_the_port_is_listened_on_again() {
     let area = Rect::new(0, 0, 80, 24);
 
-    let down = text_of(&render(&story::down(), &mut App::new(Theme::Dark), area));
+    let down = text_of(&render(
+        &story::down(),
+        &mut App::with_theme(Theme::Dark),
+        area,
+    ));
     let up = text_of(&render(
         &story::restarted(),
-        &mut App::new(Theme::Dark),
+        &mut App::with_theme(Theme::Dark),
         area,
     ));
 
@@ -165,7 +174,7 @@ fn the_banner_goes_when_the_port_is_listened_on_again() {
 #[test]
 fn the_countdown_follows_the_time_that_is_handed_in() {
     let mut story = story::down();
-    let mut app = App::new(Theme::Dark);
+    let mut app = App::with_theme(Theme::Dark);
     let area = Rect::new(0, 0, 80, 24);
     for (seconds, told) in [
         (0, "free in 52 s"),
@@ -180,10 +189,10 @@ fn the_countdown_follows_the_time_that_is_handed_in() {
 }
 
 /// Half-way through ten minutes, with a failure and a restart.
-fn position() -> Position {
+fn position() -> ReplayPosition {
     let first_ns = story::down().now_ns;
     let at = |s: u64| first_ns + s * 1_000_000_000;
-    Position {
+    ReplayPosition {
         is_playing: true,
         speed: "5×",
         event: 1_234,
@@ -211,29 +220,35 @@ fn position() -> Position {
 #[test]
 fn escape_closes_what_is_open_then_the_note_then_the_filter() {
     let story = story::down();
-    let mut app = App::new(Theme::Dark);
+    let mut app = App::with_theme(Theme::Dark);
     type_keys(&mut app, "/port:1⏎?", &story.engine);
-    app.notice("careful".to_owned());
+    app.state.messages.push("careful".to_owned());
     app.begin_frame(&story.engine, story.now_ns);
 
     app.act(Action::Close, &story.engine);
     assert_eq!(
-        (app.overlay(), app.notes.latest().is_some()),
-        (Overlay::None, true)
+        (
+            app.state.overlay.is_none(),
+            app.state.messages.latest().is_some()
+        ),
+        (true, true)
     );
     app.act(Action::Close, &story.engine);
     assert_eq!(
-        (app.notes.latest().is_some(), app.filter().is_empty()),
+        (
+            app.state.messages.latest().is_some(),
+            app.state.filter.is_empty()
+        ),
         (false, false)
     );
     app.act(Action::Close, &story.engine);
-    assert!(app.filter().is_empty());
+    assert!(app.state.filter.is_empty());
 }
 
 #[test]
 fn a_diagnosis_leads_to_its_evidence_and_back() {
     let story = story::down();
-    let mut app = App::new(Theme::Dark);
+    let mut app = App::with_theme(Theme::Dark);
     let area = Rect::new(0, 0, 80, 24);
     let press = |app: &mut App, keys: &str| {
         render(&story, app, area);
@@ -258,7 +273,7 @@ fn a_diagnosis_leads_to_its_evidence_and_back() {
         assert!(text.contains(title), "{title}\n{text}");
     }
     app.act(Action::Close, &story.engine);
-    assert_eq!(app.overlay(), Overlay::None);
+    assert!(app.state.overlay.is_none());
     assert_eq!(press(&mut app, "d"), diagnosis);
 
     // The events of the evidence stand in order below the holders.
@@ -272,13 +287,13 @@ fn a_diagnosis_leads_to_its_evidence_and_back() {
 #[test]
 fn what_was_said_stands_where_it_was_said_and_can_be_read_again() {
     let mut story = Story::begun();
-    let mut app = App::new(Theme::Dark);
+    let mut app = App::with_theme(Theme::Dark);
     let area = Rect::new(0, 0, 120, 40);
-    app.notice("the old server listens".to_owned());
+    app.state.messages.push("the old server listens".to_owned());
     render(&story, &mut app, area);
     story.listen(PORT, &process("nginx", 4711));
     let long = "the old server is told to stop, and leaves ".repeat(6) + "THE END";
-    app.notice(long);
+    app.state.messages.push(long);
     let text = text_of(&render(&story, &mut app, area));
 
     let place = |needle: &str| text.find(needle).expect(needle);
@@ -325,7 +340,7 @@ fn no_keys_and_no_size_make_it_panic() {
         usize::try_from(random % below as u64).expect("below is a usize")
     };
     for story in &mut stories {
-        let mut app = App::new(Theme::Dark);
+        let mut app = App::with_theme(Theme::Dark);
         for _ in 0..1_500 {
             let code = match next(codes.len() + letters.len()) {
                 at if at < codes.len() => codes[at],

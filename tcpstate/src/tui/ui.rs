@@ -1,4 +1,4 @@
-//! What a command's loop holds: keys in, frames out.
+//! The dashboard on the real terminal: events in, frames out.
 //!
 //! The loop owns the engine, the timers and the signals; it asks
 //! [`Ui::next_input`] for keys, and every [`FRAME`] asks [`Ui::needs_redraw`].
@@ -16,16 +16,18 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::app::{App, Control, Shot};
-use super::config::Config;
-use super::replay::Position;
-use super::save::{Save, stem};
-use super::terminal::Guard;
-use super::theme::Surroundings;
-use super::units::{NS_PER_MS, NS_PER_S};
 use crate::engine::Engine;
 use crate::model::Phase;
 use crate::stdio::Stream;
+use crate::tui::app::App;
+use crate::tui::config::Config;
+use crate::tui::input::control::Control;
+use crate::tui::output::new_file::{NewFile, stem};
+use crate::tui::output::screenshot::{self, ScreenshotFormat};
+use crate::tui::output::terminal::Guard;
+use crate::tui::state::replay::ReplayPosition;
+use crate::tui::theme::Environment;
+use crate::tui::units::{NS_PER_MS, NS_PER_S};
 
 /// Least time between two frames: 30 a second.
 pub const FRAME: Duration = Duration::from_millis(33);
@@ -54,20 +56,20 @@ const FRAME_NS: u64 = 33 * NS_PER_MS;
 
 impl Ui {
     /// Takes the terminal and shows nothing yet. A theme that nobody asked for
-    /// is the one that the environment tells, `NO_COLOR` first.
+    /// is the one that the environment suggests, `NO_COLOR` first.
     pub fn start(config: Config) -> io::Result<Self> {
         let variable = |name| std::env::var_os(name);
         let (no_color, colorfgbg) = (variable("NO_COLOR"), variable("COLORFGBG"));
         let (term, colorterm) = (variable("TERM"), variable("COLORTERM"));
-        let surroundings = Surroundings {
+        let environment = Environment {
             no_color: no_color.as_deref(),
             colorfgbg: colorfgbg.as_deref(),
             term: term.as_deref(),
             colorterm: colorterm.as_deref(),
         };
         let is_mouse = config.mouse;
-        let theme = config.theme.unwrap_or_else(|| surroundings.theme());
-        let app = App::with(config, theme, surroundings.depth());
+        let theme = config.theme.unwrap_or_else(|| environment.theme());
+        let app = App::new(config, theme, environment.depth());
         let mut guard = Guard::enter()?;
         if is_mouse {
             guard.use_mouse(true)?;
@@ -124,37 +126,37 @@ impl Ui {
                 out.write_all(copied.sequence(is_in_tmux).as_bytes())?;
                 out.flush()?;
             }
-            Control::Save(save) => self.save(&save),
-            Control::Shot(shot) => {
-                let save = self.shot(shot, engine)?;
-                self.save(&save);
+            Control::Save(file) => self.save(&file),
+            Control::Screenshot(format) => {
+                let file = self.screenshot(format, engine)?;
+                self.save(&file);
             }
             Control::Continue | Control::Quit | Control::Replay(_) => return Ok(control),
         }
         Ok(Control::Continue)
     }
 
-    /// The screen as it is, without the answer to a key.
-    fn shot(&mut self, shot: Shot, engine: &Engine) -> io::Result<Save> {
+    /// The screen as it is, without the reply to a key.
+    fn screenshot(&mut self, format: ScreenshotFormat, engine: &Engine) -> io::Result<NewFile> {
         let size = self.terminal.size()?;
         let mut buf = Buffer::empty(Rect::new(0, 0, size.width, size.height));
-        let app = &mut self.app;
-        super::paint(&mut buf, engine, app, self.drawn_ns);
-        let (extension, content) = match shot {
-            Shot::Text => ("txt", super::shot::text(&buf)),
-            Shot::Svg => ("svg", super::shot::svg(&buf, app.theme)),
+        self.app.draw(&mut buf, engine, self.drawn_ns);
+        let theme = self.app.state.settings.theme;
+        let (extension, content) = match format {
+            ScreenshotFormat::Text => ("txt", screenshot::text(&buf)),
+            ScreenshotFormat::Svg => ("svg", screenshot::svg(&buf, theme)),
         };
         let anchor = engine.header().map(|header| &header.clock);
-        Ok(Save {
+        Ok(NewFile {
             stem: stem(anchor, self.drawn_ns, "screen"),
             extension,
             content: content.into_bytes(),
         })
     }
 
-    fn save(&mut self, save: &Save) {
+    fn save(&mut self, file: &NewFile) {
         let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-        let answer = match save.write(&folder) {
+        let reply = match file.write(&folder) {
             // The name first: a long folder may have no room.
             Ok(path) => {
                 let name = path.file_name().unwrap_or_default().display().to_string();
@@ -162,23 +164,24 @@ impl Ui {
             }
             Err(error) => format!(
                 "cannot write {}.{} into {}: {error}",
-                save.stem,
-                save.extension,
+                file.stem,
+                file.extension,
                 folder.display()
             ),
         };
-        self.app.answer(answer);
+        self.app.state.reply = Some(reply);
     }
 
-    /// Whether a frame would show something new: an event, a key, a notice, or
+    /// Whether a frame would show something new: an event, a key, a message, or
     /// a clock that has moved on. At most every [`FRAME`], but for keys at once.
     #[must_use]
     pub fn needs_redraw(&self, engine: &Engine, now_ns: u64) -> bool {
         let Some(drawn) = self.drawn else {
             return true;
         };
+        let rows = &self.app.state.sockets.items;
         now_ns.saturating_sub(self.drawn_ns) >= FRAME_NS
-            && (self.app.rows.is_unfinished() || drawn != self.look(engine, now_ns))
+            && (rows.is_unfinished() || drawn != self.fingerprint(engine, now_ns))
     }
 
     /// Draws a frame.
@@ -187,33 +190,33 @@ impl Ui {
         execute!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let drawn = self
             .terminal
-            .draw(|frame| super::draw(frame, engine, app, now_ns))
+            .draw(|frame| app.draw(frame.buffer_mut(), engine, now_ns))
             .map(|_| ());
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
         drawn?;
-        self.drawn = Some(self.look(engine, now_ns));
+        self.drawn = Some(self.fingerprint(engine, now_ns));
         self.drawn_ns = now_ns;
         Ok(())
     }
 
-    /// Says where in a recording the screen is.
-    pub fn place(&mut self, position: Position) {
-        if self.app.position.as_ref() != Some(&position) {
-            self.app.position = Some(position);
+    /// Sets where in a recording the screen is.
+    pub fn set_replay_position(&mut self, position: ReplayPosition) {
+        let shown = &mut self.app.state.replay;
+        if shown.as_ref() != Some(&position) {
+            *shown = Some(position);
             self.drawn = None;
         }
     }
 
-    /// Shows a warning in the status line. Nothing else may print while the
-    /// terminal is ours.
+    /// Adds a message. Nothing else may print while the terminal is ours.
     pub fn notice(&mut self, text: String) {
-        self.app.notice(text);
+        self.app.state.messages.push(text);
         self.drawn = None;
     }
 
-    fn look(&self, engine: &Engine, now_ns: u64) -> Drawn {
+    fn fingerprint(&self, engine: &Engine, now_ns: u64) -> Drawn {
         // A frozen screen says how many seconds it is behind.
-        let clock = if self.app.is_paused() {
+        let clock = if self.app.feed.is_frozen() {
             now_ns / NS_PER_S
         } else {
             now_ns / finest_shown_ns(engine)

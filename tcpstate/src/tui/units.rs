@@ -31,7 +31,7 @@ pub(crate) fn left(ns: u64) -> String {
     if s < 100 {
         format!("{s} s")
     } else {
-        age(s * NS_PER_S)
+        age(s.saturating_mul(NS_PER_S))
     }
 }
 

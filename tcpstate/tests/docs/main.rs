@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 use expect_test::expect_file;
 use tcpstate::cli::Cli;
-use tcpstate::event::Cause;
+use tcpstate::event::{Body, Cause};
 use tcpstate::export::schema;
 use tcpstate::report;
 use tcpstate::tui::columns::Column;
@@ -109,27 +109,7 @@ fn every_cause_is_described() {
 #[test]
 fn every_event_is_described() {
     let (_, events) = document("docs/events.md");
-    let names = [
-        "header",
-        "socket",
-        "tcp.state",
-        "tcp.time_wait.enter",
-        "tcp.time_wait.exit",
-        "tcp.reset",
-        "bind",
-        "listen",
-        "connect",
-        "accept",
-        "diagnosis",
-        "restart",
-        "fallback",
-        "flood",
-        "loss",
-        "tick",
-        "footer",
-    ];
-
-    for name in names {
+    for name in Body::NAMES {
         assert!(
             events.contains(&format!("`{name}`")),
             "{name} is missing in docs/events.md"

@@ -255,12 +255,9 @@ fn a_socket_of_another_interface_does_not_stand_in_the_way() {
     let held = answer(&run(&["explain", "8080", "--json", "--device", "red"]));
     assert_eq!(held["would_bind"], "yes");
     let holder = socket(at("0.0.0.0:8080"));
-    nix::sys::socket::setsockopt(
-        &holder,
-        nix::sys::socket::sockopt::BindToDevice,
-        &"red".into(),
-    )
-    .expect("root may");
+    socket2::SockRef::from(&holder)
+        .bind_device(Some(b"red"))
+        .expect("root may");
     rustix::net::bind(&holder, &at("0.0.0.0:8080")).expect("the port is free");
 
     for (arguments, would) in [

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::process::{self, PATIENCE, Spent, programs, status_kb};
 use super::stopwatch::Stopwatch;
 use super::terminal;
-use super::written::{count_json, read_lines, said_lost};
+use super::written::{JsonCounts, count_json, read_lines, said_lost};
 use crate::installed::find;
 
 /// After the last event: long enough for any observer to have read it.
@@ -220,6 +220,14 @@ pub(super) struct Cost {
     pub(super) ledger: Option<Value>,
 }
 
+impl Cost {
+    fn add_json(&mut self, counts: &JsonCounts) {
+        self.events = Some(counts.states);
+        self.lines = Some(counts.lines);
+        self.lost = Some(counts.lost);
+    }
+}
+
 /// An observer at work.
 pub(super) struct Watching<'a> {
     observer: Observer,
@@ -364,13 +372,13 @@ impl<'a> Watching<'a> {
                 cost.events = Some(lines);
             }
             Observer::Json | Observer::JsonOtherPort => {
-                count_json(&self.files.out(), cost)?;
+                cost.add_json(&count_json(&self.files.out())?);
             }
             Observer::Record | Observer::RecordZstd => {
                 let recording = self.files.recording(self.observer);
                 cost.recorded_bytes = Some(fs::metadata(&recording)?.len());
                 if self.observer == Observer::Record {
-                    count_json(&recording, cost)?;
+                    cost.add_json(&count_json(&recording)?);
                 }
             }
             Observer::Tcpstates | Observer::Bpftrace => {

@@ -7,21 +7,29 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::observer::Cost;
+/// What tcpstate's JSON has.
+pub(super) struct JsonCounts {
+    /// State changes.
+    pub(super) states: u64,
+    pub(super) lines: u64,
+    /// Events that it says it lost.
+    pub(super) lost: u64,
+}
 
 /// State changes, lines and losses of tcpstate's JSON.
-pub(super) fn count_json(path: &Path, cost: &mut Cost) -> Result<()> {
+pub(super) fn count_json(path: &Path) -> Result<JsonCounts> {
     let (states, lines) = read_lines(path, |line| line.starts_with(r#"{"event":"tcp.state""#))?;
-    cost.events = Some(states);
-    cost.lines = Some(lines);
     let mut last = String::new();
     for line in BufReader::new(File::open(path)?).lines() {
         last = line?;
     }
     let footer: Value = serde_json::from_str(&last).context("the last line is not JSON")?;
     anyhow::ensure!(footer["event"] == "footer", "the output has no footer");
-    cost.lost = Some(footer["losses"]["kernel"].as_u64().unwrap_or(0));
-    Ok(())
+    Ok(JsonCounts {
+        states,
+        lines,
+        lost: footer["losses"]["kernel"].as_u64().unwrap_or(0),
+    })
 }
 
 /// Lines that are wanted, and all.

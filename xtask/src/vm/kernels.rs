@@ -1,5 +1,7 @@
 //! The kernels that the tests are run on: Debian's, for virtual machines.
 
+use tcpstate_common::release::numbers;
+
 use super::architecture::Architecture;
 
 /// A kernel and where it comes from.
@@ -104,9 +106,7 @@ pub(super) const KERNELS: &[Kernel] = &[
 impl Kernel {
     /// Its version, such as (6, 11); of another processor's kernel, too.
     pub(super) fn version(&self) -> Option<(u32, u32)> {
-        let series = self.series.split('-').next()?;
-        let (major, minor) = series.split_once('.')?;
-        Some((major.parse().ok()?, minor.parse().ok()?))
+        numbers(self.series)
     }
 
     /// Tests that run at one time. Debian's kernels from 7 on interrupt a hook in the

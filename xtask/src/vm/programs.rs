@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 
 use super::apt::Apt;
-use super::architecture::{Architecture, CrossTools};
+use super::architecture::Architecture;
+use super::cross::CrossTools;
 
 /// What was built for the guest.
 pub(super) struct Programs {

@@ -6,18 +6,19 @@ use tcpstate_common::record::{Counter, FailedCallRecord, Kind, RepeatKey, WalkSt
 
 use super::{
     Returned,
+    record::{Target, acquire_scratch, release_scratch, requested_port, target, write_call},
     returned::{code, outcome},
-    told::{Target, give_scratch_back, requested_port, take_scratch, target, write_call},
 };
 use crate::{
-    error::Stop,
+    conflicts, counters,
+    error::Skip,
     flood,
-    holders::{self, Pair},
-    maps::{self, FAILED, IN_FLIGHT, InFlight, REPEATS, SCRATCH},
-    output,
-    probes::function::conflict,
-    sock::{self, Common, Head as _},
+    in_flight::InFlight,
+    maps::{FAILED, IN_FLIGHT, REPEATS, SCRATCH},
+    output, owner,
+    sock::{Common, SockCommon as _},
     task,
+    walk::{self, Exempt},
 };
 
 const EADDRINUSE: u32 = 98;
@@ -29,13 +30,13 @@ pub(in crate::probes) fn report_failure<C: EbpfContext>(
     ctx: &C,
     in_flight: &InFlight,
     returned: &Returned,
-) -> Result<(), Stop> {
-    take_scratch(in_flight)?;
+) -> Result<(), Skip> {
+    acquire_scratch(in_flight)?;
     let code = failed_call(returned.sk, returned.packed());
-    give_scratch_back();
+    release_scratch();
     let walk = outcome(code)?;
     count_written();
-    // Rare, and worth a look at the kernel's layout.
+    // Rare, and a hint at a layout that was not understood.
     if walk == WalkStatus::Failed as u64 {
         warn!(
             ctx,
@@ -45,15 +46,15 @@ pub(in crate::probes) fn report_failure<C: EbpfContext>(
     Ok(())
 }
 
-/// Reports a call that was refused before any port was looked at.
+/// Reports a call that was refused before any port was checked.
 #[inline(always)]
 pub(in crate::probes) fn report_refusal(
     in_flight: &InFlight,
     returned: &Returned,
-) -> Result<(), Stop> {
-    take_scratch(in_flight)?;
+) -> Result<(), Skip> {
+    acquire_scratch(in_flight)?;
     let code = refused_call(returned.sk, returned.packed());
-    give_scratch_back();
+    release_scratch();
     outcome(code)?;
     count_written();
     Ok(())
@@ -68,24 +69,24 @@ pub(in crate::probes) fn report_refusal(
 extern "C" fn failed_call(sk: u64, packed: u64) -> u64 {
     match try_failed(&Returned::unpacked(sk, packed), true) {
         Ok(walk) => walk,
-        Err(stop) => code(stop),
+        Err(skip) => code(skip),
     }
 }
 
-/// The same for a call that was refused before any port was looked at.
+/// The same for a call that was refused before any port was checked.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn refused_call(sk: u64, packed: u64) -> u64 {
     match try_failed(&Returned::unpacked(sk, packed), false) {
         Ok(walk) => walk,
-        Err(stop) => code(stop),
+        Err(skip) => code(skip),
     }
 }
 
 #[inline(always)]
-fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
+fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Skip> {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     // SAFETY: this CPU's scratch, which was taken.
     let (common, in_flight) = unsafe { (&mut (*scratch).caller, &(*scratch).in_flight) };
@@ -103,13 +104,13 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
             WalkStatus::NotRun
         } else {
             let outside_vrf = common.bound_dev_if() == 0;
-            holders::walk(
+            walk::walk(
                 scratch,
                 common.net(),
                 port,
-                &Pair {
+                &Exempt {
                     failing: target.carrier.sk,
-                    tripped: conflict::tripped_over(target.carrier.sk),
+                    conflict: conflicts::take(target.carrier.sk),
                 },
                 outside_vrf,
                 target.netns,
@@ -117,9 +118,9 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
         };
         (*record).walk = status as u8;
         let wake = if returned.is_followed {
-            output::QUIETLY
+            output::NO_WAKEUP
         } else {
-            output::AT_ONCE
+            output::FORCE_WAKEUP
         };
         if FAILED.output::<FailedCallRecord>(&*record, wake).is_err() {
             return Err(not_written((*record).total != 0));
@@ -134,11 +135,11 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Stop> {
 pub(in crate::probes) fn report_briefly(
     in_flight: &InFlight,
     returned: &Returned,
-) -> Result<(), Stop> {
+) -> Result<(), Skip> {
     let thread = bpf_get_current_pid_tgid();
     IN_FLIGHT
         .insert(thread, in_flight, 0)
-        .map_err(|_| Stop::Forgotten)?;
+        .map_err(|_| Skip::NotStored)?;
     let code = brief_call(returned.sk, returned.packed());
     let _ = IN_FLIGHT.remove(thread);
     outcome(code)?;
@@ -153,14 +154,14 @@ pub(in crate::probes) fn report_briefly(
 extern "C" fn brief_call(sk: u64, packed: u64) -> u64 {
     match try_brief(&Returned::unpacked(sk, packed)) {
         Ok(()) => 0,
-        Err(stop) => code(stop),
+        Err(skip) => code(skip),
     }
 }
 
 #[inline(always)]
-fn try_brief(returned: &Returned) -> Result<(), Stop> {
+fn try_brief(returned: &Returned) -> Result<(), Skip> {
     let Some(entry) = IN_FLIGHT.get_ptr(bpf_get_current_pid_tgid()) else {
-        return Err(Stop::Forgotten);
+        return Err(Skip::NotStored);
     };
     // SAFETY: a value of this map, and nobody else has this thread's key.
     let in_flight = unsafe { &*entry };
@@ -168,7 +169,7 @@ fn try_brief(returned: &Returned) -> Result<(), Stop> {
     let target = target(returned.sk, in_flight, &mut common)?;
     let key = repeat_key(in_flight, returned, &target, &common);
     flood::check(&key, returned.via == via::KERNEL)?;
-    let tripped = conflict::tripped_over(target.carrier.sk);
+    let conflict = conflicts::take(target.carrier.sk);
     let Some(mut entry) = FAILED.reserve::<FailedCallRecord>(0) else {
         return Err(not_written(REPEATS.get_ptr(key).is_some()));
     };
@@ -182,30 +183,30 @@ fn try_brief(returned: &Returned) -> Result<(), Stop> {
         (*record).walk = if port == 0 {
             WalkStatus::NotRun as u8
         } else {
-            WalkStatus::LeftToUser as u8
+            WalkStatus::Deferred as u8
         };
-        if port != 0 && tripped != 0 {
-            holders::write_alone(record, tripped, &mut common, port, target.netns);
+        if port != 0 && conflict != 0 {
+            walk::write_alone(record, conflict, &mut common, port, target.netns);
         }
     }
-    entry.submit(output::QUIETLY);
+    entry.submit(output::NO_WAKEUP);
     Ok(())
 }
 
-/// Why a call that should be told is not: where its kind is counted, it is in the count.
+/// Why a call that should be reported is not: where its kind is counted, it is in the count.
 #[inline(always)]
-fn not_written(is_counted: bool) -> Stop {
+fn not_written(is_counted: bool) -> Skip {
     if is_counted {
-        Stop::Counted
+        Skip::Counted
     } else {
-        Stop::Full
+        Skip::Full
     }
 }
 
 #[inline(always)]
 fn count_written() {
-    maps::count(Counter::Written);
-    maps::count(Counter::WrittenFailed);
+    counters::count(Counter::Written);
+    counters::count(Counter::WrittenFailed);
 }
 
 /// By what this failure is the same as another one.
@@ -260,7 +261,7 @@ unsafe fn write_failed(
         (*record).visited = 0;
         (*record).admits_reuseaddr = 0;
         (*record).padding = [0; 2];
-        let uid = sock::uid(target.carrier.sk);
+        let uid = owner::uid(target.carrier.sk);
         (*record).uid = uid.unwrap_or(0);
         (*record).has_uid = u8::from(uid.is_some());
         task::write_program(&raw mut (*record).program);

@@ -1,7 +1,7 @@
-//! A call that has returned, and what became of telling it, as numbers: a function
+//! A call that has returned, and what became of its report, as numbers: a function
 //! that the verifier reads by itself takes and gives nothing else.
 
-use crate::{error::Stop, memory::Addr};
+use crate::{error::Skip, memory::Addr};
 
 /// A call that has returned.
 pub(in crate::probes) struct Returned {
@@ -48,24 +48,24 @@ const BUSY: u64 = 103;
 const COUNTED: u64 = 104;
 
 #[inline(always)]
-pub(super) fn code(stop: Stop) -> u64 {
-    match stop {
-        Stop::NotWanted => NOT_WANTED,
-        Stop::Read => READ,
-        Stop::Full | Stop::Forgotten => FULL,
-        Stop::Busy => BUSY,
-        Stop::Counted => COUNTED,
+pub(super) fn code(skip: Skip) -> u64 {
+    match skip {
+        Skip::NotWanted => NOT_WANTED,
+        Skip::Read => READ,
+        Skip::Full | Skip::NotStored => FULL,
+        Skip::Busy => BUSY,
+        Skip::Counted => COUNTED,
     }
 }
 
 #[inline(always)]
-pub(super) fn outcome(code: u64) -> Result<u64, Stop> {
+pub(super) fn outcome(code: u64) -> Result<u64, Skip> {
     match code {
-        NOT_WANTED => Err(Stop::NotWanted),
-        READ => Err(Stop::Read),
-        FULL => Err(Stop::Full),
-        BUSY => Err(Stop::Busy),
-        COUNTED => Err(Stop::Counted),
+        NOT_WANTED => Err(Skip::NotWanted),
+        READ => Err(Skip::Read),
+        FULL => Err(Skip::Full),
+        BUSY => Err(Skip::Busy),
+        COUNTED => Err(Skip::Counted),
         status => Ok(status),
     }
 }

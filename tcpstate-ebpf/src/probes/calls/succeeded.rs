@@ -7,14 +7,16 @@ use tcpstate_common::{
 
 use super::{
     Returned,
+    record::{acquire_scratch, release_scratch, target, write_call},
     returned::{code, outcome},
-    told::{give_scratch_back, take_scratch, target, write_call},
 };
 use crate::{
-    error::Stop,
-    maps::{self, EVENTS, InFlight, LISTENERS, SCRATCH},
+    counters,
+    error::Skip,
+    in_flight::InFlight,
+    maps::{EVENTS, LISTENERS, SCRATCH},
     output,
-    sock::Head as _,
+    sock::SockCommon as _,
     task,
 };
 
@@ -23,12 +25,12 @@ use crate::{
 pub(in crate::probes) fn report_success(
     in_flight: &InFlight,
     returned: &Returned,
-) -> Result<(), Stop> {
-    take_scratch(in_flight)?;
+) -> Result<(), Skip> {
+    acquire_scratch(in_flight)?;
     let code = succeeded_call(returned.sk, returned.packed());
-    give_scratch_back();
+    release_scratch();
     outcome(code)?;
-    maps::count(Counter::Written);
+    counters::count(Counter::Written);
     Ok(())
 }
 
@@ -38,14 +40,14 @@ pub(in crate::probes) fn report_success(
 extern "C" fn succeeded_call(sk: u64, packed: u64) -> u64 {
     match try_succeeded(&Returned::unpacked(sk, packed)) {
         Ok(()) => 0,
-        Err(stop) => code(stop),
+        Err(skip) => code(skip),
     }
 }
 
 #[inline(always)]
-fn try_succeeded(returned: &Returned) -> Result<(), Stop> {
+fn try_succeeded(returned: &Returned) -> Result<(), Skip> {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     // SAFETY: this CPU's scratch, which was taken.
     let (common, in_flight) = unsafe { (&mut (*scratch).caller, &(*scratch).in_flight) };
@@ -56,11 +58,11 @@ fn try_succeeded(returned: &Returned) -> Result<(), Stop> {
             netns: target.netns,
             port: u32::from(common.local_port()),
         };
-        // A full map forgets its least recently used entry.
+        // A full map evicts its least recently used entry.
         let _ = LISTENERS.insert(key, common.cookie(), 0);
     }
     let Some(mut entry) = EVENTS.reserve::<CallRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     // SAFETY: reserved memory of this type; every field is written.
     unsafe {
@@ -73,6 +75,6 @@ fn try_succeeded(returned: &Returned) -> Result<(), Stop> {
             common,
         );
     }
-    entry.submit(output::QUIETLY);
+    entry.submit(output::NO_WAKEUP);
     Ok(())
 }

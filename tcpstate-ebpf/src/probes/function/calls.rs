@@ -13,14 +13,15 @@ use tcpstate_common::{
     record::{SOCKADDR_LEN, call, via},
 };
 
-use super::{behind, io_uring};
+use super::{io_uring, reported};
 use crate::{
-    error::{Stop, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::{is_set, offset},
-    maps::InFlight,
+    in_flight::InFlight,
     memory::{Addr, read_addr, read_into, untyped_arg},
-    mptcp,
+    mptcp, owner,
     probes::{
         accept,
         calls::{self, Returned},
@@ -48,7 +49,7 @@ pub(super) struct Function {
     args: u64,
     /// It may succeed and be followed by what does the call.
     is_refusal: bool,
-    /// It has more hooks: see [`behind`](super::behind).
+    /// It has more hooks: see [`trailing`](super::trailing).
     is_followed: bool,
 }
 
@@ -141,7 +142,7 @@ pub(crate) fn inet_csk_accept(ctx: FExitContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_call(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
+fn try_call(ctx: &FExitContext, function: &Function) -> Result<(), Skip> {
     let (in_flight, returned) = returned(ctx, function)?;
     if function.is_refusal {
         calls::report_refusal(&in_flight, &returned)
@@ -150,7 +151,7 @@ fn try_call(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
     } else {
         let reported = calls::report_failure(ctx, &in_flight, &returned);
         if function.is_followed {
-            behind::note(&reported);
+            reported::note(&reported);
         }
         reported
     }
@@ -161,7 +162,7 @@ fn try_call(ctx: &FExitContext, function: &Function) -> Result<(), Stop> {
 pub(super) fn returned(
     ctx: &FExitContext,
     function: &Function,
-) -> Result<(InFlight, Returned), Stop> {
+) -> Result<(InFlight, Returned), Skip> {
     let errno = errno(ctx, function)?;
     let call = function.call;
     let is_unwanted = if errno == 0 {
@@ -170,7 +171,7 @@ pub(super) fn returned(
         call == call::CONNECT && !calls::is_final(errno)
     };
     if is_unwanted || !filter::wants_current() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let first = untyped_arg(ctx.as_ptr(), 0)?;
     let sk = match function.first {
@@ -178,16 +179,16 @@ pub(super) fn returned(
         First::SubflowOfMptcp => first,
     };
     if sk == 0 {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let is_subflow = is_tcp(sk)? && mptcp::is_subflow(sk);
-    let is_told_elsewhere = match function.first {
+    let is_reported_elsewhere = match function.first {
         First::SubflowOfMptcp => !is_subflow,
         // Where MPTCP connects, it calls the same function for its subflow.
         First::Socket => call == call::CONNECT && is_subflow,
     };
-    if is_told_elsewhere {
-        return Err(Stop::NotWanted);
+    if is_reported_elsewhere {
+        return Err(Skip::NotWanted);
     }
     let mut in_flight = InFlight::of(call);
     if function.has_address {
@@ -207,13 +208,13 @@ pub(super) fn returned(
 
 /// The error that a function returns; 0: none.
 #[inline(always)]
-pub(super) fn errno(ctx: &FExitContext, function: &Function) -> Result<u32, Stop> {
+pub(super) fn errno(ctx: &FExitContext, function: &Function) -> Result<u32, Skip> {
     let result = untyped_arg(ctx.as_ptr(), function.args)? as u32 as i32;
     Ok(if result < 0 { result.unsigned_abs() } else { 0 })
 }
 
 #[inline(always)]
-fn is_tcp(sk: Addr) -> Result<bool, Stop> {
+fn is_tcp(sk: Addr) -> Result<bool, Skip> {
     Ok(sock::protocol(sk)? == sock::IPPROTO_TCP)
 }
 
@@ -239,7 +240,7 @@ fn read_address(in_flight: &mut InFlight, addr: Addr, len: u32) {
 fn via(sk: Addr) -> u8 {
     if io_uring::is_inside() {
         via::IO_URING
-    } else if sock::is_kernels(sk) {
+    } else if owner::is_kernels(sk) {
         via::KERNEL
     } else {
         via::SYSCALL
@@ -247,14 +248,14 @@ fn via(sk: Addr) -> u8 {
 }
 
 #[inline(always)]
-fn try_accept(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_accept(ctx: &FExitContext) -> Result<(), Skip> {
     if offset!(accept_args) == MISSING || !filter::wants_current() {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let child = untyped_arg(ctx.as_ptr(), u64::from(offset!(accept_args)))?;
     // NULL: it failed.
     if child == 0 {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let listener = untyped_arg(ctx.as_ptr(), 0)?;
     accept::report(child, via(listener))

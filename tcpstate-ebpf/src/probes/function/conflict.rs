@@ -1,4 +1,4 @@
-//! The very socket that a failing `bind` or `listen` trips over: the last one
+//! The very socket that a failing `bind` or `listen` conflicts with: the last one
 //! that the kernel's own comparison calls a conflict. Both functions run with
 //! the bucket locked.
 //!
@@ -6,13 +6,7 @@
 
 use aya_ebpf::{EbpfContext, macros::fexit, programs::FExitContext};
 
-use crate::{
-    error::{Stop, finish},
-    globals::{is_set, offset},
-    maps::TRIPPED,
-    memory::{Addr, untyped_arg},
-};
-use tcpstate_common::config::flags;
+use crate::{conflicts, counters::finish, error::Skip, globals::offset, memory::untyped_arg};
 
 /// `bool inet_bind_conflict(sk, sk2, …)` (Linux 6.1): the options of the two do
 /// not go together.
@@ -31,48 +25,24 @@ pub(crate) fn inet_rcv_saddr_equal(ctx: FExitContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_conflict(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_conflict(ctx: &FExitContext) -> Result<(), Skip> {
     let result = untyped_arg(ctx.as_ptr(), u64::from(offset!(bind_conflict_args)))?;
     if result as u8 & 1 == 0 {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
-    note(untyped_arg(ctx.as_ptr(), 0)?, untyped_arg(ctx.as_ptr(), 1)?);
+    conflicts::note(untyped_arg(ctx.as_ptr(), 0)?, untyped_arg(ctx.as_ptr(), 1)?);
     Ok(())
 }
 
 #[inline(always)]
-fn try_addresses(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_addresses(ctx: &FExitContext) -> Result<(), Skip> {
     let sk = untyped_arg(ctx.as_ptr(), 0)?;
     let other = untyped_arg(ctx.as_ptr(), 1)?;
     let result = untyped_arg(ctx.as_ptr(), u64::from(offset!(saddr_equal_args)))?;
     if result as u8 & 1 == 1 {
-        note(sk, other);
-    } else if let Some(noted) = TRIPPED.get_ptr(sk)
-        // SAFETY: a value of this map.
-        && unsafe { *noted } == other
-    {
-        let _ = TRIPPED.remove(sk);
+        conflicts::note(sk, other);
+    } else {
+        conflicts::withdraw(sk, other);
     }
     Ok(())
-}
-
-#[inline(always)]
-fn note(sk: Addr, other: Addr) {
-    // A full map forgets its least recently used entry.
-    let _ = TRIPPED.insert(sk, other, 0);
-}
-
-/// The socket that the call on `sk` has tripped over; 0: not known.
-#[inline(always)]
-pub(crate) fn tripped_over(sk: Addr) -> Addr {
-    if !is_set(flags::HAS_FUNCTION_HOOKS) {
-        return 0;
-    }
-    let Some(noted) = TRIPPED.get_ptr(sk) else {
-        return 0;
-    };
-    // SAFETY: a value of this map.
-    let other = unsafe { *noted };
-    let _ = TRIPPED.remove(sk);
-    other
 }

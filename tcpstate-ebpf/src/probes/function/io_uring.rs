@@ -14,7 +14,7 @@ macro_rules! around {
     ($function:literal, $entry:ident, $exit:ident) => {
         #[fentry(function = $function)]
         pub(crate) fn $entry(_ctx: FEntryContext) -> i32 {
-            // A full map forgets its least recently used entry.
+            // A full map evicts its least recently used entry.
             let _ = IO_URING.insert(bpf_get_current_pid_tgid(), 1, 0);
             0
         }

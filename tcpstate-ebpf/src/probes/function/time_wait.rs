@@ -13,27 +13,21 @@ use tcpstate_common::{
 };
 
 use crate::{
-    error::{Stop, finish},
+    counters::finish,
+    error::Skip,
     filter,
     globals::{config, offset},
-    maps::{BORN, EVENTS, GOING},
+    holder,
+    maps::{EVENTS, PENDING_KILL, TW_BY_SOCK},
     memory::{Addr, untyped_arg},
     output,
-    sock::{self, Common, Head as _},
+    sock::{self, Common, SockCommon as _},
 };
 
 /// From the decision that a mini-socket is to go to its end it is
 /// microseconds, with softirqs off; a virtual processor may be put aside in
 /// between. What is older belongs to another one that had the same memory.
 const DECISION_LASTS_NS: u64 = 200_000_000;
-
-/// The mini-socket that this CPU is about to bring to its end.
-#[repr(C)]
-pub(crate) struct Going {
-    tw: Addr,
-    why: u64,
-    decided_ns: u64,
-}
 
 /// `struct inet_timewait_sock *inet_twsk_alloc(sk, …)`: NULL where there is no room.
 #[fexit(function = "inet_twsk_alloc")]
@@ -79,31 +73,19 @@ pub(crate) fn tcp_twsk_unique(ctx: FExitContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_alloc(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_alloc(ctx: &FExitContext) -> Result<(), Skip> {
     let parent = untyped_arg(ctx.as_ptr(), 0)?;
-    let born = untyped_arg(ctx.as_ptr(), u64::from(offset!(twsk_alloc_args)))?;
-    // A full map forgets its least recently used entry.
-    let _ = BORN.insert(parent, born, 0);
+    let tw = untyped_arg(ctx.as_ptr(), u64::from(offset!(twsk_alloc_args)))?;
+    // A full map evicts its least recently used entry.
+    let _ = TW_BY_SOCK.insert(parent, tw, 0);
     Ok(())
 }
 
-/// The mini-socket that was just made for the socket at `parent`; 0: none was.
 #[inline(always)]
-pub(crate) fn born_of(parent: Addr) -> Addr {
-    let Some(born) = BORN.get_ptr(parent) else {
-        return 0;
-    };
-    // SAFETY: a value of this map.
-    let born = unsafe { *born };
-    let _ = BORN.remove(parent);
-    born
-}
-
-#[inline(always)]
-fn try_schedule(ctx: &FEntryContext) -> Result<(), Stop> {
+fn try_schedule(ctx: &FEntryContext) -> Result<(), Skip> {
     let is_rearmed = untyped_arg(ctx.as_ptr(), 2)? as u8 & 1 == 1;
     if !is_rearmed {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let tw = untyped_arg(ctx.as_ptr(), 0)?;
     let jiffies = untyped_arg(ctx.as_ptr(), 1)? as u32;
@@ -112,7 +94,7 @@ fn try_schedule(ctx: &FEntryContext) -> Result<(), Stop> {
 }
 
 #[inline(always)]
-fn try_timer(ctx: &FEntryContext) -> Result<(), Stop> {
+fn try_timer(ctx: &FEntryContext) -> Result<(), Skip> {
     let timer = untyped_arg(ctx.as_ptr(), 0)?;
     decide(
         timer.wrapping_sub(u64::from(offset!(tw_timer))),
@@ -122,20 +104,20 @@ fn try_timer(ctx: &FEntryContext) -> Result<(), Stop> {
 }
 
 #[inline(always)]
-fn try_state_process(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_state_process(ctx: &FExitContext) -> Result<(), Skip> {
     let status = untyped_arg(ctx.as_ptr(), u64::from(offset!(tw_state_process_args)))? as u32;
     if offset!(tw_status_syn) == MISSING || status != offset!(tw_status_syn) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     decide(untyped_arg(ctx.as_ptr(), 0)?, mini_end::REUSED);
     Ok(())
 }
 
 #[inline(always)]
-fn try_unique(ctx: &FExitContext) -> Result<(), Stop> {
+fn try_unique(ctx: &FExitContext) -> Result<(), Skip> {
     let is_taken = untyped_arg(ctx.as_ptr(), u64::from(offset!(twsk_unique_args)))? as u32 != 0;
     if !is_taken {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     decide(untyped_arg(ctx.as_ptr(), 1)?, mini_end::REUSED);
     Ok(())
@@ -144,18 +126,18 @@ fn try_unique(ctx: &FExitContext) -> Result<(), Stop> {
 /// Notes why a mini-socket is about to end.
 #[inline(always)]
 fn decide(tw: Addr, why: u8) {
-    if let Some(going) = GOING.get_ptr_mut(0) {
+    if let Some(pending) = PENDING_KILL.get_ptr_mut(0) {
         // SAFETY: this CPU's; whoever decides has softirqs off.
         unsafe {
-            (*going).tw = tw;
-            (*going).why = u64::from(why);
-            (*going).decided_ns = bpf_ktime_get_ns();
+            (*pending).tw = tw;
+            (*pending).why = u64::from(why);
+            (*pending).decided_ns = bpf_ktime_get_ns();
         }
     }
 }
 
 #[inline(always)]
-fn try_kill(ctx: &FEntryContext) -> Result<(), Stop> {
+fn try_kill(ctx: &FEntryContext) -> Result<(), Skip> {
     let tw = untyped_arg(ctx.as_ptr(), 0)?;
     report(tw, mini_event::ENDED, why(tw), None)
 }
@@ -163,48 +145,48 @@ fn try_kill(ctx: &FEntryContext) -> Result<(), Stop> {
 /// Why the mini-socket at `tw` ends.
 #[inline(always)]
 fn why(tw: Addr) -> u8 {
-    let Some(going) = GOING.get_ptr_mut(0) else {
+    let Some(pending) = PENDING_KILL.get_ptr_mut(0) else {
         return mini_end::UNKNOWN;
     };
     // SAFETY: this CPU's; see `decide`.
     unsafe {
-        if (*going).tw == tw
-            && bpf_ktime_get_ns().wrapping_sub((*going).decided_ns) < DECISION_LASTS_NS
+        if (*pending).tw == tw
+            && bpf_ktime_get_ns().wrapping_sub((*pending).decided_ns) < DECISION_LASTS_NS
         {
-            (*going).tw = 0;
-            return (*going).why as u8;
+            (*pending).tw = 0;
+            return (*pending).why as u8;
         }
     }
     mini_end::DESTROYED
 }
 
 #[inline(always)]
-fn report(tw: Addr, what: u8, why: u8, left_ms: Option<i32>) -> Result<(), Stop> {
+fn report(tw: Addr, what: u8, why: u8, left_ms: Option<i32>) -> Result<(), Skip> {
     let mut common = Common::empty();
     common.fill(tw)?;
     if !filter::wants_ports(common.local_port(), common.peer_port()) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let netns = sock::netns_of(common.net())?;
     if !filter::wants_netns(netns) || !filter::wants_socket(common.cookie(), false, 0) {
-        return Err(Stop::NotWanted);
+        return Err(Skip::NotWanted);
     }
     let Some(mut entry) = EVENTS.reserve::<MiniRecord>(0) else {
-        return Err(Stop::Full);
+        return Err(Skip::Full);
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written.
     let filled = unsafe {
-        output::write_head(&raw mut (*record).head, Kind::Mini);
+        output::write_header(&raw mut (*record).header, Kind::Mini);
         (*record).what = what;
         (*record).why = why;
         (*record).reserved = [0; 6];
         let holder = &raw mut (*record).holder;
-        let written = sock::write_holder(holder, tw, &common, common.cookie(), netns);
+        let written = holder::write(holder, tw, &common, common.cookie(), netns);
         if let Some(left_ms) = left_ms {
             (*holder).expires_ms = left_ms;
         }
         written
     };
-    output::settle(entry, filled)
+    output::submit_or_discard(entry, filled)
 }

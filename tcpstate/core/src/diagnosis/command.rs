@@ -4,13 +4,13 @@
 //! which are refused, and where the line has to run stand here alone. No shell is
 //! used where one program serves.
 
-mod place;
+mod netns;
 mod word;
 
 use super::facts::Facts;
 use crate::event::{Effect, Endpoint, Family, Reuse, State};
 
-pub(super) use place::Place;
+pub(super) use netns::CommandNetns;
 pub(super) use word::{AbsolutePath, ContainerName, PortList, UnitName};
 
 /// A program with its arguments, and what running it does.
@@ -106,7 +106,7 @@ impl Command {
     /// not known.
     pub(super) fn line(&self, facts: &Facts<'_>) -> Option<String> {
         if self.is_of_netns {
-            Place::of(facts).line(&self.words, self.effect)
+            CommandNetns::of(facts).line(&self.words, self.effect)
         } else {
             Some(self.words.clone())
         }
@@ -157,7 +157,7 @@ impl Command {
                 words.push(value);
             }
         };
-        option("--netns", Place::of(facts).argument());
+        option("--netns", CommandNetns::of(facts).argument());
         option("--addr", wait.addr.map(|addr| addr.to_string()));
         let Reuse {
             reuseaddr,
@@ -251,7 +251,7 @@ impl Command {
         let list = pids.join(",");
         Self::new(
             Effect::Reads,
-            ["ps", "-o", "pid,ppid,lstart,args", "-p", &list],
+            ["ps", "-o", "pid,ppid,stat,lstart,args", "-p", &list],
         )
     }
 

@@ -99,14 +99,14 @@ impl From<&Seen> for Memory {
 
 /// Whether a server comes to its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outlook {
+pub struct Forecast {
     /// Would `bind` succeed?
     pub bind: YesNo,
     /// Would `listen`, after it?
     pub listen: YesNo,
 }
 
-impl Outlook {
+impl Forecast {
     /// The same for both.
     #[must_use]
     pub const fn both(answer: YesNo) -> Self {
@@ -139,19 +139,19 @@ pub fn would_bind(new: &Binder, holders: &[BoundSocket]) -> Vec<Verdict> {
 /// Whether `bind`, and then `listen`, would succeed among `holders`, which are
 /// all there are only if `is_complete`.
 #[must_use]
-pub fn outlook(
+pub fn forecast(
     new: &Binder,
     holders: &[BoundSocket],
     memory: Memory,
     is_complete: bool,
-) -> Outlook {
+) -> Forecast {
     let is_refused_by_family = match new.family {
         // `bind` answers EINVAL: a socket for IPv6 only has no IPv4 address.
         Family::Ipv6 => new.reuse.v6only && Compared::of_binder(new).kind == Kind::Mapped,
         Family::Ipv4 => false,
     };
     if is_refused_by_family {
-        return Outlook::both(YesNo::No);
+        return Forecast::both(YesNo::No);
     }
     let is_let_bind = memory.admits_reuseaddr && new.reuse.reuseaddr;
     // A socket that comes in that way and has SO_REUSEPORT becomes the one whose
@@ -159,7 +159,7 @@ pub fn outlook(
     if memory.sharing.is_some_and(|sharing| admits(&sharing, new))
         || (is_let_bind && new.reuse.reuseport)
     {
-        return Outlook::both(YesNo::Yes);
+        return Forecast::both(YesNo::Yes);
     }
     let verdicts = would_bind(new, holders);
     let among_them = if verdicts.contains(&Verdict::Conflict) {
@@ -169,7 +169,7 @@ pub fn outlook(
     } else {
         YesNo::Yes
     };
-    Outlook {
+    Forecast {
         bind: if is_let_bind { YesNo::Yes } else { among_them },
         listen: among_them,
     }

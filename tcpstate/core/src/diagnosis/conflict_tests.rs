@@ -70,8 +70,8 @@ fn an_incomplete_list_never_says_yes() {
         (vec![], false, YesNo::Unknown),
         (vec![listener("::")], false, YesNo::No),
     ] {
-        let outlook = outlook(&new, &holders, Memory::default(), is_complete);
-        assert_eq!(outlook, Outlook::both(answer));
+        let forecast = forecast(&new, &holders, Memory::default(), is_complete);
+        assert_eq!(forecast, Forecast::both(answer));
     }
 }
 
@@ -93,8 +93,8 @@ fn a_bucket_opened_for_reuseport_admits_its_own_user_within_its_address() {
         ..Memory::default()
     };
     for (memory, answer) in [(remembering, YesNo::Yes), (Memory::default(), YesNo::No)] {
-        let outlook = outlook(&new, &cleared, memory, true);
-        assert_eq!(outlook, Outlook::both(answer));
+        let forecast = forecast(&new, &cleared, memory, true);
+        assert_eq!(forecast, Forecast::both(answer));
     }
     for (kept, v6only, asked, admitted) in [
         ("0.0.0.0", false, "127.0.0.1", true),
@@ -145,9 +145,9 @@ fn a_bucket_of_reusing_sockets_lets_another_bind_which_listens_only_if_it_shares
         new.reuse.reuseaddr = reuseaddr;
         new.reuse.reuseport = reuseport;
 
-        let outlook = outlook(&new, &cleared, memory, true);
+        let forecast = forecast(&new, &cleared, memory, true);
 
-        assert_eq!(outlook, Outlook { bind, listen }, "{:?}", new.reuse);
+        assert_eq!(forecast, Forecast { bind, listen }, "{:?}", new.reuse);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::event::{Applies, Endpoint, Fix, SeenHolder, State};
 use super::command::{Command, Selection, Term};
 use super::facts::Facts;
 use super::fixes::fix;
-use super::roles::{self, Blocker, Role};
+use super::roles::{self, Blocker, HolderRole};
 use super::text;
 
 /// Connections that are named one by one; more are named by their address.
@@ -39,7 +39,7 @@ pub(super) fn destroy(facts: &Facts<'_>) -> Fix {
     } else {
         advice.because("others may hold the port besides, which could not be looked at")
     };
-    let is_live = |blocker: &&Blocker<'_>| blocker.role != Role::TimeWait;
+    let is_live = |blocker: &&Blocker<'_>| blocker.role != HolderRole::TimeWait;
     let cost = if blockers.iter().any(is_live) {
         COST_OF_LIVE
     } else {
@@ -95,7 +95,7 @@ fn select(facts: &Facts<'_>) -> Result<Selection, String> {
     let mut states: BTreeSet<State> = blockers.iter().map(|b| b.seen.state).collect();
     // Where an orphan goes by itself while somebody reads this.
     let may_end_in_time_wait =
-        |b: &Blocker<'_>| b.role == Role::Closing && b.seen.state != State::LastAck;
+        |b: &Blocker<'_>| b.role == HolderRole::Closing && b.seen.state != State::LastAck;
     if blockers.iter().any(may_end_in_time_wait) {
         states.insert(State::TimeWait);
     }

@@ -9,7 +9,7 @@ use crate::event::{
     State, Tried, Via, YesNo,
 };
 
-use super::conflict::Outlook;
+use super::conflict::Forecast;
 use super::facts::Facts;
 use super::roles::Blocker;
 use super::{CallKind, Environment, Failure, KnownHolder, conflict, diagnose, text};
@@ -57,8 +57,8 @@ pub fn explain(question: &Question<'_>) -> Explanation {
     let known = vec![KnownHolder::default(); question.seen.map_or(0, |seen| seen.holders.len())];
     let in_use = question.failure(&in_use, &known);
     let facts = Facts::new(&in_use);
-    let (outlook, error) = question.outlook(&facts);
-    let would_serve = outlook.listen;
+    let (forecast, error) = question.forecast(&facts);
+    let would_serve = forecast.listen;
 
     let failed = question.call(error);
     let failed = question.failure(&failed, &known);
@@ -80,7 +80,7 @@ pub fn explain(question: &Question<'_>) -> Explanation {
         YesNo::No | YesNo::Unknown => {
             let found = diagnose(&failed);
             let summary = match error.1 {
-                "EADDRINUSE" if outlook.bind == YesNo::Yes => question.refused_late(&facts),
+                "EADDRINUSE" if forecast.bind == YesNo::Yes => question.refused_late(&facts),
                 "EADDRINUSE" => found.summary,
                 name => question.refused_early(name, &facts),
             };
@@ -104,8 +104,8 @@ pub fn explain(question: &Question<'_>) -> Explanation {
         reuse: question.reuse,
         netns: question.netns,
         uid: question.uid,
-        would_bind: outlook.bind,
-        would_listen: outlook.listen,
+        would_bind: forecast.bind,
+        would_listen: forecast.listen,
         cause,
         summary,
         holders: blockers.iter().map(Blocker::holder).collect(),
@@ -151,8 +151,8 @@ fn split<'a>(facts: &Facts<'a>, is_about_port: bool) -> (Vec<Blocker<'a>>, Vec<B
 impl Question<'_> {
     /// Would it succeed, and what would the error be if not? In the order in
     /// which the kernel checks: address, privilege, port.
-    fn outlook(&self, facts: &Facts<'_>) -> (Outlook, (u32, &str)) {
-        let no = Outlook::both(YesNo::No);
+    fn forecast(&self, facts: &Facts<'_>) -> (Forecast, (u32, &str)) {
+        let no = Forecast::both(YesNo::No);
         if let Some(tried) = self.tried {
             return match &tried.errno_name {
                 _ if tried.ok => (self.after_bind(facts), EADDRINUSE),
@@ -173,21 +173,21 @@ impl Question<'_> {
     }
 
     /// What the kernel's rule says about the sockets on the port.
-    fn by_rule(&self, facts: &Facts<'_>) -> Outlook {
+    fn by_rule(&self, facts: &Facts<'_>) -> Forecast {
         let Some(binder) = facts.binder.filter(|_| self.seen.is_some()) else {
-            return Outlook::both(YesNo::Unknown);
+            return Forecast::both(YesNo::Unknown);
         };
         let sockets: Vec<_> = facts.candidates.iter().map(|c| c.bound).collect();
-        conflict::outlook(&binder, &sockets, facts.memory(), facts.is_complete())
+        conflict::forecast(&binder, &sockets, facts.memory(), facts.is_complete())
     }
 
     /// A `bind` was let in: `listen` is too, unless the first was so by what the
     /// bucket remembers alone.
-    fn after_bind(&self, facts: &Facts<'_>) -> Outlook {
+    fn after_bind(&self, facts: &Facts<'_>) -> Forecast {
         let rule = self.by_rule(facts);
         match rule.bind {
             YesNo::Yes => rule,
-            YesNo::No | YesNo::Unknown => Outlook::both(YesNo::Yes),
+            YesNo::No | YesNo::Unknown => Forecast::both(YesNo::Yes),
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::event::{Call, Endpoint, Family, Overlap, Seen, SeenHolder, SeenSource, State};
 
 use super::conflict::{self, Binder, BoundSocket, Memory, Verdict};
-use super::roles::{Blocker, Hints, Role};
+use super::roles::{Blocker, Hints, HolderRole};
 use super::{CallKind, Failure, KnownHolder};
 
 /// The errors that rules tell apart.
@@ -118,7 +118,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Whether the leading blocker is accepted (or no connection) and `role`.
-    pub(super) fn leads(&self, role: Role) -> bool {
+    pub(super) fn leads(&self, role: HolderRole) -> bool {
         self.lead()
             .is_some_and(|lead| lead.role == role && !lead.is_outgoing)
     }

@@ -5,8 +5,9 @@ use crate::event::{Applies, Family, Fix, YesNo};
 use super::command::{Command, Wait};
 use super::facts::Facts;
 use super::language::{Language, SocketOption};
-use super::roles::{Role, TIME_WAIT_MS};
+use super::roles::HolderRole;
 use super::{text, would_work};
+use crate::model::TIME_WAIT_MS;
 
 pub(super) fn fix(id: &str, applies: Applies, text: impl Into<String>) -> Fix {
     Fix {
@@ -68,7 +69,7 @@ pub(super) fn set_reuseaddr(facts: &Facts<'_>) -> Fix {
         YesNo::Yes => fix("set_reuseaddr", Applies::Now, text::capitalized(set))
             .line(language, option)
             .because(language.sets_reuseaddr_by_itself()),
-        YesNo::No if facts.lead().is_some_and(|lead| lead.role == Role::Listener) => {
+        YesNo::No if facts.lead().is_some_and(|lead| lead.role == HolderRole::Listener) => {
             reuseaddr_does_not_help(
                 "it never lets two sockets share a port while one of them listens",
             )
@@ -97,7 +98,7 @@ pub(super) fn reuseaddr_does_not_help(why: &str) -> Fix {
 
 /// Waiting, for what goes by itself.
 pub(super) fn wait(facts: &Facts<'_>) -> Fix {
-    let has_orphans = facts.blockers.iter().any(|b| b.role == Role::Closing);
+    let has_orphans = facts.blockers.iter().any(|b| b.role == HolderRole::Closing);
     let text = match facts.clears_ms() {
         Some(ms) if has_orphans => format!("Wait up to {} s", ms.div_ceil(1000)),
         Some(ms) => format!("Wait {} s", ms.div_ceil(1000).max(1)),

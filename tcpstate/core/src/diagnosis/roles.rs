@@ -2,16 +2,13 @@
 //! somebody keeps, one that goes by itself.
 
 use crate::event::{Holder, Overlap, Process, SeenHolder, State};
+use crate::model::TIME_WAIT_MS;
 
-use super::{KnownHolder, Origin, text};
-
-/// A FIN that reaches an orphan's `FIN_WAIT_2` starts a `TIME_WAIT` of full length
-/// (`TCP_TIMEWAIT_LEN`).
-pub(super) const TIME_WAIT_MS: u64 = 60_000;
+use super::{KnownHolder, Origin, relation, text};
 
 /// What a blocker is, in the order of how long it lasts if nobody acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
+pub(super) enum HolderRole {
     /// On its way out, not in `TIME_WAIT` yet.
     Closing,
     /// In `TIME_WAIT`.
@@ -34,7 +31,7 @@ pub(super) struct Blocker<'a> {
     pub(super) seen: &'a SeenHolder,
     pub(super) known: Option<&'a KnownHolder>,
     pub(super) overlap: Overlap,
-    pub(super) role: Role,
+    pub(super) role: HolderRole,
     /// Made by `connect`, not accepted; once it is closing or in `TIME_WAIT`
     /// only if the port was chosen for it, as it is then like any other.
     pub(super) is_outgoing: bool,
@@ -59,19 +56,21 @@ impl<'a> Blocker<'a> {
         let (is_outgoing, doubt) = direction(seen, known, hints);
         let is_chosen = !has_fixed_port(seen, known);
         let role = match seen.state {
-            State::Listen => Role::Listener,
-            State::Bound | State::Closed => Role::Bound,
-            State::TimeWait => Role::TimeWait,
-            State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => Role::Closing,
-            State::SynSent => Role::Outgoing,
+            State::Listen => HolderRole::Listener,
+            State::Bound | State::Closed => HolderRole::Bound,
+            State::TimeWait => HolderRole::TimeWait,
+            State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => {
+                HolderRole::Closing
+            }
+            State::SynSent => HolderRole::Outgoing,
             // Shown to be outgoing, not guessed: then its port is the matter.
-            State::CloseWait if is_outgoing && is_chosen && doubt.is_none() => Role::Outgoing,
-            State::CloseWait => Role::CloseWait,
-            State::Established | State::SynReceived if is_outgoing => Role::Outgoing,
-            State::Established | State::SynReceived => Role::Leftover,
+            State::CloseWait if is_outgoing && is_chosen && doubt.is_none() => HolderRole::Outgoing,
+            State::CloseWait => HolderRole::CloseWait,
+            State::Established | State::SynReceived if is_outgoing => HolderRole::Outgoing,
+            State::Established | State::SynReceived => HolderRole::Leftover,
         };
         let doubt = match role {
-            Role::Listener | Role::Bound | Role::CloseWait => None,
+            HolderRole::Listener | HolderRole::Bound | HolderRole::CloseWait => None,
             _ => doubt,
         };
         Self {
@@ -80,9 +79,12 @@ impl<'a> Blocker<'a> {
             overlap,
             role,
             is_outgoing: match role {
-                Role::Outgoing => is_outgoing,
-                Role::TimeWait | Role::Closing => is_outgoing && is_chosen,
-                Role::Listener | Role::Bound | Role::CloseWait | Role::Leftover => false,
+                HolderRole::Outgoing => is_outgoing,
+                HolderRole::TimeWait | HolderRole::Closing => is_outgoing && is_chosen,
+                HolderRole::Listener
+                | HolderRole::Bound
+                | HolderRole::CloseWait
+                | HolderRole::Leftover => false,
             },
             doubt,
         }
@@ -94,10 +96,10 @@ impl<'a> Blocker<'a> {
     }
 
     /// Whoever has it open now or, for what is closing, left it.
-    pub(super) fn people(&self) -> Vec<&'a Process> {
+    pub(super) fn processes(&self) -> Vec<&'a Process> {
         let owner = self.known.and_then(|known| known.owner.as_deref());
         let left_by = self.known.and_then(|known| known.left_by.as_deref());
-        let is_leaving = matches!(self.role, Role::TimeWait | Role::Closing);
+        let is_leaving = matches!(self.role, HolderRole::TimeWait | HolderRole::Closing);
         if let Some(left_by) = left_by.filter(|_| is_leaving) {
             return vec![left_by];
         }
@@ -105,6 +107,7 @@ impl<'a> Blocker<'a> {
             Some(processes) if !processes.is_empty() => {
                 processes.iter().map(|process| &**process).collect()
             }
+            _ if self.owner_without_descriptor().is_some() => Vec::new(),
             _ => owner.into_iter().collect(),
         }
     }
@@ -115,21 +118,40 @@ impl<'a> Blocker<'a> {
         open_in.iter().map(|process| &**process).collect()
     }
 
-    /// The process that opened it, where it has none of its descriptors any
-    /// more and others do.
+    /// The process that opened it, where it has none of its descriptors any more and others
+    /// do, each of which has executed something else since. A server that forks into the
+    /// background, or workers without their master, go on as what opened it.
     pub(super) fn departed_owner(&self) -> Option<&'a Process> {
         let owner = self.known?.owner.as_deref()?;
         let holders = self.seen.processes.as_deref()?;
-        let is_gone = !holders.is_empty() && holders.iter().all(|holder| holder.pid != owner.pid);
+        let is_gone = !holders.is_empty()
+            && holders
+                .iter()
+                .all(|holder| holder.pid != owner.pid && !relation::is_fork_of(holder, owner));
         is_gone.then_some(owner)
+    }
+
+    /// The process that opened it, where all processes were searched and none has it open.
+    pub(super) fn owner_without_descriptor(&self) -> Option<&'a Process> {
+        let is_in_nobody = self.seen.processes.as_deref().is_some_and(<[_]>::is_empty)
+            && self.seen.processes_more == 0
+            && !self.seen.is_mini;
+        let owner = self.known?.owner.as_deref()?;
+        (is_in_nobody && !owner.is_kernel()).then_some(owner)
+    }
+
+    /// The process that held the port before it for the same parent.
+    pub(super) fn predecessor(&self) -> Option<&'a Process> {
+        self.known?.predecessor.as_deref()
     }
 
     /// Milliseconds after which it is gone by itself at the latest; absent:
     /// never, or it depends on others.
     pub(super) fn clears_ms(&self) -> Option<u64> {
         match (self.role, self.seen.is_mini) {
-            (Role::TimeWait, _) => self.seen.expires_ms,
-            (Role::Closing, true) => Some(self.seen.expires_ms?.saturating_add(TIME_WAIT_MS)),
+            (HolderRole::TimeWait, _) => self.seen.expires_ms,
+            // A FIN that reaches an orphan's FIN_WAIT_2 starts a TIME_WAIT of full length.
+            (HolderRole::Closing, true) => Some(self.seen.expires_ms?.saturating_add(TIME_WAIT_MS)),
             _ => None,
         }
     }
@@ -146,7 +168,7 @@ impl<'a> Blocker<'a> {
     /// As it goes into the event.
     pub(super) fn holder(&self) -> Holder {
         let seen = self.seen;
-        let is_leaving = matches!(self.role, Role::TimeWait | Role::Closing);
+        let is_leaving = matches!(self.role, HolderRole::TimeWait | HolderRole::Closing);
         let owner = self.known.and_then(|known| known.owner.clone());
         let process = owner.clone().or_else(|| match seen.processes.as_deref() {
             Some([only]) => Some(only.clone()),
@@ -179,8 +201,8 @@ impl<'a> Blocker<'a> {
 
 /// `python3[4711]`, or words for those that are not known.
 pub(super) fn names(blockers: &[&Blocker<'_>]) -> Option<String> {
-    let named = text::processes(blockers.iter().flat_map(|blocker| blocker.people()))?;
-    let is_known = |blocker: &&Blocker<'_>| !blocker.people().is_empty();
+    let named = text::processes(blockers.iter().flat_map(|blocker| blocker.processes()))?;
+    let is_known = |blocker: &&Blocker<'_>| !blocker.processes().is_empty();
     Some(if blockers.iter().all(is_known) {
         named
     } else {
@@ -190,16 +212,16 @@ pub(super) fn names(blockers: &[&Blocker<'_>]) -> Option<String> {
 
 /// Whether `names` names more than one process.
 pub(super) fn are_several(blockers: &[&Blocker<'_>]) -> bool {
-    let mut people = blockers.iter().flat_map(|blocker| blocker.people());
-    let first = people.next().map(|process| process.pid);
-    people.any(|process| Some(process.pid) != first)
+    let mut processes = blockers.iter().flat_map(|blocker| blocker.processes());
+    let first = processes.next().map(|process| process.pid);
+    processes.any(|process| Some(process.pid) != first)
 }
 
 /// Whether `process` has every one of them.
 pub(super) fn are_all_of(blockers: &[&Blocker<'_>], process: &Process) -> bool {
     blockers.iter().all(|blocker| {
-        let people = blocker.people();
-        people.iter().any(|other| other.pid == process.pid)
+        let processes = blocker.processes();
+        processes.iter().any(|other| other.pid == process.pid)
     })
 }
 
@@ -215,6 +237,10 @@ fn direction(
     known: Option<&KnownHolder>,
     hints: Hints,
 ) -> (bool, Option<String>) {
+    // Its own peer: it was made by `connect` whatever came after (RFC 9293, 3.5).
+    if seen.local == seen.peer {
+        return (true, None);
+    }
     match known.map(|known| known.origin) {
         Some(Origin::Outgoing | Origin::OutgoingFromFixedPort) => return (true, None),
         Some(Origin::Accepted | Origin::Listener) => return (false, None),

@@ -23,8 +23,8 @@ pub(super) struct Service {
 
 impl Service {
     /// The one service of all of these processes.
-    pub(super) fn of(people: &[&Process]) -> Option<Self> {
-        let units: Vec<&Unit> = people
+    pub(super) fn of(processes: &[&Process]) -> Option<Self> {
+        let units: Vec<&Unit> = processes
             .iter()
             .map(|process| process.unit.as_deref())
             .collect::<Option<_>>()?;
@@ -35,7 +35,7 @@ impl Service {
         }
         // Whoever neither is one of them nor descends from one stands in the list of
         // each of them.
-        let pids: BTreeSet<u32> = people.iter().map(|process| process.pid).collect();
+        let pids: BTreeSet<u32> = processes.iter().map(|process| process.pid).collect();
         let is_in_all = |other: &UnitMember| {
             units
                 .iter()

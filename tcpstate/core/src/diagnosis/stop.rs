@@ -1,14 +1,15 @@
 //! Advice to stop whoever holds a port: with the tool that manages it, and
 //! only after a look.
 
-use crate::event::{Applies, Fix, Process};
+use crate::event::{Applies, Fix, Halted, Process};
 
 use super::command::Command;
 use super::facts::Facts;
 use super::fixes::fix;
-use super::roles::{Blocker, Role};
+use super::relation::{self, Relation};
+use super::roles::{Blocker, HolderRole};
 use super::service::Service;
-use super::{principals, text};
+use super::{managers, text};
 
 /// Stopping whoever has the blockers open: a look first, and then, where a service
 /// or a container is theirs alone, the command that stops it.
@@ -18,7 +19,7 @@ use super::{principals, text};
 /// another's.
 pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<Fix> {
     let stop = |text: String| fix("stop_holder", Applies::Now, text);
-    let known: Vec<&Process> = blockers.iter().flat_map(|b| b.people()).collect();
+    let known: Vec<&Process> = blockers.iter().flat_map(|b| b.processes()).collect();
     let caller = &facts.call().process;
     if known.iter().any(|process| process.is_kernel()) {
         return vec![
@@ -27,6 +28,13 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
                 .because("the socket is the kernel's own: an MPTCP endpoint with a port, an NFS server or client, another kernel service; no process can be stopped"),
         ];
     }
+    if known.iter().any(|process| process.pid == caller.pid)
+        && blockers
+            .iter()
+            .any(|blocker| is_handed_over(blocker, caller))
+    {
+        return vec![use_own_socket(caller)];
+    }
     if !known.is_empty() && known.iter().all(|process| process.pid == caller.pid) {
         let names = text::processes(known.iter().copied()).unwrap_or_default();
         return vec![stop(format!(
@@ -34,8 +42,10 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
             facts.verb()
         ))];
     }
-    let people: Vec<&Process> = blockers.iter().flat_map(|b| b.open_in()).collect();
-    if people.is_empty() {
+    let mut processes: Vec<&Process> = blockers.iter().flat_map(|b| b.open_in()).collect();
+    // Whoever wants the port is not advised to stop itself.
+    processes.retain(|process| process.pid != caller.pid);
+    if processes.is_empty() {
         return vec![
             stop(format!(
                 "Find out which process holds port {} and stop it",
@@ -45,25 +55,26 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
             .because("none was seen to have it open: it may be in another container or belong to another user"),
         ];
     }
-    if let Some(fixes) = principals::stop_principal(facts, &people) {
+    if let Some(fixes) = managers::stop_manager(facts, &processes) {
         return fixes;
     }
-    let is_leak = blockers.iter().all(|b| b.role == Role::CloseWait);
-    let service = Service::of(&people);
+    let is_leak = blockers.iter().all(|b| b.role == HolderRole::CloseWait);
+    let service = Service::of(&processes);
     let mut fixes = match service {
         Some(service) if service.is_theirs => {
-            stop_service(facts, blockers, &people, &service, is_leak)
+            stop_service(facts, blockers, &processes, &service, is_leak)
         }
         shared => vec![stop_processes(
             facts,
             blockers,
-            &people,
+            &processes,
             shared.as_ref(),
             is_leak,
         )],
     };
     // The end of a process closes its connections, and who closes first has TIME_WAIT.
-    let closes_first = |b: &&Blocker<'_>| matches!(b.role, Role::Leftover | Role::Outgoing);
+    let closes_first =
+        |b: &&Blocker<'_>| matches!(b.role, HolderRole::Leftover | HolderRole::Outgoing);
     if blockers.iter().any(closes_first)
         && let Some(stop) = fixes.pop()
     {
@@ -71,7 +82,113 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
             "a connection that it closes first stays on the port for another 60 s, in TIME_WAIT",
         ));
     }
-    fixes
+    before_stopping(facts, blockers, &processes, fixes)
+}
+
+/// Whether the caller has the socket from somebody else, or opened it before it executed the
+/// program that runs now.
+fn is_handed_over(blocker: &Blocker<'_>, caller: &Process) -> bool {
+    let owner = blocker.known.and_then(|known| known.owner.as_deref());
+    blocker.role == HolderRole::Listener
+        && owner
+            .is_some_and(|owner| owner.pid != caller.pid || !relation::is_fork_of(caller, owner))
+}
+
+fn use_own_socket(caller: &Process) -> Fix {
+    fix(
+        "use_own_socket",
+        Applies::Now,
+        format!(
+            "Have {} listen with the socket that it has already instead of binding another one",
+            text::process(caller)
+        ),
+    )
+    .because(
+        "it was handed over or opened before its program was executed: with socket activation \
+         LISTEN_FDS says how many there are, from descriptor 3 on",
+    )
+}
+
+/// What comes before stopping, where stopping is not the way or not enough.
+fn before_stopping(
+    facts: &Facts<'_>,
+    blockers: &[&Blocker<'_>],
+    processes: &[&Process],
+    fixes: Vec<Fix>,
+) -> Vec<Fix> {
+    let caller = &facts.call().process;
+    let Some((first, others)) = processes.split_first() else {
+        return fixes;
+    };
+    let is_one = others.iter().all(|other| other.pid == first.pid);
+    let (who, asked) = (text::process(first), text::process(caller));
+    let relations: Vec<Relation> = processes
+        .iter()
+        .map(|process| Relation::of(process, caller))
+        .collect();
+    let is_listener = blockers.iter().all(|b| b.role == HolderRole::Listener);
+    let mut before = Vec::new();
+    let mut caveat = None;
+    if relations.contains(&Relation::Parent) {
+        before.push(fix(
+            "leave_to_parent",
+            Applies::Now,
+            format!(
+                "Leave the port to the parent of {asked}, which has it, or give {asked} another one"
+            ),
+        ));
+        caveat = Some(format!(
+            "what started {asked} would end, and {asked} may end with it"
+        ));
+    } else if is_one && is_listener && relations == [Relation::SameCommand] {
+        before.push(
+            fix(
+                "already_running",
+                Applies::Now,
+                format!("Leave it at that, if one is enough: {who} runs the same command already"),
+            )
+            .because("a second start finds the port of the first one taken"),
+        );
+    }
+    if let [blocker] = blockers
+        && let (Some(gone), Some(parent)) = (blocker.predecessor(), first.ppid)
+    {
+        let name = first.parent.as_deref().map_or_else(
+            || format!("process {parent}"),
+            |name| format!("{}[{parent}]", text::safe(name)),
+        );
+        before.push(
+            fix(
+                "stop_parent",
+                Applies::Now,
+                format!(
+                    "Have {name} stop it: it started {who} again after {} had ended",
+                    text::process(gone)
+                ),
+            )
+            .run(facts, &Command::look_at_processes(&[parent, first.pid]))
+            .because("what is stopped below it comes back"),
+        );
+    }
+    if is_one && first.halted == Some(Halted::Stopped) {
+        before.push(
+            fix(
+                "continue_holder",
+                Applies::Now,
+                format!(
+                    "Let {who} go on with fg in its terminal, or end it: kill {pid}, then kill -CONT {pid}",
+                    pid = first.pid
+                ),
+            )
+            .run(facts, &Command::look_at_processes(&[first.pid]))
+            .because("a stopped process takes no signal but SIGKILL until it is continued"),
+        );
+    }
+    let fixes = fixes.into_iter().map(|fix| match &caveat {
+        Some(caveat) => fix.because(caveat.clone()),
+        None => fix,
+    });
+    before.into_iter().chain(fixes).collect()
 }
 
 /// Of a service that is theirs alone: a stopped one takes all of its processes
@@ -79,11 +196,11 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
 fn stop_service(
     facts: &Facts<'_>,
     blockers: &[&Blocker<'_>],
-    people: &[&Process],
+    processes: &[&Process],
     service: &Service,
     is_leak: bool,
 ) -> Vec<Fix> {
-    let names = text::processes(people.iter().copied()).unwrap_or_default();
+    let names = text::processes(processes.iter().copied()).unwrap_or_default();
     let name = service.name.as_str();
     let caller = Service::of(&[&facts.call().process]);
     let stop = |text: String, command: Command| {
@@ -104,17 +221,17 @@ fn stop_service(
         stop(
             format!(
                 "Stop {name}, the service of {names}, {}",
-                unless(blockers, people)
+                unless(blockers, processes)
             ),
             Command::stop_unit(&service.name),
         )
     };
-    vec![look_at_service(facts, people, name), stop]
+    vec![look_at_service(facts, processes, name), stop]
 }
 
 /// What the service manager says of the process.
-fn look_at_service(facts: &Facts<'_>, people: &[&Process], name: &str) -> Fix {
-    let pid = pids(people).first().copied().unwrap_or_default();
+fn look_at_service(facts: &Facts<'_>, processes: &[&Process], name: &str) -> Fix {
+    let pid = pids(processes).first().copied().unwrap_or_default();
     fix(
         "look_at_holder",
         Applies::Now,
@@ -128,22 +245,22 @@ fn look_at_service(facts: &Facts<'_>, people: &[&Process], name: &str) -> Fix {
 fn stop_processes(
     facts: &Facts<'_>,
     blockers: &[&Blocker<'_>],
-    people: &[&Process],
+    processes: &[&Process],
     shared: Option<&Service>,
     is_leak: bool,
 ) -> Fix {
-    let names = text::processes(people.iter().copied()).unwrap_or_default();
-    let started_by = started_by(people);
+    let names = text::processes(processes.iter().copied()).unwrap_or_default();
+    let started_by = started_by(processes);
     let text = if is_leak {
         format!("Restart {names}{started_by}, which closes the connections; look first")
     } else {
         format!(
             "Stop {names}{started_by} {}; look first",
-            unless(blockers, people)
+            unless(blockers, processes)
         )
     };
     let stop = fix("stop_holder", Applies::Now, text)
-        .run(facts, &Command::look_at_processes(&pids(people)));
+        .run(facts, &Command::look_at_processes(&pids(processes)));
     match shared {
         Some(service) => stop.because(format!(
             "not the service that it is in: {} also runs {}, which a stop of the service would end too",
@@ -155,11 +272,11 @@ fn stop_processes(
 }
 
 /// When it may be stopped.
-fn unless(blockers: &[&Blocker<'_>], people: &[&Process]) -> &'static str {
+fn unless(blockers: &[&Blocker<'_>], processes: &[&Process]) -> &'static str {
     let wants_the_port = blockers
         .iter()
-        .any(|b| matches!(b.role, Role::Listener | Role::Bound));
-    match (wants_the_port, pids(people).as_slice()) {
+        .any(|b| matches!(b.role, HolderRole::Listener | HolderRole::Bound));
+    match (wants_the_port, pids(processes).as_slice()) {
         (true, [_]) => "if it should not have the port",
         (true, _) => "if they should not have the port",
         (false, [_]) => "if it can be spared",
@@ -167,19 +284,19 @@ fn unless(blockers: &[&Blocker<'_>], people: &[&Process]) -> &'static str {
     }
 }
 
-fn pids(people: &[&Process]) -> Vec<u32> {
-    let mut pids: Vec<u32> = people.iter().map(|process| process.pid).collect();
+fn pids(processes: &[&Process]) -> Vec<u32> {
+    let mut pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
     pids.sort_unstable();
     pids.dedup();
     pids
 }
 
 /// ` (started by sh[4711])`, where all were started by one.
-fn started_by(people: &[&Process]) -> String {
-    let Some(process) = people.first() else {
+fn started_by(processes: &[&Process]) -> String {
+    let Some(process) = processes.first() else {
         return String::new();
     };
-    if people.iter().any(|other| other.ppid != process.ppid) {
+    if processes.iter().any(|other| other.ppid != process.ppid) {
         return String::new();
     }
     match (process.parent.as_deref(), process.ppid) {
@@ -244,7 +361,7 @@ mod tests {
             stopped(&scene),
             [(
                 "stop_holder".to_owned(),
-                Some("ps -o pid,ppid,lstart,args -p 10".to_owned())
+                Some("ps -o pid,ppid,stat,lstart,args -p 10".to_owned())
             )]
         );
         assert_eq!(
@@ -264,7 +381,7 @@ mod tests {
             stopped(&scene_of(vec![forged])),
             [(
                 "stop_holder".to_owned(),
-                Some("ps -o pid,ppid,lstart,args -p 10".to_owned())
+                Some("ps -o pid,ppid,stat,lstart,args -p 10".to_owned())
             )]
         );
     }
@@ -279,5 +396,131 @@ mod tests {
         );
         assert_eq!(fixes[0].command.as_deref(), Some("ss -Htanp sport = :8080"));
         assert_eq!(fixes[0].effect, Some(Effect::Reads));
+    }
+
+    fn first(scene: &Scene) -> String {
+        scene.diagnose().fixes[0].id.to_string()
+    }
+
+    fn running(pid: u32, ppid: u32, argv: &[&str]) -> Process {
+        Process {
+            ppid: Some(ppid),
+            exe: Some("/usr/sbin/web".into()),
+            argv: Some(argv.iter().map(|&word| word.to_owned()).collect()),
+            ..process(pid, "web")
+        }
+    }
+
+    fn asked_by(caller: Process, held_by: Vec<Process>) -> Scene {
+        let mut scene = scene_of(held_by);
+        scene.call.process = caller.into();
+        scene
+    }
+
+    #[test]
+    fn stopping_is_not_first_where_the_holder_is_the_parent_or_another_start() {
+        let parent = running(20, 1, &["web", "--master"]);
+        let child = running(21, 20, &["web", "--worker"]);
+        let other = running(30, 5, &["web", "--master"]);
+
+        let of_parent = asked_by(child.clone(), vec![parent.clone()]);
+        let of_child = asked_by(parent.clone(), vec![child]);
+        let second_start = asked_by(other.clone(), vec![parent.clone()]);
+        let of_init = asked_by(running(40, 1, &["x"]), vec![process(1, "init")]);
+
+        assert_eq!(first(&of_parent), "leave_to_parent");
+        assert!(
+            of_parent
+                .diagnose()
+                .summary
+                .contains("web[20], the parent of web[21], listens"),
+            "{}",
+            of_parent.diagnose().summary
+        );
+        assert_eq!(first(&of_child), "stop_holder");
+        assert!(
+            of_child
+                .diagnose()
+                .summary
+                .contains("web[21], a child of web[20], listens")
+        );
+        assert_eq!(first(&second_start), "already_running");
+        assert!(!of_init.diagnose().summary.contains("parent"));
+    }
+
+    #[test]
+    fn a_caller_that_was_handed_the_listener_is_not_stopped() {
+        let caller = running(21, 20, &["web"]);
+        let scene = asked_by(
+            caller.clone(),
+            vec![running(20, 1, &["web"]), caller.clone()],
+        );
+        let own = {
+            let mut scene = asked_by(running(10, 9, &["web"]), vec![running(10, 9, &["web"])]);
+            scene.known[0].owner = Some(running(10, 9, &["web"]).into());
+            scene
+        };
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(&*diagnosis.fixes[0].id, "use_own_socket");
+        assert!(diagnosis.fixes.iter().all(|fix| &*fix.id != "stop_holder"));
+        assert_eq!(first(&own), "stop_holder");
+    }
+
+    #[test]
+    fn what_the_parent_starts_again_is_stopped_there() {
+        let mut scene = asked_by(running(50, 5, &["x"]), vec![running(22, 20, &["web"])]);
+        scene.known[0].predecessor = Some(running(21, 20, &["web"]).into());
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(&*diagnosis.fixes[0].id, "stop_parent");
+        assert!(
+            diagnosis.summary.contains("started it again"),
+            "{}",
+            diagnosis.summary
+        );
+    }
+
+    #[test]
+    fn a_stopped_holder_is_continued_or_killed() {
+        let mut holder = running(22, 20, &["web"]);
+        holder.halted = Some(Halted::Stopped);
+        let scene = asked_by(running(50, 5, &["x"]), vec![holder]);
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(&*diagnosis.fixes[0].id, "continue_holder");
+        assert_eq!(
+            diagnosis.fixes[0].command.as_deref(),
+            Some("ps -o pid,ppid,stat,lstart,args -p 22")
+        );
+        assert!(
+            diagnosis.summary.contains("which is stopped"),
+            "{}",
+            diagnosis.summary
+        );
+    }
+
+    #[test]
+    fn nobody_is_to_be_stopped_where_no_process_has_the_listener() {
+        let scene = asked_by(running(50, 5, &["x"]), vec![]);
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(diagnosis.certainty, crate::event::Certainty::Likely);
+        assert!(
+            diagnosis
+                .missing
+                .iter()
+                .any(|missing| missing.contains("SCM_RIGHTS"))
+        );
+        assert!(
+            diagnosis
+                .fixes
+                .iter()
+                .all(|fix| fix.command.as_deref().is_none_or(|c| !c.contains("-p 10")))
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Words for people: harmless names, counts, durations, quoted arguments.
+//! Words for processes: harmless names, counts, durations, quoted arguments.
 
 use crate::event::{Process, State};
 use crate::printable::is_harmless;

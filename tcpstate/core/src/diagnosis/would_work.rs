@@ -39,7 +39,7 @@ fn for_port(facts: &Facts<'_>, binder: &Binder) -> WouldWork {
     let with = |set: fn(&mut Binder)| {
         let mut changed = *binder;
         set(&mut changed);
-        conflict::outlook(&changed, &sockets, memory, is_complete).listen
+        conflict::forecast(&changed, &sockets, memory, is_complete).listen
     };
     WouldWork {
         reuseaddr: with(|binder| binder.reuse.reuseaddr = true),

@@ -29,25 +29,25 @@ impl Engine {
         );
         if !facts.ok {
             if facts.is_sum {
-                self.on_sum(mono_ns, seq, kind, &facts, key);
+                self.on_repeated(mono_ns, seq, kind, &facts, key);
             } else if !is_the_peers_doing(kind, &facts) {
                 self.on_failure(mono_ns, seq, kind, facts, key);
             }
             return;
         }
         if let (Some(key), Some(id)) = (key, id) {
-            self.find_elsewhere(mono_ns, seq, kind, (key, id), &facts);
+            self.note_port_instead(mono_ns, seq, kind, (key, id), &facts);
         }
         match (kind, key) {
             (CallKind::Bind, Some(key)) => {
-                let story = self.ports.story(key);
-                story.last_bind = Some((seq, mono_ns, Arc::clone(&facts.process)));
-                story.was_last_bind_to_this_port = facts.requested.port == key.port;
+                let history = self.ports.history(key);
+                history.last_bind = Some((seq, mono_ns, Arc::clone(&facts.process)));
+                history.was_last_bind_to_this_port = facts.requested.port == key.port;
                 // With SO_REUSEADDR it says nothing about TIME_WAITs.
                 let is_telling =
-                    matches!(story.phase, Phase::Down { .. }) && !facts.reuse.reuseaddr;
+                    matches!(history.phase, Phase::Down { .. }) && !facts.reuse.reuseaddr;
                 if is_telling && !self.are_minis_hooked {
-                    self.look_at_port_again(mono_ns, key);
+                    self.poll_port_again(mono_ns, key);
                 }
             }
             (CallKind::Listen, Some(key)) => {
@@ -61,7 +61,7 @@ impl Engine {
 
     /// A `bind` that succeeded may mean that TIME_WAITs are gone before their
     /// time: all of the port are looked up now.
-    fn look_at_port_again(&mut self, mono_ns: u64, key: PortKey) {
+    fn poll_port_again(&mut self, mono_ns: u64, key: PortKey) {
         let minis: Vec<SocketId> = self
             .table
             .iter()

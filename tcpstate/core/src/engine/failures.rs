@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Failure};
 use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
-use crate::event::{Body, Call, SeenHolder, State};
+use crate::event::{Body, Call, Process, SeenHolder, State};
 use crate::model::{NS_PER_MS, Phase, PortKey, SocketId};
 
 impl Failure {
@@ -30,9 +30,9 @@ impl Engine {
         if let Some(key) = key
             && kind != CallKind::Connect
         {
-            let story = self.ports.story(key);
-            story.add_failures(seq, mono_ns, call.failures());
-            self.seek_elsewhere(mono_ns, seq, key, &call);
+            let history = self.ports.history(key);
+            history.add_failures(seq, mono_ns, call.failures());
+            self.note_failed_port(mono_ns, seq, key, &call);
         }
         if let Some(seen) = &call.seen {
             self.learn_cookies_seen(seen);
@@ -73,7 +73,7 @@ impl Engine {
     }
 
     /// Calls that were only counted: like one that was explained before.
-    pub(super) fn on_sum(
+    pub(super) fn on_repeated(
         &mut self,
         mono_ns: u64,
         seq: u64,
@@ -84,8 +84,8 @@ impl Engine {
         if let Some(key) = key
             && kind != CallKind::Connect
         {
-            let story = self.ports.story(key);
-            story.add_failures(seq, mono_ns, call.failures());
+            let history = self.ports.history(key);
+            history.add_failures(seq, mono_ns, call.failures());
         }
         let like = self.failures.iter_mut().rev();
         if let Some(failure) = like.into_iter().find(|failure| failure.is_like(kind, call)) {
@@ -128,7 +128,29 @@ impl Engine {
             left_by: socket.left_by.clone(),
             origin: socket.origin,
             evidence: socket.evidence(),
+            predecessor: self.predecessor(holder),
         }
+    }
+
+    /// A process of the same parent that an earlier failed call found with this port, and
+    /// that is not among those who have it now.
+    fn predecessor(&self, holder: &SeenHolder) -> Option<Arc<Process>> {
+        let [now] = holder.processes.as_deref()? else {
+            return None;
+        };
+        // What pid 1 has for a child may be anybody's.
+        let parent = now.ppid.filter(|parent| *parent > 1)?;
+        let mut earlier = self.failures.iter().rev().flat_map(|failure| {
+            let seen = failure.call.seen.iter().flat_map(|seen| &seen.holders);
+            seen.filter(|seen| {
+                seen.local.port == holder.local.port && seen.sock.netns == holder.sock.netns
+            })
+        });
+        let before = earlier.find_map(|seen| match seen.processes.as_deref() {
+            Some([before]) if before.pid != now.pid => Some(before),
+            _ => None,
+        })?;
+        (before.ppid == Some(parent) && before.exe == now.exe).then(|| Arc::clone(before))
     }
 
     /// The call's namespace, as far as the engine knows it from events.

@@ -1,9 +1,9 @@
 //! Fallback ports: a process that fails on one port and takes another one is
-//! one story.
+//! one history.
 //!
 //! A server of several ports that fails on one of them goes on with the others
 //! too, and comes back to the one that failed (nginx after 500 ms). So nothing
-//! is told before the process has left its first wish alone for a while.
+//! is concluded before the process has left its first port alone for a while.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,35 +17,35 @@ use crate::model::{NS_PER_MS, PortKey, SocketId};
 /// Processes with a failed call that are followed; the one that failed longest
 /// ago is dropped first.
 const MAX_PROCESSES: usize = 256;
-/// Ports that one story names.
+/// Ports that one history names.
 const MAX_TRIES: usize = 16;
 /// A process that fails and takes another port later than this does so for
 /// another reason.
 const WINDOW_NS: u64 = 30_000 * NS_PER_MS;
 /// Quiet time after which it has settled for what it took.
-const SETTLES_NS: u64 = 1_000 * NS_PER_MS;
+const CONCLUDED_AFTER_NS: u64 = 1_000 * NS_PER_MS;
 
 /// Processes that could not have a port, by namespace and process id.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fallbacks {
-    seekers: BTreeMap<(u32, u32), Seeker>,
+    failed_binders: BTreeMap<(u32, u32), FailedBinder>,
     /// Those that have taken another port.
     unsettled: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Seeker {
+struct FailedBinder {
     failed: Vec<FailedTry>,
     last_failed_ns: u64,
     /// A port that the kernel chose for it; a client may ask for one as well.
     chosen: Option<(u16, u64)>,
-    took: Option<Took>,
+    took: Option<BoundInstead>,
     /// It took a port and then tried for the first one again: it wants both.
     comes_back: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Took {
+struct BoundInstead {
     port: u16,
     id: SocketId,
     seq: u64,
@@ -56,43 +56,51 @@ struct Took {
 impl Fallbacks {
     fn fails(&mut self, mono_ns: u64, seq: u64, key: PortKey, pid: u32) {
         let who = (key.netns, pid);
-        let is_stale = |seeker: &Seeker| mono_ns > seeker.last_failed_ns + WINDOW_NS;
-        if self.seekers.get(&who).is_some_and(is_stale) {
+        let is_stale = |failed_binder: &FailedBinder| {
+            mono_ns > failed_binder.last_failed_ns.saturating_add(WINDOW_NS)
+        };
+        if self.failed_binders.get(&who).is_some_and(is_stale) {
             self.forget(who);
         }
-        if self.seekers.len() >= MAX_PROCESSES && !self.seekers.contains_key(&who) {
+        if self.failed_binders.len() >= MAX_PROCESSES && !self.failed_binders.contains_key(&who) {
             let oldest = self
-                .seekers
+                .failed_binders
                 .iter()
-                .min_by_key(|(_, seeker)| seeker.last_failed_ns)
+                .min_by_key(|(_, failed_binder)| failed_binder.last_failed_ns)
                 .map(|(who, _)| *who);
             if let Some(oldest) = oldest {
                 self.forget(oldest);
             }
         }
-        let seeker = self.seekers.entry(who).or_insert_with(|| Seeker {
-            failed: Vec::new(),
-            last_failed_ns: mono_ns,
-            chosen: None,
-            took: None,
-            comes_back: false,
-        });
-        seeker.last_failed_ns = mono_ns;
+        let failed_binder = self
+            .failed_binders
+            .entry(who)
+            .or_insert_with(|| FailedBinder {
+                failed: Vec::new(),
+                last_failed_ns: mono_ns,
+                chosen: None,
+                took: None,
+                comes_back: false,
+            });
+        failed_binder.last_failed_ns = mono_ns;
         // The other address family of the port that it has already.
-        if seeker
+        if failed_binder
             .took
             .as_ref()
             .is_some_and(|took| took.port == key.port)
         {
             return;
         }
-        let is_new = seeker.failed.iter().all(|tried| tried.port != key.port);
-        if seeker.took.take().is_some() {
+        let is_new = failed_binder
+            .failed
+            .iter()
+            .all(|tried| tried.port != key.port);
+        if failed_binder.took.take().is_some() {
             self.unsettled -= 1;
-            seeker.comes_back |= !is_new;
+            failed_binder.comes_back |= !is_new;
         }
-        if is_new && seeker.failed.len() < MAX_TRIES {
-            seeker.failed.push(FailedTry {
+        if is_new && failed_binder.failed.len() < MAX_TRIES {
+            failed_binder.failed.push(FailedTry {
                 port: key.port,
                 seq,
             });
@@ -108,31 +116,34 @@ impl Fallbacks {
         call: &Call,
     ) {
         let who = (key.netns, call.process.pid);
-        let Some(seeker) = self.seekers.get_mut(&who) else {
+        let Some(failed_binder) = self.failed_binders.get_mut(&who) else {
             return;
         };
-        let has_it_after_all = seeker.failed.iter().any(|tried| tried.port == key.port);
-        if has_it_after_all || mono_ns > seeker.last_failed_ns + WINDOW_NS {
+        let has_it_after_all = failed_binder
+            .failed
+            .iter()
+            .any(|tried| tried.port == key.port);
+        if has_it_after_all || mono_ns > failed_binder.last_failed_ns.saturating_add(WINDOW_NS) {
             self.forget(who);
             return;
         }
-        if seeker.took.is_some() || seeker.comes_back {
+        if failed_binder.took.is_some() || failed_binder.comes_back {
             return;
         }
         let seq = match kind {
             CallKind::Bind if call.requested.port == 0 => {
-                seeker.chosen = Some((key.port, seq));
+                failed_binder.chosen = Some((key.port, seq));
                 return;
             }
             CallKind::Bind => seq,
             // Only a server listens.
-            CallKind::Listen => match seeker.chosen {
+            CallKind::Listen => match failed_binder.chosen {
                 Some((port, seq)) if port == key.port => seq,
                 _ => return,
             },
             CallKind::Connect => return,
         };
-        seeker.took = Some(Took {
+        failed_binder.took = Some(BoundInstead {
             port: key.port,
             id,
             seq,
@@ -147,9 +158,9 @@ impl Fallbacks {
         if self.unsettled == 0 {
             return;
         }
-        let ended = self.seekers.iter().find(|(who, seeker)| {
+        let ended = self.failed_binders.iter().find(|(who, failed_binder)| {
             who.0 == key.netns
-                && seeker
+                && failed_binder
                     .took
                     .as_ref()
                     .is_some_and(|took| took.port == key.port && took.id == id)
@@ -165,9 +176,9 @@ impl Fallbacks {
             return;
         }
         for took in self
-            .seekers
+            .failed_binders
             .values_mut()
-            .filter_map(|seeker| seeker.took.as_mut())
+            .filter_map(|failed_binder| failed_binder.took.as_mut())
         {
             if took.id == from {
                 took.id = to;
@@ -176,24 +187,24 @@ impl Fallbacks {
     }
 
     /// Takes out those that have settled by now, the first first.
-    fn take_settled(&mut self, mono_ns: u64) -> Vec<Fallback> {
+    fn take_concluded(&mut self, mono_ns: u64) -> Vec<Fallback> {
         if self.unsettled == 0 {
             return Vec::new();
         }
         let mut due: Vec<(u64, (u32, u32))> = self
-            .seekers
+            .failed_binders
             .iter()
-            .filter_map(|(who, seeker)| Some((seeker.took.as_ref()?.since_ns, *who)))
-            .filter(|(since_ns, _)| since_ns.saturating_add(SETTLES_NS) <= mono_ns)
+            .filter_map(|(who, failed_binder)| Some((failed_binder.took.as_ref()?.since_ns, *who)))
+            .filter(|(since_ns, _)| since_ns.saturating_add(CONCLUDED_AFTER_NS) <= mono_ns)
             .collect();
         due.sort_unstable();
         due.into_iter()
             .filter_map(|(_, who)| {
-                let seeker = self.forget(who)?;
-                let took = seeker.took?;
+                let failed_binder = self.forget(who)?;
+                let took = failed_binder.took?;
                 Some(Fallback {
                     netns: who.0,
-                    failed: seeker.failed,
+                    failed: failed_binder.failed,
                     took: took.port,
                     took_seq: took.seq,
                     process: took.process,
@@ -202,18 +213,18 @@ impl Fallbacks {
             .collect()
     }
 
-    fn forget(&mut self, who: (u32, u32)) -> Option<Seeker> {
-        let seeker = self.seekers.remove(&who)?;
-        if seeker.took.is_some() {
+    fn forget(&mut self, who: (u32, u32)) -> Option<FailedBinder> {
+        let failed_binder = self.failed_binders.remove(&who)?;
+        if failed_binder.took.is_some() {
             self.unsettled -= 1;
         }
-        Some(seeker)
+        Some(failed_binder)
     }
 }
 
 impl Engine {
     /// Notes a `bind` or `listen` that failed.
-    pub(super) fn seek_elsewhere(&mut self, mono_ns: u64, seq: u64, key: PortKey, call: &Call) {
+    pub(super) fn note_failed_port(&mut self, mono_ns: u64, seq: u64, key: PortKey, call: &Call) {
         // Other errors are about the socket or the address, not the port.
         let is_refused = matches!(
             call.errno_name.as_deref(),
@@ -225,7 +236,7 @@ impl Engine {
     }
 
     /// Notes one that succeeded.
-    pub(super) fn find_elsewhere(
+    pub(super) fn note_port_instead(
         &mut self,
         mono_ns: u64,
         seq: u64,
@@ -237,24 +248,24 @@ impl Engine {
     }
 
     /// Notes that a listener ended.
-    pub(super) fn lose_elsewhere(&mut self, key: PortKey, id: SocketId) {
+    pub(super) fn note_lost_port(&mut self, key: PortKey, id: SocketId) {
         self.fallbacks.ends(key, id);
     }
 
-    /// Tells the fallbacks that are settled by now.
-    pub(super) fn settle_fallbacks(&mut self, mono_ns: u64) {
-        for fallback in self.fallbacks.take_settled(mono_ns) {
-            let told = Arc::new(fallback.clone());
-            let ports = told.failed.iter().map(|tried| tried.port);
-            for port in ports.chain([told.took]) {
-                let story = self.ports.story(PortKey {
+    /// Concludes the fallbacks that are certain by now.
+    pub(super) fn conclude_fallbacks(&mut self, mono_ns: u64) {
+        for fallback in self.fallbacks.take_concluded(mono_ns) {
+            let shared = Arc::new(fallback.clone());
+            let ports = shared.failed.iter().map(|tried| tried.port);
+            for port in ports.chain([shared.took]) {
+                let history = self.ports.history(PortKey {
                     port,
-                    netns: told.netns,
+                    netns: shared.netns,
                 });
-                if story.fallbacks.len() == MAX_FALLBACKS {
-                    story.fallbacks.pop_front();
+                if history.fallbacks.len() == MAX_FALLBACKS {
+                    history.fallbacks.pop_front();
                 }
-                story.fallbacks.push_back((mono_ns, Arc::clone(&told)));
+                history.fallbacks.push_back((mono_ns, Arc::clone(&shared)));
             }
             self.push(mono_ns, Body::Fallback(Box::new(fallback)));
         }

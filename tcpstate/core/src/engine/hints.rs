@@ -1,5 +1,5 @@
 //! Events from which it follows that a mini-socket has changed or gone, which
-//! the kernel itself does not tell: a reason to look at once.
+//! the kernel itself does not announce: a reason to poll at once.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,7 +12,7 @@ impl Engine {
     /// if that is on this host, and made an orphan's FIN_WAIT_2 a TIME_WAIT.
     pub(super) fn hint_from_transition(&mut self, mono_ns: u64, change: &StateChange) {
         if (change.old, change.new) == (State::LastAck, State::Closed) {
-            self.look_at_mini_of(mono_ns, change.sock.netns, change.peer, change.local);
+            self.poll_mini_of(mono_ns, change.sock.netns, change.peer, change.local);
         }
     }
 
@@ -21,11 +21,11 @@ impl Engine {
         let Some(sock) = &reset.sock else {
             return;
         };
-        self.look_at_mini_of(mono_ns, sock.netns, reset.local, reset.peer);
-        self.look_at_mini_of(mono_ns, sock.netns, reset.peer, reset.local);
+        self.poll_mini_of(mono_ns, sock.netns, reset.local, reset.peer);
+        self.poll_mini_of(mono_ns, sock.netns, reset.peer, reset.local);
     }
 
-    fn look_at_mini_of(&mut self, mono_ns: u64, netns: u32, local: Endpoint, peer: Endpoint) {
+    fn poll_mini_of(&mut self, mono_ns: u64, netns: u32, local: Endpoint, peer: Endpoint) {
         let plain = Tuple { netns, local, peer };
         let otherwise = Tuple {
             netns,

@@ -12,7 +12,7 @@ use crate::event::{
 use crate::model::{PortKey, Socket, SocketId, Tuple};
 
 impl Engine {
-    /// The socket that a look found, or found gone.
+    /// The socket that a snapshot found, or found gone.
     pub(super) fn id_of_seen(&mut self, mono_ns: u64, seen: &SocketSeen) -> SocketId {
         let is_mini = seen.is_mini();
         self.learn_cookie(&seen.sock, seen.local, seen.peer, is_mini);
@@ -57,7 +57,7 @@ impl Engine {
         }
     }
 
-    /// The socket that a look found, as it is known so far.
+    /// The socket that a snapshot found, as it is known so far.
     #[must_use]
     pub fn lookup(&self, seen: &SocketSeen) -> Option<&Socket> {
         let tuple = tuple(&seen.sock, seen.local, seen.peer);
@@ -101,7 +101,7 @@ impl Engine {
             self.learn_cookie(&change.sock, change.local, change.peer, false);
         }
         match self.table.get(&id) {
-            // The last transition tells more of the mini-socket than the list.
+            // The last transition knows more of the mini-socket than the list.
             Some(known) if known.is_mini && is_before(mono_ns, change, known) => {
                 return change.mini.map(|_| id);
             }
@@ -165,7 +165,7 @@ impl Engine {
             let at_ns = self
                 .table
                 .get(&nameless)
-                .map_or(0, |known| known.next_look_ns);
+                .map_or(0, |known| known.next_poll_ns);
             let named = SocketId::Cookie(sock.cookie);
             self.checks.cancel(at_ns, nameless);
             self.table.name(&nameless, sock.cookie);
@@ -182,7 +182,7 @@ impl Engine {
     }
 
     fn set_mini_aside(&mut self, id: SocketId) {
-        let Some(at_ns) = self.table.get(&id).map(|mini| mini.next_look_ns) else {
+        let Some(at_ns) = self.table.get(&id).map(|mini| mini.next_poll_ns) else {
             return;
         };
         self.checks.cancel(at_ns, id);

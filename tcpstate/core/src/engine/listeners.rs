@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::event::{Body, Endpoint, Process, Restart, State, StateChange};
-use crate::model::port::{MAX_RESTARTS, PortStory};
+use crate::model::port::{MAX_RESTARTS, PortHistory};
 use crate::model::{Listener, NS_PER_MS, Phase, PortKey, Socket, SocketId};
 
 /// A failing `listen` takes its LISTEN back within microseconds.
@@ -42,19 +42,19 @@ impl Engine {
         };
         if change.new == State::Listen {
             // listen on a socket without a port: the kernel chooses one later,
-            // and the call's return tells it.
+            // and the call's return says which.
             if key.port == 0 {
                 return;
             }
-            let story = self.ports.story(key);
-            // The port of another namespace begins a story of its own.
-            if let (Some(then), Some(now)) = (story.netns_cookie, change.netns_cookie)
+            let history = self.ports.history(key);
+            // The port of another namespace begins a history of its own.
+            if let (Some(then), Some(now)) = (history.netns_cookie, change.netns_cookie)
                 && then != now
             {
-                *story = PortStory::default();
+                *history = PortHistory::default();
             }
-            story.netns_cookie = change.netns_cookie.or(story.netns_cookie);
-            story.add_listener(Listener {
+            history.netns_cookie = change.netns_cookie.or(history.netns_cookie);
+            history.add_listener(Listener {
                 id,
                 local: change.local,
                 since_ns: mono_ns,
@@ -72,7 +72,7 @@ impl Engine {
                 since_ns: mono_ns,
             });
         } else if change.old == State::Listen {
-            self.lose_elsewhere(key, id);
+            self.note_lost_port(key, id);
             self.end_listener(mono_ns, seq, key, id);
         } else if change.old == State::SynReceived
             && let Some(cookie) = change.listener
@@ -93,8 +93,8 @@ impl Engine {
             port: socket.local.port,
             netns: socket.sock.netns,
         };
-        let story = self.ports.story(key);
-        story.add_listener(Listener {
+        let history = self.ports.history(key);
+        history.add_listener(Listener {
             id,
             local: socket.local,
             since_ns: mono_ns,
@@ -118,9 +118,9 @@ impl Engine {
         process: &Process,
     ) {
         self.table.update(&id, |socket| socket.local = local);
-        let story = self.ports.story(key);
-        if story.listeners.iter().all(|listener| listener.id != id) {
-            story.add_listener(Listener {
+        let history = self.ports.history(key);
+        if history.listeners.iter().all(|listener| listener.id != id) {
+            history.add_listener(Listener {
                 id,
                 local,
                 since_ns: mono_ns,
@@ -136,10 +136,10 @@ impl Engine {
     /// All processes that have a listener's descriptor open. If the one that
     /// listened is not among them, another one has the port now.
     pub(super) fn note_holders(&mut self, key: PortKey, id: SocketId, holders: &[Arc<Process>]) {
-        let Some(story) = self.ports.story_if_any(key) else {
+        let Some(history) = self.ports.history_if_any(key) else {
             return;
         };
-        let Some(listener) = story
+        let Some(listener) = history
             .listeners
             .iter_mut()
             .find(|listener| listener.id == id)
@@ -151,7 +151,7 @@ impl Engine {
             return;
         }
         let departed = std::mem::replace(&mut listener.process, holders.first().cloned());
-        if let Phase::Listening { process, .. } = &mut story.phase
+        if let Phase::Listening { process, .. } = &mut history.phase
             && *process == departed
         {
             process.clone_from(&listener.process);
@@ -160,8 +160,8 @@ impl Engine {
 
     /// A listener is known by another name from now on.
     pub(super) fn rename_listener(&mut self, key: PortKey, from: SocketId, to: SocketId) {
-        if let Some(story) = self.ports.story_if_any(key) {
-            for listener in &mut story.listeners {
+        if let Some(history) = self.ports.history_if_any(key) {
+            for listener in &mut history.listeners {
                 if listener.id == from {
                     listener.id = to;
                 }
@@ -197,10 +197,10 @@ impl Engine {
 
     /// `listen` returned well, or a connection came through the listener.
     pub(super) fn confirm_listener(&mut self, mono_ns: u64, key: PortKey, id: SocketId) {
-        let Some(story) = self.ports.story_if_any(key) else {
+        let Some(history) = self.ports.history_if_any(key) else {
             return;
         };
-        let Some(listener) = story
+        let Some(listener) = history
             .listeners
             .iter_mut()
             .find(|listener| listener.id == id)
@@ -218,11 +218,11 @@ impl Engine {
             is_since_known: listener.is_since_known,
             process: listener.process.clone(),
         };
-        story
+        history
             .first_listened
             .get_or_insert((listener.since_ns, listener.is_since_known));
-        match &story.phase {
-            Phase::NeverListened => story.phase = listening,
+        match &history.phase {
+            Phase::NeverListened => history.phase = listening,
             Phase::Listening { .. } => {}
             Phase::Down {
                 since_ns,
@@ -235,16 +235,16 @@ impl Engine {
                     listen_closed_seq: *closed_seq,
                     listen_again_seq: listener.seq,
                     downtime_ms: listener.since_ns.saturating_sub(*since_ns) / NS_PER_MS,
-                    failed_binds: story.failed_since_down,
+                    failed_binds: history.failed_since_down,
                     old_process: old_process.clone(),
-                    new_process: story.shared(listener.process),
+                    new_process: history.shared(listener.process),
                 };
-                story.phase = listening;
-                story.failed_since_down = 0;
-                if story.restarts.len() == MAX_RESTARTS {
-                    story.restarts.pop_front();
+                history.phase = listening;
+                history.failed_since_down = 0;
+                if history.restarts.len() == MAX_RESTARTS {
+                    history.restarts.pop_front();
                 }
-                story.restarts.push_back((mono_ns, restart.clone()));
+                history.restarts.push_back((mono_ns, restart.clone()));
                 self.push(mono_ns, Body::Restart(Box::new(restart)));
             }
         }
@@ -264,25 +264,25 @@ impl Engine {
 
     fn end_listener(&mut self, mono_ns: u64, seq: u64, key: PortKey, id: SocketId) {
         self.unconfirmed.retain(|unconfirmed| unconfirmed.id != id);
-        let Some(story) = self.ports.story_if_any(key) else {
+        let Some(history) = self.ports.history_if_any(key) else {
             return;
         };
-        let Some(at) = story
+        let Some(at) = history
             .listeners
             .iter()
             .position(|listener| listener.id == id)
         else {
             return;
         };
-        let listener = story.listeners.remove(at);
-        let was_last = story.listeners.iter().all(|other| !other.is_confirmed);
+        let listener = history.listeners.remove(at);
+        let was_last = history.listeners.iter().all(|other| !other.is_confirmed);
         if listener.is_confirmed && was_last {
-            story.phase = Phase::Down {
+            history.phase = Phase::Down {
                 since_ns: mono_ns,
                 closed_seq: seq,
                 old_process: listener.process,
             };
-            story.failed_since_down = 0;
+            history.failed_since_down = 0;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `socket`: what a look into the kernel's tables found.
+//! `socket`: what a snapshot of the kernel's tables found.
 
 use std::sync::Arc;
 
@@ -26,25 +26,25 @@ impl Engine {
         let id = self.id_of_seen(mono_ns, &facts);
         match (self.table.get(&id), facts.state) {
             (None, State::Closed) => {}
-            // It was read, then it closed, and a hook told of that first.
+            // It was read, then it closed, and a hook reported that first.
             (None, _) if self.has_closed_since(mono_ns, &id, &facts) => {}
             (None, _) => self.discover(mono_ns, seq, id, &facts),
             (Some(known), State::Closed) => {
                 if known.is_mini {
                     let reason = match (facts.ended, facts.netns_ended) {
                         (Some(reason), _) => reason,
-                        // With its namespace, or at its time: who can tell.
+                        // With its namespace, or at its time: not known.
                         (None, Some(NetnsEnd::Unreachable)) => ExitReason::Unknown,
                         (None, Some(NetnsEnd::Gone)) => exit_reason(known, mono_ns, false),
                         (None, None) => exit_reason(known, mono_ns, self.unresynced > 0),
                     };
                     self.end_mini(mono_ns, id, reason, facts.source);
                 } else if facts.source == Source::Kernel {
-                    // The end of a mini-socket whose beginning is still to be told.
+                    // The end of a mini-socket whose beginning is still to be reported.
                 } else if let Some(mut socket) = self.take_out(&id) {
                     self.forget_listener(mono_ns, seq, id, &socket);
                     socket.enter(State::Closed, mono_ns, seq);
-                    self.table.bury(socket);
+                    self.table.remember_closed(socket);
                 }
             }
             (Some(known), state) => {
@@ -98,7 +98,7 @@ impl Engine {
                 Origin::Unknown
             },
             expires_at_ns: expires_at_ns(seen, mono_ns),
-            next_look_ns: 0,
+            next_poll_ns: 0,
             changed_ns: 0,
             challenged_ns: 0,
             is_past_life: matches!(id, SocketId::PastLife(_)),
@@ -111,7 +111,7 @@ impl Engine {
         }
         self.take_in(id, socket);
         if is_mini {
-            self.schedule_look(id, mono_ns);
+            self.schedule_poll(id, mono_ns);
         }
     }
 
@@ -139,7 +139,7 @@ impl Engine {
                 .then(|| time_wait_entered(socket, mono_ns, from, seen.source))
         });
         if seen.is_mini() {
-            self.schedule_look(id, mono_ns);
+            self.schedule_poll(id, mono_ns);
         }
         if let Some(Some(entered)) = entered {
             self.push(mono_ns, Body::TimeWaitEnter(entered));

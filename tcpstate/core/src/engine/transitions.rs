@@ -7,7 +7,7 @@ use crate::event::{
     Body, ExitReason, Mini, Process, Source, State, StateChange, TimeWaitEnter, TimeWaitExit,
 };
 use crate::model::socket::Tuple;
-use crate::model::{NS_PER_MS, Origin, PortKey, Socket, SocketId};
+use crate::model::{NS_PER_MS, Origin, PortKey, Socket, SocketId, TIME_WAIT_MS};
 
 impl Engine {
     pub(super) fn on_transition(&mut self, mono_ns: u64, mut change: StateChange) {
@@ -91,7 +91,7 @@ impl Engine {
                     .unwrap_or_else(|| new_socket(mono_ns, &facts));
                 go_on(&mut socket);
                 socket.enter(State::Closed, mono_ns, seq);
-                self.table.bury(socket);
+                self.table.remember_closed(socket);
             }
             (state, _) => {
                 let go_on = |socket: &mut Socket| {
@@ -99,7 +99,7 @@ impl Engine {
                     socket.is_mini = false;
                     socket.expires_at_ns = None;
                     socket.enter(state, mono_ns, seq);
-                    std::mem::take(&mut socket.next_look_ns)
+                    std::mem::take(&mut socket.next_poll_ns)
                 };
                 // Most connections change in their place.
                 if self.table.get(&id).is_some() {
@@ -125,7 +125,7 @@ impl Engine {
             && self
                 .ports
                 .get(&key)
-                .is_some_and(|story| story.was_last_bind_to_this_port)
+                .is_some_and(|history| history.was_last_bind_to_this_port)
     }
 
     fn become_mini(
@@ -146,7 +146,7 @@ impl Engine {
         let entered = (mini.state == State::TimeWait)
             .then(|| time_wait_entered(&socket, mono_ns, from, mini.source));
         self.take_in(id, socket);
-        self.schedule_look(id, mono_ns);
+        self.schedule_poll(id, mono_ns);
         if let Some(entered) = entered {
             self.push(mono_ns, Body::TimeWaitEnter(entered));
         }
@@ -162,8 +162,8 @@ impl Engine {
 
     /// A connection in the place of a TIME_WAIT: the kernel let it take over. It
     /// announces SYN_SENT before it looks whether it may, so that this only is a
-    /// reason to look as well. Any other state, and a mini-socket of its own, is
-    /// proof: where a transition was lost, it is a later one that tells.
+    /// reason to poll as well. Any other state, and a mini-socket of its own, is
+    /// proof: where a transition was lost, it is a later one that proves it.
     fn end_time_wait_that_is_reused(&mut self, mono_ns: u64, change: &StateChange, id: SocketId) {
         if change.local.port == 0 || (change.new == State::Closed && change.mini.is_none()) {
             return;
@@ -212,7 +212,7 @@ impl Engine {
             source,
         });
         socket.enter(State::Closed, mono_ns, self.next_seq.saturating_sub(1));
-        self.table.bury(socket);
+        self.table.remember_closed(socket);
         if let Some(exited) = exited {
             self.push(mono_ns, Body::TimeWaitExit(exited));
         }
@@ -224,13 +224,13 @@ impl Engine {
         if change.old != State::SynReceived {
             return None;
         }
-        let story = self.ports.get(&PortKey {
+        let history = self.ports.get(&PortKey {
             port: change.local.port,
             netns: change.sock.netns,
         });
         if let Some(cookie) = change.listener {
             let id = SocketId::Cookie(cookie);
-            let mut listeners = story.iter().flat_map(|story| &story.listeners);
+            let mut listeners = history.iter().flat_map(|history| &history.listeners);
             if let Some(listener) = listeners.find(|listener| listener.id == id) {
                 return listener.process.clone();
             }
@@ -238,7 +238,7 @@ impl Engine {
                 return listener.owner.clone();
             }
         }
-        match story?.listeners.as_slice() {
+        match history?.listeners.as_slice() {
             [only] => only.process.clone(),
             _ => None,
         }
@@ -271,10 +271,6 @@ pub(super) fn time_wait_entered(
     }
 }
 
-/// `TCP_TIMEWAIT_LEN`: a constant of the kernel, not a setting.
-/// <https://github.com/torvalds/linux/blob/v6.12/include/net/tcp.h#L136>
-const TIME_WAIT_MS: u64 = 60_000;
-
 fn new_socket(mono_ns: u64, change: &StateChange) -> Socket {
     Socket {
         sock: change.sock,
@@ -290,7 +286,7 @@ fn new_socket(mono_ns: u64, change: &StateChange) -> Socket {
         left_by: None,
         origin: Origin::Unknown,
         expires_at_ns: None,
-        next_look_ns: 0,
+        next_poll_ns: 0,
         changed_ns: mono_ns,
         is_past_life: false,
         challenged_ns: 0,

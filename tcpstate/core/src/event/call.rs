@@ -84,7 +84,7 @@ pub struct SeenHolder {
     /// Further sockets that differ from this one in nothing that a `bind` looks at
     /// (mostly in peer and timer), and whose timers end no later; they are counted and
     /// not listed.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub alike: u32,
     /// The kernel's own comparison ended at this one, as a function hook saw;
     /// others may stand in the way as well.
@@ -94,16 +94,8 @@ pub struct SeenHolder {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<Arc<Process>>>,
     /// Further ones, which are counted and not listed.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub processes_more: u32,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands fields over by reference"
-)]
-pub(super) fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 /// Whom a port's bind bucket lets in by `SO_REUSEPORT` without a look at the
@@ -134,7 +126,7 @@ pub struct Seen {
     /// The sockets, at most 64.
     pub holders: Vec<SeenHolder>,
     /// Further ones, too different from each other to be counted as `alike`.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub holders_more: u32,
     /// Whom the bucket lets in without a look at them; absent: nobody, or not
     /// read.
@@ -200,11 +192,11 @@ pub struct Call {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
     /// So many more calls of the same process, port and errno have failed since the last
-    /// such event; they were counted and not told one by one.
+    /// such event; they were counted and not reported one by one.
     #[serde(default, skip_serializing_if = "is_none_at_all")]
     pub repeated: u64,
     /// This one was only counted as well: nobody looked when it failed, and there is no
-    /// diagnosis. It is the last of calls that have come to rest, told of them what the
+    /// diagnosis. It is the last of calls that have come to rest, and reports of them what the
     /// first one was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_sum: bool,

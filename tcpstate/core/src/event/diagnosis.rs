@@ -139,7 +139,7 @@ pub struct Holder {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<Arc<Process>>>,
     /// Further ones, which are counted and not listed.
-    #[serde(default, skip_serializing_if = "super::call::is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub processes_more: u32,
     /// The process that closed first (TIME_WAIT and closing sockets).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,7 +150,7 @@ pub struct Holder {
     /// Further sockets that differ from this one in nothing that a `bind` looks at
     /// (mostly in peer and timer), and whose timers end no later; they are counted and
     /// not listed.
-    #[serde(default, skip_serializing_if = "super::call::is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub alike: u32,
     /// The kernel's own comparison ended at this one, as a function hook saw;
     /// others may stand in the way as well.
@@ -272,7 +272,7 @@ pub struct Diagnosis {
     /// The sockets that stood in the way.
     pub holders: Vec<Holder>,
     /// Further ones, which are counted and not listed.
-    #[serde(default, skip_serializing_if = "super::call::is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub holders_more: u32,
     /// Milliseconds until the last blocker is gone by itself; absent: never by
     /// itself, or not known.

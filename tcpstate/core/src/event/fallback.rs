@@ -18,7 +18,7 @@ pub struct FailedTry {
 
 /// A process that could not have a port took another one instead.
 ///
-/// Told a second after it took the other one, and only if it has not tried
+/// Concluded a second after it took the other one, and only if it has not tried
 /// for the first one again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fallback {

@@ -1,4 +1,4 @@
-//! `flood`: failed calls that were too many to be told one by one.
+//! `flood`: failed calls that were too many to be reported one by one.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ impl CallName {
 }
 
 /// So many calls of one user have failed since the last such event that were different
-/// from each other and too many to be told: they were counted.
+/// from each other and too many to be reported: they were counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Flood {
     /// Which call.

@@ -37,7 +37,7 @@ pub struct SocketSeen {
     /// port is still held. With state `closed`: what is gone was a mini-socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
-    /// Why a look for it found nothing, where that is not because the socket
+    /// Why a snapshot of it found nothing, where that is not because the socket
     /// alone is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns_ended: Option<NetnsEnd>,
@@ -60,7 +60,7 @@ pub enum NetnsEnd {
 }
 
 impl SocketSeen {
-    /// Only mini-sockets have a timer that a look shows.
+    /// Only mini-sockets have a timer that a snapshot shows.
     #[must_use]
     pub fn is_mini(&self) -> bool {
         self.expires_ms.is_some()

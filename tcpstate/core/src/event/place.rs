@@ -108,7 +108,10 @@ mod tests {
 
     const OWN: Option<u32> = Some(4_026_531_992);
 
-    fn told(netns: Option<ForeignNetns<'_>>, container: Option<(&str, Option<u32>)>) -> String {
+    fn described(
+        netns: Option<ForeignNetns<'_>>,
+        container: Option<(&str, Option<u32>)>,
+    ) -> String {
         let mut caller = Process::new(1, 0, "nginx", KnownBy::Syscall);
         if let Some((id, made_by)) = container {
             caller.container = Some(id.into());
@@ -120,7 +123,7 @@ mod tests {
 
     #[test]
     fn only_another_namespace_than_our_own_is_named() {
-        let of = |inode, name, own| told(ForeignNetns::of(inode, name, own), None);
+        let of = |inode, name, own| described(ForeignNetns::of(inode, name, own), None);
 
         assert_eq!(of(4_026_531_992, None, OWN), "");
         assert_eq!(of(4_026_532_177, None, OWN), "in netns 4026532177");
@@ -134,14 +137,14 @@ mod tests {
     #[test]
     fn a_container_is_one_for_certain_only_if_root_made_it() {
         let id = "0123456789ab".to_owned() + &"cd".repeat(26);
-        let of = |made_by| told(None, Some((&id, made_by)));
+        let of = |made_by| described(None, Some((&id, made_by)));
 
         assert_eq!(of(Some(0)), "in docker container 0123456789ab");
         assert_eq!(of(Some(1000)), "calls itself container 0123456789ab");
         assert_eq!(of(None), "in docker container 0123456789ab");
         let odd = "é".repeat(32);
         assert_eq!(
-            told(
+            described(
                 ForeignNetns::of(7, Some("blue"), OWN),
                 Some((&odd, Some(0)))
             ),

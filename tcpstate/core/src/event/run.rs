@@ -161,12 +161,28 @@ pub struct Header {
     pub part: Option<u32>,
 }
 
-impl Header {
-    /// Whether function hooks tell what becomes of mini-sockets.
+/// What a run can do beyond what every run can, by the hooks that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ability {
+    /// Each re-arming and each end of a mini-socket is an event.
+    MiniSockets,
+}
+
+impl Ability {
+    /// Names of the hooks that it rests on.
     #[must_use]
-    pub fn has_hooked_minis(&self) -> bool {
-        const HOOKS: [&str; 2] = ["inet_twsk_kill", "__inet_twsk_schedule"];
-        HOOKS.iter().all(|name| {
+    pub const fn hooks(self) -> &'static [&'static str] {
+        match self {
+            Self::MiniSockets => &["inet_twsk_kill", "__inet_twsk_schedule"],
+        }
+    }
+}
+
+impl Header {
+    /// Whether the run has this ability.
+    #[must_use]
+    pub fn has(&self, ability: Ability) -> bool {
+        ability.hooks().iter().all(|name| {
             self.probes
                 .iter()
                 .any(|probe| probe.name == *name && probe.status == ProbeStatus::Attached)
@@ -197,7 +213,7 @@ pub struct Loss {
     pub resynced: bool,
 }
 
-/// Time that the engine was told of, with no event.
+/// Time that went on without an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tick {}
 

@@ -206,6 +206,18 @@ pub enum KnownBy {
     Unknown,
 }
 
+/// Why a process does not run: signals but SIGKILL and SIGCONT wait until it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Halted {
+    /// By a signal (SIGSTOP, ctrl-z): state `T` of `/proc/PID/stat`.
+    Stopped,
+    /// By a debugger: state `t`.
+    Traced,
+    /// Its first thread has ended, others go on: state `Z`.
+    Defunct,
+}
+
 /// A file of a file system, by its numbers in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct FileId {
@@ -227,7 +239,7 @@ pub struct Unit {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<UnitMember>,
     /// More of them, which are not listed or could not be looked at.
-    #[serde(default, skip_serializing_if = "super::call::is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub more: u32,
 }
 
@@ -290,6 +302,9 @@ pub struct Process {
     /// of `/proc/PID/stat`: tells it from another one that has its number later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ticks: Option<u64>,
+    /// What keeps it from running, where `/proc` was read and something does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted: Option<Halted>,
     /// Which file its program was at the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<FileId>,
@@ -327,6 +342,7 @@ impl Process {
             container_uid: None,
             unit: None,
             start_ticks: None,
+            halted: None,
             program: None,
             is_exe_here: false,
             via,

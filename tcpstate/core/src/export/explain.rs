@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::text::{connection, fix_lines, name, seconds};
+use super::describe::{connection, fix_lines, name, seconds};
 use crate::event::{Cause, Explanation, ForeignNetns, Holder, Reuse, YesNo};
 use crate::printable::printable;
 
-/// The answer with the name that tells it from the events of a stream.
+/// The answer with the name that distinguishes it from the events of a stream.
 #[derive(Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[schemars(title = "tcpstate explain, schema 1")]
@@ -71,8 +71,8 @@ pub fn text(answer: &Explanation, netns: Option<ForeignNetns<'_>>) -> String {
             word(would.v6only)
         );
     }
-    for (label, told) in answer.fixes.iter().flat_map(fix_lines) {
-        let _ = writeln!(text, "  {label:10} {told}");
+    for (label, line) in answer.fixes.iter().flat_map(fix_lines) {
+        let _ = writeln!(text, "  {label:10} {line}");
     }
     for missing in &answer.missing {
         let _ = writeln!(text, "  not seen   {}", printable(missing));

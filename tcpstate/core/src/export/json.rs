@@ -5,13 +5,13 @@ mod lines;
 
 use std::borrow::Cow;
 
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 pub use head::LineHead;
 pub use lines::Lines;
 
-use crate::event::{Body, ClockAnchor, Event, KnownBy, rfc3339};
+use crate::event::{Body, ClockAnchor, Event, KnownBy};
 
 /// Appends one event as one line.
 ///
@@ -19,68 +19,7 @@ use crate::event::{Body, ClockAnchor, Event, KnownBy, rfc3339};
 ///
 /// Never for events of this program: they hold no map with odd keys.
 pub fn write_line(event: &Event, clock: ClockAnchor, line: &mut Vec<u8>) -> serde_json::Result<()> {
-    let head = Head {
-        event: event.body.name(),
-        seq: event.seq,
-        ts: rfc3339::format(clock.realtime_ns(event.mono_ns)),
-        mono_ns: event.mono_ns,
-    };
-    match &event.body {
-        Body::Header(body) => write(head, body, line),
-        Body::Socket(body) => write(head, body, line),
-        Body::State(body) => write(head, body, line),
-        Body::TimeWaitEnter(body) => write(head, body, line),
-        Body::TimeWaitExit(body) => write(head, body, line),
-        Body::Reset(body) => write(head, body, line),
-        Body::Bind(body) | Body::Listen(body) | Body::Connect(body) | Body::Accept(body) => {
-            write(head, body, line)
-        }
-        Body::Diagnosis(body) => write(head, body, line),
-        Body::Restart(body) => write(head, body, line),
-        Body::Fallback(body) => write(head, body, line),
-        Body::Flood(body) => write(head, body, line),
-        Body::Loss(body) => write(head, body, line),
-        Body::Tick(body) => write(head, body, line),
-        Body::Footer(body) => write(head, body, line),
-    }
-}
-
-struct Head {
-    event: &'static str,
-    seq: u64,
-    ts: String,
-    mono_ns: u64,
-}
-
-#[derive(Serialize)]
-struct Line<'a, T> {
-    event: &'static str,
-    seq: u64,
-    ts: String,
-    mono_ns: u64,
-    #[serde(flatten)]
-    body: &'a T,
-}
-
-fn write<T: Serialize>(head: Head, body: &T, line: &mut Vec<u8>) -> serde_json::Result<()> {
-    let Head {
-        event,
-        seq,
-        ts,
-        mono_ns,
-    } = head;
-    serde_json::to_writer(
-        &mut *line,
-        &Line {
-            event,
-            seq,
-            ts,
-            mono_ns,
-            body,
-        },
-    )?;
-    line.push(b'\n');
-    Ok(())
+    Lines::default().write(event, clock, line)
 }
 
 /// Reads one line: its position and its event.
@@ -100,14 +39,6 @@ pub fn read_line(line: &[u8]) -> serde_json::Result<(u64, Option<Event>)> {
         seq: u64,
         mono_ns: u64,
     }
-    fn body<T: DeserializeOwned>(line: &[u8]) -> serde_json::Result<T> {
-        // Checked once as a whole instead of string by string.
-        match str::from_utf8(line) {
-            Ok(text) => serde_json::from_str(text),
-            Err(_) => serde_json::from_slice(line),
-        }
-    }
-
     // A line as we write it is read once, any other twice.
     let common = match LineHead::as_written(line) {
         Some(head) => Common {
@@ -117,28 +48,9 @@ pub fn read_line(line: &[u8]) -> serde_json::Result<(u64, Option<Event>)> {
         },
         None => serde_json::from_slice(line)?,
     };
-    let body = match &*common.event {
-        "header" => Body::Header(body(line)?),
-        "socket" => Body::Socket(body(line)?),
-        "tcp.state" => Body::State(body(line)?),
-        "tcp.time_wait.enter" => Body::TimeWaitEnter(body(line)?),
-        "tcp.time_wait.exit" => Body::TimeWaitExit(body(line)?),
-        "tcp.reset" => Body::Reset(body(line)?),
-        "bind" => Body::Bind(body(line)?),
-        "listen" => Body::Listen(body(line)?),
-        "connect" => Body::Connect(body(line)?),
-        "accept" => Body::Accept(body(line)?),
-        "diagnosis" => Body::Diagnosis(body(line)?),
-        "restart" => Body::Restart(body(line)?),
-        "fallback" => Body::Fallback(body(line)?),
-        "flood" => Body::Flood(body(line)?),
-        "loss" => Body::Loss(body(line)?),
-        "tick" => Body::Tick(body(line)?),
-        "footer" => Body::Footer(body(line)?),
-        _ => {
-            serde_json::from_slice::<IgnoredAny>(line)?;
-            return Ok((common.seq, None));
-        }
+    let Some(body) = Body::read(&common.event, line)? else {
+        serde_json::from_slice::<IgnoredAny>(line)?;
+        return Ok((common.seq, None));
     };
     let event = Event {
         seq: common.seq,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use expect_test::expect_file;
 
-use super::text;
+use super::{describe, text};
 use crate::diagnosis::CallKind;
 use crate::diagnosis::test_support::Scene;
 use crate::event::{Applies, Body, Cause, ClockAnchor, Effect, Event, Fix, Process};
@@ -97,7 +97,7 @@ fn a_command_that_ends_something_has_its_warning_above_it() {
         why: None,
     };
     let lines = |fix: &Fix| {
-        let lines = text::fix_lines(fix).into_iter().skip(1);
+        let lines = describe::fix_lines(fix).into_iter().skip(1);
         lines.map(|(_, line)| line).collect::<Vec<_>>()
     };
 
@@ -114,7 +114,7 @@ fn a_command_that_ends_something_has_its_warning_above_it() {
 
 /// The failed call and its diagnosis, as `watch --format text` shows them.
 fn read(scene: &Scene) -> String {
-    let context = text::Context {
+    let context = describe::Context {
         clock: ClockAnchor {
             mono_ns: 0,
             realtime: 1_763_464_000_000_000_000,

@@ -29,7 +29,7 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// Tells of time: closes every second that has ended.
+    /// Takes in the time: closes every second that has ended.
     pub(crate) fn advance(&mut self, mono_ns: u64, states: [u32; State::ALL.len()]) {
         let second = mono_ns / SAMPLE_NS;
         let Some(current) = self.current_second else {

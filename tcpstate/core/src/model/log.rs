@@ -58,7 +58,7 @@ impl EventLog {
             .get(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
-    /// Kept events from this position on.
+    /// Events that are kept, from this position on.
     #[must_use]
     pub fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Event> + ExactSizeIterator {
         let first = self.events.front().map_or(0, |event| event.seq);

@@ -1,4 +1,4 @@
-//! The story of a port: who listens, since when, and what happened in between.
+//! The history of a port: who listens, since when, and what happened in between.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub struct Listener {
     pub since_ns: u64,
     /// The event that showed it.
     pub seq: u64,
-    /// Whether `since_ns` is the moment of `listen`, not of our first look.
+    /// Whether `since_ns` is the moment of `listen`, not of our first snapshot.
     pub is_since_known: bool,
     /// Whether `listen` is known to have succeeded. The kernel shows the state
     /// LISTEN before it checks for conflicts, so a failing `listen` shows too.
@@ -63,7 +63,7 @@ pub enum Phase {
     Listening {
         /// Since when.
         since_ns: u64,
-        /// Whether that is the moment of `listen`, not of our first look.
+        /// Whether that is the moment of `listen`, not of our first snapshot.
         is_since_known: bool,
         /// Who.
         process: Option<Arc<Process>>,
@@ -79,10 +79,10 @@ pub enum Phase {
     },
 }
 
-/// The story of one port.
+/// The history of one port.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PortStory {
-    /// The namespace's cookie, as the last listener told it: another one may
+pub struct PortHistory {
+    /// The namespace's cookie, as the last listener's event had it: another one may
     /// get the number of a namespace that has ended.
     pub netns_cookie: Option<u32>,
     /// Sockets that listen on it.
@@ -99,7 +99,7 @@ pub struct PortStory {
     /// most [`MAX_FAILED_SECONDS`].
     pub failed_seconds: VecDeque<u64>,
     /// When it was first listened on, and whether that is the moment of
-    /// `listen`, not of our first look.
+    /// `listen`, not of our first snapshot.
     pub first_listened: Option<(u64, bool)>,
     /// Position, time and process of the last `bind` that succeeded.
     pub last_bind: Option<(u64, u64, Arc<Process>)>,
@@ -112,14 +112,14 @@ pub struct PortStory {
     pub fallbacks: VecDeque<(u64, Arc<Fallback>)>,
 }
 
-/// All ports that have a story.
+/// All ports that have a history.
 #[derive(Clone, Debug, Default)]
 pub struct Ports {
-    stories: BTreeMap<PortKey, PortStory>,
+    histories: BTreeMap<PortKey, PortHistory>,
     dropped: u64,
 }
 
-impl PortStory {
+impl PortHistory {
     /// The same process in an earlier restart, so that it is kept once: one that
     /// listens again and again is decoded anew each time.
     pub(crate) fn shared(&self, process: Option<Arc<Process>>) -> Option<Arc<Process>> {
@@ -159,54 +159,54 @@ impl PortStory {
 }
 
 impl Ports {
-    /// The port's story.
+    /// The port's history.
     #[must_use]
-    pub fn get(&self, key: &PortKey) -> Option<&PortStory> {
-        self.stories.get(key)
+    pub fn get(&self, key: &PortKey) -> Option<&PortHistory> {
+        self.histories.get(key)
     }
 
-    /// All stories, by port.
-    pub fn iter(&self) -> impl Iterator<Item = (&PortKey, &PortStory)> {
-        self.stories.iter()
+    /// All histories, by port.
+    pub fn iter(&self) -> impl Iterator<Item = (&PortKey, &PortHistory)> {
+        self.histories.iter()
     }
 
-    /// Stories that were dropped because there were too many.
+    /// Histories that were dropped because there were too many.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// The port's story, begun if there is none.
-    pub(crate) fn story(&mut self, key: PortKey) -> &mut PortStory {
-        if self.stories.len() >= MAX_PORTS && !self.stories.contains_key(&key) {
+    /// The port's history, begun if there is none.
+    pub(crate) fn history(&mut self, key: PortKey) -> &mut PortHistory {
+        if self.histories.len() >= MAX_PORTS && !self.histories.contains_key(&key) {
             self.drop_one();
         }
-        self.stories.entry(key).or_default()
+        self.histories.entry(key).or_default()
     }
 
-    /// The port's story, if there is one.
-    pub(crate) fn story_if_any(&mut self, key: PortKey) -> Option<&mut PortStory> {
-        self.stories.get_mut(&key)
+    /// The port's history, if there is one.
+    pub(crate) fn history_if_any(&mut self, key: PortKey) -> Option<&mut PortHistory> {
+        self.histories.get_mut(&key)
     }
 
-    /// Drops the story that says least: no listener, longest without an event.
+    /// Drops the history that says least: no listener, longest without an event.
     fn drop_one(&mut self) {
         let least = self
-            .stories
+            .histories
             .iter()
-            .min_by_key(|(_, story)| {
-                let last_event_ns = match story.phase {
+            .min_by_key(|(_, history)| {
+                let last_event_ns = match history.phase {
                     Phase::NeverListened => 0,
                     Phase::Listening { since_ns, .. } | Phase::Down { since_ns, .. } => since_ns,
                 };
                 (
-                    !story.listeners.is_empty(),
-                    story.last_failure.map_or(last_event_ns, |(_, at)| at),
+                    !history.listeners.is_empty(),
+                    history.last_failure.map_or(last_event_ns, |(_, at)| at),
                 )
             })
             .map(|(key, _)| *key);
         if let Some(key) = least {
-            self.stories.remove(&key);
+            self.histories.remove(&key);
             self.dropped += 1;
         }
     }

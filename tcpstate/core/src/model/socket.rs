@@ -113,7 +113,7 @@ pub struct Socket {
     /// Another one has its cookie now; see [`SocketId::PastLife`].
     pub(crate) is_past_life: bool,
     /// When the kernel is to be asked next whether it is still there.
-    pub(crate) next_look_ns: u64,
+    pub(crate) next_poll_ns: u64,
     /// The steps of its life, oldest first, at most [`MAX_STEPS`].
     pub steps: Vec<Step>,
 }
@@ -145,7 +145,7 @@ impl Socket {
         }
     }
 
-    /// Whether a hook or a look has shown it change from this time on.
+    /// Whether a hook or a snapshot has shown it change from this time on.
     #[must_use]
     pub fn has_changed_since(&self, mono_ns: u64) -> bool {
         self.changed_ns.max(self.since_ns) >= mono_ns

@@ -181,7 +181,7 @@ impl SocketTable {
     }
 
     /// Remembers a socket that closed.
-    pub fn bury(&mut self, socket: Socket) {
+    pub fn remember_closed(&mut self, socket: Socket) {
         if self.closed.len() == MAX_CLOSED {
             self.closed.pop_front();
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::chart::Chart;
-use super::ends::Ends;
+use super::head_tail::HeadTail;
 use super::ports::{self, PortTracks};
 use super::resets::{self, Resets};
 use super::sockets::{self, SocketTracks};
@@ -41,9 +41,9 @@ pub struct Reading {
     pub unreadable: Vec<String>,
 }
 
-/// A failed call as it is kept; moments are told at the end.
+/// A failed call that will be listed; its moments are formatted at the end.
 #[derive(Debug)]
-struct Kept {
+struct ListedFailure {
     failure: Failure,
     key: Option<PortKey>,
     holders_left_out: u64,
@@ -68,7 +68,7 @@ struct Window {
 }
 
 /// Failed calls that were counted, as one event.
-struct Sum {
+struct RepeatedFailures {
     mono_ns: u64,
     seq: u64,
     kind: CallKind,
@@ -77,7 +77,7 @@ struct Sum {
     count: u64,
 }
 
-impl Sum {
+impl RepeatedFailures {
     /// `None`: it is a failed connect that says nothing about a port of this host, or one
     /// that is explained by itself.
     fn of(event: &Event, kind: CallKind, call: &Call, engine: &Engine) -> Option<Self> {
@@ -106,7 +106,7 @@ impl Sum {
     }
 }
 
-/// Users whose floods a report tells of; the others' are added to the last one's.
+/// Users whose floods a report lists; the others' are added to the last one's.
 const MAX_FLOODS: usize = 64;
 
 /// Failed calls that were counted with nothing but their user.
@@ -152,13 +152,13 @@ pub struct Builder {
     sockets: SocketTracks,
     chart: Chart,
     resets: Resets,
-    failures: Ends<Kept>,
+    failures: HeadTail<ListedFailure>,
     failure_kinds: BTreeMap<(u16, Cause, &'static str), Kind>,
     uncounted_failures: u64,
-    fallbacks: Ends<Fallback>,
+    fallbacks: HeadTail<Fallback>,
     refused_connects: BTreeMap<String, u64>,
     floods: Floods,
-    windows: Ends<Window>,
+    windows: HeadTail<Window>,
     window: Option<Window>,
 }
 
@@ -181,13 +181,13 @@ impl Builder {
             sockets: SocketTracks::default(),
             chart: Chart::new(),
             resets: Resets::default(),
-            failures: Ends::new(MAX_FAILURES / 2),
+            failures: HeadTail::new(MAX_FAILURES / 2),
             failure_kinds: BTreeMap::new(),
             uncounted_failures: 0,
-            fallbacks: Ends::new(MAX_FALLBACKS / 2),
+            fallbacks: HeadTail::new(MAX_FALLBACKS / 2),
             refused_connects: BTreeMap::new(),
             floods: Floods::default(),
-            windows: Ends::new(MAX_LOSSES / 2),
+            windows: HeadTail::new(MAX_LOSSES / 2),
             window: None,
         }
     }
@@ -235,13 +235,13 @@ impl Builder {
             match &event.body {
                 Body::Reset(reset) => resets.note(event.mono_ns, event.seq, reset),
                 Body::Bind(call) if call.is_sum => {
-                    sum = Sum::of(event, CallKind::Bind, call, engine);
+                    sum = RepeatedFailures::of(event, CallKind::Bind, call, engine);
                 }
                 Body::Listen(call) if call.is_sum => {
-                    sum = Sum::of(event, CallKind::Listen, call, engine);
+                    sum = RepeatedFailures::of(event, CallKind::Listen, call, engine);
                 }
                 Body::Connect(call) if !call.ok => {
-                    sum = Sum::of(event, CallKind::Connect, call, engine);
+                    sum = RepeatedFailures::of(event, CallKind::Connect, call, engine);
                     if sum.is_none() {
                         let errno = call.errno_name.as_deref().unwrap_or("unknown");
                         refused = Some((errno.to_owned(), call.failures()));
@@ -264,7 +264,7 @@ impl Builder {
         if let Some(failure) = failed {
             self.note_failure(failure);
         } else if let Some(sum) = sum {
-            self.note_sum(&sum);
+            self.note_repeated(&sum);
         } else if let Some((errno, times)) = refused {
             self.note_refused(&errno, times);
         }
@@ -289,7 +289,7 @@ impl Builder {
         let kind = (port, failure.diagnosis.cause, call_name(failure.kind));
         self.count_kind(kind, (failure.mono_ns, failure.seq), count);
         let (diagnosis, holders_left_out) = trim::diagnosis(&failure.diagnosis);
-        self.failures.push(Kept {
+        self.failures.push(ListedFailure {
             failure: Failure {
                 diagnosis: diagnosis.into(),
                 ..failure
@@ -321,7 +321,7 @@ impl Builder {
     }
 
     /// Calls that were only counted: with the cause of the one that was explained.
-    fn note_sum(&mut self, sum: &Sum) {
+    fn note_repeated(&mut self, sum: &RepeatedFailures) {
         if let Some(key) = sum.key.filter(|key| key.port != 0) {
             self.ports.failed(key, sum.mono_ns, sum.seq, sum.count);
         }
@@ -497,8 +497,8 @@ impl LeftOuts {
     }
 }
 
-fn failed_call(kept: Kept, clock: Clock) -> FailedCall {
-    let Kept {
+fn failed_call(kept: ListedFailure, clock: Clock) -> FailedCall {
+    let ListedFailure {
         failure,
         holders_left_out,
         ..
@@ -531,7 +531,7 @@ fn failed_call(kept: Kept, clock: Clock) -> FailedCall {
     }
 }
 
-fn loss_window(window: &Window, kept: &[Kept], clock: Clock) -> LossWindow {
+fn loss_window(window: &Window, kept: &[ListedFailure], clock: Clock) -> LossWindow {
     LossWindow {
         from: clock.at(window.from_ns),
         to: window.to_ns.map(|to_ns| clock.at(to_ns)),

@@ -1,7 +1,7 @@
 //! The recording and where it was made, as a list of names and values.
 
 use super::Report;
-use super::words::{SHOWN_COMMAND, SHOWN_NAME, clock_time, count, date, duration, list, shown};
+use super::format::{SHOWN_COMMAND, SHOWN_NAME, clock_time, count, date, duration, list, shown};
 use crate::event::{Capture, Filters, Sysctls};
 
 /// What is known about the recording and where it was made, by name.

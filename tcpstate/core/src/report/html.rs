@@ -9,7 +9,7 @@ mod timeline;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::words::{
+use super::format::{
     clock_time, count, date, duration, list, name, relative, second, sentence, shown,
 };
 use super::{Moment, Report, Restart};

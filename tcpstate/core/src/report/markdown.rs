@@ -6,11 +6,11 @@ mod escape;
 
 use std::fmt::Write as _;
 
-use super::summary::main_failure;
-use super::words::{
+use super::format::{
     clock_time, connection, count, date, duration, list, name, relative, second, sentence, service,
     shown,
 };
+use super::summary::main_failure;
 use super::{Report, Restart, Service};
 use crate::event::Direction;
 use escape::{code, escape};

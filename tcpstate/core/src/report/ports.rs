@@ -1,9 +1,9 @@
-//! The ports' stories: who listened when, failed calls, TIME_WAIT, restarts.
+//! The ports' histories: who listened when, failed calls, TIME_WAIT, restarts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::ends::Ends;
+use super::head_tail::HeadTail;
 use super::{Clock, Mark, PortSpan, PortTimeline, Restart, Service, TimeWaitSpan, trim};
 use crate::event::{Body, Endpoint, Sock};
 use crate::event::{Event, Process, Restart as RestartEvent, State};
@@ -19,11 +19,11 @@ const MAX_SPANS: usize = 256;
 pub(super) const MAX_RESTARTS: usize = 256;
 /// Sockets in TIME_WAIT that are counted by port; as many as the engine holds.
 const MAX_TIME_WAIT: usize = 1 << 20;
-/// All ports are looked at this often: a listener may be confirmed by its age.
-const LOOK_NS: u64 = 1_000_000_000;
+/// All ports are checked this often: a listener may be confirmed by its age.
+const SERVICE_CHECK_NS: u64 = 1_000_000_000;
 
 #[derive(Debug)]
-struct Stretch {
+struct ServiceSpan {
     from_ns: u64,
     service: Service,
     process: Option<Arc<Process>>,
@@ -31,20 +31,20 @@ struct Stretch {
 
 #[derive(Debug)]
 struct Lane {
-    stretches: Ends<Stretch>,
-    failed: Ends<(u64, u64)>,
+    service_spans: HeadTail<ServiceSpan>,
+    failed: HeadTail<(u64, u64)>,
     failed_total: u64,
-    time_wait: Ends<(u64, u64, u64)>,
+    time_wait: HeadTail<(u64, u64, u64)>,
     restarts: u64,
 }
 
 impl Lane {
     fn new() -> Self {
         Self {
-            stretches: Ends::new(MAX_SPANS / 2),
-            failed: Ends::new(MAX_SPANS / 2),
+            service_spans: HeadTail::new(MAX_SPANS / 2),
+            failed: HeadTail::new(MAX_SPANS / 2),
             failed_total: 0,
-            time_wait: Ends::new(MAX_SPANS / 2),
+            time_wait: HeadTail::new(MAX_SPANS / 2),
             restarts: 0,
         }
     }
@@ -60,22 +60,22 @@ struct Held {
 
 /// A restart, or a port that stayed down.
 #[derive(Debug)]
-struct Fall {
+struct Outage {
     event: RestartEvent,
     closed_ns: u64,
     again_ns: Option<u64>,
     time_wait: u64,
 }
 
-/// The ports' stories.
+/// The ports' histories.
 #[derive(Debug)]
 pub(super) struct PortTracks {
     lanes: BTreeMap<PortKey, Lane>,
     lanes_left_out: u64,
     in_time_wait: BTreeSet<Tuple>,
     held: BTreeMap<PortKey, Held>,
-    falls: Ends<Fall>,
-    next_look_ns: u64,
+    outages: HeadTail<Outage>,
+    next_check_ns: u64,
 }
 
 impl PortTracks {
@@ -85,8 +85,8 @@ impl PortTracks {
             lanes_left_out: 0,
             in_time_wait: BTreeSet::new(),
             held: BTreeMap::new(),
-            falls: Ends::new(MAX_RESTARTS / 2),
-            next_look_ns: 0,
+            outages: HeadTail::new(MAX_RESTARTS / 2),
+            next_check_ns: 0,
         }
     }
 
@@ -95,7 +95,7 @@ impl PortTracks {
         let at_ns = event.mono_ns;
         match &event.body {
             Body::Socket(seen) => {
-                self.look(key(&seen.sock, seen.local), ports);
+                self.update_service(key(&seen.sock, seen.local), ports);
                 let tuple = tuple(&seen.sock, seen.local, seen.peer);
                 if seen.state == State::TimeWait {
                     self.enter_time_wait(at_ns, tuple, key(&seen.sock, seen.local));
@@ -103,7 +103,7 @@ impl PortTracks {
                     self.leave_time_wait(at_ns, tuple, key(&seen.sock, seen.local));
                 }
             }
-            Body::State(change) => self.look(key(&change.sock, change.local), ports),
+            Body::State(change) => self.update_service(key(&change.sock, change.local), ports),
             Body::TimeWaitEnter(entered) => self.enter_time_wait(
                 at_ns,
                 tuple(&entered.sock, entered.local, entered.peer),
@@ -116,16 +116,16 @@ impl PortTracks {
             ),
             Body::Listen(call) | Body::Bind(call) => {
                 if let (Some(sock), Some(local)) = (&call.sock, call.local) {
-                    self.look(key(sock, local), ports);
+                    self.update_service(key(sock, local), ports);
                 }
             }
             Body::Restart(restart) => self.restarted(at_ns, restart, ports),
             _ => {}
         }
-        if at_ns >= self.next_look_ns {
-            self.next_look_ns = at_ns.saturating_add(LOOK_NS);
+        if at_ns >= self.next_check_ns {
+            self.next_check_ns = at_ns.saturating_add(SERVICE_CHECK_NS);
             for (key, _) in ports.iter() {
-                self.look(*key, ports);
+                self.update_service(*key, ports);
             }
         }
     }
@@ -147,8 +147,8 @@ impl PortTracks {
     }
 
     /// Notes whether somebody listens, if that has changed.
-    fn look(&mut self, key: PortKey, ports: &Ports) {
-        let (from_ns, service, process) = match ports.get(&key).map(|story| &story.phase) {
+    fn update_service(&mut self, key: PortKey, ports: &Ports) {
+        let (from_ns, service, process) = match ports.get(&key).map(|history| &history.phase) {
             None | Some(Phase::NeverListened) => return,
             Some(Phase::Listening {
                 since_ns, process, ..
@@ -161,11 +161,11 @@ impl PortTracks {
         };
         let Some(lane) = self.lane(key) else { return };
         let is_known = lane
-            .stretches
+            .service_spans
             .last()
             .is_some_and(|last| last.service == service && last.from_ns == from_ns);
         if !is_known {
-            lane.stretches.push(Stretch {
+            lane.service_spans.push(ServiceSpan {
                 from_ns,
                 service,
                 process: process.as_ref().map(trim::process),
@@ -211,7 +211,7 @@ impl PortTracks {
             port: restart.port,
             netns: restart.netns,
         };
-        let again_ns = match ports.get(&key).map(|story| &story.phase) {
+        let again_ns = match ports.get(&key).map(|history| &history.phase) {
             Some(Phase::Listening { since_ns, .. }) => *since_ns,
             _ => at_ns,
         };
@@ -220,22 +220,22 @@ impl PortTracks {
             .lanes
             .get(&key)
             .and_then(|lane| {
-                lane.stretches
+                lane.service_spans
                     .iter()
-                    .filter(|stretch| stretch.service == Service::Down)
+                    .filter(|service_span| service_span.service == Service::Down)
                     .last()
             })
             .map_or_else(
                 || again_ns.saturating_sub(restart.downtime_ms.saturating_mul(NS_PER_MS)),
                 |down| down.from_ns,
             );
-        self.falls.push(Fall {
+        self.outages.push(Outage {
             event: trimmed(restart),
             closed_ns,
             again_ns: Some(again_ns),
             time_wait: self.held.get(&key).map_or(0, |held| held.count),
         });
-        self.look(key, ports);
+        self.update_service(key, ports);
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.restarts += 1;
         }
@@ -245,7 +245,7 @@ impl PortTracks {
     pub(super) fn left_out(&self) -> (u64, u64) {
         (
             self.lanes_left_out + self.lanes.len().saturating_sub(MAX_PORTS) as u64,
-            self.falls.left_out(),
+            self.outages.left_out(),
         )
     }
 
@@ -265,22 +265,22 @@ impl PortTracks {
         end_ns: u64,
         ports: &Ports,
     ) -> (Vec<Restart>, Vec<PortTimeline>) {
-        for (key, story) in ports.iter() {
-            self.look(*key, ports);
+        for (key, history) in ports.iter() {
+            self.update_service(*key, ports);
             if let Phase::Down {
                 since_ns,
                 closed_seq,
                 old_process,
-            } = &story.phase
+            } = &history.phase
             {
-                self.falls.push(Fall {
+                self.outages.push(Outage {
                     event: RestartEvent {
                         port: key.port,
                         netns: key.netns,
                         listen_closed_seq: *closed_seq,
                         listen_again_seq: 0,
                         downtime_ms: end_ns.saturating_sub(*since_ns) / NS_PER_MS,
-                        failed_binds: story.failed_since_down,
+                        failed_binds: history.failed_since_down,
                         old_process: old_process.as_ref().map(trim::process),
                         new_process: None,
                     },
@@ -296,13 +296,13 @@ impl PortTracks {
             }
         }
         let mut restarts: Vec<Restart> = self
-            .falls
+            .outages
             .into_vec()
             .into_iter()
             .map(|fall| restart(fall, clock))
             .collect();
         restarts.sort_by_key(|restart| restart.closed_seq);
-        // Ports in trouble first; of the others those with the longest story.
+        // Ports in trouble first; of the others those with the longest history.
         let mut lanes: Vec<(PortKey, Lane)> = self.lanes.into_iter().collect();
         lanes.sort_by_key(|(key, lane)| {
             (
@@ -321,10 +321,10 @@ impl PortTracks {
 
 fn timeline(key: PortKey, lane: Lane, clock: Clock, end_ns: u64) -> PortTimeline {
     let is_shortened =
-        lane.stretches.left_out() + lane.failed.left_out() + lane.time_wait.left_out() > 0;
-    let stretches = lane.stretches.into_vec();
-    let mut spans = Vec::with_capacity(stretches.len() + 1);
-    let first_ns = stretches.first().map_or(end_ns, |first| first.from_ns);
+        lane.service_spans.left_out() + lane.failed.left_out() + lane.time_wait.left_out() > 0;
+    let service_spans = lane.service_spans.into_vec();
+    let mut spans = Vec::with_capacity(service_spans.len() + 1);
+    let first_ns = service_spans.first().map_or(end_ns, |first| first.from_ns);
     if first_ns > clock.start_ns {
         spans.push(PortSpan {
             from: clock.at(clock.start_ns),
@@ -333,13 +333,15 @@ fn timeline(key: PortKey, lane: Lane, clock: Clock, end_ns: u64) -> PortTimeline
             process: None,
         });
     }
-    for (at, stretch) in stretches.iter().enumerate() {
-        let to_ns = stretches.get(at + 1).map_or(end_ns, |next| next.from_ns);
+    for (at, service_span) in service_spans.iter().enumerate() {
+        let to_ns = service_spans
+            .get(at + 1)
+            .map_or(end_ns, |next| next.from_ns);
         spans.push(PortSpan {
-            from: clock.at(stretch.from_ns),
-            to: clock.at(to_ns.max(stretch.from_ns)),
-            service: stretch.service,
-            process: stretch.process.clone(),
+            from: clock.at(service_span.from_ns),
+            to: clock.at(to_ns.max(service_span.from_ns)),
+            service: service_span.service,
+            process: service_span.process.clone(),
         });
     }
     PortTimeline {
@@ -368,7 +370,7 @@ fn timeline(key: PortKey, lane: Lane, clock: Clock, end_ns: u64) -> PortTimeline
     }
 }
 
-fn restart(fall: Fall, clock: Clock) -> Restart {
+fn restart(fall: Outage, clock: Clock) -> Restart {
     Restart {
         port: fall.event.port,
         netns: fall.event.netns,

@@ -1,4 +1,4 @@
-//! The sockets that tell most, with their states over time.
+//! The sockets that matter most, with their states over time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

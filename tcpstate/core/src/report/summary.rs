@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::words::{
+use super::format::{
     count, duration, fallback, foreign_netns, name, requested, second, sentence, shown,
 };
 use super::{FailedCall, Report, Restart, Service};
@@ -12,7 +12,7 @@ const SHOWN_HOST: usize = 60;
 /// Hooks and failed calls that a sentence names.
 const SHOWN: usize = 4;
 
-/// The failed call that tells most: the latest of the most frequent kind.
+/// The failed call to begin with: the latest of the most frequent kind.
 pub(super) fn main_failure(report: &Report) -> Option<&FailedCall> {
     let most = report.failure_counts.first()?;
     report
@@ -175,7 +175,7 @@ fn how_it_went_on(report: &Report) -> String {
         .filter(|restart| main_port.is_none_or(|port| port == restart.port))
         .max_by_key(|restart| (restart.failed_binds > 0, restart.downtime_ms));
     if let Some(worst) = worst {
-        return fell(report, worst);
+        return went_down(report, worst);
     }
     let instead = report.fallbacks.iter().rev().find(|fallback| {
         main_port.is_some_and(|port| fallback.failed.iter().any(|tried| tried.port == port))
@@ -207,7 +207,7 @@ fn how_it_went_on(report: &Report) -> String {
     }
 }
 
-fn fell(report: &Report, restart: &Restart) -> String {
+fn went_down(report: &Report, restart: &Restart) -> String {
     let downtime = duration(restart.down_ns(&report.recording.ends));
     let mut text = match (&restart.again, &restart.new_process) {
         (Some(again), Some(new)) => format!(
@@ -322,7 +322,7 @@ pub(super) fn caveats(report: &Report) -> Vec<String> {
         caveats.push(format!(
             "{} not available on that kernel: {}; what they show is missing here.",
             count(missing.len() as u64, "hook was", "hooks were"),
-            super::words::list(&missing, SHOWN)
+            super::format::list(&missing, SHOWN)
         ));
     }
     let mut uncertain: BTreeMap<&str, u64> = BTreeMap::new();

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::attempt::Wish;
 use crate::cli::PortArgs;
@@ -140,7 +140,7 @@ impl Asker {
             has_net_bind_service: self.has_net_bind_service,
             address_error: refused
                 .zip(name.as_deref())
-                .map(|(error, name)| (u32::try_from(error as i32).unwrap_or(0), name)),
+                .map(|(error, name)| (error.raw_os_error().unsigned_abs(), name)),
             seen,
             environment: &self.environment,
             tried: tried.as_ref(),
@@ -158,8 +158,7 @@ impl Asker {
                     .spawn(|| {
                         if is_other_user {
                             let uid = rustix::process::Uid::from_raw(uid);
-                            rustix::thread::set_thread_res_uid(uid, uid, uid)
-                                .map_err(|error| Errno::from_raw(error.raw_os_error()))?;
+                            rustix::thread::set_thread_res_uid(uid, uid, uid)?;
                         }
                         wish.try_port(port)
                     })
@@ -169,7 +168,7 @@ impl Asker {
         let answer = answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok(Tried {
             ok: answer.is_ok(),
-            errno_name: answer.err().map(|error| Arc::from(errno_name(error))),
+            errno_name: answer.err().map(errno_name),
         })
     }
 
@@ -185,7 +184,7 @@ impl Asker {
                 let (netns, port) = (self.netns, self.port);
                 let listed = self.namespaces.inside(netns, || {
                     let listed = reader.list()?;
-                    Ok::<_, crate::snapshot::iter_tcp::IterError>(port::holders(
+                    Ok::<_, crate::kernel::IterError>(port::holders(
                         port,
                         listed,
                         port::bound_sockets(netns, port),
@@ -268,10 +267,10 @@ struct Found {
 }
 
 fn prepare(wish: &Wish, zone: Option<&str>) -> Result<Found> {
-    let guide = socket(
-        AddressFamily::Inet,
-        SockType::Stream,
-        SockFlag::SOCK_CLOEXEC,
+    let guide = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
         None,
     )
     .context("cannot make a socket in the network namespace")?;
@@ -329,6 +328,6 @@ fn wish(args: &PortArgs) -> Result<(Wish, Option<String>)> {
 }
 
 /// `EADDRINUSE`.
-fn errno_name(error: Errno) -> String {
-    format!("{error:?}")
+fn errno_name(error: Errno) -> Arc<str> {
+    crate::kernel::errno_name(error.raw_os_error().unsigned_abs())
 }

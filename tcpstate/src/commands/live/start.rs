@@ -19,7 +19,7 @@ use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
 use crate::printable::printable;
 use crate::recording::parts::Rotation;
-use crate::recording::private;
+use crate::recording::secure_file;
 use crate::recording::writer::Writer;
 use crate::snapshot::{netns, sysctl};
 use crate::stdio::Stream;
@@ -76,7 +76,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
     if start.is_confined {
         let run = Run {
             folders: folders(start.record, start.stdout.is_none()),
-            is_under_sudo: private::invoking_user().is_some(),
+            is_under_sudo: secure_file::invoking_user().is_some(),
             has_dashboard: start.stdout.is_none(),
         };
         run.confine()

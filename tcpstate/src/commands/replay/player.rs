@@ -1,71 +1,60 @@
-//! Plays a recording to an engine: forth at any speed, back from a copy that
-//! was put aside on the way.
+//! Plays a recording to an engine: forth at any speed, back from a checkpoint.
 //!
 //! The first screen does not wait for the whole recording. While nothing else is
-//! to be done, the rest of it is read, then a scout goes ahead through all of it
-//! and puts copies aside, so that every later way is short.
+//! to be done, the rest of it is indexed, then a lookahead runs through all of it
+//! and leaves checkpoints, so that every later seek is short.
+
+mod speed;
 
 use std::mem;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::copies::Copies;
-use super::place::Place;
-use super::wishes::{Way, Wish, Wishes};
+use self::speed::Speed;
+use super::advance::{Limit, Source};
+use super::checkpoints::Checkpoints;
+use super::seek::{Destination, SeekQueue, Target};
+use super::state::ReplayState;
 use crate::clock;
 use crate::engine::Engine;
 use crate::event::{Body, ClockAnchor};
-use crate::recording::ahead::{Ahead, Threads};
-use crate::recording::index::{Index, Landmark};
-use crate::tui::Replay;
-use crate::tui::replay::{Mark, MarkKind, Position};
+use crate::recording::index::{Index, LandmarkKind};
+use crate::recording::prefetch::{Prefetcher, ReadPool};
+use crate::tui::ReplayAction;
+use crate::tui::replay::{Mark, MarkKind, ReplayPosition};
 
-/// Longest that keys wait while we read or go elsewhere.
+/// Longest that keys wait while we read or seek.
 const SLICE_NS: u64 = 20_000_000;
-/// Bytes that are read between two looks at the clock.
+/// Bytes that are read between two readings of the clock.
 const PIECE: u64 = 1 << 18;
-/// Sockets in a table that a scout still carries: it is one more of them.
-const MAX_SCOUTED_SOCKETS: usize = 1 << 18;
+/// Sockets in a table that the lookahead still carries: it is one more of them.
+const MAX_LOOKAHEAD_SOCKETS: usize = 1 << 18;
 /// A jump in seconds.
 const JUMP_NS: u64 = 10_000_000_000;
 /// Marks up to which each new one is shown at once; of more, when there are twice
-/// as many, since all are drawn anew.
+/// as many, since all are drawn again.
 const FEW_MARKS: usize = 1 << 10;
-
-/// Speeds: what the person reads, and how many nanoseconds of the recording go
-/// by in a thousand of ours.
-const SPEEDS: [(&str, u64); 9] = [
-    ("0.1×", 100),
-    ("0.25×", 250),
-    ("0.5×", 500),
-    ("1×", 1_000),
-    ("2×", 2_000),
-    ("5×", 5_000),
-    ("20×", 20_000),
-    ("100×", 100_000),
-    ("max", u64::MAX),
-];
-const NORMAL_SPEED: usize = 3;
 
 /// A recording being played.
 pub(super) struct Player {
     index: Index,
-    here: Place,
-    /// Reads ahead of where we are.
-    ahead: Ahead,
+    /// What the screen shows.
+    current: ReplayState,
+    prefetcher: Prefetcher,
     now_ns: u64,
     is_playing: bool,
-    speed: usize,
-    wishes: Wishes,
-    /// On the way to this event.
-    goal: Option<Goal>,
-    copies: Copies,
-    /// Goes ahead of us.
-    scout: Option<Place>,
-    scout_ahead: Ahead,
-    /// Up to here copies were put aside.
-    scouted: usize,
+    speed: Speed,
+    /// Seeks of which it is not known yet where they lead.
+    pending: SeekQueue,
+    /// The seek that is under way.
+    seek: Option<Seek>,
+    checkpoints: Checkpoints,
+    /// Runs ahead of the current state.
+    lookahead: Option<ReplayState>,
+    lookahead_prefetcher: Prefetcher,
+    /// Up to here there are checkpoints.
+    checkpointed: usize,
     marks: Arc<[Mark]>,
     /// Position of the recording's first event; of a later part it is not 0.
     first_seq: u64,
@@ -73,10 +62,11 @@ pub(super) struct Player {
     clock: Option<ClockAnchor>,
 }
 
+/// A seek whose destination is known.
 #[derive(Clone, Copy)]
-struct Goal {
+struct Seek {
     event: usize,
-    /// Where the way began.
+    /// Where it began.
     from: usize,
     /// The time to show there.
     now_ns: u64,
@@ -84,8 +74,8 @@ struct Goal {
 
 impl Player {
     /// A player that plays from the beginning, but for a recording with a failed
-    /// call or a restart: there it goes to the first. The index has an event, and need not be
-    /// complete.
+    /// call or a restart: there it goes to the first. The index has an event, and need
+    /// not be complete.
     pub(super) fn new(mut index: Index) -> Self {
         let first = index.read(0).ok().flatten();
         let first_seq = first.as_ref().map_or(0, |event| event.seq);
@@ -93,33 +83,33 @@ impl Player {
             Some(Body::Header(header)) => Some(header.clock),
             _ => None,
         };
-        let threads = Threads::start();
+        let pool = ReadPool::start();
         let mut player = Self {
             first_seq,
             clock,
-            here: Place::first(first_seq),
-            ahead: Ahead::by(&threads),
+            current: ReplayState::at_start(first_seq),
+            prefetcher: Prefetcher::with_pool(&pool),
             now_ns: index.time(0),
             is_playing: false,
-            speed: NORMAL_SPEED,
-            wishes: Wishes::default(),
-            goal: None,
-            copies: Copies::new(),
-            scout: None,
-            scout_ahead: Ahead::by(&threads),
-            scouted: 0,
+            speed: Speed::default(),
+            pending: SeekQueue::default(),
+            seek: None,
+            checkpoints: Checkpoints::new(),
+            lookahead: None,
+            lookahead_prefetcher: Prefetcher::with_pool(&pool),
+            checkpointed: 0,
             marks: Arc::new([]),
             index,
         };
-        player.mark();
-        // Until it is known whether there is one, there is something to see.
+        player.refresh_marks();
+        // Until it is known whether there is a mark, there is something to see.
         player.is_playing = !player.index.is_complete();
-        player.wish(Wish::Open);
+        player.seek_to(Target::Open);
         player
     }
 
     pub(super) fn engine(&self) -> &Engine {
-        &self.here.engine
+        &self.current.engine
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -131,287 +121,301 @@ impl Player {
         self.now_ns
     }
 
-    pub(super) fn position(&self) -> Position {
+    pub(super) fn position(&self) -> ReplayPosition {
         let is_reading = !self.index.is_complete();
-        Position {
+        ReplayPosition {
             is_playing: self.is_playing,
-            speed: SPEEDS[self.speed].0,
-            event: self.here.next as u64,
+            speed: self.speed.label(),
+            event: self.current.next as u64,
             events: self.index.len() as u64,
             now_ns: self.now_ns,
             clock: self.clock,
             first_ns: self.index.time(0),
             last_ns: self.index.time(usize::MAX),
             reading: is_reading.then(|| self.index.percent()),
-            seeking: self.goal.map(|goal| self.progress(goal)),
-            is_waiting: self.wishes.is_waiting(),
+            seeking: self.seek.map(|seek| self.progress(seek)),
+            is_waiting: self.pending.is_pending(),
             marks: Arc::clone(&self.marks),
         }
     }
 
-    fn progress(&self, goal: Goal) -> u8 {
-        let way = goal.event.saturating_sub(goal.from).max(1);
-        let done = self.here.next.saturating_sub(goal.from);
-        u8::try_from(done * 100 / way).unwrap_or(100).min(99)
+    fn progress(&self, seek: Seek) -> u8 {
+        let distance = seek.event.saturating_sub(seek.from).max(1);
+        let done = self.current.next.saturating_sub(seek.from);
+        u8::try_from(done * 100 / distance).unwrap_or(100).min(99)
     }
 
     /// Whether there is something to do before anyone presses a key.
     pub(super) fn is_busy(&self) -> bool {
-        self.goal.is_some() || !self.index.is_complete() || self.scouted < self.index.len()
+        self.seek.is_some() || !self.index.is_complete() || self.checkpointed < self.index.len()
     }
 
     /// Does what a key asks for.
-    pub(super) fn do_as(&mut self, key: Replay) {
-        match key {
-            Replay::Play => self.play_or_stop(),
-            Replay::Step => self.wish_and_stop(self.here.next.saturating_add(1)),
-            Replay::StepBack => self.wish_and_stop(self.here.next.saturating_sub(1)),
-            Replay::NextMark => self.wish(Wish::NextMark),
-            Replay::PreviousMark => self.wish(Wish::PreviousMark),
-            Replay::Forward => self.wish(Wish::Time(self.now_ns.saturating_add(JUMP_NS))),
-            Replay::Back => self.wish(Wish::Time(self.now_ns.saturating_sub(JUMP_NS))),
-            Replay::GoTo(mono_ns) => self.wish(Wish::Time(mono_ns)),
-            Replay::GoToShare(percent) => self.wish(Wish::Share(percent)),
-            Replay::GoToEvent(seq) => {
-                // Positions have no gaps, so the first one tells them all.
-                let event = usize::try_from(seq.saturating_sub(self.first_seq));
-                self.wish_and_stop(event.unwrap_or(usize::MAX).saturating_add(1));
+    pub(super) fn handle(&mut self, action: ReplayAction) {
+        match action {
+            ReplayAction::Play => self.toggle_playing(),
+            ReplayAction::Step => self.stop_at(self.current.next.saturating_add(1)),
+            ReplayAction::StepBack => self.stop_at(self.current.next.saturating_sub(1)),
+            ReplayAction::NextMark => self.seek_to(Target::NextMark),
+            ReplayAction::PreviousMark => self.seek_to(Target::PreviousMark),
+            ReplayAction::Forward => {
+                self.seek_to(Target::Time(self.now_ns.saturating_add(JUMP_NS)));
             }
-            Replay::Faster => self.speed = (self.speed + 1).min(SPEEDS.len() - 1),
-            Replay::Slower => self.speed = self.speed.saturating_sub(1),
-            Replay::Begin => self.wish_and_stop(0),
-            Replay::End => self.wish_and_stop(usize::MAX),
+            ReplayAction::Back => {
+                self.seek_to(Target::Time(self.now_ns.saturating_sub(JUMP_NS)));
+            }
+            ReplayAction::GoTo(mono_ns) => self.seek_to(Target::Time(mono_ns)),
+            ReplayAction::GoToShare(percent) => self.seek_to(Target::Share(percent)),
+            ReplayAction::GoToEvent(seq) => {
+                // Positions have no gaps: the first one is enough to know all.
+                let event = usize::try_from(seq.saturating_sub(self.first_seq));
+                self.stop_at(event.unwrap_or(usize::MAX).saturating_add(1));
+            }
+            ReplayAction::Faster => self.speed = self.speed.faster(),
+            ReplayAction::Slower => self.speed = self.speed.slower(),
+            ReplayAction::Begin => self.stop_at(0),
+            ReplayAction::End => self.stop_at(usize::MAX),
         }
     }
 
-    fn play_or_stop(&mut self) {
-        if self.goal.is_some() || self.wishes.is_waiting() {
-            // On a long way: stay where it has led so far.
-            self.wishes.clear();
-            self.leave_way();
+    fn toggle_playing(&mut self) {
+        if self.seek.is_some() || self.pending.is_pending() {
+            // A long seek: stay where it has led so far.
+            self.pending.clear();
+            self.abandon_seek();
             self.is_playing = false;
             return;
         }
-        self.wishes.clear();
+        self.pending.clear();
         self.is_playing = !self.is_playing;
-        if self.is_playing && self.is_over() {
-            self.wish(Wish::Event(0));
+        if self.is_playing && self.is_at_end() {
+            self.seek_to(Target::Event(0));
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.index.is_complete() && self.here.next >= self.index.len()
+    fn is_at_end(&self) -> bool {
+        self.index.is_complete() && self.current.next >= self.index.len()
     }
 
-    fn wish_and_stop(&mut self, event: usize) {
+    fn stop_at(&mut self, event: usize) {
         self.is_playing = false;
-        self.wish(Wish::Event(event));
+        self.seek_to(Target::Event(event));
     }
 
-    fn wish(&mut self, wish: Wish) {
-        self.wishes.push(wish);
-        if !wish.is_from_there() {
-            self.leave_way();
+    fn seek_to(&mut self, target: Target) {
+        self.pending.push(target);
+        if !target.is_relative() {
+            self.abandon_seek();
         }
-        self.set_out();
+        self.begin_seeks();
     }
 
-    /// Stays where the way has led so far.
-    fn leave_way(&mut self) {
-        if self.goal.take().is_some() {
-            self.now_ns = self.here.engine.now_ns().max(self.index.time(0));
+    /// Stays where the seek has led so far.
+    fn abandon_seek(&mut self) {
+        if self.seek.take().is_some() {
+            self.now_ns = self.current.engine.now_ns().max(self.index.time(0));
         }
     }
 
-    /// Sets out for what is wished for, as far as it is known where that is.
-    fn set_out(&mut self) {
+    /// Begins the pending seeks, as far as it is known where they lead.
+    fn begin_seeks(&mut self) {
         loop {
-            let there = self.goal.map_or(self.here.next, |goal| goal.event);
-            let Some((wish, way)) = self.wishes.next_known(&self.index, there) else {
+            let from = self.seek.map_or(self.current.next, |seek| seek.event);
+            let Some((target, destination)) = self.pending.pop_resolved(&self.index, from) else {
                 return;
             };
-            match way {
-                Way::To { event, now_ns } => {
-                    let is_mark = matches!(wish, Wish::Open | Wish::NextMark | Wish::PreviousMark);
-                    self.is_playing &= !is_mark;
-                    self.start_near(event);
-                    self.goal = Some(Goal {
+            match destination {
+                Destination::Event { event, now_ns } => {
+                    self.is_playing &= !target.is_mark();
+                    self.restore_nearest(event);
+                    self.seek = Some(Seek {
                         event,
-                        from: self.here.next,
+                        from: self.current.next,
                         now_ns,
                     });
                 }
-                Way::Play => self.is_playing = true,
-                Way::None => {}
+                Destination::Play => self.is_playing = true,
+                Destination::Nowhere => {}
             }
         }
     }
 
-    /// From the scout or the nearest copy before the goal, unless we are nearer.
-    fn start_near(&mut self, event: usize) {
-        let is_scout_there = |place: &mut Place| place.next <= event;
-        let copied = self.copies.before(event);
-        let nearest = copied.map_or(0, |copy| copy.next);
-        let is_behind = self.here.next > event;
-        let own = if is_behind { 0 } else { self.here.next };
-        let scouted = self.scout.as_ref().map_or(0, |scout| scout.next);
-        if scouted > nearest.max(own)
-            && let Some(scout) = self.scout.take_if(is_scout_there)
+    /// Goes on from the lookahead or the nearest checkpoint before the event, unless
+    /// the current state is nearer.
+    fn restore_nearest(&mut self, event: usize) {
+        let is_before = |state: &mut ReplayState| state.next <= event;
+        let checkpoint = self.checkpoints.at_or_before(event);
+        let nearest = checkpoint.map_or(0, |state| state.next);
+        let is_behind = self.current.next > event;
+        let own = if is_behind { 0 } else { self.current.next };
+        let ahead = self.lookahead.as_ref().map_or(0, |state| state.next);
+        if ahead > nearest.max(own)
+            && let Some(state) = self.lookahead.take_if(is_before)
         {
-            self.here = scout;
-            mem::swap(&mut self.ahead, &mut self.scout_ahead);
+            self.current = state;
+            mem::swap(&mut self.prefetcher, &mut self.lookahead_prefetcher);
         } else if is_behind || nearest > own {
-            self.here = copied.map_or_else(|| Place::first(self.first_seq), Place::clone);
+            self.current = checkpoint
+                .map_or_else(|| ReplayState::at_start(self.first_seq), ReplayState::clone);
         }
     }
 
     /// Lets `elapsed_ns` of our time go by, for no longer than a slice of it.
     pub(super) fn advance(&mut self, elapsed_ns: u64) -> Result<()> {
-        let until_ns = clock::monotonic_ns().saturating_add(SLICE_NS);
-        let is_there = if let Some(goal) = self.goal {
-            self.go_to(goal, until_ns)?
+        let deadline_ns = clock::monotonic_ns().saturating_add(SLICE_NS);
+        let is_there = if let Some(seek) = self.seek {
+            self.continue_seek(seek, deadline_ns)?
         } else {
-            !self.is_playing || self.play(elapsed_ns, until_ns)?
+            !self.is_playing || self.play(elapsed_ns, deadline_ns)?
         };
-        self.pass();
+        self.note_progress();
         if is_there && !self.index.is_complete() {
-            let is_awaited = self.wishes.is_waiting();
-            self.read_on(until_ns - if is_awaited { SLICE_NS / 2 } else { 0 })?;
+            let is_awaited = self.pending.is_pending();
+            let share_ns = if is_awaited { SLICE_NS / 2 } else { 0 };
+            self.extend_index(deadline_ns.saturating_sub(share_ns))?;
             if !is_awaited {
                 return Ok(());
             }
         }
-        // Where somebody wants to go the scout goes while the rest is read.
-        if is_there && self.goal.is_none() && !self.is_scout_tired() {
-            self.scout(until_ns)?;
+        // Where a pending seek leads, the lookahead goes while the rest is indexed.
+        if is_there && self.seek.is_none() && !self.is_lookahead_full() {
+            self.look_ahead(deadline_ns)?;
         }
         Ok(())
     }
 
-    /// Where we are the scout need not go.
-    fn pass(&mut self) {
-        if self.here.next > self.scouted {
-            self.scouted = self.here.next;
-            if self.is_over() {
-                self.copies.keep(&self.here);
+    /// The lookahead need not go where the current state has been.
+    fn note_progress(&mut self) {
+        if self.current.next > self.checkpointed {
+            self.checkpointed = self.current.next;
+            if self.is_at_end() {
+                self.checkpoints.keep(&self.current);
             }
         }
     }
 
-    fn move_on(&mut self, target: (usize, u64), until_ns: u64) -> Result<bool> {
-        let reading = (&mut self.index, &mut self.ahead);
-        self.here.go_on(reading, &mut self.copies, target, until_ns)
+    fn advance_current(&mut self, limit: Limit) -> Result<bool> {
+        let mut source = Source {
+            index: &mut self.index,
+            prefetcher: &mut self.prefetcher,
+            checkpoints: &mut self.checkpoints,
+        };
+        source.advance(&mut self.current, limit)
     }
 
-    fn go_to(&mut self, goal: Goal, until_ns: u64) -> Result<bool> {
-        let target = (goal.event, u64::MAX);
-        let is_there = self.move_on(target, until_ns)?;
+    fn continue_seek(&mut self, seek: Seek, deadline_ns: u64) -> Result<bool> {
+        let is_there = self.advance_current(Limit {
+            event: seek.event,
+            mono_ns: u64::MAX,
+            deadline_ns,
+        })?;
         if is_there {
-            self.now_ns = goal.now_ns;
-            self.goal = None;
+            self.now_ns = seek.now_ns;
+            self.seek = None;
         }
         Ok(is_there)
     }
 
-    fn play(&mut self, elapsed_ns: u64, until_ns: u64) -> Result<bool> {
-        let rate = SPEEDS[self.speed].1;
+    fn play(&mut self, elapsed_ns: u64, deadline_ns: u64) -> Result<bool> {
         let last_ns = self.index.time(usize::MAX);
-        let wanted_ns = if rate == u64::MAX {
-            last_ns
-        } else {
-            let passed = u128::from(elapsed_ns) * u128::from(rate) / 1_000;
-            self.now_ns
-                .saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
-                .min(last_ns)
-        };
-        let target = (usize::MAX, wanted_ns);
-        let is_there = self.move_on(target, until_ns)?;
+        let wanted_ns = self
+            .speed
+            .after(self.now_ns, elapsed_ns)
+            .map_or(last_ns, |wanted_ns| wanted_ns.min(last_ns));
+        let is_there = self.advance_current(Limit {
+            event: usize::MAX,
+            mono_ns: wanted_ns,
+            deadline_ns,
+        })?;
         if is_there {
             self.now_ns = wanted_ns;
-            self.is_playing = !self.is_over();
+            self.is_playing = !self.is_at_end();
         } else {
-            self.now_ns = self.now_ns.max(self.here.engine.now_ns().min(wanted_ns));
+            self.now_ns = self.now_ns.max(self.current.engine.now_ns().min(wanted_ns));
         }
         Ok(is_there)
     }
 
-    fn read_on(&mut self, until_ns: u64) -> Result<()> {
+    fn extend_index(&mut self, deadline_ns: u64) -> Result<()> {
         let name = self.index.reading().map(|path| path.display().to_string());
         loop {
             let is_more = self.index.advance(PIECE).with_context(|| {
                 let name = name.as_deref().unwrap_or_default();
                 format!("cannot read the recording {name}")
             })?;
-            if !is_more || clock::monotonic_ns() >= until_ns {
+            if !is_more || clock::monotonic_ns() >= deadline_ns {
                 break;
             }
         }
-        self.mark();
-        self.set_out();
+        self.refresh_marks();
+        self.begin_seeks();
         Ok(())
     }
 
-    /// Takes in the marks that were found.
-    fn mark(&mut self) {
+    /// Takes in the landmarks that were indexed.
+    fn refresh_marks(&mut self) {
         let (shown, found) = (self.marks.len(), self.index.landmarks().len());
         let is_due = found <= FEW_MARKS || found >= 2 * shown || self.index.is_complete();
         if shown == found || !is_due {
             return;
         }
-        let marks = self.index.landmarks().iter().map(|landmark| {
-            let (event, kind) = match *landmark {
-                Landmark::Failure(event) => (event, MarkKind::Failure),
-                Landmark::Restart(event) => (event, MarkKind::Restart),
-            };
-            let mono_ns = self.index.time(event);
-            Mark { mono_ns, kind }
+        let marks = self.index.landmarks().iter().map(|landmark| Mark {
+            mono_ns: self.index.time(landmark.event),
+            kind: match landmark.kind {
+                LandmarkKind::Failure => MarkKind::Failure,
+                LandmarkKind::Restart => MarkKind::Restart,
+            },
         });
         self.marks = marks.collect();
     }
 
     /// Whether it carries as much as it can, and more is to come.
-    fn is_scout_tired(&self) -> bool {
-        !self.index.is_complete() && self.scout.as_ref().is_some_and(is_too_much)
+    fn is_lookahead_full(&self) -> bool {
+        !self.index.is_complete() && self.lookahead.as_ref().is_some_and(is_too_large)
     }
 
-    fn scout(&mut self, until_ns: u64) -> Result<()> {
+    fn look_ahead(&mut self, deadline_ns: u64) -> Result<()> {
         let end = self.index.len();
-        if self.scouted >= end {
+        if self.checkpointed >= end {
             return Ok(());
         }
-        let is_ahead = |scout: &Place| scout.next >= self.scouted;
-        let scout = self.scout.take();
-        let mut scout = scout.filter(is_ahead).unwrap_or_else(|| {
-            let copied = self.copies.before(usize::MAX);
-            match copied.filter(|copy| copy.next > self.here.next) {
-                Some(copy) => copy.clone(),
-                None => self.here.clone(),
+        let is_ahead = |state: &ReplayState| state.next >= self.checkpointed;
+        let lookahead = self.lookahead.take();
+        let mut lookahead = lookahead.filter(is_ahead).unwrap_or_else(|| {
+            let last = self.checkpoints.at_or_before(usize::MAX);
+            match last.filter(|state| state.next > self.current.next) {
+                Some(state) => state.clone(),
+                None => self.current.clone(),
             }
         });
-        let target = (end, u64::MAX);
-        let is_there = scout.go_on(
-            (&mut self.index, &mut self.scout_ahead),
-            &mut self.copies,
-            target,
-            until_ns,
-        )?;
-        self.scouted = self.scouted.max(scout.next);
+        let mut source = Source {
+            index: &mut self.index,
+            prefetcher: &mut self.lookahead_prefetcher,
+            checkpoints: &mut self.checkpoints,
+        };
+        let limit = Limit {
+            event: end,
+            mono_ns: u64::MAX,
+            deadline_ns,
+        };
+        let is_there = source.advance(&mut lookahead, limit)?;
+        self.checkpointed = self.checkpointed.max(lookahead.next);
         let is_complete = self.index.is_complete();
         if is_there && is_complete {
-            self.copies.keep(&scout);
-        } else if is_complete && is_too_much(&scout) {
-            // The user goes there alone.
-            self.scouted = end;
+            self.checkpoints.keep(&lookahead);
+        } else if is_complete && is_too_large(&lookahead) {
+            // Checkpoints are then made where the user goes.
+            self.checkpointed = end;
         } else {
-            self.scout = Some(scout);
+            self.lookahead = Some(lookahead);
         }
         Ok(())
     }
 }
 
-/// More than a scout carries.
-fn is_too_much(scout: &Place) -> bool {
-    scout.engine.table().len() > MAX_SCOUTED_SOCKETS
+/// More than a lookahead carries.
+fn is_too_large(state: &ReplayState) -> bool {
+    state.engine.table().len() > MAX_LOOKAHEAD_SOCKETS
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::export::json;
-use crate::tui::Replay;
-use crate::tui::screens::story;
+use crate::tui::ReplayAction;
+use crate::tui::screens;
 
 /// A recording of a server that goes down and comes back, as a player, with the
 /// same events played through once.
@@ -15,22 +15,22 @@ fn played() -> (Player, Engine, tempfile::TempDir) {
 }
 
 fn recorded() -> (PathBuf, Engine, tempfile::TempDir) {
-    let told = story::restarted();
-    let anchor = told.engine.header().unwrap().clock;
+    let story = screens::story::restarted();
+    let anchor = story.engine.header().unwrap().clock;
     let mut text = Vec::new();
-    for event in told.engine.log().iter() {
+    for event in story.engine.log().iter() {
         json::write_line(event, anchor, &mut text).unwrap();
     }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("r.jsonl");
     std::fs::write(&path, text).unwrap();
-    (path, told.engine, dir)
+    (path, story.engine, dir)
 }
 
 /// Opened with only its first event read.
 fn opened(path: &Path) -> Player {
     let mut index = Index::default();
-    index.begin(path).unwrap();
+    index.enqueue(path).unwrap();
     while index.is_empty() {
         assert!(index.advance(1).unwrap());
     }
@@ -40,7 +40,7 @@ fn opened(path: &Path) -> Player {
 fn arrive(player: &mut Player) {
     for _ in 0..1_000 {
         player.advance(0).unwrap();
-        if player.goal.is_none() && !player.wishes.is_waiting() {
+        if player.seek.is_none() && !player.pending.is_pending() {
             return;
         }
     }
@@ -75,7 +75,7 @@ fn it_opens_at_the_first_failure() {
 fn the_end_is_what_the_live_run_had() {
     let (mut player, live, _dir) = played();
 
-    player.do_as(Replay::End);
+    player.handle(ReplayAction::End);
     arrive(&mut player);
 
     assert_eq!(player.engine().next_seq(), live.next_seq());
@@ -84,27 +84,27 @@ fn the_end_is_what_the_live_run_had() {
 }
 
 #[test]
-fn steps_and_jumps_lead_to_the_same_place_from_either_side() {
+fn steps_and_jumps_lead_to_the_same_state_from_either_side() {
     let (mut player, _, _dir) = played();
-    player.do_as(Replay::End);
+    player.handle(ReplayAction::End);
     arrive(&mut player);
-    let end = player.here.next;
+    let end = player.current.next;
 
-    player.do_as(Replay::Begin);
+    player.handle(ReplayAction::Begin);
     arrive(&mut player);
-    assert_eq!((player.here.next, player.engine().next_seq()), (0, 0));
+    assert_eq!((player.current.next, player.engine().next_seq()), (0, 0));
     assert!(player.engine().header().is_none());
     assert!(player.position().clock.is_some(), "the bar has a calendar");
     let mut seen = vec![sockets(player.engine())];
-    while player.here.next < end {
-        player.do_as(Replay::Step);
+    while player.current.next < end {
+        player.handle(ReplayAction::Step);
         arrive(&mut player);
         seen.push(sockets(player.engine()));
     }
     for at in (0..end).rev() {
-        player.do_as(Replay::StepBack);
+        player.handle(ReplayAction::StepBack);
         arrive(&mut player);
-        assert_eq!(player.here.next, at);
+        assert_eq!(player.current.next, at);
         assert_eq!(sockets(player.engine()), seen[at], "event {at}");
     }
 }
@@ -114,19 +114,19 @@ fn a_time_shows_what_was_then_and_playing_goes_on_from_there() {
     let (mut player, _, _dir) = played();
     let first_ns = player.position().first_ns;
     let last_ns = player.position().last_ns;
-    player.do_as(Replay::GoTo(first_ns + (last_ns - first_ns) / 2));
+    player.handle(ReplayAction::GoTo(first_ns + (last_ns - first_ns) / 2));
     arrive(&mut player);
     let middle = player.position();
     assert_eq!(middle.now_ns, first_ns + (last_ns - first_ns) / 2);
     assert!(player.engine().now_ns() <= middle.now_ns);
 
-    player.do_as(Replay::Play);
+    player.handle(ReplayAction::Play);
     player.advance(1_000_000_000).unwrap();
     assert_eq!(
         player.now_ns(),
         (middle.now_ns + 1_000_000_000).min(last_ns)
     );
-    player.do_as(Replay::Faster);
+    player.handle(ReplayAction::Faster);
     player.advance(1_000_000_000).unwrap();
     assert_eq!(
         player.now_ns(),
@@ -141,22 +141,22 @@ fn a_time_shows_what_was_then_and_playing_goes_on_from_there() {
 fn marks_are_found_forth_and_back() {
     let (mut player, _, _dir) = played();
     let marks = player.position().marks.len();
-    player.do_as(Replay::Begin);
+    player.handle(ReplayAction::Begin);
     arrive(&mut player);
-    let mut places = Vec::new();
+    let mut events = Vec::new();
     for _ in 0..marks {
-        player.do_as(Replay::NextMark);
+        player.handle(ReplayAction::NextMark);
         arrive(&mut player);
-        places.push(player.here.next);
+        events.push(player.current.next);
     }
     assert!(
-        places.windows(2).all(|pair| pair[0] < pair[1]),
-        "{places:?}"
+        events.windows(2).all(|pair| pair[0] < pair[1]),
+        "{events:?}"
     );
-    for place in places.iter().rev().skip(1) {
-        player.do_as(Replay::PreviousMark);
+    for event in events.iter().rev().skip(1) {
+        player.handle(ReplayAction::PreviousMark);
         arrive(&mut player);
-        assert_eq!(player.here.next, *place);
+        assert_eq!(player.current.next, *event);
     }
 }
 
@@ -166,12 +166,12 @@ fn it_goes_to_an_event_by_its_position() {
     arrive(&mut player);
 
     for seq in [live.next_seq() - 1, 7, 0] {
-        player.do_as(Replay::GoToEvent(seq));
+        player.handle(ReplayAction::GoToEvent(seq));
         arrive(&mut player);
 
         assert_eq!(player.engine().next_seq(), seq + 1);
     }
-    player.do_as(Replay::GoToEvent(u64::MAX));
+    player.handle(ReplayAction::GoToEvent(u64::MAX));
     arrive(&mut player);
     assert_eq!(player.engine().next_seq(), live.next_seq());
 }
@@ -184,33 +184,41 @@ fn keys_before_all_is_read_lead_where_they_lead_afterwards() {
         (player.position().first_ns, player.position().last_ns)
     };
     let middle_ns = first_ns + (last_ns - first_ns) / 2;
-    let wishes: [&[Replay]; 12] = [
+    let keys_of_each: [&[ReplayAction]; 12] = [
         &[],
-        &[Replay::End],
-        &[Replay::NextMark],
-        &[Replay::NextMark, Replay::NextMark],
-        &[Replay::NextMark; 80],
-        &[Replay::End, Replay::PreviousMark],
-        &[Replay::End, Replay::PreviousMark, Replay::PreviousMark],
-        &[Replay::NextMark, Replay::End, Replay::Begin],
-        &[Replay::GoTo(middle_ns)],
-        &[Replay::GoTo(u64::MAX)],
-        &[Replay::GoToShare(30)],
-        &[Replay::GoToEvent(9), Replay::NextMark],
+        &[ReplayAction::End],
+        &[ReplayAction::NextMark],
+        &[ReplayAction::NextMark, ReplayAction::NextMark],
+        &[ReplayAction::NextMark; 80],
+        &[ReplayAction::End, ReplayAction::PreviousMark],
+        &[
+            ReplayAction::End,
+            ReplayAction::PreviousMark,
+            ReplayAction::PreviousMark,
+        ],
+        &[
+            ReplayAction::NextMark,
+            ReplayAction::End,
+            ReplayAction::Begin,
+        ],
+        &[ReplayAction::GoTo(middle_ns)],
+        &[ReplayAction::GoTo(u64::MAX)],
+        &[ReplayAction::GoToShare(30)],
+        &[ReplayAction::GoToEvent(9), ReplayAction::NextMark],
     ];
-    for keys in wishes {
+    for keys in keys_of_each {
         let mut early = opened(&path);
         let mut late = opened(&path);
         if !keys.is_empty() {
             // Else it opens at the first mark, and goes on from there.
-            late.wishes.clear();
+            late.pending.clear();
         }
         while late.index.advance(1).unwrap() {}
-        late.mark();
-        late.set_out();
+        late.refresh_marks();
+        late.begin_seeks();
         for player in [&mut early, &mut late] {
             for key in keys {
-                player.do_as(*key);
+                player.handle(*key);
             }
         }
         assert!(!early.index.is_complete(), "{keys:?}");
@@ -221,7 +229,7 @@ fn keys_before_all_is_read_lead_where_they_lead_afterwards() {
             }
         }
 
-        assert_eq!(early.here.next, late.here.next, "{keys:?}");
+        assert_eq!(early.current.next, late.current.next, "{keys:?}");
         assert_eq!(early.position(), late.position(), "{keys:?}");
         let both = [&early, &late].map(|player| sockets(player.engine()));
         assert_eq!(both[0], both[1], "{keys:?}");
@@ -229,7 +237,7 @@ fn keys_before_all_is_read_lead_where_they_lead_afterwards() {
 }
 
 #[test]
-fn while_nobody_asks_for_anything_it_goes_ahead_to_the_end() {
+fn while_no_key_is_pressed_it_looks_ahead_to_the_end() {
     let (mut player, live, _dir) = played();
 
     while player.is_busy() {
@@ -241,99 +249,105 @@ fn while_nobody_asks_for_anything_it_goes_ahead_to_the_end() {
         1,
         "it is at the first mark"
     );
-    assert!(player.here.next < player.index.len());
-    let end = player.copies.before(usize::MAX).unwrap();
+    assert!(player.current.next < player.index.len());
+    let end = player.checkpoints.at_or_before(usize::MAX).unwrap();
     assert_eq!(end.next, player.index.len());
     assert_eq!(sockets(&end.engine), sockets(&live));
-    assert!(player.scout.is_none());
-    player.do_as(Replay::End);
-    assert_eq!(player.here.next, player.index.len(), "it is there at once");
-}
-
-#[test]
-fn the_way_to_a_place_begins_where_the_scout_is() {
-    let (mut player, _, _dir) = played();
-    let mut scout = player.here.clone();
-    let Player {
-        index,
-        ahead,
-        copies,
-        ..
-    } = &mut player;
-    let there = (7, u64::MAX);
-    assert!(
-        scout
-            .go_on((index, ahead), copies, there, u64::MAX)
-            .unwrap()
+    assert!(player.lookahead.is_none());
+    player.handle(ReplayAction::End);
+    assert_eq!(
+        player.current.next,
+        player.index.len(),
+        "it is there at once"
     );
-    player.scout = Some(scout);
-
-    player.do_as(Replay::End);
-
-    assert_eq!(player.here.next, 7);
-    assert!(player.scout.is_none());
 }
 
 #[test]
-fn a_long_way_can_be_left() {
+fn a_seek_begins_where_the_lookahead_is() {
+    let (mut player, _, _dir) = played();
+    let mut lookahead = player.current.clone();
+    let mut source = Source {
+        index: &mut player.index,
+        prefetcher: &mut player.prefetcher,
+        checkpoints: &mut player.checkpoints,
+    };
+    let limit = Limit {
+        event: 7,
+        mono_ns: u64::MAX,
+        deadline_ns: u64::MAX,
+    };
+    assert!(source.advance(&mut lookahead, limit).unwrap());
+    player.lookahead = Some(lookahead);
+
+    player.handle(ReplayAction::End);
+
+    assert_eq!(player.current.next, 7);
+    assert!(player.lookahead.is_none());
+}
+
+#[test]
+fn a_long_seek_can_be_abandoned() {
     let (path, _, _dir) = recorded();
     let mut player = opened(&path);
-    player.do_as(Replay::End);
+    player.handle(ReplayAction::End);
     assert!(player.position().is_waiting);
 
-    player.do_as(Replay::Play);
+    player.handle(ReplayAction::Play);
 
     while player.is_busy() {
         player.advance(0).unwrap();
     }
-    assert_eq!(player.here.next, 0);
+    assert_eq!(player.current.next, 0);
     assert!(!player.position().is_waiting && !player.is_playing);
 }
 
 #[test]
-fn another_wish_does_not_wait_for_the_way_that_it_replaces() {
+fn a_seek_does_not_wait_for_the_one_that_it_replaces() {
     let (path, _, _dir) = recorded();
     let mut player = opened(&path);
     let first = player.index.time(0);
-    player.goal = Some(Goal {
+    player.seek = Some(Seek {
         event: 1,
         from: 0,
         now_ns: u64::MAX,
     });
 
-    player.do_as(Replay::End);
+    player.handle(ReplayAction::End);
 
-    assert!(player.goal.is_none() && player.position().is_waiting);
+    assert!(player.seek.is_none() && player.position().is_waiting);
     assert_eq!(player.now_ns(), first);
     arrive(&mut player);
-    assert!(player.is_over());
+    assert!(player.is_at_end());
 }
 
 #[test]
-fn where_somebody_wants_to_go_the_scout_goes_before_all_is_read() {
+fn where_a_pending_seek_leads_the_lookahead_goes_before_all_is_indexed() {
     let (path, live, _dir) = recorded();
     let mut player = opened(&path);
-    player.do_as(Replay::End);
+    player.handle(ReplayAction::End);
     let mut went_early = 0;
     // A line a slice is read when the clock has no time left for more.
     while !player.index.is_complete() {
         player.index.advance(1).unwrap();
-        player.set_out();
+        player.begin_seeks();
         if !player.index.is_complete() {
-            player.scout(u64::MAX).unwrap();
-            went_early = player.scout.as_ref().map_or(0, |scout| scout.next);
+            player.look_ahead(u64::MAX).unwrap();
+            went_early = player
+                .lookahead
+                .as_ref()
+                .map_or(0, |lookahead| lookahead.next);
             assert_eq!(went_early, player.index.len());
         }
     }
 
     assert!(went_early > 0);
-    assert_eq!(player.here.next, went_early, "from there it is not far");
+    assert_eq!(player.current.next, went_early, "from there it is not far");
     arrive(&mut player);
     assert_eq!(sockets(player.engine()), sockets(&live));
 }
 
 #[test]
-fn a_long_recording_is_scouted_and_read_in_turn() {
+fn a_long_recording_is_looked_ahead_and_indexed_in_turn() {
     use std::fmt::Write as _;
 
     let dir = tempfile::tempdir().unwrap();
@@ -349,12 +363,46 @@ fn a_long_recording_is_scouted_and_read_in_turn() {
     }
     std::fs::write(&path, text).unwrap();
     let mut player = opened(&path);
-    player.do_as(Replay::End);
+    player.handle(ReplayAction::End);
 
     // A machine that reads all of it in a slice has nothing to do in turn.
-    while !player.index.is_complete() && player.goal.is_none() {
+    while !player.index.is_complete() && player.seek.is_none() {
         player.advance(0).unwrap();
-        let has_gone = player.scout.is_some() || player.here.next > 0;
+        let has_gone = player.lookahead.is_some() || player.current.next > 0;
         assert!(player.index.is_complete() || has_gone);
+    }
+}
+
+#[test]
+fn times_at_the_end_of_the_range_can_be_played_and_sought() {
+    for recording in screens::end_of_range::recordings() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.jsonl");
+        std::fs::write(&path, recording).unwrap();
+        let mut player = opened(&path);
+        let actions = [
+            ReplayAction::Play,
+            ReplayAction::Faster,
+            ReplayAction::End,
+            ReplayAction::Forward,
+            ReplayAction::Back,
+            ReplayAction::GoTo(u64::MAX),
+            ReplayAction::GoTo(0),
+            ReplayAction::GoToShare(100),
+            ReplayAction::GoToEvent(u64::MAX),
+            ReplayAction::StepBack,
+            ReplayAction::Step,
+        ];
+        for action in actions {
+            player.handle(action);
+            for elapsed_ns in [0, 1_000_000_000, u64::MAX] {
+                player.advance(elapsed_ns).unwrap();
+            }
+            player.position();
+        }
+        player.handle(ReplayAction::End);
+        arrive(&mut player);
+        assert_eq!(player.now_ns(), u64::MAX);
+        assert!(player.is_at_end());
     }
 }

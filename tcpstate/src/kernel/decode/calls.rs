@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tcpstate_common::record::{
-    ARGV_LEN, CallRecord, FailedCallRecord, Head, Kind, MAX_HOLDERS, RepeatKey, WalkStatus, call,
-    via,
+    ARGV_LEN, CallRecord, FailedCallRecord, Kind, MAX_HOLDERS, RecordHeader, RepeatKey, WalkStatus,
+    call, via,
 };
 
 use super::fields::{self, Endpoints, requested_address, reuse, unknown, view};
@@ -43,10 +43,10 @@ impl Decoder {
 
     /// A port's bind bucket, read on demand; `None`: it could not be walked.
     pub fn port(&self, bytes: &[u8]) -> Result<Option<Seen>, DecodeError> {
-        let head: &Head = view(bytes, 0)?;
-        match Kind::from_raw(head.kind) {
-            Some(Kind::Port) => Ok(self.seen(view(bytes, head.kind)?)),
-            _ => Err(DecodeError::Kind(head.kind)),
+        let header: &RecordHeader = view(bytes, 0)?;
+        match Kind::from_raw(header.kind) {
+            Some(Kind::Port) => Ok(self.seen(view(bytes, header.kind)?)),
+            _ => Err(DecodeError::Kind(header.kind)),
         }
     }
 
@@ -77,7 +77,7 @@ impl Decoder {
             WalkStatus::Complete
             | WalkStatus::Truncated
             | WalkStatus::NoBucket
-            | WalkStatus::LeftToUser => {
+            | WalkStatus::Deferred => {
                 // A socket that went while the kernel program looked has no
                 // family: one holder less, not a failure.
                 let holders: Vec<SeenHolder> = holders[..recorded]
@@ -88,7 +88,7 @@ impl Decoder {
                 let has_bucket = matches!(status, WalkStatus::Complete | WalkStatus::Truncated);
                 Some(Seen {
                     source: match status {
-                        WalkStatus::LeftToUser => SeenSource::Snapshot,
+                        WalkStatus::Deferred => SeenSource::Snapshot,
                         _ => SeenSource::BindBucket,
                     },
                     is_complete: matches!(status, WalkStatus::Complete | WalkStatus::NoBucket)
@@ -110,7 +110,7 @@ impl Decoder {
         seen: Option<Seen>,
     ) -> Result<Call, DecodeError> {
         let CallRecord {
-            head: _,
+            header: _,
             socket,
             call,
             via: via_raw,

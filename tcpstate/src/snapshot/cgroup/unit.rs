@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::container::components;
-use super::{maker, mounted_at};
+use super::{mounted_at, owner};
 use crate::event::{Unit, UnitMember};
 use crate::snapshot::proc::{self, Stat};
 
@@ -88,7 +88,7 @@ fn is_service(name: &str) -> bool {
 /// `None`: root did not make it.
 fn members_of(path: &str, names: &[&str]) -> Option<Members> {
     let top = Path::new(mounted_at()?);
-    if maker::of(top, names.iter().copied()) != Some(0) {
+    if owner::of(top, names.iter().copied()) != Some(0) {
         return None;
     }
     // The kernel lists processes by the numbers that they have for us.

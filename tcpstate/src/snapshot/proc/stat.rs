@@ -10,6 +10,8 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 pub struct Stat {
     /// The name that the process gave itself.
     pub comm: Arc<str>,
+    /// State, one letter: `R`, `S`, `T` …
+    pub state: char,
     /// Parent's process id; 0: it has none that we see.
     pub ppid: u32,
     /// When it started, in clock ticks since the boot.
@@ -34,6 +36,7 @@ impl Stat {
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         Some(Self {
             comm: comm.into(),
+            state: fields.first()?.chars().next()?,
             ppid: fields.get(PPID)?.parse().ok()?,
             start_ticks: fields.get(START)?.parse().ok()?,
             flags: fields.get(FLAGS)?.parse().ok()?,

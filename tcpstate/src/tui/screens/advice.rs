@@ -5,17 +5,20 @@ use std::sync::Arc;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::harness::text_of;
-use super::story::{self, PORT, Story, process};
-use crate::engine::Failure;
 use crate::event::{Applies, Body, Diagnosis, Effect, Fix};
-use crate::tui::app::{App, Control, Subject};
-use crate::tui::clipboard::Copied;
-use crate::tui::excerpt;
-use crate::tui::keys::Action;
-use crate::tui::panels;
+use crate::tui::app::App;
+use crate::tui::input::control::Control;
+use crate::tui::input::keys::Action;
+use crate::tui::output::clipboard::ClipboardText;
+use crate::tui::output::copy_text;
+use crate::tui::screens::harness::text_of;
+use crate::tui::screens::story::{self, PORT, Story, process};
+use crate::tui::state::event_list::MAX_ENTRIES;
+use crate::tui::state::feed::Feed;
+use crate::tui::state::panel::Subject;
+use crate::tui::state::rows::MAX_ROWS;
+use crate::tui::state::view::View;
 use crate::tui::theme::Theme;
-use crate::tui::view::{Frozen, View};
 
 const ENDS: Option<Effect> = Some(Effect::Destroys);
 const CHANGES: Option<Effect> = Some(Effect::Changes);
@@ -35,29 +38,23 @@ fn fix(text: &str, command: Option<(&str, Option<Effect>)>, applies: Applies) ->
 
 /// A dashboard over the story, frozen with these fixes in place of its own.
 fn advising(story: &Story, fixes: &[Fix]) -> App {
-    let mut app = App::new(Theme::Dark);
+    let mut app = App::with_theme(Theme::Dark);
     app.begin_frame(&story.engine, story.now_ns);
     let mut view = View::live(&story.engine, story.now_ns);
-    let failures: Vec<Failure> = view
-        .failures
-        .iter()
-        .map(|failure| Failure {
-            diagnosis: Arc::new(Diagnosis {
-                fixes: fixes.to_vec(),
-                ..(*failure.diagnosis).clone()
-            }),
-            ..(*failure).clone()
-        })
-        .collect();
-    view.failures = failures.iter().collect();
-    app.frozen = Some(Box::new(Frozen::of(&view, &[])));
+    for failure in &mut view.failures {
+        failure.diagnosis = Arc::new(Diagnosis {
+            fixes: fixes.to_vec(),
+            ..(*failure.diagnosis).clone()
+        });
+    }
+    app.feed = Feed::frozen_at(view.frozen(&[], MAX_ROWS, MAX_ENTRIES));
     app
 }
 
 fn draw(app: &mut App, story: &Story, width: u16, height: u16) -> String {
     let area = Rect::new(0, 0, width, height);
     let mut buf = Buffer::empty(area);
-    panels::draw(&mut buf, area, &story.engine, app, story.now_ns);
+    app.draw(&mut buf, &story.engine, story.now_ns);
     text_of(&buf)
 }
 
@@ -71,11 +68,11 @@ fn beside(screen: &str, label: &str) -> Option<String> {
 /// What `f` copies, and what the last line then says.
 fn press_f(app: &mut App, story: &Story) -> (Control, String) {
     let control = app.act(Action::CopyFix, &story.engine);
-    (control, app.answer.clone().unwrap_or_default())
+    (control, app.state.reply.clone().unwrap_or_default())
 }
 
 fn copies(text: &str) -> Control {
-    Control::Copy(Copied::new(text))
+    Control::Copy(ClipboardText::new(text))
 }
 
 /// The listener can be stopped, or looked at.
@@ -120,7 +117,7 @@ fn the_engines_own_first_fix_is_shown_and_copied() {
     stories[2].listen(PORT, &process("nginx", 4711));
     stories[2].bind_fails(PORT + 1, &process("nginx", 4802), vec![]);
     for story in stories {
-        let mut app = App::new(Theme::Dark);
+        let mut app = App::with_theme(Theme::Dark);
         let screen = draw(&mut app, &story, 200, 60);
 
         let (control, answer) = press_f(&mut app, &story);
@@ -186,7 +183,7 @@ fn of_another_problem_the_first_fix_comes_first_again() {
 fn a_command_of_a_replay_is_of_then_and_of_its_host() {
     let story = story::elsewhere(Some("blue"));
     let mut app = advising(&story, &stop_or_look());
-    app.position = Some(super::position());
+    app.state.replay = Some(super::position());
 
     let screen = draw(&mut app, &story, 120, 40);
     let (_, first) = press_f(&mut app, &story);
@@ -230,7 +227,7 @@ fn where_there_is_less_room_the_advice_of_a_replay_is_shorter() {
     story.tell(Body::Header(Box::new(header)));
     story.bind_fails(PORT, &process("nginx", 4802), vec![]);
     let mut app = advising(&story, &stop_or_look());
-    app.position = Some(super::position());
+    app.state.replay = Some(super::position());
 
     for (width, advice) in [(90, "before you run it"), (80, "first")] {
         let screen = draw(&mut app, &story, width, 24);
@@ -244,12 +241,12 @@ fn a_diagnosis_that_is_copied_from_a_replay_says_so() {
     let story = story::elsewhere(None);
     let view = View::live(&story.engine, story.now_ns);
     let seq = view.failures.last().expect("a call failed").seq;
-    let words = excerpt::words(&view, Subject::Failure(seq)).expect("it is kept");
-    let mut app = App::new(Theme::Dark);
+    let words = copy_text::describe(&view, Subject::Failure(seq)).expect("it is kept");
+    let mut app = App::with_theme(Theme::Dark);
     draw(&mut app, &story, 80, 24);
 
     let live = app.act(Action::CopyDiagnosis, &story.engine);
-    app.position = Some(super::position());
+    app.state.replay = Some(super::position());
     let of_then = app.act(Action::CopyDiagnosis, &story.engine);
 
     assert!(words.contains("where      in netns 4026531992"), "{words}");
@@ -290,7 +287,7 @@ fn a_namespace_is_named_wherever_the_command_is_shown() {
         for (width, height) in [(72, 20), (80, 24), (120, 40)] {
             for is_replay in [false, true] {
                 let mut app = advising(&story, &stop_or_look());
-                app.position = is_replay.then(super::position);
+                app.state.replay = is_replay.then(super::position);
 
                 let screen = draw(&mut app, &story, width, height);
 

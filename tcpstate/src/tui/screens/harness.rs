@@ -1,5 +1,6 @@
 //! Draws a story into text and types keys.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,23 +9,23 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::story::{self, Story};
 use crate::engine::{Engine, Failure};
 use crate::event::{Body, Diagnosis, Event};
 use crate::model::EventLog;
-use crate::tui::app::{App, Control};
-use crate::tui::keys::Key;
-use crate::tui::panels;
-use crate::tui::view::View;
+use crate::tui::app::App;
+use crate::tui::draw;
+use crate::tui::input::control::Control;
+use crate::tui::input::keys::Key;
+use crate::tui::screens::story::{self, Story};
 
 /// Draws as the real thing does, but with the story's diagnosis in place of the
 /// computed one: a screen shows a diagnosis, it does not make it.
-pub(super) fn render(story: &Story, app: &mut App, area: Rect) -> Buffer {
+pub(crate) fn render(story: &Story, app: &mut App, area: Rect) -> Buffer {
     render_with(story, app, area, &|diagnosis| diagnosis)
 }
 
 /// The same with another diagnosis.
-pub(super) fn render_with(
+pub(crate) fn render_with(
     story: &Story,
     app: &mut App,
     area: Rect,
@@ -32,29 +33,19 @@ pub(super) fn render_with(
 ) -> Buffer {
     let mut buf = Buffer::empty(area);
     app.begin_frame(&story.engine, story.now_ns);
-    let behind = app.behind(&story.engine);
-    let frozen = app.frozen.take();
-    {
-        let mut view = View::of(frozen.as_deref(), &story.engine, story.now_ns);
-        let failures: Vec<Failure> = view
-            .failures
-            .iter()
-            .map(|failure| Failure {
-                diagnosis: Arc::new(change(story::diagnosis(failure.seq, &failure.call))),
-                ..(*failure).clone()
-            })
-            .collect();
-        view.failures = failures.iter().collect();
-        let log = log_with(view.log, &failures);
-        view.log = &log;
-        panels::draw_view(&mut buf, area, &view, app, behind);
+    let mut view = app.feed.view(&story.engine);
+    let behind = app.feed.behind(&story.engine);
+    for failure in &mut view.failures {
+        let diagnosis = change(story::diagnosis(failure.seq, &failure.call));
+        failure.diagnosis = Arc::new(diagnosis);
     }
-    app.frozen = frozen;
+    view.log = Cow::Owned(log_with(&view.log, &view.failures));
+    draw::draw(&mut buf, area, &view, &mut app.state, &app.keys, behind);
     buf
 }
 
 fn log_with(log: &EventLog, failures: &[Failure]) -> EventLog {
-    let mut told = EventLog::new(1 << 16);
+    let mut changed = EventLog::new(1 << 16);
     for event in log.iter() {
         let body = match &event.body {
             Body::Diagnosis(diagnosis) => failures
@@ -66,15 +57,15 @@ fn log_with(log: &EventLog, failures: &[Failure]) -> EventLog {
                 ),
             body => body.clone(),
         };
-        told.push(Event {
+        changed.push(Event {
             body,
             ..event.clone()
         });
     }
-    told
+    changed
 }
 
-pub(super) fn assert_harmless(buf: &Buffer) {
+pub(crate) fn assert_harmless(buf: &Buffer) {
     for cell in &buf.content {
         let symbol = cell.symbol();
         assert!(
@@ -86,7 +77,7 @@ pub(super) fn assert_harmless(buf: &Buffer) {
 }
 
 /// One line per row, without the blanks at the end.
-pub(super) fn text_of(buf: &Buffer) -> String {
+pub(crate) fn text_of(buf: &Buffer) -> String {
     let mut text = String::new();
     for y in 0..buf.area.height {
         let mut line = String::new();
@@ -101,7 +92,7 @@ pub(super) fn text_of(buf: &Buffer) -> String {
 
 /// Types keys as a test writes them: `⏎` and `Enter`, `⎵` for space, `⇥` and `⇤`
 /// for the panels, letters.
-pub(super) fn type_keys(app: &mut App, keys: &str, engine: &Engine) {
+pub(crate) fn type_keys(app: &mut App, keys: &str, engine: &Engine) {
     let keys = keys.replace("Enter", "⏎");
     for letter in keys.chars() {
         let code = match letter {
@@ -115,7 +106,7 @@ pub(super) fn type_keys(app: &mut App, keys: &str, engine: &Engine) {
     }
 }
 
-pub(super) fn press(app: &mut App, key: Key, engine: &Engine) -> Control {
+pub(crate) fn press(app: &mut App, key: Key, engine: &Engine) -> Control {
     match key {
         Key::Plain(code) => app.press(KeyEvent::from(code), engine),
         Key::Ctrl(letter) => {
@@ -131,7 +122,7 @@ pub(super) fn press(app: &mut App, key: Key, engine: &Engine) -> Control {
 
 /// The text, if it is not the one that is kept under this name. When told to
 /// bless, keeps it instead.
-pub(super) fn differs(name: &str, text: &str) -> Option<String> {
+pub(crate) fn differs(name: &str, text: &str) -> Option<String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/screens")
         .join(format!("{name}.txt"));

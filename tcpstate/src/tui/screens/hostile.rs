@@ -5,10 +5,10 @@ use std::sync::Arc;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::harness::{assert_harmless, render_with, text_of, type_keys};
-use super::story::{self, PORT, Story, process};
 use crate::event::{Body, Diagnosis, Footer, Process};
 use crate::tui::app::App;
+use crate::tui::screens::harness::{assert_harmless, render_with, text_of, type_keys};
+use crate::tui::screens::story::{self, PORT, Story, process};
 use crate::tui::theme::Theme;
 
 const SIZES: [(u16, u16); 4] = [(72, 20), (80, 24), (120, 40), (200, 60)];
@@ -108,10 +108,10 @@ fn a_hostile_recording_can_neither_steer_the_terminal_nor_fake_a_row() {
         for (width, height) in SIZES {
             let area = Rect::new(0, 0, width, height);
             for (at, keys) in SCREENS.iter().enumerate() {
-                let mut app = App::new(Theme::Dark);
+                let mut app = App::with_theme(Theme::Dark);
                 // Of a replay, other things are said besides.
-                app.position = (at % 2 == 0).then(super::position);
-                app.notice(name.clone());
+                app.state.replay = (at % 2 == 0).then(super::position);
+                app.state.messages.push(name.clone());
                 render_with(&story, &mut app, area, &change);
                 type_keys(&mut app, keys, &story.engine);
                 let buf = render_with(&story, &mut app, area, &change);
@@ -154,7 +154,7 @@ fn told_by(name: &str) -> Story {
 
 fn draw(name: &str, keys: &str, area: Rect) -> Buffer {
     let story = told_by(name);
-    let mut app = App::new(Theme::Dark);
+    let mut app = App::with_theme(Theme::Dark);
     render_with(&story, &mut app, area, &|diagnosis| diagnosis);
     type_keys(&mut app, keys, &story.engine);
     render_with(&story, &mut app, area, &|diagnosis| diagnosis)

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use ratatui::layout::Rect;
 
-use super::SIZES;
-use super::harness::{differs, render, text_of, type_keys};
-use super::story::{self, Story};
 use crate::event::State;
 use crate::tui::app::App;
+use crate::tui::screens::SIZES;
+use crate::tui::screens::harness::{differs, render, text_of, type_keys};
+use crate::tui::screens::story::{self, Story};
 use crate::tui::theme::Theme;
 
 /// Each screen and the keys that lead to it.
@@ -49,8 +49,8 @@ fn every_screen_looks_as_it_did_in_every_state() {
             let area = Rect::new(0, 0, width, height);
             let mut screens = String::new();
             for (screen, keys) in SCREENS {
-                let mut app = App::new(Theme::Mono);
-                app.notice("nginx is told to stop".to_owned());
+                let mut app = App::with_theme(Theme::Mono);
+                app.state.messages.push("nginx is told to stop".to_owned());
                 render(&story, &mut app, area);
                 if state == "paused" {
                     type_keys(&mut app, "⎵", &story.engine);
@@ -58,7 +58,7 @@ fn every_screen_looks_as_it_did_in_every_state() {
                 }
                 type_keys(&mut app, keys, &story.engine);
                 let mut buf = render(&story, &mut app, area);
-                while app.rows.is_unfinished() {
+                while app.state.sockets.items.is_unfinished() {
                     buf = render(&story, &mut app, area);
                 }
                 let _ = writeln!(screens, "══ {state}, {screen}\n{}", text_of(&buf));

@@ -1,4 +1,4 @@
-//! The colours of each role.
+//! The colours of each tone.
 //!
 //! Of the 256, those above the sixteenth look alike on every terminal, so their
 //! contrast can be known. Each has a stand-in among the sixteen that a terminal
@@ -6,28 +6,28 @@
 
 use ratatui::style::{Color, Style};
 
-use super::Role;
+use super::tone::Tone;
 use crate::event::State;
 
 /// A colour of the 256, and its stand-in of the sixteen.
-type Ink = (u8, Color);
+type PaletteColor = (u8, Color);
 
 /// One theme's colours.
 #[derive(Debug)]
-pub(super) struct Palette {
+pub(crate) struct Palette {
     /// Text and background; `None`: the terminal's own.
-    ground: Option<(Ink, Ink)>,
-    dim: Ink,
-    good: Ink,
-    bad: Ink,
-    warn: Ink,
-    accent: Ink,
-    opening: Ink,
-    time_wait: Ink,
-    bound: Ink,
+    ground: Option<(PaletteColor, PaletteColor)>,
+    dim: PaletteColor,
+    good: PaletteColor,
+    bad: PaletteColor,
+    warn: PaletteColor,
+    accent: PaletteColor,
+    opening: PaletteColor,
+    time_wait: PaletteColor,
+    bound: PaletteColor,
 }
 
-pub(super) const DARK: Palette = Palette {
+pub(crate) const DARK: Palette = Palette {
     ground: None,
     dim: (247, Color::Gray),
     good: (114, Color::Green),
@@ -40,7 +40,7 @@ pub(super) const DARK: Palette = Palette {
 };
 
 /// Green, yellow and cyan of the sixteen cannot be read on white.
-pub(super) const LIGHT: Palette = Palette {
+pub(crate) const LIGHT: Palette = Palette {
     ground: None,
     dim: (240, Color::DarkGray),
     good: (22, Color::Blue),
@@ -52,7 +52,7 @@ pub(super) const LIGHT: Palette = Palette {
     bound: (235, Color::Black),
 };
 
-pub(super) const HIGH_CONTRAST: Palette = Palette {
+pub(crate) const HIGH_CONTRAST: Palette = Palette {
     ground: Some(((231, Color::White), (16, Color::Black))),
     dim: (253, Color::Gray),
     good: (120, Color::LightGreen),
@@ -65,14 +65,14 @@ pub(super) const HIGH_CONTRAST: Palette = Palette {
 };
 
 impl Palette {
-    pub(super) fn paint(&self, role: Role, style: Style) -> Style {
-        match self.ink(role) {
+    pub(crate) fn paint(&self, tone: Tone, style: Style) -> Style {
+        match self.color_of(tone) {
             Some((index, _)) => style.fg(Color::Indexed(index)),
             None => style,
         }
     }
 
-    pub(super) fn base(&self) -> Style {
+    pub(crate) fn base(&self) -> Style {
         self.ground
             .map_or(Style::new(), |((text, _), (ground, _))| {
                 Style::new()
@@ -81,7 +81,7 @@ impl Palette {
             })
     }
 
-    pub(super) fn reduced(&self, color: Color) -> Color {
+    pub(crate) fn reduced(&self, color: Color) -> Color {
         let Color::Indexed(index) = color else {
             return color;
         };
@@ -90,12 +90,12 @@ impl Palette {
             .into_iter()
             .flat_map(|(text, ground)| [text, ground]);
         ground
-            .chain(self.inks())
-            .find(|ink| ink.0 == index)
-            .map_or(Color::Reset, |ink| ink.1)
+            .chain(self.colors())
+            .find(|color| color.0 == index)
+            .map_or(Color::Reset, |color| color.1)
     }
 
-    fn inks(&self) -> [Ink; 8] {
+    fn colors(&self) -> [PaletteColor; 8] {
         [
             self.dim,
             self.good,
@@ -109,39 +109,39 @@ impl Palette {
     }
 
     /// `None`: as the text around it.
-    fn ink(&self, role: Role) -> Option<Ink> {
-        Some(match role {
-            Role::Text | Role::Strong | Role::Selected => return None,
-            Role::Dim | Role::State(State::Closed) => self.dim,
-            Role::Good | Role::State(State::Listen) => self.good,
-            Role::Bad | Role::State(State::CloseWait) => self.bad,
-            Role::Accent | Role::State(State::Established) => self.accent,
-            Role::State(State::SynSent | State::SynReceived) => self.opening,
-            Role::Warn
-            | Role::State(State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck) => {
+    fn color_of(&self, tone: Tone) -> Option<PaletteColor> {
+        Some(match tone {
+            Tone::Text | Tone::Strong | Tone::Selected => return None,
+            Tone::Dim | Tone::State(State::Closed) => self.dim,
+            Tone::Good | Tone::State(State::Listen) => self.good,
+            Tone::Bad | Tone::State(State::CloseWait) => self.bad,
+            Tone::Accent | Tone::State(State::Established) => self.accent,
+            Tone::State(State::SynSent | State::SynReceived) => self.opening,
+            Tone::Warn
+            | Tone::State(State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck) => {
                 self.warn
             }
-            Role::State(State::TimeWait) => self.time_wait,
-            Role::State(State::Bound) => self.bound,
+            Tone::State(State::TimeWait) => self.time_wait,
+            Tone::State(State::Bound) => self.bound,
         })
     }
 }
 
-/// Every role, for tests.
+/// Every tone, for tests.
 #[cfg(test)]
-pub(super) fn roles() -> Vec<Role> {
-    let mut roles = vec![
-        Role::Text,
-        Role::Dim,
-        Role::Strong,
-        Role::Good,
-        Role::Bad,
-        Role::Warn,
-        Role::Accent,
-        Role::Selected,
+pub(crate) fn tones() -> Vec<Tone> {
+    let mut tones = vec![
+        Tone::Text,
+        Tone::Dim,
+        Tone::Strong,
+        Tone::Good,
+        Tone::Bad,
+        Tone::Warn,
+        Tone::Accent,
+        Tone::Selected,
     ];
-    roles.extend(State::ALL.map(Role::State));
-    roles
+    tones.extend(State::ALL.map(Tone::State));
+    tones
 }
 
 #[cfg(test)]
@@ -266,7 +266,7 @@ mod tests {
             (&HIGH_CONTRAST, &[[0, 0, 0]][..], 7.0),
         ] {
             for ground in grounds {
-                for (index, _) in palette.inks() {
+                for (index, _) in palette.colors() {
                     let ratio = contrast(rgb(index), *ground);
                     assert!(ratio >= least, "{index} on {ground:?}: {ratio:.2}");
                 }
@@ -285,7 +285,7 @@ mod tests {
                 (&LIGHT, sixteen[15]),
                 (&HIGH_CONTRAST, sixteen[0]),
             ] {
-                for (_, color) in palette.inks() {
+                for (_, color) in palette.colors() {
                     let ratio = contrast(sixteen[number(color)], ground);
                     assert!(ratio >= 4.0, "{color} on {ground:?}: {ratio:.2}");
                 }

@@ -252,7 +252,7 @@ fn a_name_that_a_user_made_up_gets_into_no_command() {
                 "{name}: {fix}"
             );
         }
-        let look = format!("ps -o pid,ppid,lstart,args -p {}", script.0.id());
+        let look = format!("ps -o pid,ppid,stat,lstart,args -p {}", script.0.id());
         assert_eq!(diagnosis["fixes"][0]["command"], look, "{name}");
         drop(script);
         watch.finish();

@@ -113,7 +113,7 @@ fn whoever_calls_himself_systemd_is_not_believed() {
     );
     assert_eq!(
         fix(&diagnosis, "stop_holder")["command"],
-        format!("ps -o pid,ppid,lstart,args -p {}", impostor.pid())
+        format!("ps -o pid,ppid,stat,lstart,args -p {}", impostor.pid())
     );
     watch.finish();
 }

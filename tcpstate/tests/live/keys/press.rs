@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tcpstate::tui::keys::{Action, Key, Mode, Replay};
+use tcpstate::tui::keys::{Action, Key, Mode, ReplayAction};
 
 use super::{look, tmux_name};
 use crate::terminal::Terminal;
@@ -77,7 +77,7 @@ impl Dashboard {
                 self.press(key);
                 until("the help goes", &|screen| look::open(screen).is_empty());
             }
-            Action::Notes => {
+            Action::Messages => {
                 opens("messages");
                 self.close();
             }
@@ -241,7 +241,7 @@ impl Dashboard {
                     assert!(copied.contains("held by"), "{copied}");
                 }
             }
-            Action::Export | Action::ShotText | Action::ShotSvg => {
+            Action::Export | Action::ScreenshotText | Action::ScreenshotSvg => {
                 self.press(key);
                 until("the file is named", &|screen| {
                     screen.contains("written to") || screen.contains("not kept")
@@ -337,7 +337,7 @@ impl Dashboard {
         }
     }
 
-    fn check_replay(&self, wish: Replay, key: Key, before: &str) {
+    fn check_replay(&self, wish: ReplayAction, key: Key, before: &str) {
         let terminal = &self.terminal;
         let name = format!("{wish:?} by {key}");
         let at = |screen: &str| look::event(screen).expect("a replay says where it is");
@@ -349,7 +349,7 @@ impl Dashboard {
         };
         self.press(key);
         match wish {
-            Replay::Play => {
+            ReplayAction::Play => {
                 terminal.until("it plays", |screen| {
                     screen.contains('▶') || at(screen) > home
                 });
@@ -357,41 +357,41 @@ impl Dashboard {
                 terminal.keys(&["<"]);
                 until("the beginning", &|event| event == 0);
             }
-            Replay::Step => {
+            ReplayAction::Step => {
                 until("one on", &|event| event == home + 1);
             }
-            Replay::StepBack => {
+            ReplayAction::StepBack => {
                 until("one back", &|event| event == home - 1);
             }
-            Replay::NextMark => {
+            ReplayAction::NextMark => {
                 let screen = until("the next", &|event| event > home + 1);
                 assert!(
                     screen.contains("EADDRINUSE") || screen.contains("restart"),
                     "{screen}"
                 );
             }
-            Replay::PreviousMark => {
+            ReplayAction::PreviousMark => {
                 until("before", &|event| event < home);
             }
-            Replay::Forward | Replay::End => {
+            ReplayAction::Forward | ReplayAction::End => {
                 terminal.until("the end", |screen| screen.contains("ended: "));
             }
-            Replay::Back | Replay::Begin => {
+            ReplayAction::Back | ReplayAction::Begin => {
                 until("the beginning", &|event| event <= 1);
             }
-            Replay::Faster => {
+            ReplayAction::Faster => {
                 terminal.until("faster", |screen| screen.contains(" 2× "));
                 terminal.keys(&["-"]);
             }
-            Replay::Slower => {
+            ReplayAction::Slower => {
                 terminal.until("slower", |screen| screen.contains(" 0.5× "));
                 terminal.keys(&["+"]);
             }
-            Replay::GoTo(_) | Replay::GoToShare(_) | Replay::GoToEvent(_) => {
+            ReplayAction::GoTo(_) | ReplayAction::GoToShare(_) | ReplayAction::GoToEvent(_) => {
                 unreachable!("no key is bound to it")
             }
         }
-        if matches!(wish, Replay::Faster | Replay::Slower) {
+        if matches!(wish, ReplayAction::Faster | ReplayAction::Slower) {
             terminal.until("as fast as before", |screen| screen.contains(" 1× "));
         }
         terminal.keys(&["t"]);
@@ -450,7 +450,7 @@ fn check_file(action: Action, folder: &Path) {
             }
             assert!(text.lines().count() >= 2, "{text}");
         }
-        Action::ShotSvg => {
+        Action::ScreenshotSvg => {
             assert!(text.starts_with("<svg ") && extension == Some("svg"));
             assert!(
                 text.contains(">STATE<") && text.contains('▲') && !text.contains("<script"),

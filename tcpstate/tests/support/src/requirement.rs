@@ -9,6 +9,8 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use tcpstate_common::release::numbers;
+
 pub use Requirement::{Linux, Processors, Program, PythonModule, RealTime, Root};
 
 /// One thing that a test cannot do without.
@@ -153,9 +155,5 @@ fn is_installed(program: &str) -> bool {
 /// Major and minor number of the running kernel.
 pub fn running_linux() -> (u32, u32) {
     let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy();
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|number| number.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    numbers(&uname.release().to_string_lossy()).unwrap_or_default()
 }

@@ -1,14 +1,15 @@
 //! `active_listener`: another socket listens on the address and port.
 
-use crate::event::{Applies, Cause};
+use crate::event::{Applies, Cause, Process};
 
 use super::listeners::{self, Listener};
 use super::{Answer, Explanation, Rule};
 use crate::diagnosis::CallKind;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
+use crate::diagnosis::roles::Blocker;
 use crate::diagnosis::stop;
-use crate::diagnosis::{roles, text};
+use crate::diagnosis::{relation, roles, text};
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::ActiveListener,
@@ -32,19 +33,30 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         } else {
             "listens"
         };
-        let names = roles::names(&listeners);
-        let names = names
-            .as_deref()
-            .unwrap_or("a process that could not be seen");
-        format!("{names} {listens}")
+        match (roles::names(&listeners), nobody(&listeners)) {
+            (Some(names), _) => {
+                let holders: Vec<&Process> = listeners.iter().flat_map(|b| b.processes()).collect();
+                let who = relation::apposition(&holders, caller);
+                format!("{names}{who} {listens}")
+            }
+            (None, Some(nobody)) => format!("{nobody} {listens}"),
+            (None, None) => format!("a process that could not be seen {listens}"),
+        }
     };
+    let again = again(&listeners);
     let port = facts.port;
     let summary = match facts.failure.kind {
         CallKind::Listen => format!(
             "Port {port} could be bound but not listened on, because {who} {place} and only one socket may."
         ),
-        _ => format!("Port {port} is taken: {who} {place}, and that does not end by itself."),
+        _ => {
+            format!("Port {port} is taken: {who} {place}, and that does not end by itself{again}.")
+        }
     };
+    let mut doubts = facts.all_doubts();
+    if nobody(&listeners).is_some() {
+        doubts.push(IN_NOBODY.to_owned());
+    }
 
     Explanation {
         summary,
@@ -61,8 +73,38 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 fixes::set_reuseaddr(facts),
             ])
             .collect(),
-        doubts: facts.all_doubts(),
+        doubts,
     }
+}
+
+/// What was looked at, and what was not, where no process has a listener open.
+const IN_NOBODY: &str = "no process has a descriptor of it: it may be on its way over a unix \
+     socket (SCM_RIGHTS), only in an io_uring, or in a thread that unshared its descriptors, \
+     where it was not looked for";
+
+/// `a socket that web[12] made and no process has open`.
+fn nobody(listeners: &[&Blocker<'_>]) -> Option<String> {
+    let owners: Option<Vec<&Process>> = listeners
+        .iter()
+        .map(|listener| listener.owner_without_descriptor())
+        .collect();
+    let names = text::processes(owners?)?;
+    Some(format!(
+        "a socket that {names} made, and that no process was found to have open any more,"
+    ))
+}
+
+/// That the parent starts the holder again, where that was seen.
+fn again(listeners: &[&Blocker<'_>]) -> String {
+    let [listener] = listeners else {
+        return String::new();
+    };
+    listener.predecessor().map_or_else(String::new, |before| {
+        format!(
+            "; {} had it before and has ended, so its parent has started it again",
+            text::process(before)
+        )
+    })
 }
 
 #[cfg(test)]

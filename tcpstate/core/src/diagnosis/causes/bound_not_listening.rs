@@ -8,7 +8,7 @@ use super::listeners::place;
 use super::{Answer, Explanation, Rule, reuseaddr_clause};
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes;
-use crate::diagnosis::roles::{self, Role};
+use crate::diagnosis::roles::{self, HolderRole};
 use crate::diagnosis::stop;
 use crate::diagnosis::text;
 
@@ -19,7 +19,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn applies(facts: &Facts<'_>) -> Answer {
-    (facts.leads(Role::Bound) && !only_bound_ones_are_dual(facts)).into()
+    (facts.leads(HolderRole::Bound) && !only_bound_ones_are_dual(facts)).into()
 }
 
 fn explain(facts: &Facts<'_>) -> Explanation {

@@ -7,7 +7,7 @@ use super::{Answer, Explanation, Rule, reuseaddr_clause};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
-use crate::diagnosis::roles::{self, Role};
+use crate::diagnosis::roles::{self, HolderRole};
 use crate::diagnosis::text;
 
 pub(super) const RULE: Rule = Rule {
@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn applies(facts: &Facts<'_>) -> Answer {
-    facts.leads(Role::Closing).into()
+    facts.leads(HolderRole::Closing).into()
 }
 
 fn explain(facts: &Facts<'_>) -> Explanation {

@@ -9,7 +9,7 @@ use crate::diagnosis::command::{Command, Setting};
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::language::{Language, SocketOption};
-use crate::diagnosis::roles::{Blocker, Role};
+use crate::diagnosis::roles::{Blocker, HolderRole};
 use crate::diagnosis::stop;
 use crate::diagnosis::{roles, would_work};
 
@@ -26,7 +26,7 @@ fn applies(facts: &Facts<'_>) -> Answer {
 
 /// Whether all sockets in the way are merely bound, and to the other family.
 pub(super) fn only_bound_ones_are_dual(facts: &Facts<'_>) -> bool {
-    facts.leads(Role::Bound)
+    facts.leads(HolderRole::Bound)
         && facts
             .leaders()
             .iter()
@@ -34,7 +34,7 @@ pub(super) fn only_bound_ones_are_dual(facts: &Facts<'_>) -> bool {
 }
 
 fn explain(facts: &Facts<'_>) -> Explanation {
-    let blockers: Vec<&Blocker<'_>> = if facts.leads(Role::Bound) {
+    let blockers: Vec<&Blocker<'_>> = if facts.leads(HolderRole::Bound) {
         facts.leaders()
     } else {
         listeners::of_kind(facts, Listener::DualStack)
@@ -42,7 +42,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let call = facts.call();
     let who =
         roles::names(&blockers).unwrap_or_else(|| "a process that could not be seen".to_owned());
-    let has = match (facts.leads(Role::Bound), roles::are_several(&blockers)) {
+    let has = match (
+        facts.leads(HolderRole::Bound),
+        roles::are_several(&blockers),
+    ) {
         (true, false) => "is bound",
         (true, true) => "are bound",
         (false, false) => "listens",
@@ -56,7 +59,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     // The IPv6 socket is the one that has to change.
     let holder = blockers
         .iter()
-        .find_map(|blocker| blocker.people().first().copied());
+        .find_map(|blocker| blocker.processes().first().copied());
     let ipv6_process = holder.filter(|_| !is_ipv6).unwrap_or(&call.process);
     let language = Language::of(ipv6_process);
 

@@ -7,7 +7,7 @@ use crate::diagnosis::command::{Command, PortList, Setting};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
-use crate::diagnosis::roles::{self, Blocker, Role};
+use crate::diagnosis::roles::{self, Blocker, HolderRole};
 use crate::diagnosis::stop;
 use crate::diagnosis::text;
 
@@ -23,9 +23,11 @@ fn applies(facts: &Facts<'_>) -> Answer {
 
 fn is_outgoing_connection(blocker: &Blocker<'_>) -> bool {
     match blocker.role {
-        Role::Outgoing => true,
-        Role::TimeWait | Role::Closing => blocker.is_outgoing,
-        Role::Leftover | Role::CloseWait | Role::Bound | Role::Listener => false,
+        HolderRole::Outgoing => true,
+        HolderRole::TimeWait | HolderRole::Closing => blocker.is_outgoing,
+        HolderRole::Leftover | HolderRole::CloseWait | HolderRole::Bound | HolderRole::Listener => {
+            false
+        }
     }
 }
 
@@ -41,6 +43,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let of = roles::names(&leaders).map_or(String::new(), |names| format!(" of {names}"));
     let state = text::state(lead.seen.state);
     let held = match roles::count(&leaders) {
+        1 if lead.seen.local == lead.seen.peer => format!(
+            "an outgoing connection{of} that is connected to itself ({state}), as nobody listened \
+             there"
+        ),
         1 => format!("an outgoing connection{of} to {} ({state})", lead.seen.peer),
         n => format!(
             "{n} outgoing connections{of}, one of them to {} ({state})",
@@ -63,9 +69,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         _ => "for which connect chose this port".to_owned(),
     };
     let until = match (lead.role, facts.clears_ms()) {
-        (Role::TimeWait, Some(ms)) => format!("it is free {}", text::in_seconds(ms)),
-        (Role::TimeWait, None) => "TIME_WAIT lasts up to 60 s".to_owned(),
-        (Role::Closing, _) => "it is still closing".to_owned(),
+        (HolderRole::TimeWait, Some(ms)) => format!("it is free {}", text::in_seconds(ms)),
+        (HolderRole::TimeWait, None) => "TIME_WAIT lasts up to 60 s".to_owned(),
+        (HolderRole::Closing, _) => "it is still closing".to_owned(),
         _ => "it is free once that connection has ended".to_owned(),
     };
 
@@ -82,7 +88,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         );
     }
     fixes.push(fixes::set_reuseaddr(facts));
-    if lead.role == Role::Outgoing {
+    if lead.role == HolderRole::Outgoing {
         fixes.extend(stop::stop_holder(facts, &leaders));
         fixes.push(destroy::destroy(facts));
     } else {
@@ -264,5 +270,21 @@ mod tests {
 
             assert_eq!((diagnosis.cause, diagnosis.certainty), expected);
         }
+    }
+
+    #[test]
+    fn a_connection_to_itself_is_outgoing_whatever_its_path_looked_like() {
+        let mut own = holder(State::Established, "127.0.0.1", 40000, PLAIN);
+        own.peer = own.local;
+        let diagnosis = Scene::bind("0.0.0.0", 40000)
+            .with(own, owned(7, "client", Origin::Accepted))
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::EphemeralCollision);
+        assert!(
+            diagnosis.summary.contains("connected to itself"),
+            "{}",
+            diagnosis.summary
+        );
     }
 }

@@ -7,7 +7,7 @@ use super::{Answer, Explanation, Rule, reuseaddr_clause};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
-use crate::diagnosis::roles::{self, Role};
+use crate::diagnosis::roles::{self, HolderRole};
 use crate::diagnosis::stop;
 use crate::diagnosis::text;
 
@@ -18,7 +18,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn applies(facts: &Facts<'_>) -> Answer {
-    facts.leads(Role::Leftover).into()
+    facts.leads(HolderRole::Leftover).into()
 }
 
 fn explain(facts: &Facts<'_>) -> Explanation {

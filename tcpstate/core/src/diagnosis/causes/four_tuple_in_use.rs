@@ -7,7 +7,7 @@ use super::{Answer, Explanation, Rule};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::{self, fix};
-use crate::diagnosis::roles::{self, Blocker, Role};
+use crate::diagnosis::roles::{self, Blocker, HolderRole};
 use crate::diagnosis::{CallKind, text};
 
 pub(super) const RULE: Rule = Rule {
@@ -51,10 +51,10 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 None => String::new(),
             };
             match (names, first.role) {
-                (Some(names), Role::TimeWait) => {
+                (Some(names), HolderRole::TimeWait) => {
                     format!(", which {names} closed first, is kept in {state}{until}")
                 }
-                (None, Role::TimeWait) => format!(" is kept in {state}{until}"),
+                (None, HolderRole::TimeWait) => format!(" is kept in {state}{until}"),
                 (Some(names), _) => format!(" of {names} is there ({state}){until}"),
                 (None, _) => format!(" is there ({state}){until}"),
             }
@@ -73,7 +73,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     ];
     let is_time_wait = blockers
         .iter()
-        .any(|blocker| blocker.role == Role::TimeWait);
+        .any(|blocker| blocker.role == HolderRole::TimeWait);
     if is_time_wait {
         fixes.push(fixes::wait(facts));
     }

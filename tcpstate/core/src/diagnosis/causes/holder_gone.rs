@@ -9,6 +9,7 @@ use crate::diagnosis::command::Command;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::text;
+use crate::model::TIME_WAIT_MS;
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::HolderGone,
@@ -17,8 +18,8 @@ pub(super) const RULE: Rule = Rule {
 };
 
 /// A listener that ended longer ago left nothing that could still hold the
-/// port: `FIN_WAIT_2` and `TIME_WAIT`, 60 s each.
-const MAX_AGE_MS: u64 = 120_000;
+/// port: `FIN_WAIT_2` and `TIME_WAIT`, as long each.
+const MAX_AGE_MS: u64 = 2 * TIME_WAIT_MS;
 
 fn applies(facts: &Facts<'_>) -> Answer {
     if !facts.is_port_in_use() || !facts.blockers.is_empty() {

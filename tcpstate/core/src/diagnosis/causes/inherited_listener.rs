@@ -88,7 +88,7 @@ mod tests {
         );
         assert_eq!(
             diagnosis.fixes[0].command.as_deref(),
-            Some("ps -o pid,ppid,lstart,args -p 101")
+            Some("ps -o pid,ppid,stat,lstart,args -p 101")
         );
     }
 
@@ -103,5 +103,24 @@ mod tests {
             .diagnose();
 
         assert_eq!(diagnosis.cause, Cause::ActiveListener);
+    }
+
+    #[test]
+    fn a_server_that_forks_into_the_background_serves() {
+        let listener = holder(State::Listen, "0.0.0.0", 8080, PLAIN);
+        let diagnosis = Scene::bind("0.0.0.0", 8080)
+            .with(
+                held_by(listener, &[(101, "web")]),
+                owned(100, "web", Origin::Listener),
+            )
+            .diagnose();
+
+        assert_eq!(diagnosis.cause, Cause::ActiveListener);
+        assert!(
+            diagnosis
+                .fixes
+                .iter()
+                .all(|fix| &*fix.id != "close_on_exec")
+        );
     }
 }

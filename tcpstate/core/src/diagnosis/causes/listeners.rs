@@ -4,7 +4,7 @@ use crate::event::Overlap;
 
 use crate::diagnosis::CallKind;
 use crate::diagnosis::facts::Facts;
-use crate::diagnosis::roles::{Blocker, Role};
+use crate::diagnosis::roles::{Blocker, HolderRole};
 
 /// What is special about a listener in the way; the first that is present
 /// names the cause.
@@ -18,7 +18,7 @@ pub(super) enum Listener {
 
 /// The cause, where a listener stands in the way.
 pub(super) fn leading(facts: &Facts<'_>) -> Option<Listener> {
-    if !facts.leads(Role::Listener) {
+    if !facts.leads(HolderRole::Listener) {
         return None;
     }
     facts

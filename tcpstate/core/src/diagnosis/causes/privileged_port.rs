@@ -8,7 +8,7 @@ use crate::diagnosis::command::{AbsolutePath, Command, Setting};
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::language::Language;
-use crate::diagnosis::roles::{self, Blocker, Role};
+use crate::diagnosis::roles::{self, Blocker, HolderRole};
 use crate::diagnosis::service::Service;
 use crate::diagnosis::stop;
 use crate::diagnosis::{CallKind, text};
@@ -157,9 +157,9 @@ fn besides(facts: &Facts<'_>, behind: &[&Blocker<'_>]) -> String {
         .collect();
     let who = roles::names(&same).unwrap_or_else(|| "a process that could not be seen".to_owned());
     let holds = match (lead.role, roles::are_several(&same)) {
-        (Role::Listener, false) => format!("{who} listens {}", place(&same)),
-        (Role::Listener, true) => format!("{who} listen {}", place(&same)),
-        (Role::TimeWait | Role::Closing, _) => format!(
+        (HolderRole::Listener, false) => format!("{who} listens {}", place(&same)),
+        (HolderRole::Listener, true) => format!("{who} listen {}", place(&same)),
+        (HolderRole::TimeWait | HolderRole::Closing, _) => format!(
             "{} in {} hold{} it",
             text::count(roles::count(&same), "connection"),
             text::state(lead.seen.state),

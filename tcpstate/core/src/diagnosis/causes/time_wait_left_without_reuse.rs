@@ -8,7 +8,7 @@ use super::{Answer, Explanation, Rule};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes;
-use crate::diagnosis::roles::{Blocker, Role};
+use crate::diagnosis::roles::{Blocker, HolderRole};
 
 pub(super) const RULE: Rule = Rule {
     cause: Cause::TimeWaitLeftWithoutReuse,
@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn applies(facts: &Facts<'_>) -> Answer {
-    (facts.leads(Role::TimeWait)
+    (facts.leads(HolderRole::TimeWait)
         && facts
             .blockers
             .iter()

@@ -9,7 +9,7 @@ use super::{Answer, Explanation, Rule, reuseaddr_clause};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, TIME_WAIT_S};
-use crate::diagnosis::roles::{self, Blocker, Role};
+use crate::diagnosis::roles::{self, Blocker, HolderRole};
 use crate::diagnosis::text;
 
 pub(super) const RULE: Rule = Rule {
@@ -19,7 +19,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn applies(facts: &Facts<'_>) -> Answer {
-    (facts.leads(Role::TimeWait)
+    (facts.leads(HolderRole::TimeWait)
         && !facts.call().reuse.reuseaddr
         && !facts.blockers.iter().any(Blocker::lacks_reuseaddr))
     .into()
@@ -60,12 +60,12 @@ pub(super) fn held_by(facts: &Facts<'_>) -> String {
     let closing = facts
         .blockers
         .iter()
-        .filter(|b| b.role == Role::Closing)
+        .filter(|b| b.role == HolderRole::Closing)
         .count();
     let outgoing = facts
         .blockers
         .iter()
-        .filter(|b| b.role == Role::TimeWait && b.is_outgoing)
+        .filter(|b| b.role == HolderRole::TimeWait && b.is_outgoing)
         .count();
     let connection = if are_of_ipv6(facts) {
         "IPv6 connection"

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::super::words::{
+use super::super::format::{
     clock_time, command_line, connection, duration_ms, fallback, made_in, name, of_then, options,
     overlap, owner, requested, sentence, shown, warning, would_work,
 };

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use maud::{Markup, html};
 
 use super::super::Report;
-use super::super::words::duration;
+use super::super::format::duration;
 use super::calls::state;
 use super::draw::{Frame, axis, grid};
 

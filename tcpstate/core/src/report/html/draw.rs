@@ -5,7 +5,7 @@
 
 use maud::{Markup, html};
 
-use super::super::words::duration;
+use super::super::format::duration;
 use super::super::{Moment, Report};
 
 /// Width of a drawing on a phone, in pixels; wide labels are for desktops.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::super::words::{clock_time, connection, count, duration, name, relative, service};
+use super::super::format::{clock_time, connection, count, duration, name, relative, service};
 use super::super::{Moment, PortTimeline, Report, Role, Service, SocketTimeline};
 use super::calls::state;
 use super::draw::{Bar, Frame, axis, bars, grid, labels, marks};

@@ -1,6 +1,6 @@
 //! Failed calls: the diagnosis, what held the port, what to do.
 
-use super::super::words::{
+use super::super::format::{
     clock_time, command_line, connection, duration_ms, fallback, list, made_in, name, of_then,
     options, overlap, owner, relative, requested, second, sentence, shown, warning, would_work,
 };
@@ -9,7 +9,7 @@ use super::escape::{code, escape};
 use super::{line, table};
 use crate::event::{Applies, Certainty};
 
-/// Failed calls that are told in full; the others get a line each.
+/// Failed calls that are described in full; the others get a line each.
 const SHOWN_FAILURES: usize = 16;
 
 /// What to do; `is_full`: also why, and what does not help.

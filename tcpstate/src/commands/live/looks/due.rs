@@ -12,9 +12,9 @@ use foldhash::fast::FixedState;
 use super::{Live, Slice, closed, difference};
 use crate::clock;
 use crate::event::{Body, NetnsEnd, SocketSeen};
+use crate::kernel::Walk;
 use crate::model::{NS_PER_MS, SocketId, Tuple};
 use crate::snapshot::SocketItem;
-use crate::snapshot::iter_tcp::Walk;
 use crate::snapshot::sock_diag::SockDiag;
 
 /// A look follows the one before after this long at the earliest.
@@ -132,7 +132,7 @@ impl Live {
             let ids = self
                 .pipeline
                 .engine_mut()
-                .take_due_checks(look.began_ns, AT_ONCE);
+                .take_due_polls(look.began_ns, AT_ONCE);
             count += ids.len();
             look.is_gathered = ids.len() < AT_ONCE || count >= MAX_DUE;
             for id in ids {

@@ -11,8 +11,8 @@ use super::super::DRAIN_MAX;
 use super::{Live, Slice, diag_dump};
 use crate::clock;
 use crate::event::{Body, Process, SocketSeen, State};
+use crate::kernel::{IterError, Walk};
 use crate::model::NS_PER_MS;
-use crate::snapshot::iter_tcp::{IterError, Walk};
 use crate::snapshot::netns::NetnsError;
 use crate::snapshot::{SocketItem, owners, proc};
 

@@ -1,0 +1,259 @@
+//! Whoever holds a port on behalf of another is not the one to stop: a
+//! container's proxy, systemd, a process inside a container.
+//!
+//! A name that a process gave itself proves nothing: only root's processes and
+//! root's control groups are taken at their word.
+
+use crate::event::{Applies, Fix, Process};
+
+use super::command::{Command, ContainerName, ContainerTool};
+use super::facts::Facts;
+use super::fixes::fix;
+use super::service::Service;
+use super::text;
+
+/// Stopping the one that the port is held for; `None`: for nobody else.
+pub(super) fn stop_manager(facts: &Facts<'_>, processes: &[&Process]) -> Option<Vec<Fix>> {
+    let first = processes.first()?;
+    let agent = processes
+        .iter()
+        .find_map(|holder| stop_agent(facts, holder, processes));
+    if let Some(fix) = agent {
+        return Some(vec![fix]);
+    }
+    let is_one_container = processes.iter().all(|p| is_of_container(p, first))
+        && facts.call().process.container != first.container;
+    is_one_container
+        .then(|| stop_container(facts, first))
+        .flatten()
+}
+
+/// Whether it runs in the container of the other one, which root made.
+fn is_of_container(process: &Process, other: &Process) -> bool {
+    process.container_uid == Some(0)
+        && process.container.is_some()
+        && process.container == other.container
+}
+
+/// For processes of root that hold ports on behalf of others by trade.
+fn stop_agent(facts: &Facts<'_>, holder: &Process, all: &[&Process]) -> Option<Fix> {
+    let name = text::process(holder);
+    let stop = |text: String| fix("stop_holder", Applies::Now, text);
+    match &*holder.comm {
+        "systemd" if holder.pid == 1 => Some(stop_socket_unit(facts, holder, all)),
+        "docker-proxy" if holder.uid == 0 => {
+            let target = proxied(holder).map_or(String::new(), |target| {
+                format!(" ({})", text::safe(&target))
+            });
+            Some(
+                stop(format!(
+                    "Find the container{target} that {name} publishes the port for, and stop \
+                     that one"
+                ))
+                .run(
+                    facts,
+                    &Command::list_publishing_containers(ContainerTool::Docker, facts.port),
+                )
+                .because("Docker starts the proxy again as long as the container runs"),
+            )
+        }
+        "rootlessport" | "rootlessport-ch" => {
+            let stop = stop(format!(
+                "Find the container that {name} publishes the port for, and stop that one"
+            ))
+            .run(
+                facts,
+                &Command::list_publishing_containers(ContainerTool::Podman, facts.port),
+            );
+            Some(if holder.uid == 0 {
+                stop
+            } else {
+                stop.because(format!("as user {}, whose container it is", holder.uid))
+            })
+        }
+        _ => None,
+    }
+}
+
+/// `172.17.0.2:80`, from the arguments of a container's proxy.
+fn proxied(proxy: &Process) -> Option<String> {
+    let argv = proxy.argv.as_deref()?;
+    let value = |name: &str| {
+        let at = argv.iter().position(|word| word == name)?;
+        argv.get(at + 1)
+    };
+    Some(format!(
+        "{}:{}",
+        value("-container-ip")?,
+        value("-container-port")?
+    ))
+}
+
+/// systemd keeps the sockets of `.socket` units itself while services come
+/// and go.
+fn stop_socket_unit(facts: &Facts<'_>, manager: &Process, all: &[&Process]) -> Fix {
+    // The service that it hands the socket to is named as the unit mostly.
+    let caller: &Process = &facts.call().process;
+    let service = all
+        .iter()
+        .copied()
+        .chain([caller])
+        .find_map(|process| Service::of(&[process]));
+    let guess = service.map_or(String::new(), |service| {
+        format!(", {}.socket as a rule", service.stem())
+    });
+    fix(
+        "stop_holder",
+        Applies::Now,
+        format!(
+            "Find the socket unit that {} listens for{guess}, and stop it with systemctl stop",
+            text::process(manager)
+        ),
+    )
+    .run(facts, &Command::list_socket_units(facts.port))
+    .because(
+        "systemd opens the sockets of .socket units itself and keeps them while services restart; \
+         a service of such a unit has to use the socket that it is handed (LISTEN_FDS) and not bind \
+         its own",
+    )
+}
+
+/// With the tool of the container's runtime.
+fn stop_container(facts: &Facts<'_>, holder: &Process) -> Option<Vec<Fix>> {
+    let id = ContainerName::parse(&text::container_id(holder)?)?;
+    let name = text::process(holder);
+    let runtime = holder.runtime.as_deref().unwrap_or_default();
+    let cgroup = holder.cgroup.as_deref().unwrap_or_default();
+    if cgroup.contains("kubepods") || matches!(runtime, "kubernetes" | "cri-o") {
+        let text = format!(
+            "Find the pod that {name} runs in, and delete or move it, if it should not have the port"
+        );
+        return Some(vec![
+            fix("stop_holder", Applies::Now, text)
+                .run(facts, &Command::look_at_pod_of(&id))
+                .because("Kubernetes starts the container again as long as its pod is there"),
+        ]);
+    }
+    let tool = ContainerTool::of_runtime(runtime)?;
+    let look = fix(
+        "look_at_holder",
+        Applies::Now,
+        format!(
+            "Look first which container that is: it is the right one if {name} is the process that \
+             this prints, or descends from it"
+        ),
+    )
+    .run(facts, &Command::look_at_container(tool, &id));
+    let stop = fix(
+        "stop_holder",
+        Applies::Now,
+        format!(
+            "Stop the container {} that {name} runs in, if it should not have the port",
+            id.as_str()
+        ),
+    )
+    .run(facts, &Command::stop_container(tool, &id));
+    Some(vec![look, stop])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::diagnosis::KnownHolder;
+    use crate::diagnosis::test_support::{PLAIN, Scene, holder, process};
+    use crate::event::{Diagnosis, Effect, Process, State};
+
+    fn held_by(holding: Process) -> Diagnosis {
+        let mut listener = holder(State::Listen, "0.0.0.0", 8080, PLAIN);
+        listener.processes = Some(vec![Arc::new(holding)]);
+        Scene::bind("0.0.0.0", 8080)
+            .with(listener, KnownHolder::default())
+            .diagnose()
+    }
+
+    fn in_container(runtime: &str, id: &str, made_by: Option<u32>) -> Process {
+        Process {
+            container: Some(id.into()),
+            runtime: Some(runtime.into()),
+            container_uid: made_by,
+            ..process(4711, "python3")
+        }
+    }
+
+    #[test]
+    fn whoever_holds_a_port_for_another_is_not_to_be_stopped() {
+        for (pid, comm, command) in [
+            (1, "systemd", "systemctl list-sockets --all | grep -w 8080"),
+            (77, "docker-proxy", "docker ps --filter publish=8080"),
+        ] {
+            let diagnosis = held_by(process(pid, comm));
+
+            assert_eq!(diagnosis.fixes[0].command.as_deref(), Some(command));
+        }
+    }
+
+    #[test]
+    fn a_name_that_a_user_gave_himself_is_not_believed() {
+        for (pid, comm) in [(900_001, "systemd"), (77, "docker-proxy")] {
+            let mut forged = process(pid, comm);
+            forged.uid = 1000;
+
+            let diagnosis = held_by(forged);
+
+            let command = diagnosis.fixes[0].command.as_deref().unwrap();
+            assert!(command.starts_with("ps -o"), "{command}");
+        }
+    }
+
+    #[test]
+    fn a_container_that_root_made_is_looked_at_and_then_stopped() {
+        let id = "4f".repeat(32);
+
+        let diagnosis = held_by(in_container("docker", &id, Some(0)));
+
+        assert_eq!(
+            diagnosis.fixes[0].command.as_deref(),
+            Some("docker inspect --format '{{.Name}} {{.State.Pid}}' 4f4f4f4f4f4f")
+        );
+        assert_eq!(
+            diagnosis.fixes[1].command.as_deref(),
+            Some("docker stop 4f4f4f4f4f4f")
+        );
+        assert_eq!(diagnosis.fixes[1].effect, Some(Effect::Destroys));
+    }
+
+    #[test]
+    fn a_container_that_a_user_made_up_is_only_what_its_process_calls_itself() {
+        let id = "4f".repeat(32);
+        for made_by in [Some(1000), None] {
+            let diagnosis = held_by(in_container("docker", &id, made_by));
+
+            let commands: Vec<&str> = diagnosis
+                .fixes
+                .iter()
+                .filter_map(|fix| fix.command.as_deref())
+                .collect();
+            assert!(
+                !commands.iter().any(|line| line.contains("docker")),
+                "{commands:?}"
+            );
+        }
+        let forged = held_by(in_container("docker", &id, Some(1000)));
+        assert!(
+            forged
+                .summary
+                .contains("python3[4711] (calls itself container 4f4f4f4f4f4f)"),
+            "{}",
+            forged.summary
+        );
+        let hostile = held_by(in_container("systemd-nspawn", "--all", Some(0)));
+        assert!(
+            hostile.fixes[0]
+                .command
+                .as_deref()
+                .unwrap()
+                .starts_with("ps -o")
+        );
+    }
+}

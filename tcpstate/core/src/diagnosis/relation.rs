@@ -1,0 +1,98 @@
+//! Who a holder of the port is to the process that asked for it.
+
+use crate::event::{Halted, Process};
+
+use super::language::Language;
+use super::text;
+
+/// Whoever has lost its parent is its child.
+const INIT: u32 = 1;
+
+/// The first that applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// The process that asked.
+    Itself,
+    /// It started the process that asked, and lives.
+    Parent,
+    /// The process that asked started it.
+    Child,
+    /// Another start of the same command.
+    SameCommand,
+    /// The same program with other arguments.
+    SameProgram,
+    /// Nothing of these is known.
+    Other,
+}
+
+impl Relation {
+    pub(super) fn of(holder: &Process, caller: &Process) -> Self {
+        let is_program = |path: &str| holder.exe.as_deref() == Some(path);
+        if holder.pid == caller.pid {
+            Self::Itself
+        } else if caller.ppid == Some(holder.pid) && holder.pid != INIT {
+            Self::Parent
+        } else if holder.ppid == Some(caller.pid) {
+            Self::Child
+        } else if !caller.exe.as_deref().is_some_and(is_program) {
+            Self::Other
+        } else if holder.argv.is_some() && holder.argv == caller.argv {
+            Self::SameCommand
+        } else if Language::of(holder).is_interpreted() {
+            // What it runs is in the arguments.
+            Self::Other
+        } else {
+            Self::SameProgram
+        }
+    }
+
+    /// `the parent of web[12]`.
+    fn phrase(self, caller: &Process) -> Option<String> {
+        let caller = text::process(caller);
+        match self {
+            Self::Parent => Some(format!("the parent of {caller}")),
+            Self::Child => Some(format!("a child of {caller}")),
+            Self::SameCommand => Some(format!("which runs the same command as {caller}")),
+            Self::SameProgram => Some(format!("which runs the same program as {caller}")),
+            Self::Itself | Self::Other => None,
+        }
+    }
+}
+
+/// `, the parent of web[12], which is stopped,` behind the name of the one process that
+/// holds the port; nothing where there are several, or nothing is to be said.
+pub(super) fn apposition(holders: &[&Process], caller: &Process) -> String {
+    let Some((first, others)) = holders.split_first() else {
+        return String::new();
+    };
+    if others.iter().any(|other| other.pid != first.pid) {
+        return String::new();
+    }
+    let halted = match first.halted {
+        Some(Halted::Stopped) => Some("which is stopped (SIGSTOP or ctrl-z)".to_owned()),
+        Some(Halted::Traced) => Some("which a debugger has stopped".to_owned()),
+        Some(Halted::Defunct) => Some("whose first thread has ended while others go on".to_owned()),
+        None => None,
+    };
+    let phrases = [Relation::of(first, caller).phrase(caller), halted];
+    let phrases: Vec<String> = phrases.into_iter().flatten().collect();
+    if phrases.is_empty() {
+        return String::new();
+    }
+    format!(", {},", phrases.join(", "))
+}
+
+/// Whether a process runs what another one was when it opened a socket: it is that one's
+/// fork. One that has executed another program since, or the same with other arguments, does
+/// not. Where neither was read, the name decides.
+pub(super) fn is_fork_of(process: &Process, opener: &Process) -> bool {
+    let is_same_program = match (&process.exe, &opener.exe) {
+        (Some(now), Some(then)) => now == then,
+        _ => process.comm == opener.comm,
+    };
+    let is_same_command = match (&process.argv, &opener.argv) {
+        (Some(now), Some(then)) => now == then,
+        _ => true,
+    };
+    is_same_program && is_same_command
+}

@@ -1,0 +1,77 @@
+//! `bind`, `listen`, `connect` and `accept`.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use super::words::push_process;
+use super::{Context, Describe, Row, Tone, View};
+use crate::event::{Call, Endpoint};
+use crate::printable::printable;
+
+impl Describe for Call {
+    fn text(&self, name: &'static str, _: &Context<'_>) -> Option<String> {
+        let asked = match self.requested.addr {
+            Some(addr) => Endpoint {
+                addr,
+                port: self.requested.port,
+            }
+            .to_string(),
+            None => format!(":{}", self.requested.port),
+        };
+        let mut text = format!("{name:12} {asked}");
+        match (&self.errno_name, self.errno) {
+            _ if self.ok => text.push_str("  ok"),
+            (Some(errno), _) => {
+                let _ = write!(text, "  FAILED {}", printable(errno));
+            }
+            (None, Some(errno)) => {
+                let _ = write!(text, "  FAILED errno {errno}");
+            }
+            (None, None) => text.push_str("  FAILED"),
+        }
+        match (self.is_sum, self.repeated) {
+            (false, 0) => {}
+            (false, more) => {
+                let _ = write!(text, ", and {more} times more since the last one told");
+            }
+            (true, more) => {
+                let _ = write!(text, ", {} times more since the last one told", more + 1);
+            }
+        }
+        push_process(&mut text, Some(&self.process));
+        Some(text)
+    }
+
+    fn row(&self, name: &'static str, view: &View) -> Row {
+        let requested = match self.requested.addr {
+            Some(addr) => SocketAddr::new(addr, self.requested.port).to_string(),
+            None => format!(":{}", self.requested.port),
+        };
+        let place = match (name, self.local, self.peer) {
+            ("accept", _, Some(peer)) => peer.to_string(),
+            // Where the kernel chose the port, the choice is the news.
+            ("bind", Some(local), _) if self.ok => local.to_string(),
+            _ => requested,
+        };
+        if self.ok {
+            return Row::quiet(name, Tone::Good, format!("{place}, {}", self.process));
+        }
+        let errno = match (&self.errno_name, self.errno) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(errno)) => format!("errno {errno}"),
+            (None, None) => "error not known".to_owned(),
+        };
+        let times = match self.failures() {
+            1 => String::new(),
+            count => format!(" {count}×"),
+        };
+        let text = match self.foreign_netns(view.own_netns) {
+            Some(netns) => format!(
+                "{place} failed{times}: {errno}, {}, in {netns}",
+                self.process
+            ),
+            None => format!("{place} failed{times}: {errno}, {}", self.process),
+        };
+        Row::loud(name, Tone::Bad, text)
+    }
+}

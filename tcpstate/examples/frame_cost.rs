@@ -6,8 +6,7 @@
 //! piece of the table is dearer than the others; how seldom that happens depends
 //! on the size of the table.
 
-#[path = "../tests/support/story.rs"]
-mod story;
+use support::story;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;

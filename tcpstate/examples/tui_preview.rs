@@ -1,8 +1,7 @@
 //! The dashboard over a canned story, on a real terminal and without a kernel:
 //! `cargo run --example tui_preview -- [empty|serving|down|restarted|many|lossy|ports|panic]`.
 
-#[path = "../tests/support/story.rs"]
-mod story;
+use support::story;
 
 use std::time::Duration;
 

@@ -84,12 +84,12 @@ fn every_fuzzer_has_a_corpus_and_all_of_it_is_small() {
 }
 
 /// Inputs for the fuzzer of kernel records to begin with: one of each kind.
-/// `TCPSTATE_BLESS=1` writes them.
+/// `UPDATE_EXPECT=1` writes them.
 #[test]
 fn each_kind_of_kernel_record_is_in_the_corpus() {
     for (name, seed) in seeds::of_kernel_records() {
         let file = top().join("fuzz/corpus/kernel_record").join(name);
-        if std::env::var_os("TCPSTATE_BLESS").is_some() {
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
             fs::write(&file, &seed).expect("it can be written");
         }
         assert_eq!(fs::read(&file).ok(), Some(seed), "{name}");

@@ -9,7 +9,6 @@ mod program;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
 
 use bench::{Bench, bind, listen_on, localhost};
 use tcpstate::event::{Body, Call, Direction, Family, ProbeStatus, Source, State, StateChange};
@@ -119,7 +118,10 @@ fn a_held_descriptor_goes_straight_to_time_wait_and_an_orphan_to_fin_wait_2() {
     let orphan_peer = other_client.local_addr().unwrap();
 
     held.shutdown(Shutdown::Write).unwrap();
-    std::thread::sleep(Duration::from_millis(20));
+    let port = held.local_addr().unwrap().port();
+    support::wait_until("its FIN is acknowledged", || {
+        support::count_listed(port, State::FinWait2) == 1
+    });
     drop(client);
     drop(orphan);
     let events = bench.events();

@@ -1,13 +1,13 @@
 //! The postmortem of a recording: what it says, and that nothing a stranger
 //! wrote can become markup.
 
-#[path = "support/story.rs"]
-mod story;
+use support::story;
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use expect_test::expect_file;
 use pulldown_cmark::{Event, Tag};
 use story::{PORT, Story, process};
 use tcpstate::event::{
@@ -583,10 +583,24 @@ fn the_json_has_the_shape_that_its_schema_says() {
     }
 }
 
+/// Recordings of real runs, and their reports: `UPDATE_EXPECT=1` writes these anew.
+const RUNS: [&str; 2] = ["restart", "with-reuse"];
+
+#[test]
+fn no_report_is_left_over() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/report");
+    for entry in fs::read_dir(folder).expect("it is there") {
+        let path = entry.expect("it can be listed").path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let is_used = stem.is_some_and(|stem| RUNS.contains(&stem));
+        assert!(is_used, "{}", path.display());
+    }
+}
+
 #[test]
 fn the_reports_of_two_real_runs_read_as_kept() {
-    for name in ["restart", "with-reuse"] {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/report");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/report");
+    for name in RUNS {
         let recording =
             fs::read(folder.join(format!("{name}.jsonl"))).expect("the recording is kept");
         let mut builder = Builder::new();
@@ -596,16 +610,7 @@ fn the_reports_of_two_real_runs_read_as_kept() {
         }
         let report = builder.finish(Reading::default()).expect("it has a header");
         let made = markdown::render(&report);
-        let path = folder.join(format!("{name}.md"));
-        if std::env::var_os("TCPSTATE_BLESS").is_some() {
-            fs::write(&path, &made).expect("the data can be written");
-        }
-        let kept = fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            made == kept,
-            "{} differs: TCPSTATE_BLESS=1 cargo test -p tcpstate --test report; made:\n{made}",
-            path.display()
-        );
+        expect_file![folder.join(format!("{name}.md"))].assert_eq(&made);
         page::check(&html::render(&report));
     }
 }

@@ -3,16 +3,13 @@
 //! events left out, swapped and told twice, so that what is derived comes out
 //! otherwise each time.
 
-#[path = "support/lines.rs"]
-mod lines;
-
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use lines::Lines;
+use support::lines::Lines;
 use tcpstate::clock;
 use tcpstate::engine::Limits;
 use tcpstate::event::{Body, Event, Loss, LossStage};
@@ -97,7 +94,7 @@ fn recordings() -> Vec<Vec<Event>> {
 fn run(seed: u64, wanted: u64) -> Vec<(String, u64)> {
     let recordings = recordings();
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let lines = Rc::new(RefCell::new(Lines::new()));
+    let lines = Rc::new(RefCell::new(Lines::of_the_schema()));
     while lines.borrow().total() < wanted {
         // A run of some recordings, one after the other.
         let out = Box::new(Checked {

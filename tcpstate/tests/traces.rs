@@ -1,17 +1,15 @@
 //! Recordings of each way that a connection ends, made on a real kernel: they
 //! replay to the same bytes, and to the same path.
 //!
-//! `TCPSTATE_BLESS=1 cargo test -p tcpstate --test live traces`, as root, makes
+//! `UPDATE_EXPECT=1 cargo test -p tcpstate --test live traces`, as root, makes
 //! them anew.
-
-#[path = "support/paths.rs"]
-mod paths;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use support::paths;
 use tcpstate::event::Body;
 use tcpstate::export::json;
 

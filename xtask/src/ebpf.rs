@@ -14,6 +14,7 @@ use std::process::Command;
 use anyhow::{Context as _, bail, ensure};
 use clap::Subcommand;
 
+use crate::cargo;
 use toolchain::Toolchain;
 
 /// What `ebpf` takes.
@@ -116,13 +117,8 @@ fn verify(root: &Path, strict: bool) -> anyhow::Result<()> {
 fn try_in_kernel(root: &Path, fresh: &[u8], committed: &[u8]) -> anyhow::Result<()> {
     let path = root.join(OBJECT);
     fs::write(&path, fresh).with_context(|| format!("writing {}", path.display()))?;
-    let tested = run_command(Command::new(env!("CARGO")).current_dir(root).args([
-        "test",
-        "--package",
-        "tcpstate",
-        "--test",
-        "kernel_live",
-    ]));
+    // Of the whole workspace, as `cargo xtask test` builds it.
+    let tested = cargo::run(root, &["test", "--workspace", "--test", "kernel_live"]);
     fs::write(&path, committed).with_context(|| format!("putting back {}", path.display()))?;
     tested.context("the fresh object fails the live tests")
 }

@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cargo;
+
 /// The fuzzers, with what is kept elsewhere and is fit to begin with.
 const TARGETS: &[(&str, &[&str])] = &[
     (
@@ -49,15 +51,7 @@ pub(crate) struct Args {
 
 /// Runs them; fails at the first input that breaks something.
 pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
-    let is_installed = Command::new(env!("CARGO"))
-        .args(["fuzz", "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !is_installed {
-        bail!(
-            "cargo-fuzz is not installed; install it with: cargo install cargo-fuzz --locked --version 0.13.2"
-        );
-    }
+    cargo::require("fuzz", "0.13.2")?;
     for name in &args.targets {
         if !TARGETS.iter().any(|(target, _)| target == name) {
             let all: Vec<&str> = TARGETS.iter().map(|(target, _)| *target).collect();

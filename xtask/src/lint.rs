@@ -6,36 +6,29 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cargo;
+
 /// Runs all checks that need no kernel.
 pub(crate) fn run(root: &Path) -> Result<()> {
-    cargo(root, &["fmt", "--all", "--check"])?;
-    cargo(
-        root,
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-    )?;
+    format(root)?;
+    clippy(root)?;
     deny(root)
+}
+
+pub(crate) fn format(root: &Path) -> Result<()> {
+    cargo::run(root, &["fmt", "--all", "--check"])
+}
+
+pub(crate) fn clippy(root: &Path) -> Result<()> {
+    let checks = ["clippy", "--workspace", "--all-targets"];
+    cargo::run(root, &[&checks[..], &["--", "-D", "warnings"]].concat())
 }
 
 /// `cargo deny`. Its advisories come from a database on the network; where
 /// that cannot be had, the other checks still hold, and this says so.
-fn deny(root: &Path) -> Result<()> {
-    let is_installed = Command::new(env!("CARGO"))
-        .args(["deny", "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !is_installed {
-        bail!(
-            "cargo-deny is not installed; install it with: cargo install cargo-deny --locked --version 0.19.0"
-        );
-    }
-    cargo(
+pub(crate) fn deny(root: &Path) -> Result<()> {
+    cargo::require("deny", "0.19.0")?;
+    cargo::run(
         root,
         &[
             "deny",
@@ -61,19 +54,6 @@ fn deny(root: &Path) -> Result<()> {
     } else {
         eprint!("{said}");
         bail!("cargo deny check advisories found problems");
-    }
-    Ok(())
-}
-
-fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
-    println!("cargo {}", arguments.join(" "));
-    let status = Command::new(env!("CARGO"))
-        .current_dir(root)
-        .args(arguments)
-        .status()
-        .with_context(|| format!("cannot start cargo {}", arguments[0]))?;
-    if !status.success() {
-        bail!("cargo {} ended with {status}", arguments.join(" "));
     }
     Ok(())
 }

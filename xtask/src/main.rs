@@ -1,11 +1,15 @@
 //! Tasks around the repository. `cargo xtask` alone lists them.
 
 mod bench;
+mod cargo;
+mod clock;
 mod ebpf;
 mod fuzz;
 mod installed;
 mod lint;
+mod requirement;
 mod soak;
+mod stages;
 mod suite;
 mod vm;
 
@@ -33,7 +37,7 @@ enum Task {
     Lint,
     /// Run all tests; as root also those on the live kernel.
     Test {
-        /// Further arguments of `cargo test`.
+        /// Further arguments of `cargo nextest run`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -45,24 +49,23 @@ enum Task {
     Soak(soak::Args),
     /// Run the live tests on other kernels, each in a virtual machine.
     Vm(vm::Args),
-    /// Run what CI runs: lint, `ebpf verify`, test.
+    /// Run what CI runs: lint, `ebpf verify`, test, other kernels, the benchmark's counts.
     Ci,
+    /// Run what takes hours: every case, all kernels, random churn, fuzzers.
+    Nightly,
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Ebpf(args) => ebpf::run(&args),
         Task::Lint => lint::run(&root()?),
-        Task::Test { arguments } => suite::run(&root()?, &arguments),
+        Task::Test { arguments } => suite::run(&root()?, &arguments).map(drop),
         Task::Fuzz(args) => fuzz::run(&root()?, &args),
         Task::Bench(args) => bench::run(&root()?, &args),
         Task::Soak(args) => soak::run(&root()?, &args),
         Task::Vm(args) => vm::run(&root()?, &args),
-        Task::Ci => {
-            lint::run(&root()?)?;
-            ebpf::run(&ebpf::Args::verify())?;
-            suite::run(&root()?, &[])
-        }
+        Task::Ci => stages::ci(&root()?),
+        Task::Nightly => stages::nightly(&root()?),
     }
 }
 

@@ -13,13 +13,11 @@ mod machines;
 mod outcome;
 mod programs;
 mod qemu;
-mod quick;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -48,7 +46,7 @@ pub(crate) struct Args {
     /// The test program to run.
     #[arg(long, default_value = LIVE, value_name = "NAME", value_parser = [LIVE, "matrix"])]
     program: String,
-    /// Only a selection: where kernels differ.
+    /// Only the tests in which kernels differ: those in a module `kernels`.
     #[arg(long, conflicts_with = "filter")]
     quick: bool,
     /// Half a million state changes, and the parts of the benchmark that mean something
@@ -105,10 +103,6 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
             .insert(architecture, platform(architecture)?);
         return machines.shell(kernel, &apt.kernel(kernel)?);
     }
-    if args.quick {
-        quick::explain();
-    }
-
     let count = args.count.unwrap_or(kernels.len());
     let mut jobs = VecDeque::new();
     let mut absent = Vec::new();
@@ -173,9 +167,4 @@ fn chosen(series: &[String]) -> Result<Vec<&'static Kernel>> {
                 .with_context(|| format!("there is no kernel {wanted}; --list lists them"))
         })
         .collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "times what a machine takes")]
-fn now() -> Instant {
-    Instant::now()
 }

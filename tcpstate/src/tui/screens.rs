@@ -4,8 +4,7 @@
 //! `TCPSTATE_BLESS=1 cargo test -p tcpstate --lib screens` writes the text files
 //! anew; read the difference before committing it.
 
-#[path = "../../tests/support/story.rs"]
-pub(crate) mod story;
+pub(crate) use support::story;
 
 mod advice;
 pub(crate) mod end_of_range;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::thread::UnshareFlags;
+use support::{Root, require};
 use tcpstate::event::{Body, Endpoint, Family};
 use tcpstate::kernel::{Observer, Options};
 use tcpstate::snapshot::netns;
@@ -26,12 +27,7 @@ impl Bench {
     }
 
     pub(crate) fn start_with(narrow: impl FnOnce(&mut Options)) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            assert!(
-                std::env::var_os("TCPSTATE_REQUIRE_LIVE").is_none(),
-                "TCPSTATE_REQUIRE_LIVE is set and this is not root"
-            );
-            eprintln!("skipped: loading BPF programs needs root");
+        if !require(&[Root]) {
             return None;
         }
         enter_private_namespace();

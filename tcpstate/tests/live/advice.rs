@@ -2,8 +2,9 @@
 //! nobody else has noticed.
 
 mod fault;
-mod harms;
+mod kernels;
 mod programs;
+mod stages;
 mod systemd;
 mod table;
 

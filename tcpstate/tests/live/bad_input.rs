@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::harness::{TCPSTATE, has, on_stage, patience, run, skip};
+use support::{Lacking, Program, Root, TCPSTATE, on_stage, patience, require, run, skip_for};
 
 /// The program fails with this sentence.
 #[track_caller]
@@ -42,7 +42,7 @@ fn wrong_arguments_are_refused_with_a_hint() {
 
 #[test]
 fn an_unknown_namespace_is_named() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     refuses(
@@ -58,7 +58,7 @@ fn an_unknown_namespace_is_named() {
 
 #[test]
 fn a_record_file_that_cannot_be_written_is_said_before_anything_starts() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     refuses(
@@ -72,7 +72,7 @@ fn a_record_file_that_cannot_be_written_is_said_before_anything_starts() {
 /// without a reader held the program up beyond SIGTERM.
 #[test]
 fn a_file_that_somebody_else_has_a_hand_in_is_neither_recorded_nor_reported_to() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let folder = tempfile::tempdir().expect("a directory");
@@ -112,7 +112,7 @@ fn a_file_that_somebody_else_has_a_hand_in_is_neither_recorded_nor_reported_to()
 
 #[test]
 fn a_full_disk_is_said_and_the_exit_code_shows_it() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let full = std::fs::File::options()
@@ -132,7 +132,7 @@ fn a_full_disk_is_said_and_the_exit_code_shows_it() {
 
 #[test]
 fn a_closed_pipe_is_a_clean_end() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut child = Command::new(TCPSTATE)
@@ -170,8 +170,7 @@ fn a_closed_pipe_is_a_clean_end() {
 
 #[test]
 fn without_privilege_one_sentence_says_what_to_do() {
-    if !rustix::process::geteuid().is_root() {
-        skip("dropping privilege needs root");
+    if !require(&[Root]) {
         return;
     }
     let directory = tempfile::tempdir().expect("there is room for a copy");
@@ -205,7 +204,7 @@ fn copy_for_everybody(directory: &std::path::Path) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let everybody = std::fs::Permissions::from_mode(0o755);
     let copy = directory.join("tcpstate");
-    std::fs::copy(TCPSTATE, &copy).expect("there is room for a copy");
+    std::fs::copy(TCPSTATE.path(), &copy).expect("there is room for a copy");
     std::fs::set_permissions(&copy, everybody.clone()).expect("it is ours");
     std::fs::set_permissions(directory, everybody).expect("it is ours");
     copy
@@ -213,7 +212,7 @@ fn copy_for_everybody(directory: &std::path::Path) -> std::path::PathBuf {
 
 #[test]
 fn without_btf_one_sentence_says_which_kernel_is_needed() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     // A mount namespace of its own, in which the kernel's types are hidden.
@@ -231,7 +230,7 @@ fn without_btf_one_sentence_says_which_kernel_is_needed() {
 
 #[test]
 fn doctor_says_hook_by_hook_what_is_allowed() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let output = run(&["doctor", "--json"]);
@@ -281,7 +280,7 @@ const SHORT: [&str; 6] = ["watch", "--json", "--netns", "self", "--duration", "3
 
 #[test]
 fn few_descriptors_are_said_to_be_few() {
-    if !on_stage() || !has("prlimit", "util-linux") {
+    if !on_stage(&[Program("prlimit", "util-linux")]) {
         return;
     }
     let refused = [5, 8, 12, 16, 24, 32]
@@ -301,7 +300,7 @@ fn few_descriptors_are_said_to_be_few() {
 /// It was an abort.
 #[test]
 fn little_address_space_is_one_sentence() {
-    if !on_stage() || !has("prlimit", "util-linux") {
+    if !on_stage(&[Program("prlimit", "util-linux")]) {
         return;
     }
     let refused = (24..=320)
@@ -321,17 +320,20 @@ fn little_address_space_is_one_sentence() {
 
 #[test]
 fn root_of_a_user_namespace_is_told_what_he_is_not() {
-    if !on_stage() || !has("unshare", "util-linux") {
+    if !on_stage(&[Program("unshare", "util-linux")]) {
         return;
     }
     let output = Command::new("unshare")
-        .args(["-Ur", TCPSTATE])
+        .args(["-Ur", TCPSTATE.path()])
         .args(SHORT)
         .output()
         .expect("unshare runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     if stderr.starts_with("unshare:") {
-        skip(&stderr);
+        skip_for(Lacking {
+            what: &stderr,
+            since: None,
+        });
         return;
     }
     assert_eq!(output.status.code(), Some(2), "{stderr}");

@@ -9,8 +9,8 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Watch, has, listener, on_stage};
 use crate::owners::{Script, bounded};
+use support::{Program, Watch, listener, on_stage};
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -50,7 +50,7 @@ fn program_of(pid: u32) -> fs::Metadata {
 
 #[test]
 fn a_caller_that_stays_is_told_with_its_start_and_with_the_program_that_is_here() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let _listening = listener(SERVER, false);
@@ -78,7 +78,7 @@ fn a_caller_that_stays_is_told_with_its_start_and_with_the_program_that_is_here(
 
 #[test]
 fn a_caller_that_has_become_another_program_is_not_taken_for_that() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let _listening = listener(SERVER, false);
@@ -119,7 +119,7 @@ const ELSEWHERE: &str = "mount --bind \"$0\" \"$1\" && exec \"$1\" -c \"$2\"";
 
 #[test]
 fn a_program_that_is_another_file_at_its_path_here_is_not_said_to_be_here() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let (python, home) = python();

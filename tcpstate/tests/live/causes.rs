@@ -7,21 +7,19 @@ mod fallback;
 mod fixes;
 mod free_ports;
 mod gone;
+mod kernels;
 mod languages;
-mod listeners;
 mod not_ours;
 mod principals;
 mod refusals;
 mod stage;
-mod time_wait;
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use serde_json::Value;
 
-use crate::harness::{Watch, connection, drain, listener, try_bind};
+use support::{Watch, connection, drain, listener, try_bind, wait_for_time_wait};
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -37,7 +35,7 @@ fn leave_time_wait_at(bound: &str, reached: &str, reuseaddr: bool) -> OwnedFd {
     drop(server);
     drain(&client);
     drop(client);
-    std::thread::sleep(Duration::from_millis(50));
+    wait_for_time_wait(support::at(bound).port());
     listening
 }
 
@@ -51,7 +49,7 @@ fn refused_bind(watch: &mut Watch, reuseaddr: bool) -> Value {
 /// The same for another address.
 #[track_caller]
 fn refused_bind_at(watch: &mut Watch, address: &str, reuseaddr: bool) -> Value {
-    let port = crate::harness::at(address).port();
+    let port = support::at(address).port();
     let refuse = || {
         let refused = try_bind(address, reuseaddr).expect_err("the port is held");
         assert_eq!(refused, Errno::ADDRINUSE);

@@ -5,9 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{TCPSTATE, Watch, has, listener, on_stage, try_bind};
 use crate::owners::{Script, bounded, failed_bind, pids};
-use crate::services::Cgroup;
+use support::{Cgroup, Program, TCPSTATE, Watch, listener, on_stage, try_bind};
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -20,7 +19,7 @@ sys.stdin.readline()
 
 #[test]
 fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_we_see() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -84,7 +83,7 @@ fn watched_from(command: &[&str]) -> Value {
 
 #[test]
 fn from_inside_a_container_nobody_is_named_by_a_number_of_somebody_else() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
 
@@ -98,7 +97,7 @@ fn from_inside_a_container_nobody_is_named_by_a_number_of_somebody_else() {
 
 #[test]
 fn from_inside_a_container_a_mount_of_the_hosts_proc_is_found() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
 
@@ -131,7 +130,7 @@ sys.exit(subprocess.run(watch).returncode)
 
 #[test]
 fn a_mount_of_proc_in_which_a_process_only_has_a_kernel_threads_name_is_not_the_hosts() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
 
@@ -160,7 +159,7 @@ sys.stdin.readline()
 
 #[test]
 fn a_process_in_a_container_is_shown_with_it() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let id = format!("{:064x}", std::process::id());
@@ -171,7 +170,7 @@ fn a_process_in_a_container_is_shown_with_it() {
     let mut script = Script::run(
         Command::new("python3")
             .args(["-c", &bounded(CONTAINED)])
-            .arg(&cgroup.0),
+            .arg(cgroup.path()),
     );
     script.number();
 

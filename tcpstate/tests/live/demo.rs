@@ -3,8 +3,8 @@
 use serde_json::Value;
 use tcpstate::demo::{Expectation, SCENARIOS};
 
-use crate::harness::{on_stage, run};
-use crate::lines::Lines;
+use support::lines::Lines;
+use support::{on_stage, run};
 
 /// The story's events. They are also what its recording replays to, byte for
 /// byte, and of the schema.
@@ -31,10 +31,10 @@ fn events_of(scenario: &str, lines: &mut Lines) -> Vec<Value> {
 
 #[test]
 fn every_story_comes_out_as_it_must() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
-    let mut lines = Lines::new();
+    let mut lines = Lines::of_the_schema();
     for scenario in SCENARIOS {
         let events = events_of(scenario.name, &mut lines);
         let causes: Vec<&str> = events
@@ -66,7 +66,7 @@ fn every_story_comes_out_as_it_must() {
 
 #[test]
 fn the_first_story_tells_cause_holder_seconds_and_fix() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let output = run(&["demo"]);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tcpstate::clock;
 
-use crate::harness::{TCPSTATE, on_stage, patience};
+use support::{TCPSTATE, on_stage, patience};
 
 const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/half_close.jsonl");
 /// The end takes a second; a busy machine more. Who waited, waited for ever.
@@ -50,7 +50,7 @@ fn send(child: &Child, signal: Signal) {
 
 #[test]
 fn a_pipe_that_nobody_empties_does_not_hold_up_the_end() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     for (format, signal) in [
@@ -102,7 +102,7 @@ fn a_pipe_that_nobody_empties_does_not_hold_up_the_end() {
 
 #[test]
 fn nor_does_it_where_complaints_go_to_the_same_pipe() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let (_unread, full) = full_pipe();
@@ -203,7 +203,7 @@ fn look(terminal: &mut File) {
 /// No signal comes: the terminal is not that of the program's session.
 #[test]
 fn a_terminal_that_vanishes_is_an_end_in_order() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     for arguments in [vec!["watch", "--netns", "self"], vec!["replay", TRACE]] {
@@ -235,7 +235,7 @@ fn a_terminal_that_vanishes_is_an_end_in_order() {
 
 #[test]
 fn a_terminal_that_nobody_reads_does_not_hold_up_the_end() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let (mut child, mut ours) = dashboard(&["watch", "--netns", "self"], None);

@@ -9,10 +9,11 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use serde_json::Value;
 use tcpstate::clock;
+use tcpstate::event::State;
 
-use crate::harness::{
-    TCPSTATE, at, connection, drain, has, listener, on_stage, on_stage_alone, run, socket, ss,
-    stop_listening, try_bind,
+use support::{
+    DESTROYS_TIME_WAITS, LISTS_BOUND_SOCKETS, Program, TCPSTATE, at, connection, drain, listener,
+    on_stage, run, socket, ss, try_bind, wait_for_time_wait, wait_until_gone,
 };
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -56,13 +57,13 @@ fn leave_time_wait(reuseaddr: bool) {
     drop(server);
     drain(&client);
     drop(client);
-    stop_listening(listening);
-    std::thread::sleep(Duration::from_millis(50));
+    drop(listening);
+    wait_for_time_wait(8080);
 }
 
 #[test]
 fn a_free_port_is_free() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let free = explain(&[]);
@@ -77,7 +78,7 @@ fn a_free_port_is_free() {
 
 #[test]
 fn a_listener_is_named_with_its_process_and_others_are_told_apart() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let _listening = listener(SERVER, true);
@@ -101,7 +102,7 @@ fn a_listener_is_named_with_its_process_and_others_are_told_apart() {
 
 #[test]
 fn so_reuseaddr_of_a_time_wait_is_read_and_decides() {
-    if !on_stage_alone() {
+    if !on_stage(&[DESTROYS_TIME_WAITS]) {
         return;
     }
     for left_with in [true, false] {
@@ -146,7 +147,7 @@ fn so_reuseaddr_of_a_time_wait_is_read_and_decides() {
 
 #[test]
 fn a_socket_that_no_table_lists_is_found() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     // Bound, connected, reset by its peer, still open: no state of TCP any more.
@@ -157,7 +158,7 @@ fn a_socket_that_no_table_lists_is_found() {
         .expect("a connection waits");
     sockopt::set_socket_linger(&server, Some(Duration::ZERO)).expect("an option of sockets");
     drop(server);
-    std::thread::sleep(Duration::from_millis(50));
+    wait_until_gone(8080, State::Established);
 
     let answer = explain(&["--reuseaddr"]);
 
@@ -175,7 +176,7 @@ fn a_socket_that_no_table_lists_is_found() {
 
 #[test]
 fn ipv6_and_mapped_addresses_are_asked_as_the_kernel_takes_them() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let _listening = listener("[::]:8080", false);
@@ -199,7 +200,7 @@ fn ipv6_and_mapped_addresses_are_asked_as_the_kernel_takes_them() {
 
 #[test]
 fn what_comes_before_the_port_is_asked_of_the_kernel() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let nowhere = explain(&["--addr", "10.1.2.3"]);
@@ -221,7 +222,7 @@ fn what_comes_before_the_port_is_asked_of_the_kernel() {
 
 #[test]
 fn so_reuseport_is_compared_with_the_users_of_both_sockets() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let holder = socket(at("0.0.0.0:8080"));
@@ -243,7 +244,7 @@ fn so_reuseport_is_compared_with_the_users_of_both_sockets() {
 
 #[test]
 fn a_socket_of_another_interface_does_not_stand_in_the_way() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let made = Command::new("ip")
@@ -277,7 +278,7 @@ fn a_socket_of_another_interface_does_not_stand_in_the_way() {
 
 #[test]
 fn a_port_with_more_sockets_than_the_walk_takes_is_answered_all_the_same() {
-    if !on_stage() || !has("ss", "iproute2") {
+    if !on_stage(&[LISTS_BOUND_SOCKETS, Program("ss", "iproute2")]) {
         return;
     }
     let listening = listener(SERVER, true);
@@ -287,7 +288,7 @@ fn a_port_with_more_sockets_than_the_walk_takes_is_answered_all_the_same() {
         drain(&client);
     }
     drop(listening);
-    std::thread::sleep(Duration::from_millis(100));
+    wait_for_time_wait(8080);
 
     // On a slow machine the first ones end meanwhile.
     let listed = || ss(&["state", "time-wait", "sport", "=", ":8080"]).len() as u64;
@@ -334,7 +335,7 @@ fn run_as_nobody(arguments: &[&str]) -> Output {
 
 #[test]
 fn without_privilege_what_can_be_known_is_said_and_what_cannot_is_said_too() {
-    if !on_stage_alone() || !has("setpriv", "util-linux") {
+    if !on_stage(&[LISTS_BOUND_SOCKETS, Program("setpriv", "util-linux")]) {
         return;
     }
     let ask = |arguments: &[&str]| {
@@ -379,7 +380,7 @@ fn without_privilege_what_can_be_known_is_said_and_what_cannot_is_said_too() {
 
 #[test]
 fn without_privilege_an_ipv6_listener_that_leaves_ipv4_alone_is_recognised() {
-    if !on_stage() || !has("setpriv", "util-linux") {
+    if !on_stage(&[LISTS_BOUND_SOCKETS, Program("setpriv", "util-linux")]) {
         return;
     }
     for v6only in [true, false] {
@@ -400,7 +401,7 @@ fn without_privilege_an_ipv6_listener_that_leaves_ipv4_alone_is_recognised() {
 
 #[test]
 fn a_namespace_is_named_by_path_and_the_fix_runs_in_it() {
-    if !on_stage_alone() {
+    if !on_stage(&[DESTROYS_TIME_WAITS]) {
         return;
     }
     leave_time_wait(true);
@@ -448,7 +449,7 @@ fn a_namespace_is_named_by_path_and_the_fix_runs_in_it() {
 
 #[test]
 fn wait_returns_as_soon_as_the_port_is_free() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let listening: OwnedFd = listener(SERVER, true);
@@ -476,7 +477,7 @@ fn wait_returns_as_soon_as_the_port_is_free() {
 
 #[test]
 fn wait_gives_up_at_its_timeout_and_says_what_still_holds_the_port() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let _listening = listener(SERVER, true);

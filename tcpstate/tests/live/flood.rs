@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tcpstate::clock;
 
-use crate::harness::{Watch, at, listener, on_stage, patience, socket, tell, try_bind};
+use support::{Watch, at, listener, on_stage, patience, report_figures, socket, try_bind};
 
 /// `nobody`.
 const USER: u32 = 65_534;
@@ -118,7 +118,7 @@ fn explained_beside(watch: &mut Watch, port: u16) -> Duration {
 
 #[test]
 fn a_flood_of_one_failure_is_counted_to_the_last_and_hides_no_other() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let _holders = [
@@ -147,14 +147,14 @@ fn a_flood_of_one_failure_is_counted_to_the_last_and_hides_no_other() {
     let why = events.iter().filter(|event| event["event"] == "diagnosis");
     assert_eq!(why.count() as u64, told - sums + 1);
     assert!(events.iter().all(|event| event["event"] != "loss"));
-    tell(&format!(
+    report_figures(&format!(
         "{made} failed binds, {told} told; another one explained in {took:?}"
     ));
 }
 
 #[test]
 fn a_flood_of_different_failures_is_counted_with_its_user() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let _holder = listener("127.0.0.1:7002", false);
@@ -194,14 +194,14 @@ fn a_flood_of_different_failures_is_counted_with_its_user() {
         .count() as u64;
     assert!(whys <= OF_ONE_USER_A_SECOND * seconds, "{whys}");
     assert!(events.iter().all(|event| event["event"] != "loss"));
-    tell(&format!(
+    report_figures(&format!(
         "{made} different failed binds, {whys} explained; another one in {took:?}"
     ));
 }
 
 #[test]
 fn the_end_of_a_run_does_not_wait_for_the_end_of_a_flood() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let _holder = listener("127.0.0.1:7001", false);
@@ -217,12 +217,12 @@ fn the_end_of_a_run_does_not_wait_for_the_end_of_a_flood() {
     assert!(took < LIVENESS.max(patience() / 6), "{took:?}");
     let last = events.last().expect("there are events");
     assert_eq!(last["event"], "footer");
-    tell(&format!("ended in {took:?} beside a flood"));
+    report_figures(&format!("ended in {took:?} beside a flood"));
 }
 
 #[test]
 fn a_failed_call_gets_through_where_all_other_events_find_no_room() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let listening = listener("127.0.0.1:7001", false);
@@ -238,7 +238,7 @@ fn a_failed_call_gets_through_where_all_other_events_find_no_room() {
     // Nobody reads meanwhile: 16 MiB are full after some 30,000 connections.
     signal(rustix::process::Signal::STOP);
     for _ in 0..45_000 {
-        let (server, client) = crate::harness::connection(&listening, "127.0.0.1:7001");
+        let (server, client) = support::connection(&listening, "127.0.0.1:7001");
         let reset = Some(Duration::ZERO);
         rustix::net::sockopt::set_socket_linger(&client, reset).expect("a socket lingers");
         drop((client, server));
@@ -290,7 +290,7 @@ fn assert_short(events: &[Value]) {
 
 #[test]
 fn sixty_processes_with_long_arguments_that_hold_one_socket_make_a_short_line() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let listening = listener("127.0.0.1:7001", false);
@@ -315,7 +315,7 @@ fn sixty_processes_with_long_arguments_that_hold_one_socket_make_a_short_line() 
             .any(|process| number(&process["pid"]) == opener)
     );
     let longest = events.iter().map(|event| event.to_string().len()).max();
-    tell(&format!(
+    report_figures(&format!(
         "60 holders with long arguments: a line of {} bytes",
         longest.unwrap_or(0)
     ));
@@ -329,7 +329,7 @@ fn sockets_to_have() -> u64 {
 
 #[test]
 fn as_many_sockets_on_a_port_as_a_process_may_have_make_a_short_line() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let address = at("127.0.0.1:7001");
@@ -361,7 +361,7 @@ fn as_many_sockets_on_a_port_as_a_process_may_have_make_a_short_line() {
         assert_eq!(all + number(&seen["holders_more"]), count);
     }
     let longest = events.iter().map(|event| event.to_string().len()).max();
-    tell(&format!(
+    report_figures(&format!(
         "{count} sockets on a port: a line of {} bytes",
         longest.unwrap_or(0)
     ));

@@ -10,8 +10,8 @@ use tcpstate::export::json;
 use tcpstate::recording::index::Index;
 use tcpstate::recording::input;
 
-use crate::harness::{TCPSTATE, has};
 use crate::terminal::Terminal;
+use support::{Program, TCPSTATE, require};
 
 /// Of so many files of the corpus one is opened by itself.
 const BY_ITSELF: usize = 60;
@@ -141,7 +141,7 @@ fn look_around(file: &Path, bytes: &Path) {
 
 #[test]
 fn what_fuzzers_made_is_shown_as_text_and_the_terminal_is_given_back() {
-    if !has("tmux", "tmux") {
+    if !require(&[Program("tmux", "tmux")]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");

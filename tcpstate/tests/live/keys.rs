@@ -14,8 +14,8 @@ use std::path::Path;
 use crossterm::event::KeyCode;
 use tcpstate::tui::keys::{Action, BINDINGS, Binding, Key, Mode};
 
-use crate::harness::{TCPSTATE, connection, has, listener, on_stage, try_bind};
 use press::Dashboard;
+use support::{Program, TCPSTATE, connection, listener, on_stage, require, try_bind};
 
 const RECORDING: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -27,7 +27,7 @@ const CONNECTIONS: usize = 40;
 
 #[test]
 fn every_key_does_what_the_help_says_live() {
-    if !on_stage() || !has("tmux", "tmux") {
+    if !on_stage(&[Program("tmux", "tmux")]) {
         return;
     }
     let server = "127.0.0.1:8080";
@@ -49,7 +49,7 @@ fn every_key_does_what_the_help_says_live() {
 
 #[test]
 fn every_key_does_what_the_help_says_in_a_replay() {
-    if !has("tmux", "tmux") {
+    if !require(&[Program("tmux", "tmux")]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");

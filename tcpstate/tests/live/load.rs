@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tcpstate::clock;
 
-use crate::harness::{TCPSTATE, at, listener, on_stage, socket, ss};
+use support::{RealTime, TCPSTATE, at, listener, on_stage, socket, ss};
 
 const CONNECTIONS: u64 = 56_000;
 /// Transitions of one connection: five of the client that closes second, four
@@ -24,7 +24,7 @@ const UNANNOUNCED_AT_MOST: u64 = 10;
 
 #[test]
 fn half_a_million_state_changes_are_seen_or_counted_as_lost() {
-    if !on_stage() {
+    if !on_stage(&[RealTime("cost and loss")]) {
         return;
     }
     // TIME_WAIT ends at the 60th second; until then the ports are gone, so the

@@ -11,8 +11,8 @@ use tcpstate::demo::namespace;
 use tcpstate::snapshot::netns::has_handles;
 
 use crate::elsewhere::{Elsewhere, Mounted};
-use crate::harness::{
-    TCPSTATE, Watch, connection, drain, has, listener, listing, on_stage, run, try_bind,
+use support::{
+    Program, TCPSTATE, Watch, connection, drain, listener, listing, on_stage, run, try_bind,
 };
 
 /// Leaves one TIME_WAIT on the server's side in the calling thread's namespace.
@@ -38,7 +38,7 @@ fn open_files(watch: &Watch) -> usize {
 
 #[test]
 fn a_namespace_that_ends_takes_its_time_waits_along() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start_in("all", &["--port", "9300-9320"]);
@@ -84,7 +84,7 @@ fn a_namespace_that_ends_takes_its_time_waits_along() {
 
 #[test]
 fn the_end_of_a_namespace_that_was_found_is_certain() {
-    if !on_stage() || !has("mount", "mount") {
+    if !on_stage(&[Program("mount", "mount")]) {
         return;
     }
     let directory = tempfile::tempdir().expect("there is room");
@@ -131,7 +131,7 @@ sys.exit(1)
 
 #[test]
 fn processes_that_exit_at_once_are_explained_by_their_own_namespace_alone() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     // The same port is listened on in the test's own namespace, too.
@@ -204,7 +204,7 @@ fn processes_that_exit_at_once_are_explained_by_their_own_namespace_alone() {
 
 #[test]
 fn conflicts_do_not_cross_namespaces() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start_in("all", &["--port", "9312"]);
@@ -244,7 +244,7 @@ os._exit(1)
 
 #[test]
 fn settings_are_read_in_the_namespace_of_a_process_that_is_gone() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let directory = tempfile::tempdir().expect("there is room");
@@ -282,7 +282,7 @@ fn settings_are_read_in_the_namespace_of_a_process_that_is_gone() {
 
 #[test]
 fn sockets_from_before_are_found_in_namespaces_without_a_process() {
-    if !on_stage() || !has("mount", "mount") {
+    if !on_stage(&[Program("mount", "mount")]) {
         return;
     }
     let directory = tempfile::tempdir().expect("there is room");
@@ -308,7 +308,7 @@ const HIDDEN: &str = "mount -t tmpfs none \"$1\" && : > \"$1/netns\" && \
 
 #[test]
 fn a_namespace_can_be_named_in_every_way_there_is() {
-    if !on_stage() || !has("ip", "iproute2") {
+    if !on_stage(&[Program("ip", "iproute2")]) {
         return;
     }
     let name = format!("tcpstate-test-{}", std::process::id());
@@ -379,7 +379,7 @@ except OSError: pass
 
 #[test]
 fn a_call_in_a_namespace_with_a_name_is_told_with_it() {
-    if !on_stage() || !has("ip", "iproute2") || !has("python3", "python3") {
+    if !on_stage(&[Program("ip", "iproute2"), Program("python3", "python3")]) {
         return;
     }
     let name = format!("tcpstate-test-{}.a", std::process::id());
@@ -453,7 +453,7 @@ fn what_names_no_namespace_is_refused_in_one_sentence() {
 
 #[test]
 fn a_namespace_that_is_made_while_watching_is_watched() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start_in("all", &["--port", "9315"]);
@@ -483,7 +483,7 @@ fn a_namespace_that_is_made_while_watching_is_watched() {
 
 #[test]
 fn a_namespace_with_the_number_of_one_that_ended_is_no_restart_of_it() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start_in("all", &["--port", "9316"]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Watch, at, drain, has, listener, listing, on_stage, socket, try_bind};
+use support::{Program, Watch, at, drain, listener, listing, on_stage, socket, try_bind};
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -96,7 +96,7 @@ sys.stdin.readline()
 
 #[test]
 fn a_child_that_keeps_the_listener_of_a_dead_parent_is_named_as_having_it() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -142,7 +142,7 @@ os.execvp('sleep', ['sleep', '20'])
 
 #[test]
 fn a_process_that_has_become_another_program_is_named_as_it_is_now() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -186,7 +186,7 @@ sys.stdin.readline()
 
 #[test]
 fn who_was_handed_a_listener_accepts_and_closes_in_his_own_name() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -239,7 +239,7 @@ c, _ = s.accept(); c.recv(1)
 
 #[test]
 fn an_activated_service_is_told_from_the_one_that_opened_its_socket() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -270,7 +270,7 @@ fn an_activated_service_is_told_from_the_one_that_opened_its_socket() {
 
 #[test]
 fn a_thread_acts_in_the_name_of_its_process() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -311,7 +311,7 @@ c = socket.create_connection(('127.0.0.1', 8080)); c.close(); os._exit(0)
 
 #[test]
 fn a_client_that_is_gone_at_once_is_known_all_the_same() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -335,7 +335,7 @@ fn a_client_that_is_gone_at_once_is_known_all_the_same() {
 /// Over loopback the other side's events run on top of whoever sent the packet.
 #[test]
 fn nobody_is_blamed_for_what_a_softirq_did_on_top_of_him() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let client = "

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{TCPSTATE, Watch, drain, has, on_stage, patience, run_around};
 use crate::terminal::Terminal;
+use support::{Program, TCPSTATE, Watch, drain, on_stage, patience, run_around};
 
 struct Server(Child);
 
@@ -70,7 +70,7 @@ while True:
 
 #[test]
 fn a_python_server_that_restarts_over_its_time_wait() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8081"]);
@@ -108,7 +108,7 @@ fn a_python_server_that_restarts_over_its_time_wait() {
 
 #[test]
 fn a_python_server_with_reuse_restarts_and_its_downtime_is_measured() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8081"]);
@@ -140,7 +140,7 @@ fn a_python_server_with_reuse_restarts_and_its_downtime_is_measured() {
 
 #[test]
 fn a_second_socat_is_told_about_the_first() {
-    if !on_stage() || !has("socat", "socat") {
+    if !on_stage(&[Program("socat", "socat")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8082"]);
@@ -168,7 +168,7 @@ fn a_second_socat_is_told_about_the_first() {
 
 #[test]
 fn a_second_nginx_is_told_about_the_first() {
-    if !on_stage() || !has("nginx", "nginx-light") {
+    if !on_stage(&[Program("nginx", "nginx-light")]) {
         return;
     }
     let directory = tempfile::tempdir().expect("there is room");
@@ -218,7 +218,7 @@ fn failing_python_restart() {
 
 #[test]
 fn a_failed_restart_reads_the_same_as_text() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let parts = [
@@ -243,7 +243,7 @@ fn a_failed_restart_reads_the_same_as_text() {
 
 #[test]
 fn a_failed_restart_shows_on_the_dashboard() {
-    if !on_stage() || !has("python3", "python3") || !has("tmux", "tmux") {
+    if !on_stage(&[Program("python3", "python3"), Program("tmux", "tmux")]) {
         return;
     }
     let terminal = Terminal::start(

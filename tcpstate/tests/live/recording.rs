@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tcpstate::clock;
 
-use crate::harness::{TCPSTATE, connection, drain, listener, on_stage, run};
+use support::{TCPSTATE, connection, drain, listener, on_stage, run, wait_until};
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -121,7 +121,7 @@ fn parts(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn parts_one_after_the_other_are_the_recording() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -173,7 +173,7 @@ fn parts_one_after_the_other_are_the_recording() {
 
 #[test]
 fn parts_that_are_too_old_go() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -204,7 +204,7 @@ fn parts_that_are_too_old_go() {
 
 #[test]
 fn a_compressed_recording_replays_to_the_same_bytes_and_is_private() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -231,7 +231,7 @@ fn a_compressed_recording_replays_to_the_same_bytes_and_is_private() {
 
 #[test]
 fn a_program_that_is_killed_leaves_all_that_it_had_told() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     for (name, is_compressed) in [("r.jsonl", false), ("r.jsonl.zst", true)] {
@@ -271,13 +271,13 @@ fn a_program_that_is_killed_leaves_all_that_it_had_told() {
 
 #[test]
 fn a_recording_that_is_deleted_is_said_and_begun_anew() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
     let recorder = Recorder::start(dir.path(), &["--record", "r.jsonl"]);
     fs::remove_file(dir.path().join("r.jsonl")).expect("it is there");
-    std::thread::sleep(Duration::from_millis(2500));
+    wait_until("it is begun anew", || dir.path().join("r.jsonl").exists());
     churn(10);
     std::thread::sleep(Duration::from_millis(300));
     let (stdout, said) = recorder.finish();
@@ -296,7 +296,7 @@ fn a_recording_that_is_deleted_is_said_and_begun_anew() {
 
 #[test]
 fn a_recording_whose_folder_is_deleted_is_said_once_and_is_an_exit_code() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -314,7 +314,7 @@ fn a_recording_whose_folder_is_deleted_is_said_once_and_is_an_exit_code() {
 
 #[test]
 fn a_recording_that_is_deleted_just_before_the_end_is_an_exit_code() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -328,7 +328,7 @@ fn a_recording_that_is_deleted_just_before_the_end_is_an_exit_code() {
 
 #[test]
 fn what_was_there_before_keeps_its_owner_and_a_link_at_a_later_part_is_not_followed() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -378,7 +378,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_is_said_at_once_and_what_is_written_later_is_whole() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let disk = SmallDisk::mount();
@@ -413,7 +413,7 @@ fn a_full_disk_is_said_at_once_and_what_is_written_later_is_whole() {
 
 #[test]
 fn a_full_disk_costs_a_compressed_recording_what_was_told_meanwhile_and_no_more() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let disk = SmallDisk::mount();

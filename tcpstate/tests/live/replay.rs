@@ -1,11 +1,11 @@
 //! The dashboard over a recording of the real kernel, in a real terminal.
 
-use crate::harness::{TCPSTATE, has, on_stage, run};
 use crate::terminal::Terminal;
+use support::{Program, TCPSTATE, on_stage, run};
 
 #[test]
 fn a_recording_is_played_stepped_and_searched_by_keyboard() {
-    if !on_stage() || !has("tmux", "tmux") {
+    if !on_stage(&[Program("tmux", "tmux")]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tcpstate::clock;
 use tcpstate::demo::{Expectation, SCENARIOS};
 
-use crate::harness::{Watch, connection, drain, listener, on_stage, run, try_bind};
+use support::{Watch, connection, drain, listener, on_stage, run, try_bind};
 
 fn report(recording: &Path, format: &str) -> String {
     let output = run(&[
@@ -30,7 +30,7 @@ fn json(recording: &Path) -> Value {
 
 #[test]
 fn every_story_has_a_report_that_names_its_cause_and_downtime() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -71,7 +71,7 @@ fn every_story_has_a_report_that_names_its_cause_and_downtime() {
 
 #[test]
 fn the_downtime_is_the_one_that_a_stopwatch_shows() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -120,7 +120,7 @@ fn the_downtime_is_the_one_that_a_stopwatch_shows() {
 
 #[test]
 fn a_recording_that_breaks_off_is_reported_up_to_there() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder can be made");

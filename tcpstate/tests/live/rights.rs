@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tcpstate::confine::{KEPT, Run};
 
-use crate::harness::{TCPSTATE, Watch, has, on_stage, patience, run};
 use crate::terminal::Terminal;
+use support::{Program, TCPSTATE, Watch, on_stage, patience, run};
 
 /// `/proc/PID/status` of each thread.
 fn threads(pid: u32) -> Vec<BTreeMap<String, String>> {
@@ -69,7 +69,7 @@ fn assert_confined(pid: u32, names: &[&str]) {
 
 #[test]
 fn who_watches_keeps_what_watching_takes() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let kept: Vec<&str> = Run::default()
@@ -85,7 +85,7 @@ fn who_watches_keeps_what_watching_takes() {
 
 #[test]
 fn the_threads_of_a_dashboard_keep_no_more() {
-    if !on_stage() || !has("tmux", "tmux") {
+    if !on_stage(&[Program("tmux", "tmux")]) {
         return;
     }
     let terminal = Terminal::start(100, 30, &format!("{TCPSTATE} watch --netns self"));
@@ -102,7 +102,7 @@ fn the_threads_of_a_dashboard_keep_no_more() {
 /// As under sudo: the folder is the caller's, and so are all parts.
 #[test]
 fn later_parts_are_made_in_the_folder_of_who_called_sudo() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     for owner in [65534, 0] {
@@ -195,7 +195,7 @@ fn a_report_that_comes_to_nothing_leaves_no_file() {
 
 #[test]
 fn doctor_says_what_is_kept_and_why() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let report: serde_json::Value =

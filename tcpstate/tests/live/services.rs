@@ -2,62 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Watch, has, on_stage, skip};
 use crate::owners::{Script, bounded, failed_bind, pids};
+use support::{Cgroup, Program, Watch, on_stage};
 
 /// Somebody who is not root.
 const NOBODY: u32 = 65534;
-
-/// A cgroup of version 2, removed afterwards with all below it.
-pub(crate) struct Cgroup(pub(crate) PathBuf);
-
-impl Cgroup {
-    /// `None`: the test is skipped.
-    pub(crate) fn make(name: &str) -> Option<Self> {
-        let made = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-            .into_iter()
-            .map(PathBuf::from)
-            .find(|path| path.join("cgroup.controllers").exists())
-            .map(|root| root.join(name))
-            .filter(|path| fs::create_dir(path).is_ok());
-        if made.is_none() {
-            skip("no cgroup of version 2 can be made here");
-        }
-        made.map(Self)
-    }
-
-    fn below(&self, name: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::create_dir(&path).expect("a cgroup can be made in ours");
-        path
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        remove(&self.0);
-    }
-}
-
-fn remove(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove(&entry.path());
-        }
-    }
-    for _ in 0..100 {
-        if fs::remove_dir(directory).is_ok() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// Becomes somebody who has been given a cgroup, makes one in it, and holds the port
 /// from there.
@@ -75,17 +29,17 @@ sys.stdin.readline()
 
 /// The holder of the port, who has moved to a cgroup that he made himself.
 fn holder_in_delegated(name: &str) -> Option<Value> {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return None;
     }
     let cgroup = Cgroup::make(&format!("tcpstate-{}.slice", rustix::thread::gettid()))?;
-    chown(&cgroup.0, Some(NOBODY), None).expect("we are root");
-    chown(cgroup.0.join("cgroup.procs"), Some(NOBODY), None).expect("we are root");
+    chown(cgroup.path(), Some(NOBODY), None).expect("we are root");
+    chown(cgroup.path().join("cgroup.procs"), Some(NOBODY), None).expect("we are root");
     let mut watch = Watch::start(&["--port", "8080"]);
     let mut script = Script::run(
         Command::new("python3")
             .args(["-c", &bounded(DELEGATED)])
-            .args([&*cgroup.0.to_string_lossy(), name]),
+            .args([&*cgroup.path().to_string_lossy(), name]),
     );
     script.number();
 
@@ -158,7 +112,7 @@ os.wait()
 
 /// A slice and a service in it, as root makes them.
 fn service() -> Option<(Cgroup, String, PathBuf)> {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return None;
     }
     let number = rustix::thread::gettid();

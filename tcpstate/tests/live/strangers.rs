@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tcpstate::clock;
 
-use crate::harness::{Watch, has, listener, on_stage, skip, tell, try_bind};
+use support::{Lacking, Program, Watch, listener, on_stage, report_figures, skip_for, try_bind};
 
 /// Ends with the value.
 struct Attacker(Child);
@@ -45,12 +45,18 @@ impl Drop for Attacker {
 /// it and its opening, and every watcher waited in `wait_for_partner` for ever.
 #[test]
 fn a_fifo_over_the_file_of_a_namespace_makes_nobody_wait() {
-    if !on_stage() || !has("setpriv", "util-linux") || !has("python3", "python3") {
+    if !on_stage(&[
+        Program("setpriv", "util-linux"),
+        Program("python3", "python3"),
+    ]) {
         return;
     }
     let mut watch = Watch::start_in("all", &[]);
     let Some(attacker) = Attacker::start(10) else {
-        skip("users without privileges have no user namespaces here");
+        skip_for(Lacking {
+            what: "users without privileges have no user namespaces here",
+            since: None,
+        });
         return;
     };
     std::thread::sleep(Duration::from_secs(9));
@@ -65,7 +71,7 @@ fn a_fifo_over_the_file_of_a_namespace_makes_nobody_wait() {
     let ended = Duration::from_nanos(clock::monotonic_ns() - before_ns);
 
     // Some 50 ms; the machine may have other work. Who waited, waited for ever.
-    tell(&format!(
+    report_figures(&format!(
         "diagnosed after {diagnosed:?}, ended after {ended:?}"
     ));
     assert!(diagnosed < Duration::from_secs(20), "{diagnosed:?}");

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::harness::patience;
+use support::patience;
 
 /// A terminal to look at.
 pub(crate) struct Terminal {
@@ -19,7 +19,7 @@ impl Terminal {
 
     /// The same in this folder.
     pub(crate) fn start_in(folder: &Path, width: u16, height: u16, command: &str) -> Self {
-        /// Tests of one process run side by side.
+        /// A test may look at several.
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let name = format!("tcpstate-test-{}-{number}", std::process::id());

@@ -1,8 +1,5 @@
 //! Each way that a connection ends, on this kernel: it takes the path that the
-//! recordings in `tests/traces` have. `TCPSTATE_BLESS=1` makes them anew.
-
-#[path = "../support/paths.rs"]
-mod paths;
+//! recordings in `tests/traces` have. `UPDATE_EXPECT=1` makes them anew.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -10,10 +7,12 @@ use std::time::Duration;
 
 use rustix::net::{SendFlags, Shutdown, send, shutdown, sockopt};
 use serde_json::Value;
+use tcpstate::event::State;
 
 use crate::churn::{die_of_silence, fill, take_in, tcp_option};
-use crate::harness::{
-    Watch, at, connection, drain, has, listener, listing, on_stage_alone, socket,
+use support::{
+    Linux, Program, Watch, at, connection, count_listed, drain, listener, listing, on_stage, paths,
+    socket, wait_for_time_wait, wait_until,
 };
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -95,14 +94,14 @@ fn act(name: &str) -> Vec<OwnedFd> {
         "no_linger2" => {
             shutdown(&server, Shutdown::Write).expect("open");
             tcp_option(&server, libc::TCP_LINGER2, -1);
-            std::thread::sleep(Duration::from_millis(50));
+            wait_until("FIN_WAIT_2", || count_listed(8080, State::FinWait2) == 1);
             drop(server);
         }
         _ => panic!("nothing is known of {name}"),
     }
     drop(client);
     if name == "destroyed_time_wait" {
-        std::thread::sleep(Duration::from_millis(50));
+        wait_for_time_wait(8080);
         std::process::Command::new("ss")
             .args(["-Ktn", "state", "time-wait", "sport = :8080"])
             .output()
@@ -115,7 +114,10 @@ fn act(name: &str) -> Vec<OwnedFd> {
 fn connections_end_the_ways_that_are_recorded() {
     for path in paths::PATHS {
         // A namespace of its own: no TIME_WAIT of the one before.
-        if !on_stage_alone() || !has("ss", "iproute2") {
+        if !on_stage(&[
+            Linux(6, 10, "reports an RST that no open socket sends"),
+            Program("ss", "iproute2"),
+        ]) {
             return;
         }
         let folder = tempfile::tempdir().expect("there is room");
@@ -139,7 +141,7 @@ fn connections_end_the_ways_that_are_recorded() {
             path.name,
             listing(&events)
         );
-        if std::env::var_os("TCPSTATE_BLESS").is_some() {
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
             bless(path.name, &file, &events);
         }
     }
@@ -154,7 +156,7 @@ fn bless(name: &str, file: &Path, events: &[Value]) {
     let recorded = std::fs::read_to_string(file)
         .expect("it was recorded")
         .replace(&(text(folder) + "/"), "")
-        .replace(crate::harness::TCPSTATE, "tcpstate")
+        .replace(support::TCPSTATE.path(), "tcpstate")
         .replace(&text(&own), "/usr/bin/peer")
         .replace(
             own.file_name()

@@ -7,11 +7,11 @@ use serde_json::Value;
 use tcpstate::clock;
 use tcpstate::demo::namespace;
 
-use crate::harness::{
-    TCPSTATE, Watch, at, connection, drain, has, listener, listing, on_stage, port_of, run,
-    run_around, socket, ss, stop_listening, try_bind,
-};
 use crate::terminal::Terminal;
+use support::{
+    Program, TCPSTATE, Watch, at, connection, drain, listener, listing, on_stage, port_of, run,
+    run_around, running_linux, socket, ss, try_bind, wait_for_time_wait,
+};
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -22,14 +22,14 @@ fn failing_restart() {
     drop(server);
     drain(&client);
     drop(client);
-    stop_listening(listening);
-    std::thread::sleep(Duration::from_millis(50));
+    drop(listening);
+    wait_for_time_wait(8080);
     assert!(try_bind(SERVER, false).is_err());
 }
 
 #[test]
 fn sockets_that_were_there_before_fill_the_table_as_ss_lists_them() {
-    if !on_stage() || !has("ss", "iproute2") {
+    if !on_stage(&[Program("ss", "iproute2")]) {
         return;
     }
     let listening = listener(SERVER, true);
@@ -103,7 +103,7 @@ fn sockets_that_were_there_before_fill_the_table_as_ss_lists_them() {
 
 #[test]
 fn a_recording_replays_to_the_same_bytes() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let directory = tempfile::tempdir().expect("there is room");
@@ -150,7 +150,7 @@ fn a_recording_replays_to_the_same_bytes() {
 
 #[test]
 fn every_line_fits_the_schema() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let schema: Value =
@@ -175,7 +175,7 @@ fn every_line_fits_the_schema() {
 
 #[test]
 fn text_is_one_line_per_event_and_tells_the_reason() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let parts = [
@@ -198,7 +198,7 @@ fn text_is_one_line_per_event_and_tells_the_reason() {
 
 #[test]
 fn a_port_filter_shows_nothing_else() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080", "--port", "9000-9010"]);
@@ -226,7 +226,7 @@ fn a_port_filter_shows_nothing_else() {
 
 #[test]
 fn filters_by_process_state_and_address_admit_what_they_name() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let own_pid = std::process::id().to_string();
@@ -243,26 +243,30 @@ fn filters_by_process_state_and_address_admit_what_they_name() {
     ];
     for (index, (arguments, is_shown)) in cases.into_iter().enumerate() {
         let address = format!("127.0.0.1:{}", 8100 + index);
-        let watch = Watch::start(arguments);
+        let mut watch = Watch::start(arguments);
         let listening = listener(&address, true);
         let (server, client) = connection(&listening, &address);
         drop(server);
         drain(&client);
         drop(client);
-        std::thread::sleep(Duration::from_millis(200));
+        let is_close =
+            |event: &Value| event["event"] == "tcp.state" && event["new"] == "fin_wait_1";
+        if is_shown {
+            watch.wait_for("the close", is_close);
+        } else {
+            watch.read_for(Duration::from_millis(200));
+        }
 
         let events = watch.finish();
 
-        let closes = events
-            .iter()
-            .any(|event| event["event"] == "tcp.state" && event["new"] == "fin_wait_1");
+        let closes = events.iter().any(is_close);
         assert_eq!(closes, is_shown, "{arguments:?}\n{}", listing(&events));
     }
 }
 
 #[test]
 fn it_ends_after_its_duration_and_on_sigterm_with_a_footer() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let timed = run(&["watch", "--json", "--netns", "self", "--duration", "200ms"]);
@@ -284,7 +288,7 @@ fn it_ends_after_its_duration_and_on_sigterm_with_a_footer() {
 
 #[test]
 fn conflicts_and_sockets_of_another_namespace_are_not_shown() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let watch = Watch::start(&[]);
@@ -308,7 +312,7 @@ fn conflicts_and_sockets_of_another_namespace_are_not_shown() {
 
 #[test]
 fn the_dashboard_shows_the_reason_and_gives_the_terminal_back() {
-    if !on_stage() || !has("tmux", "tmux") {
+    if !on_stage(&[Program("tmux", "tmux")]) {
         return;
     }
     let terminal = Terminal::start(
@@ -341,7 +345,7 @@ fn the_dashboard_shows_the_reason_and_gives_the_terminal_back() {
 
 #[test]
 fn a_tiny_terminal_says_what_it_needs() {
-    if !on_stage() || !has("tmux", "tmux") {
+    if !on_stage(&[Program("tmux", "tmux")]) {
         return;
     }
     let terminal = Terminal::start(20, 5, &format!("{TCPSTATE} watch --netns self"));
@@ -367,13 +371,15 @@ fn sharing_listener() -> OwnedFd {
 /// Before Linux 5.12 they have the same name, until a sweep gives each its own.
 #[test]
 fn a_port_is_down_once_the_last_of_several_listeners_on_one_address_has_gone() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
     let (first, second) = (sharing_listener(), sharing_listener());
-    // Two sweeps.
-    std::thread::sleep(Duration::from_secs(6));
+    if running_linux() < (5, 12) {
+        // Two sweeps.
+        watch.read_for(Duration::from_secs(6));
+    }
 
     drop(first);
     let third = sharing_listener();

@@ -9,7 +9,6 @@ use super::address::Addr;
 use super::options::{Device, Flags, User};
 use super::oracle::Expected;
 use super::stage::{self, Stage};
-use crate::harness;
 
 /// Which call of the new socket the case is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +87,7 @@ impl Ask {
     }
 
     pub(crate) fn socket(self) -> OwnedFd {
-        let socket = self.maker.act(|| harness::socket(self.addr.at(0)));
+        let socket = self.maker.act(|| support::socket(self.addr.at(0)));
         stage::prepare(&socket, self.addr, self.flags, self.device);
         if self.addr.is_ipv6() {
             rustix::net::sockopt::set_ipv6_v6only(&socket, self.v6only).expect("open");

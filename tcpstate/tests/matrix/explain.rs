@@ -14,7 +14,7 @@ use super::report::Report;
 use super::run::{Case, Ports};
 use super::servers::Servers;
 use super::stage::{Holder, Side, Stage};
-use crate::harness::TCPSTATE;
+use support::TCPSTATE;
 
 /// Questions under way at a time: each is a process of its own.
 const AT_ONCE: usize = 4;

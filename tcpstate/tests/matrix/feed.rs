@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::Value;
 
-use crate::harness::{TCPSTATE, patience};
+use support::{TCPSTATE, patience};
 
 /// The kernel does not run a program that it interrupts itself on one
 /// processor; under load that happens a few times, and is told.

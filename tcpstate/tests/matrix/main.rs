@@ -7,13 +7,6 @@
 //!
 //! `TCPSTATE_CASE=substring` runs the cases whose name has it, `TCPSTATE_EVERY=10`
 //! a tenth of them.
-//!
-//! A program of its own, one test after the other: a test that starts a program
-//! has it hold everybody's sockets between fork and exec.
-
-#[path = "../live/harness.rs"]
-#[expect(dead_code, reason = "other live tests need more of it")]
-mod harness;
 
 mod address;
 mod ask;
@@ -30,14 +23,10 @@ mod run;
 mod servers;
 mod stage;
 
-use crate::harness::{has, on_stage};
 use run::{Case, Runner};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Mutex, PoisonError};
+use support::{Program, on_stage};
 use tcpstate::demo::namespace;
-
-/// Held by the test that runs.
-static STAGE: Mutex<()> = Mutex::new(());
 
 const CASES_AT_LEAST: usize = 2_000;
 /// Runs of the cases that were spoilt by a loss of events: an emulated machine
@@ -48,10 +37,9 @@ const LOCAL_PORTS: (u16, u16) = (1_990, 65_000);
 
 #[test]
 fn every_refused_call_is_explained_rightly() {
-    if !on_stage() || !has("ip", "iproute2") {
+    if !on_stage(&[Program("ip", "iproute2")]) {
         return;
     }
-    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     namespace::set_local_port_range(LOCAL_PORTS.0, LOCAL_PORTS.1).expect("the namespace is ours");
     let has_other_device = add_other_device();
     let cases = cases(has_other_device);
@@ -70,7 +58,7 @@ fn every_refused_call_is_explained_rightly() {
     }
 
     let report = runner.finish();
-    harness::tell(&format!("{report}"));
+    support::report_figures(&format!("{report}"));
     report.verdict();
 }
 
@@ -85,16 +73,15 @@ fn run(runner: &mut Runner, cases: &[Case], is_wanted: impl Fn(&str) -> bool) {
 
 #[test]
 fn explain_foresees_every_bind() {
-    if !on_stage() || !has("ip", "iproute2") {
+    if !on_stage(&[Program("ip", "iproute2")]) {
         return;
     }
-    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     namespace::set_local_port_range(LOCAL_PORTS.0, LOCAL_PORTS.1).expect("the namespace is ours");
     let cases = cases(add_other_device());
 
     let report = explain::ask_all(wanted(&cases));
 
-    harness::tell(&format!("explain: {report}"));
+    support::report_figures(&format!("explain: {report}"));
     report.verdict();
 }
 

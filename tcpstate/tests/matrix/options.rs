@@ -131,7 +131,7 @@ pub(crate) fn set_local_ports(socket: &OwnedFd, first: u16, last: u16) {
 pub(crate) fn sockets_have_ranges() -> bool {
     static HAVE: OnceLock<bool> = OnceLock::new();
     *HAVE.get_or_init(|| {
-        let socket = crate::harness::socket(super::address::Addr::Lo1.at(0));
+        let socket = support::socket(super::address::Addr::Lo1.at(0));
         set_range(&socket, 0, 0).is_ok()
     })
 }

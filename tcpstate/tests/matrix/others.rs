@@ -223,6 +223,13 @@ fn expected(other: &Other, holders: &[Holder], worked: [bool; 3]) -> Expected {
 }
 
 fn act(runner: &mut Runner, other: &Other, ask: Ask) -> (Attempt, Vec<Holder>) {
+    // These ask for the same port, whatever the stage's is.
+    let call = match other.act {
+        Act::ConnectAgain { .. } | Act::ConnectUnbound => "connect",
+        Act::ListenUnbound => "listen",
+        _ => "bind",
+    };
+    runner.keep_apart(call, ask.addr.is_ipv6());
     match other.act {
         Act::ConnectAgain { has_timestamps } => {
             set_timestamps(has_timestamps);

@@ -7,7 +7,6 @@ use rustix::net::SocketFlags;
 
 use super::address::{Addr, Via};
 use super::options;
-use crate::harness;
 
 /// One that answers, and one that does not.
 pub(crate) struct Servers {
@@ -24,12 +23,12 @@ const CLIENT_PORTS: (u16, u16) = (61_000, 65_000);
 
 impl Servers {
     pub(crate) fn start() -> Self {
-        let answering = harness::socket(Addr::Dual.at(0));
+        let answering = support::socket(Addr::Dual.at(0));
         // What it accepts is to have a small window.
         rustix::net::sockopt::set_socket_recv_buffer_size(&answering, 1).expect("open");
         rustix::net::bind(&answering, &Addr::Dual.at(ANSWERING_PORT)).expect("free");
         rustix::net::listen(&answering, 64).expect("free");
-        let silent = harness::socket(Addr::Dual.at(0));
+        let silent = support::socket(Addr::Dual.at(0));
         rustix::net::bind(&silent, &Addr::Dual.at(SILENT_PORT)).expect("free");
         rustix::net::listen(&silent, 0).expect("free");
         let queued = (0..3)
@@ -72,7 +71,7 @@ impl Servers {
 
 /// A socket that takes its port from where no case is about it.
 pub(crate) fn client_socket(to: SocketAddr) -> OwnedFd {
-    let socket = harness::socket(to);
+    let socket = support::socket(to);
     options::set_local_ports(&socket, CLIENT_PORTS.0, CLIENT_PORTS.1);
     socket
 }

@@ -9,7 +9,6 @@ use super::address::{Addr, Via};
 use super::life::{self, State};
 use super::options::{self, Device, Flags, User};
 use super::servers::{self, Servers};
-use crate::harness;
 
 /// How a socket came by the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -349,7 +348,7 @@ impl Builder<'_> {
 }
 
 fn new_socket(part: &Part) -> OwnedFd {
-    let socket = part.user.act(|| harness::socket(part.addr.at(0)));
+    let socket = part.user.act(|| support::socket(part.addr.at(0)));
     prepare(&socket, part.addr, part.bound_with, part.device);
     socket
 }

@@ -1,7 +1,7 @@
 //! A cpio archive of the "new ASCII" kind, which the kernel unpacks as its
 //! first root (Documentation/driver-api/early-userspace/buffer-format.rst).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -72,6 +72,16 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// The names of what is in the folders of programs.
+    pub(super) fn programs(&self) -> BTreeSet<String> {
+        self.0
+            .keys()
+            .filter_map(|path| path.rsplit_once('/'))
+            .filter(|(folder, _)| folder.ends_with("bin"))
+            .map(|(_, name)| name.to_owned())
+            .collect()
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {

@@ -30,21 +30,25 @@ stty raw -F "$port"
 {
     echo "BEGIN $(cat /nonce) $(uname -r)"
     TCPSTATE_CAPTURE=$(cat /capture)
-    export TCPSTATE_CAPTURE TCPSTATE_SKIPPED=/run/skipped TCPSTATE_TOLD=/run/told
+    export TCPSTATE_CAPTURE TCPSTATE_SKIPPED=/run/skipped TCPSTATE_FIGURES=/run/figures
+    export CARGO_BIN_EXE_tcpstate=/bin/tcpstate
     # shellcheck source=/dev/null # what the host's environment says
     . /environment
     # Emulated, a start takes as many seconds as it takes tenths elsewhere.
     export TCPSTATE_PATIENCE=150
     tcpstate doctor
     cd /tmp
-    # What a test writes goes out at once, to be read also where the guest hangs.
-    # shellcheck disable=SC2046 # one argument a line, none has a space
-    tests --color never --nocapture $(cat /arguments)
-    echo "STATUS $?"
+    mkdir /run/output
+    # A result goes out at once, to be read also where the guest hangs.
+    xargs -n 1 -P "$(cat /at-once)" one-test </wanted
     [ ! -e /run/skipped ] || sed 's/^/SKIPPED /' /run/skipped
-    [ ! -e /run/told ] || sed 's/^/TOLD /' /run/told
+    [ ! -e /run/figures ] || sed 's/^/FIGURES /' /run/figures
+    find /run/output -type f | while read -r output; do
+        echo "OUTPUT $output"
+        sed 's/^/OUTPUT /' "$output"
+    done
     # shellcheck disable=SC2046 # one argument a line, none has a space
-    [ ! -e /bench ] || xtask bench $(cat /bench) | sed '/^$/d; s/^/TOLD /'
+    [ ! -e /bench ] || xtask bench $(cat /bench) | sed '/^$/d; s/^/FIGURES /'
     echo "END $(cat /nonce)"
 } >"$port" 2>/dev/console </dev/null
 sync

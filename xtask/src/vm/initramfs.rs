@@ -1,6 +1,7 @@
 //! The guest's root filesystem: busybox, the modules of its kernel, the program
 //! and its live tests, and what those run.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +20,7 @@ const APPLETS: &[&str] = &[
     "sh", "mount", "umount", "mkdir", "insmod", "cat", "sed", "stty", "uname", "sync", "poweroff",
     "setsid", "cttyhack", "ls", "ps", "kill", "sleep", "grep", "id", "true", "false", "echo",
     "env", "head", "tail", "dmesg", "date", "cut", "wc", "rm", "cp", "ln", "timeout", "find",
-    "stat", "awk",
+    "stat", "awk", "xargs",
 ];
 /// Programs of the host that tests run; those that it lacks the tests miss.
 const PROGRAMS: &[&str] = &[
@@ -53,6 +54,9 @@ const BENCH: &[&str] = &[
 const PEER: &str = "bindsnoop";
 const PYTHON: &str = "python3.11";
 const INIT: &str = include_str!("init.sh");
+const ONE_TEST: &str = include_str!("one-test.sh");
+/// What tests read.
+const DATA: &[&str] = &["tests/data", "tests/traces", "tests/live/strangers"];
 
 /// What the guest is for.
 pub(super) enum Purpose<'a> {
@@ -62,8 +66,12 @@ pub(super) enum Purpose<'a> {
         nonce: &'a str,
         /// How the program is to observe.
         mode: Mode,
-        /// Of the test program.
-        arguments: &'a [String],
+        /// The tests to run.
+        wanted: &'a BTreeSet<String>,
+        /// How many of them at one time.
+        at_once: u8,
+        /// Seconds after which a test is ended.
+        limit: u64,
         /// Measure afterwards what it costs there.
         is_measured: bool,
     },
@@ -72,7 +80,8 @@ pub(super) enum Purpose<'a> {
 }
 
 /// Writes the root of `kernel`'s guest to `path`. `tree` is the kernel's
-/// packages, `tools` those of what runs in the guest.
+/// packages, `tools` those of what runs in the guest. Gives the names of the programs in
+/// it.
 pub(super) fn write(
     path: &Path,
     kernel: &Kernel,
@@ -80,7 +89,7 @@ pub(super) fn write(
     tools: &Path,
     programs: &Programs,
     purpose: &Purpose<'_>,
-) -> Result<()> {
+) -> Result<BTreeSet<String>> {
     let mut root = Archive::default();
     for folder in ["proc", "sys", "dev", "run", "tmp", "root", "etc"] {
         root.directory(folder);
@@ -94,13 +103,18 @@ pub(super) fn write(
         Purpose::Tests {
             nonce,
             mode,
-            arguments,
+            wanted,
+            at_once,
+            limit,
             is_measured,
         } => {
             root.text("nonce", *nonce, 0o644);
             root.text("capture", mode.capture(), 0o644);
-            root.text("arguments", arguments.join("\n"), 0o644);
-            root.text("environment", environment(), 0o644);
+            let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+            root.text("wanted", wanted.join("\n") + "\n", 0o644);
+            root.text("at-once", at_once.to_string(), 0o644);
+            root.text("limit", limit.to_string(), 0o644);
+            root.text("environment", environment(*is_measured), 0o644);
             if *is_measured {
                 add_benchmark(&mut root, kernel)?;
             }
@@ -130,15 +144,16 @@ pub(super) fn write(
         root.link(&format!("bin/{applet}"), "busybox");
     }
     root.link("usr/bin/python3", PYTHON);
+    root.text("bin/one-test", ONE_TEST, 0o755);
     root.copy("bin/tests", &programs.tests);
     root.copy("bin/tcpstate", &programs.tcpstate);
-    // The tests start it by the path at which it was built.
-    let built = programs.built_at.to_string_lossy();
-    root.link(built.trim_start_matches('/'), "/bin/tcpstate");
-    let data = programs.sources.join("tests/data");
-    root.copy_tree(data.to_string_lossy().trim_start_matches('/'), &data)?;
+    for data in DATA {
+        let data = programs.sources.join(data);
+        root.copy_tree(data.to_string_lossy().trim_start_matches('/'), &data)?;
+    }
     add_modules(&mut root, kernel, tree)?;
-    root.write(path)
+    root.write(path)?;
+    Ok(root.programs())
 }
 
 /// This very program, which measures, and the peer that only other kernels run.
@@ -157,12 +172,17 @@ fn add_benchmark(root: &mut Archive, kernel: &Kernel) -> Result<()> {
 }
 
 /// What of the host's environment tests take their choice from.
-fn environment() -> String {
+fn environment(is_measured: bool) -> String {
     let said = |name: &&str| {
         let value = std::env::var(name).ok()?.replace('\'', r"'\''");
         Some(format!("export {name}='{value}'\n"))
     };
-    CHOICES.iter().filter_map(said).collect()
+    let mut text: String = CHOICES.iter().filter_map(said).collect();
+    // Tests that measure do not run on an emulated machine, unless they were asked for.
+    if !is_measured {
+        text.push_str("export TCPSTATE_EMULATED=1\n");
+    }
+    text
 }
 
 fn add_program(root: &mut Archive, path: &str, program: &Path) -> Result<()> {

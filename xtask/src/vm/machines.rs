@@ -12,17 +12,23 @@ use super::apt::Apt;
 use super::architecture::Architecture;
 use super::initramfs::{self, Purpose};
 use super::kernels::{KERNELS, Kernel};
-use super::outcome::{Mode, NotHere, Outcome, not_here};
+use super::outcome::{Mode, Outcome};
 use super::programs::Programs;
 use super::qemu::{Guest, Qemu};
 use super::table::Row;
-use super::{Args, LIVE, now, quick};
+use super::{Args, LIVE};
+use crate::clock::now;
+use crate::requirement::Machine;
 
 /// Fewer tests than this, without a filter, mean that the list of tests could
 /// not be read.
 const FEWEST_TESTS: usize = 50;
-/// How the names of the tests begin that measure.
+/// In the names of the tests that measure.
 const LOAD: &str = "load::";
+/// In the names of the tests in which kernels differ (`tests/live/kernels.rs`).
+const KERNELS_DIFFER: &str = "kernels::";
+/// Seconds that one test may take in a guest.
+const TEST_LIMIT: u64 = 600;
 
 /// A kernel, the files of its packages, and a mode.
 pub(super) type Job = (&'static Kernel, PathBuf, Mode);
@@ -65,7 +71,7 @@ pub(super) struct Machines<'a> {
 
 impl Machines<'_> {
     pub(super) fn shell(&self, kernel: &Kernel, tree: &Path) -> Result<()> {
-        let guest = self.guest("shell", kernel, tree, &Purpose::Shell)?;
+        let (guest, _) = self.guest("shell", kernel, tree, &Purpose::Shell)?;
         self.platform(kernel)?.qemu.console(&guest)
     }
 
@@ -75,17 +81,17 @@ impl Machines<'_> {
             .with_context(|| format!("nothing was built for {}", kernel.series))
     }
 
-    /// A machine whose root is written to the file `name`.
+    /// A machine whose root is written to the file `name`, and the programs in it.
     fn guest(
         &self,
         name: &str,
         kernel: &Kernel,
         tree: &Path,
         purpose: &Purpose<'_>,
-    ) -> Result<Guest> {
+    ) -> Result<(Guest, BTreeSet<String>)> {
         let platform = self.platform(kernel)?;
         let initramfs = self.folder.join(format!("{name}.initramfs"));
-        initramfs::write(
+        let programs = initramfs::write(
             &initramfs,
             kernel,
             tree,
@@ -93,11 +99,12 @@ impl Machines<'_> {
             &platform.programs,
             purpose,
         )?;
-        Ok(Guest {
+        let guest = Guest {
             kernel: image(tree, kernel)?,
             initramfs,
             processors: self.args.processors,
-        })
+        };
+        Ok((guest, programs))
     }
 
     /// Runs the tests on each kernel in each mode, on several machines at a time.
@@ -140,9 +147,7 @@ impl Machines<'_> {
     /// Runs the tests on one kernel in one mode.
     fn test(&self, kernel: &'static Kernel, tree: &Path, mode: Mode) -> Result<Row> {
         let platform = self.platform(kernel)?;
-        let not_here = self.not_here(kernel);
-        let arguments = self.arguments(kernel, &not_here);
-        let wanted = platform.list(&arguments)?;
+        let wanted = platform.list(&self.filter())?;
         ensure!(!wanted.is_empty(), "no test has such a name");
         ensure!(
             self.is_narrowed() || wanted.len() >= FEWEST_TESTS,
@@ -150,32 +155,25 @@ impl Machines<'_> {
             wanted.len()
         );
         println!("{} in {mode} mode: {} tests", kernel.release, wanted.len());
-        let of_these = platform.list(&self.wanted())?;
-        for not in not_here {
-            if !of_these.iter().any(|test| test.starts_with(not.test)) {
-                continue;
-            }
-            println!("{}: not run: {}: {}", kernel.series, not.test, not.why);
-        }
         let start = now();
-        let outcome = self.boot(kernel, tree, mode, &arguments);
+        let outcome = self.boot(kernel, tree, mode, &wanted);
         let seconds = start.elapsed().as_secs();
         let complaints = outcome.as_ref().map_or_else(
             |error| vec![format!("{error:#}")],
-            |outcome| outcome.complaints(&wanted, kernel, mode),
+            |(outcome, machine)| outcome.complaints(&wanted, machine, mode),
         );
         for complaint in &complaints {
             println!("{}: {complaint}", kernel.series);
         }
-        if let Ok(outcome) = &outcome {
-            for line in &outcome.told {
+        if let Ok((outcome, _)) = &outcome {
+            for line in outcome.figures.iter().chain(&outcome.output) {
                 println!("{}: {line}", kernel.series);
             }
         }
         Ok(Row {
             series: kernel.series,
             mode,
-            outcome: outcome.ok(),
+            outcome: outcome.ok().map(|(outcome, _)| outcome),
             is_right: complaints.is_empty(),
             seconds,
         })
@@ -186,26 +184,41 @@ impl Machines<'_> {
         kernel: &Kernel,
         tree: &Path,
         mode: Mode,
-        arguments: &[String],
-    ) -> Result<Outcome> {
+        wanted: &BTreeSet<String>,
+    ) -> Result<(Outcome, Machine)> {
         let nonce = format!("{:x}-{mode}", std::process::id());
         let name = format!("{}-{mode}", kernel.series);
         let purpose = Purpose::Tests {
             nonce: &nonce,
             mode,
-            arguments,
+            wanted,
+            at_once: kernel.tests_at_once(),
+            // The matrix is one test, and takes what the machine is given.
+            limit: if self.args.program == LIVE {
+                TEST_LIMIT
+            } else {
+                self.args.timeout
+            },
             is_measured: self.args.load,
         };
         let file = |end: &str| self.folder.join(format!("{name}.{end}"));
         let _alone = alone(&file("lock"))?;
-        let guest = self.guest(&name, kernel, tree, &purpose)?;
+        let (guest, programs) = self.guest(&name, kernel, tree, &purpose)?;
+        let machine = Machine {
+            linux: kernel.version(),
+            is_distribution: true,
+            processors: self.args.processors as usize,
+            is_root: true,
+            is_emulated: !self.args.load,
+            programs: crate::requirement::Programs::Listed(programs),
+        };
         let (console, said) = (file("console"), file("outcome"));
         let limit = Duration::from_secs(self.args.timeout);
         self.platform(kernel)?
             .qemu
             .run(&guest, &console, &said, limit)
             .and_then(|()| healthy(&console))
-            .and_then(|()| Outcome::read(&read(&said)?, &nonce, kernel))
+            .and_then(|()| Ok((Outcome::read(&read(&said)?, &nonce, kernel)?, machine)))
             .with_context(|| {
                 format!(
                     "what it said is in {} and {}",
@@ -226,32 +239,10 @@ impl Machines<'_> {
         program != LIVE || *quick || *load || !filter.is_empty()
     }
 
-    fn not_here(&self, kernel: &Kernel) -> Vec<&'static NotHere> {
-        not_here(kernel)
-            .filter(|not| !(self.args.load && not.test == LOAD))
-            .collect()
-    }
-
-    /// What the test program is told: which tests not to run, and which to run.
-    fn arguments(&self, kernel: &Kernel, not_here: &[&NotHere]) -> Vec<String> {
-        let threads = [
-            "--test-threads".to_owned(),
-            kernel.tests_at_once().to_string(),
-        ];
-        let skipped = not_here
-            .iter()
-            .flat_map(|not| ["--skip".to_owned(), not.test.to_owned()]);
-        threads
-            .into_iter()
-            .chain(skipped)
-            .chain(self.wanted())
-            .collect()
-    }
-
-    /// Which tests were asked for.
-    fn wanted(&self) -> Vec<String> {
+    /// Which tests were asked for: what their names contain.
+    fn filter(&self) -> Vec<String> {
         if self.args.quick {
-            quick::TESTS.iter().map(|test| (*test).to_owned()).collect()
+            vec![KERNELS_DIFFER.to_owned()]
         } else if self.args.load {
             vec![LOAD.to_owned()]
         } else {

@@ -12,8 +12,6 @@ use super::cross::CrossTools;
 
 /// What was built for the guest.
 pub(super) struct Programs {
-    /// Where the tests look for the program.
-    pub(super) built_at: PathBuf,
     pub(super) tcpstate: PathBuf,
     /// Where the tests look for the recordings that they read.
     pub(super) sources: PathBuf,
@@ -70,7 +68,6 @@ impl Programs {
         };
         Ok(Self {
             sources: root.join("tcpstate"),
-            built_at: executable("tcpstate")?,
             tcpstate: stripped(
                 cross.as_ref(),
                 &executable("tcpstate")?,

@@ -147,7 +147,7 @@ impl Qemu {
 }
 
 fn wait(mut child: Child, limit: Duration) -> Result<()> {
-    let start = super::now();
+    let start = crate::clock::now();
     loop {
         if let Some(status) = child.try_wait().context("waiting for QEMU")? {
             ensure!(status.success(), "QEMU ended with {status}");

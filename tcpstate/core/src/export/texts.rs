@@ -1,6 +1,6 @@
 //! What people read about each cause, as text files.
 //!
-//! `TCPSTATE_BLESS=1 cargo test -p tcpstate-core texts` writes them anew; read
+//! `UPDATE_EXPECT=1 cargo test -p tcpstate-core texts` writes them anew; read
 //! each changed one as somebody who was woken by it.
 
 mod pasted;
@@ -8,6 +8,8 @@ mod scenes;
 
 use std::fs;
 use std::path::PathBuf;
+
+use expect_test::expect_file;
 
 use super::{describe, text};
 use crate::diagnosis::CallKind;
@@ -17,7 +19,6 @@ use scenes::scenes;
 
 #[test]
 fn causes_read_as_they_did() {
-    let mut wrong = Vec::new();
     let mut told: Vec<Cause> = Vec::new();
     for (name, scene) in scenes() {
         let cause = scene.diagnose().cause;
@@ -28,15 +29,8 @@ fn causes_read_as_they_did() {
             read(&scene)
         );
         told.push(cause);
-        let text = read(&scene);
-        let path = file(name);
-        if std::env::var_os("TCPSTATE_BLESS").is_some() {
-            fs::write(&path, &text).expect("tests/texts is writable");
-        } else if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
-            wrong.push(format!("{}\n{text}", path.display()));
-        }
+        expect_file![file(name)].assert_eq(&read(&scene));
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for cause in Cause::ALL {
         assert!(told.contains(&cause), "{} is not told", cause.name());
     }

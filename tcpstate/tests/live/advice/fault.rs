@@ -3,17 +3,14 @@
 use std::any::Any;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use rustix::io::Errno;
-use tcpstate::event::State;
 
 use crate::elsewhere::Elsewhere;
-use crate::harness::{at, connection, count_listed, drain, listener, try_bind};
+use support::{at, connection, drain, listener, try_bind, wait_for_time_wait};
 
 pub(super) const SERVER: &str = "127.0.0.1:8080";
 /// A server on the same port that has nothing to do with it.
@@ -60,7 +57,7 @@ const SETTINGS: [&str; 7] = [
 impl Scenery {
     /// Everything, as it is: of sockets those of the innocent server.
     pub(super) fn look() -> Self {
-        let mut sockets: Vec<String> = crate::harness::ss(&[])
+        let mut sockets: Vec<String> = support::ss(&[])
             .into_iter()
             .filter(|line| line.contains(INNOCENT) || line.contains(INNOCENT_CLIENT))
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -94,16 +91,6 @@ impl Scenery {
 /// An innocent server in the calling thread's namespace: a listener with two
 /// connections and a TIME_WAIT, on the port of the fault and another address.
 pub(super) fn bystanders() -> Kept {
-    // The one of before may be held on: a program that another test starts holds it, too,
-    // from its fork to its exec.
-    let is_free = (0..1000).any(|_| {
-        let is_free = bind(INNOCENT, true).is_ok();
-        if !is_free {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        is_free
-    });
-    assert!(is_free, "somebody keeps {INNOCENT}");
     let listening = listener(INNOCENT, true);
     let open = [
         connection(&listening, INNOCENT),
@@ -113,7 +100,7 @@ pub(super) fn bystanders() -> Kept {
     drop(server);
     drain(&client);
     drop(client);
-    std::thread::sleep(Duration::from_millis(50));
+    wait_for_time_wait(8080);
     Box::new((listening, open))
 }
 
@@ -225,24 +212,13 @@ pub(super) fn leave_time_wait(reuseaddr: bool) -> Kept {
     drop(server);
     drain(&client);
     drop(client);
-    stop_listening(listening);
+    drop(listening);
     Box::new(())
 }
 
 /// Writes a setting of the calling thread's namespace.
 pub(super) fn set(name: &str, value: &str) {
     fs::write(format!("/proc/sys/net/{name}"), value).expect("the namespace is ours");
-}
-
-/// Closes a listener beside the innocent one, and waits until the kernel has it no
-/// longer: a program that another test starts holds it too, from its fork to its exec.
-pub(super) fn stop_listening(listening: OwnedFd) {
-    drop(listening);
-    let is_gone = (0..1000).any(|_| {
-        std::thread::sleep(Duration::from_millis(5));
-        count_listed(8080, State::Listen) == 1
-    });
-    assert!(is_gone, "somebody keeps the listener");
 }
 
 /// An outgoing connection that took port 8083 of another address.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::fault::python;
 use super::{commands, paste};
-use crate::harness::{Watch, has, on_stage, skip, try_bind};
+use support::{Cgroup, Program, Watch, on_stage, try_bind};
 
 const NOBODY: u32 = 65534;
 
@@ -101,7 +101,10 @@ fn carry_out(diagnosis: &Value) -> bool {
 
 #[test]
 fn a_program_that_is_another_by_now_is_not_given_a_capability() {
-    if !on_stage() || !has("setcap", "libcap2-bin") || !has("setpriv", "util-linux") {
+    if !on_stage(&[
+        Program("setcap", "libcap2-bin"),
+        Program("setpriv", "util-linux"),
+    ]) {
         return;
     }
     let directory = public_directory();
@@ -140,7 +143,10 @@ fn a_program_that_is_another_by_now_is_not_given_a_capability() {
 
 #[test]
 fn a_path_of_another_file_system_gives_no_file_of_ours_a_capability() {
-    if !on_stage() || !has("setcap", "libcap2-bin") || !has("unshare", "util-linux") {
+    if !on_stage(&[
+        Program("setcap", "libcap2-bin"),
+        Program("unshare", "util-linux"),
+    ]) {
         return;
     }
     let directory = public_directory();
@@ -181,46 +187,18 @@ s = socket.socket(); s.bind(('127.0.0.1', 8080)); s.listen()
 time.sleep(60)
 ";
 
-/// A control group of somebody else's, removed with all below it.
-struct Delegated(PathBuf);
-
-impl Delegated {
-    fn make() -> Option<Self> {
-        let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
-            .into_iter()
-            .find(|path| Path::new(path).join("cgroup.controllers").exists())?;
-        let name = format!("tcpstate-{}.slice", rustix::thread::gettid());
-        let path = Path::new(root).join(name);
-        fs::create_dir(&path).ok()?;
-        chown(&path, Some(NOBODY), None).ok()?;
-        chown(path.join("cgroup.procs"), Some(NOBODY), None).ok()?;
-        Some(Self(path))
+/// A slice of root's that is given to somebody else. `None`: the test is skipped.
+fn delegated() -> Option<Cgroup> {
+    let cgroup = Cgroup::make(&format!("tcpstate-{}.slice", rustix::thread::gettid()))?;
+    for path in [cgroup.path(), &cgroup.path().join("cgroup.procs")] {
+        chown(path, Some(NOBODY), None).expect("we are root");
     }
-}
-
-impl Drop for Delegated {
-    fn drop(&mut self) {
-        fn remove(path: &Path) -> std::io::Result<()> {
-            for entry in fs::read_dir(path)?.flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    remove(&entry.path())?;
-                }
-            }
-            fs::remove_dir(path)
-        }
-        for _ in 0..100 {
-            if remove(&self.0).is_ok() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        eprintln!("{} could not be removed", self.0.display());
-    }
+    Some(cgroup)
 }
 
 #[test]
 fn a_name_that_a_user_made_up_gets_into_no_command() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let id = "4f".repeat(32);
@@ -235,14 +213,14 @@ fn a_name_that_a_user_made_up_gets_into_no_command() {
         format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"),
     ];
     for name in names {
-        let Some(cgroup) = Delegated::make() else {
-            return skip("no cgroup v2 hierarchy is mounted, or none can be made there");
+        let Some(cgroup) = delegated() else {
+            return;
         };
         let mut watch = Watch::start(&["--port", "8080"]);
         let script = Script::run(
             Command::new(python())
                 .args(["-c", DELEGATED])
-                .args([&*cgroup.0.to_string_lossy(), &*name]),
+                .args([&*cgroup.path().to_string_lossy(), &*name]),
         );
         watch.wait_for("the listen", |event| {
             event["event"] == "listen" && event["process"]["pid"] == script.0.id()

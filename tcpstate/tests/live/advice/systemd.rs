@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{TCPSTATE, has, skip, tell};
+use support::{Cgroup, Program, Root, TCPSTATE, report_figures, require};
 
 const SYSTEMD: &str = "/lib/systemd/systemd";
 
@@ -82,41 +82,6 @@ seen["old_active"] = sh("systemctl is-active starter")["out"].strip()
 json.dump(seen, open(result, "w"))
 "#;
 
-/// A control group that is removed with all below it.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn make() -> Option<Self> {
-        let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
-            .into_iter()
-            .find(|path| Path::new(path).join("cgroup.controllers").exists())?;
-        let path = Path::new(root).join(format!("tcpstate-systemd-{}", std::process::id()));
-        fs::create_dir(&path).ok()?;
-        Some(Self(path))
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        fn remove(path: &Path) -> std::io::Result<()> {
-            for entry in fs::read_dir(path)?.flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    remove(&entry.path())?;
-                }
-            }
-            fs::remove_dir(path)
-        }
-        // The last process may still be on its way out.
-        for _ in 0..200 {
-            if remove(&self.0).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        eprintln!("{} could not be removed", self.0.display());
-    }
-}
-
 /// Ended with everything inside, whatever becomes of the test.
 struct Container(std::process::Child);
 
@@ -130,17 +95,17 @@ impl Drop for Container {
 
 #[test]
 fn a_service_is_stopped_with_systemd_and_a_job_in_one_is_not() {
-    if !has("unshare", "util-linux") || !has("systemctl", "systemd") {
+    if !require(&[
+        Program("unshare", "util-linux"),
+        Root,
+        Program("systemctl", "systemd"),
+        Program(SYSTEMD, "systemd"),
+        Program("/usr/bin/python3", "python3"),
+    ]) {
         return;
     }
-    if !Path::new(SYSTEMD).exists() || !Path::new("/usr/bin/python3").exists() {
-        return skip("systemd and Debian's python3 are not installed");
-    }
-    if !rustix::process::geteuid().is_root() {
-        return skip("a container needs root");
-    }
-    let Some(cgroup) = Cgroup::make() else {
-        return skip("no cgroup v2 hierarchy is mounted, or none can be made there");
+    let Some(cgroup) = Cgroup::make(&format!("tcpstate-systemd-{}", std::process::id())) else {
+        return;
     };
     let directory = tempfile::tempdir().expect("there is room");
     let result = directory.path().join("result.json");
@@ -148,8 +113,8 @@ fn a_service_is_stopped_with_systemd_and_a_job_in_one_is_not() {
     let container = Container(
         Command::new("sh")
             .args(["-c", BOOT, "sh"])
-            .arg(&cgroup.0)
-            .args([directory.path(), Path::new(TCPSTATE)])
+            .arg(cgroup.path())
+            .args([directory.path(), Path::new(TCPSTATE.path())])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -208,5 +173,7 @@ fn a_service_is_stopped_with_systemd_and_a_job_in_one_is_not() {
         seen["old_port"]["would_listen"], "no",
         "the job holds it on"
     );
-    tell("active_listener | service of systemd | look_at_holder, stop_holder | run as printed");
+    report_figures(
+        "active_listener | service of systemd | look_at_holder, stop_holder | run as printed",
+    );
 }

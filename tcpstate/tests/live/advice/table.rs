@@ -7,20 +7,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt;
 use serde_json::Value;
 use tcpstate::event::{Cause, State};
 
-use super::fault::{
-    Fault, Holding, Kept, SERVER, Scenery, bind, bystanders, innocent_client, leave_time_wait, set,
-    stop_listening, with_bystanders,
-};
+use super::fault::{Fault, Kept, Scenery, bystanders, with_bystanders};
+use super::stages::{ProgramCopy, faults, program};
 use super::{commands, paste};
 use crate::elsewhere::Elsewhere;
-use crate::harness::{
-    TCPSTATE, Watch, at, connection, count_listed, drain, has, listener, on_stage, socket, tell,
-    try_bind,
-};
+use support::{Program, TCPSTATE, Watch, count_listed, on_stage, report_figures};
 
 /// What must be so once the command was run.
 #[derive(Clone, Copy)]
@@ -110,259 +104,6 @@ const NOT_HERE: [(&str, &str, &str); 10] = [
         "has no command: tcpstate wait is for bind",
     ),
 ];
-
-fn faults() -> Vec<Fault> {
-    let plain: fn() -> Result<(), Errno> = || bind(SERVER, false);
-    let reusing: fn() -> Result<(), Errno> = || bind(SERVER, true);
-    let fault = |cause, kind, hold, call_again| Fault {
-        cause,
-        kind,
-        call: "bind",
-        port: 8080,
-        hold,
-        call_again,
-    };
-    vec![
-        fault(
-            "active_listener",
-            "",
-            || Box::new(Holding::start("listener", 8080)),
-            reusing,
-        ),
-        fault(
-            "inherited_listener",
-            "",
-            || Box::new(Holding::start("inherited", 8080)),
-            reusing,
-        ),
-        fault(
-            "reuseport_mismatch",
-            "",
-            || Box::new(Holding::start("reuseport", 8080)),
-            plain,
-        ),
-        fault(
-            "bound_not_listening",
-            "",
-            || Box::new(Holding::start("bound", 8080)),
-            plain,
-        ),
-        fault(
-            "close_wait_leak",
-            "",
-            || Box::new(Holding::start("close_wait", 8080)),
-            plain,
-        ),
-        fault(
-            "established_leftover",
-            "",
-            || Box::new(Holding::start("established", 8080)),
-            plain,
-        ),
-        fault("time_wait_no_reuse", "", || leave_time_wait(true), plain),
-        fault(
-            "time_wait_left_without_reuse",
-            "",
-            || leave_time_wait(false),
-            reusing,
-        ),
-        fault("closing", "FIN_WAIT_2", orphan_in_fin_wait_2, plain),
-        Fault {
-            port: 8082,
-            ..fault(
-                "dual_stack",
-                "",
-                || Box::new(Holding::start("dual_stack", 8082)),
-                || bind("0.0.0.0:8082", true),
-            )
-        },
-        Fault {
-            port: 8083,
-            ..fault("ephemeral_collision", "open", outgoing, || {
-                bind("127.0.0.1:8083", false)
-            })
-        },
-        Fault {
-            port: 8083,
-            ..fault(
-                "ephemeral_collision",
-                "TIME_WAIT",
-                outgoing_in_time_wait,
-                || bind("127.0.0.1:8083", false),
-            )
-        },
-        Fault {
-            port: 8081,
-            ..fault(
-                "address_not_local",
-                "IPv4",
-                || Box::new(()),
-                || bind("192.0.2.1:8081", false),
-            )
-        },
-        Fault {
-            port: 8081,
-            ..fault(
-                "address_not_local",
-                "IPv6",
-                || Box::new(()),
-                || bind("[2001:db8::1]:8081", false),
-            )
-        },
-        Fault {
-            port: 0,
-            ..fault("ephemeral_exhausted", "bind", one_port_taken, || {
-                bind("127.0.0.1:0", false)
-            })
-        },
-        Fault {
-            call: "connect",
-            port: 5432,
-            ..fault(
-                "ephemeral_exhausted",
-                "connect",
-                one_port_in_time_wait,
-                || connect(None),
-            )
-        },
-        Fault {
-            call: "connect",
-            port: 5432,
-            ..fault("four_tuple_in_use", "", fixed_port_in_time_wait, || {
-                connect(Some("127.0.0.1:45000"))
-            })
-        },
-        Fault {
-            port: 80,
-            ..fault(
-                "privileged_port",
-                "",
-                || Box::new(()),
-                || bind_as_nobody("127.0.0.1:80"),
-            )
-        },
-        Fault {
-            port: 80,
-            ..fault(
-                "privileged_port",
-                "taken besides",
-                || Box::new(Holding::start("listener", 80)),
-                || bind_as_nobody("127.0.0.1:80"),
-            )
-        },
-    ]
-}
-
-fn orphan_in_fin_wait_2() -> Kept {
-    let listening = listener(SERVER, true);
-    let (server, client) = connection(&listening, SERVER);
-    drop(server);
-    stop_listening(listening);
-    std::thread::sleep(Duration::from_millis(50));
-    Box::new(client)
-}
-
-fn outgoing() -> Kept {
-    set("ipv4/ip_local_reserved_ports", "9000-9010");
-    set("ipv4/ip_local_port_range", "8083 8083");
-    let holding = Holding::start("outgoing", 8083);
-    set("ipv4/ip_local_port_range", "32768 60999");
-    Box::new((holding, innocent_client()))
-}
-
-fn outgoing_in_time_wait() -> Kept {
-    set("ipv4/ip_local_reserved_ports", "9000-9010");
-    let elsewhere = listener("127.0.0.9:5432", true);
-    set("ipv4/ip_local_port_range", "8083 8083");
-    let (server, client) = connection(&elsewhere, "127.0.0.9:5432");
-    set("ipv4/ip_local_port_range", "32768 60999");
-    drop(client);
-    drain(&server);
-    drop(server);
-    std::thread::sleep(Duration::from_millis(50));
-    Box::new((elsewhere, innocent_client()))
-}
-
-fn one_port_taken() -> Kept {
-    set("ipv4/ip_local_port_range", "40000 40000");
-    Box::new(try_bind("127.0.0.1:0", false).expect("one is free"))
-}
-
-/// Of the one port that connect may choose, a TIME_WAIT that is older than the second
-/// after which it may be taken over.
-fn one_port_in_time_wait() -> Kept {
-    set("ipv4/tcp_tw_reuse", "0");
-    set("ipv4/ip_local_port_range", "40000 40000");
-    let elsewhere = listener("127.0.0.9:5432", true);
-    let (server, client) = connection(&elsewhere, "127.0.0.9:5432");
-    drop(client);
-    drain(&server);
-    drop(server);
-    std::thread::sleep(Duration::from_millis(1200));
-    Box::new(elsewhere)
-}
-
-/// With TCP timestamps a TIME_WAIT is taken over from a fixed port.
-fn fixed_port_in_time_wait() -> Kept {
-    set("ipv4/tcp_timestamps", "0");
-    let elsewhere = listener("127.0.0.9:5432", true);
-    let client = try_bind("127.0.0.1:45000", true).expect("it is free");
-    rustix::net::connect(&client, &at("127.0.0.9:5432")).expect("somebody listens");
-    let server = rustix::net::accept(&elsewhere).expect("a connection waits");
-    drop(client);
-    drain(&server);
-    drop(server);
-    std::thread::sleep(Duration::from_millis(50));
-    Box::new(elsewhere)
-}
-
-fn connect(from: Option<&str>) -> Result<(), Errno> {
-    let client = match from {
-        Some(from) => try_bind(from, true)?,
-        None => socket(at("127.0.0.9:5432")),
-    };
-    rustix::net::connect(&client, &at("127.0.0.9:5432"))?;
-    // No second TIME_WAIT.
-    sockopt::set_socket_linger(&client, Some(Duration::ZERO))
-}
-
-/// A program of its own, of a user without capabilities, which lingers a moment so
-/// that it can be looked at.
-fn bind_as_nobody(address: &str) -> Result<(), Errno> {
-    const BIND: &str = "import socket, sys, time
-try: socket.socket().bind(('127.0.0.1', int(sys.argv[1])))
-except OSError as error: time.sleep(1); sys.exit(error.errno)";
-    let port = at(address).port().to_string();
-    let status = Command::new("setpriv")
-        .args([
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            "--inh-caps=-all",
-        ])
-        .args([&*program(), "-c", BIND, &port])
-        .status()
-        .expect("setpriv runs");
-    match status.code() {
-        Some(0) => Ok(()),
-        code => Err(Errno::from_raw_os_error(code.unwrap_or(0))),
-    }
-}
-
-/// A copy of the interpreter that may be given capabilities.
-fn program() -> String {
-    let name = format!("tcpstate-advice-python-{}", std::process::id());
-    std::env::temp_dir().join(name).display().to_string()
-}
-
-/// Takes the copy away when the test is over.
-struct Program;
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(program());
-    }
-}
 
 /// Where the fault is, seen from the terminal that the command is pasted into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -541,21 +282,22 @@ impl Staged {
         assert!(
             ended,
             "{what}: the port is still held: {:?}",
-            self.place.inside(|| crate::harness::ss(&[]))
+            self.place.inside(|| support::ss(&[]))
         );
     }
 }
 
 #[test]
 fn every_command_does_what_it_says_and_nothing_else() {
-    if !on_stage()
-        || !has("ss", "iproute2")
-        || !has("sysctl", "procps")
-        || !has("setpriv", "util-linux")
-    {
+    if !on_stage(&[
+        Program("ss", "iproute2"),
+        Program("sysctl", "procps"),
+        Program("pgrep", "procps"),
+        Program("setpriv", "util-linux"),
+    ]) {
         return;
     }
-    let _program = Program;
+    let _program = ProgramCopy;
     let program = program();
     // The test's own namespace is where the commands are pasted.
     let mut rows: BTreeMap<(&str, &str, String), String> = BTreeMap::new();
@@ -618,9 +360,9 @@ fn every_command_does_what_it_says_and_nothing_else() {
             }
         }
     }
-    tell("cause | kind | fix | run as printed, from another namespace");
+    report_figures("cause | kind | fix | run as printed, from another namespace");
     for ((cause, kind, id), result) in &rows {
-        tell(&format!("{cause} | {kind} | {id} | {result}"));
+        report_figures(&format!("{cause} | {kind} | {id} | {result}"));
     }
     let told: BTreeSet<&str> = rows.keys().map(|(cause, ..)| *cause).collect();
     let excused: BTreeSet<&str> = NOT_HERE.iter().map(|(cause, ..)| *cause).collect();

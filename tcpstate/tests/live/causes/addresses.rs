@@ -4,11 +4,11 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use super::{SERVER, refused_bind, refused_bind_at, summary};
-use crate::harness::{Watch, at, listener, on_stage, socket, try_bind};
+use support::{Watch, at, listener, on_stage, socket, try_bind};
 
 #[test]
 fn dual_stack() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -27,7 +27,7 @@ fn dual_stack() {
 
 #[test]
 fn address_not_local() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&[]);
@@ -44,7 +44,7 @@ fn address_not_local() {
 
 #[test]
 fn already_bound() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&[]);
@@ -62,7 +62,7 @@ fn already_bound() {
 
 #[test]
 fn an_ipv4_address_in_ipv6_clothes() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -89,7 +89,7 @@ fn an_ipv4_address_in_ipv6_clothes() {
 
 #[test]
 fn a_listener_on_one_device_stands_in_the_way_of_all_devices() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);

@@ -7,13 +7,11 @@ use serde_json::Value;
 use tcpstate::demo::namespace;
 
 use super::{SERVER, refused_bind, refused_bind_at, summary};
-use crate::harness::{
-    Watch, at, connection, drain, listener, on_stage, port_of, stop_listening, try_bind,
-};
+use support::{Watch, at, connection, drain, listener, on_stage, port_of, try_bind};
 
 #[test]
 fn ephemeral_collision() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     namespace::set_local_port_range(8080, 8081).expect("the namespace is ours");
@@ -37,13 +35,13 @@ fn ephemeral_collision() {
 
 #[test]
 fn established_leftover() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
     let listening = listener(SERVER, false);
     let (_server, _client) = connection(&listening, SERVER);
-    stop_listening(listening);
+    drop(listening);
 
     let diagnosis = refused_bind(&mut watch, true);
 
@@ -58,7 +56,7 @@ fn established_leftover() {
 
 #[test]
 fn close_wait_leak() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -66,7 +64,7 @@ fn close_wait_leak() {
     let (server, client) = connection(&listening, SERVER);
     drop(client);
     drain(&server);
-    stop_listening(listening);
+    drop(listening);
 
     let diagnosis = refused_bind(&mut watch, true);
 
@@ -80,7 +78,7 @@ fn close_wait_leak() {
 
 #[test]
 fn bound_not_listening() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -99,7 +97,7 @@ fn bound_not_listening() {
 
 #[test]
 fn a_socket_that_was_reset_and_not_closed() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let fixed = "127.0.0.1:45000";
@@ -126,10 +124,5 @@ fn a_socket_that_was_reset_and_not_closed() {
     );
     watch.finish();
     drop(client);
-    // A program that another test starts may hold it until its exec.
-    let is_free = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(10));
-        try_bind(fixed, true).is_ok()
-    });
-    assert!(is_free, "closing it frees the port");
+    try_bind(fixed, true).expect("closing it frees the port");
 }

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::stage::Actor;
-use crate::harness::{Watch, has, listener, on_stage};
+use support::{Program, Watch, listener, on_stage};
 
 /// Tries ports one after the other, as development servers do.
 const SEEKER: &str = "
@@ -28,7 +28,7 @@ fn seeker() -> Actor {
 
 #[test]
 fn a_server_that_takes_the_next_port_is_told_as_one_story() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let _first = listener("127.0.0.1:8080", true);
@@ -57,7 +57,7 @@ fn a_server_that_takes_the_next_port_is_told_as_one_story() {
 
 #[test]
 fn several_tries_in_a_row_are_one_story() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let _taken = (

@@ -14,9 +14,9 @@ use tcpstate::event::State;
 
 use super::stage::Actor;
 use super::{SERVER, command, leave_time_wait, refused_bind, refused_bind_at};
-use crate::harness::{
-    TCPSTATE, Watch, at, connection, drain, has, listener, on_stage, on_stage_alone, port_of,
-    socket, stop_listening, try_bind, wait_until_gone,
+use support::{
+    DESTROYS_TIME_WAITS, Program, TCPSTATE, Watch, at, connection, drain, listener, on_stage,
+    port_of, socket, try_bind, wait_for_time_wait, wait_until_gone,
 };
 
 /// Runs the command of a fix.
@@ -38,7 +38,7 @@ type Hold = fn(&mut Watch) -> Vec<std::os::fd::OwnedFd>;
 
 #[test]
 fn destroying_frees_the_port_whatever_state_holds_it() {
-    if !on_stage_alone() || !has("ss", "iproute2") {
+    if !on_stage(&[DESTROYS_TIME_WAITS, Program("ss", "iproute2")]) {
         return;
     }
     let holds: [(&str, Hold); 4] = [
@@ -82,18 +82,18 @@ fn destroying_frees_the_port_whatever_state_holds_it() {
 
 #[test]
 fn waiting_ends_when_the_port_is_free() {
-    if !on_stage() || !has("ss", "iproute2") {
+    if !on_stage(&[Program("ss", "iproute2")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
-    stop_listening(leave_time_wait(false));
+    drop(leave_time_wait(false));
     let diagnosis = refused_bind(&mut watch, true);
     let wait = command(&diagnosis, "wait");
     assert!(
         wait.starts_with("tcpstate wait 8080 --addr 127.0.0.1 --reuseaddr --timeout 6"),
         "{wait}"
     );
-    let wait = wait.replacen("tcpstate", TCPSTATE, 1);
+    let wait = wait.replacen("tcpstate", TCPSTATE.path(), 1);
 
     let mut waiting = Command::new("sh")
         .args(["-c", &format!("exec {wait}")])
@@ -114,7 +114,7 @@ fn waiting_ends_when_the_port_is_free() {
 
 #[test]
 fn a_reserved_port_is_left_alone_and_what_was_reserved_stays() {
-    if !on_stage() || !has("sysctl", "procps") {
+    if !on_stage(&[Program("sysctl", "procps")]) {
         return;
     }
     let reserved = "/proc/sys/net/ipv4/ip_local_reserved_ports";
@@ -169,7 +169,7 @@ fn server_of_nobody(program: &str) -> Command {
 
 #[test]
 fn each_way_to_a_low_port_leads_there() {
-    if !on_stage() || !has("socat", "socat") || !has("setcap", "libcap2-bin") {
+    if !on_stage(&[Program("socat", "socat"), Program("setcap", "libcap2-bin")]) {
         return;
     }
     let directory = tempfile::tempdir().expect("there is room");
@@ -214,7 +214,7 @@ fn each_way_to_a_low_port_leads_there() {
 
 #[test]
 fn each_sysctl_that_is_advised_lets_the_call_through() {
-    if !on_stage() || !has("sysctl", "procps") {
+    if !on_stage(&[Program("sysctl", "procps")]) {
         return;
     }
     let mut watch = Watch::start(&[]);
@@ -253,11 +253,11 @@ fn each_sysctl_that_is_advised_lets_the_call_through() {
 
 #[test]
 fn useless_advice_is_useless() {
-    if !on_stage() || !has("sysctl", "procps") {
+    if !on_stage(&[Program("sysctl", "procps")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
-    stop_listening(leave_time_wait(false));
+    drop(leave_time_wait(false));
     let diagnosis = refused_bind(&mut watch, true);
 
     for (id, setting) in [
@@ -287,7 +287,7 @@ fn useless_advice_is_useless() {
 
 #[test]
 fn a_connection_in_the_way_of_another_is_destroyed_alone() {
-    if !on_stage() || !has("ss", "iproute2") {
+    if !on_stage(&[DESTROYS_TIME_WAITS, Program("ss", "iproute2")]) {
         return;
     }
     fs::write("/proc/sys/net/ipv4/tcp_timestamps", "0").expect("the namespace is ours");
@@ -303,7 +303,7 @@ fn a_connection_in_the_way_of_another_is_destroyed_alone() {
         drop(client);
         drain(&server);
     }
-    std::thread::sleep(Duration::from_millis(50));
+    wait_for_time_wait(45_000);
     let again = try_bind(fixed, true).expect("both set SO_REUSEADDR");
     assert_eq!(
         rustix::net::connect(&again, &at(SERVER)).expect_err("the pair is in TIME_WAIT"),
@@ -314,7 +314,7 @@ fn a_connection_in_the_way_of_another_is_destroyed_alone() {
     carry_out(&diagnosis, "destroy_sockets");
 
     rustix::net::connect(&again, &at(SERVER)).expect("the pair is free");
-    let kept = crate::harness::ss(&["state", "time-wait", "sport", "=", ":45000"]);
+    let kept = support::ss(&["state", "time-wait", "sport", "=", ":45000"]);
     assert_eq!(kept.len(), 1, "the other one was let alone: {kept:?}");
     watch.finish();
 }

@@ -6,11 +6,13 @@ use rustix::io::Errno;
 use tcpstate::demo::namespace;
 
 use super::{SERVER, summary};
-use crate::harness::{Watch, at, connection, drain, listener, on_stage, socket, try_bind};
+use support::{
+    Watch, at, connection, drain, listener, on_stage, socket, try_bind, wait_for_time_wait,
+};
 
 #[test]
 fn ephemeral_exhausted() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     namespace::set_local_port_range(40_000, 40_001).expect("the namespace is ours");
@@ -31,7 +33,7 @@ fn ephemeral_exhausted() {
 
 #[test]
 fn four_tuple_in_use() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let listening = listener(SERVER, true);
@@ -54,7 +56,7 @@ fn four_tuple_in_use() {
 
 #[test]
 fn a_connect_that_finds_no_free_port() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let listening = listener(SERVER, true);
@@ -79,7 +81,7 @@ fn a_connect_that_finds_no_free_port() {
 
 #[test]
 fn a_listen_without_bind_that_finds_no_free_port() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     namespace::set_local_port_range(40_000, 40_000).expect("the namespace is ours");
@@ -99,7 +101,7 @@ fn a_listen_without_bind_that_finds_no_free_port() {
 
 #[test]
 fn a_connect_from_a_fixed_port_that_is_in_time_wait() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     // With timestamps the kernel takes such a TIME_WAIT over.
@@ -114,7 +116,7 @@ fn a_connect_from_a_fixed_port_that_is_in_time_wait() {
     drop(first);
     drain(&server);
     drop(server);
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    wait_for_time_wait(45_000);
 
     let second = try_bind(fixed, true).expect("both set SO_REUSEADDR");
     assert_eq!(

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tcpstate::clock;
 
 use super::{SERVER, summary};
-use crate::harness::{Watch, at, listener, on_stage, patience, skip, socket, try_bind};
+use support::{Processors, Requirement, Watch, at, listener, on_stage, patience, socket, try_bind};
 
 /// Rounds between two looks at what was told; each gives one failed call at
 /// most, and looking up the holder of one takes the program a while.
@@ -16,13 +16,7 @@ const ROUNDS: u32 = 40;
 
 /// The holder must be closed between the kernel's answer and the kernel program's
 /// look, which comes microseconds later: on one processor nobody is there to do it.
-fn has_two_processors() -> bool {
-    let has_two = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
-    if !has_two {
-        skip("this machine has one processor, and the race needs two");
-    }
-    has_two
-}
+const RACE: Requirement = Processors(2);
 
 /// One thread opens a socket on the port and closes it while another one binds,
 /// a little sooner or later each time, until a call fails whose holder was
@@ -88,7 +82,7 @@ impl Drop for Over<'_> {
 
 #[test]
 fn holder_gone() {
-    if !on_stage() || !has_two_processors() {
+    if !on_stage(&[RACE]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -108,7 +102,7 @@ fn holder_gone() {
 
 #[test]
 fn a_holder_that_nobody_knew_is_unknown_and_says_why() {
-    if !on_stage() || !has_two_processors() {
+    if !on_stage(&[RACE]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -127,7 +121,7 @@ fn a_holder_that_nobody_knew_is_unknown_and_says_why() {
 
 #[test]
 fn errors_that_are_not_about_ports_are_unknown_and_say_what_was_wrong() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&[]);

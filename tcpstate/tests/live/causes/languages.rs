@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{fix, leave_time_wait};
-use crate::harness::{Watch, at, has, listener, on_stage, socket, stop_listening};
+use support::{Program, Watch, at, listener, on_stage, socket};
 
 /// A program with a place for the line, and how it is run.
 struct Language {
@@ -145,10 +145,10 @@ fn with_the_line_it_works(id: &str, cause: &str, languages: &[&str], is_ipv6: bo
 
 #[test]
 fn the_line_for_so_reuseaddr_lets_the_server_start() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
-    stop_listening(leave_time_wait(true));
+    drop(leave_time_wait(true));
 
     with_the_line_it_works(
         "set_reuseaddr",
@@ -160,7 +160,7 @@ fn the_line_for_so_reuseaddr_lets_the_server_start() {
 
 #[test]
 fn the_line_for_so_reuseport_lets_the_server_share() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let first = socket(at("127.0.0.1:8080"));
@@ -178,7 +178,7 @@ fn the_line_for_so_reuseport_lets_the_server_share() {
 
 #[test]
 fn the_line_for_ipv6_v6only_leaves_ipv4_to_its_holder() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let _ipv4 = listener("0.0.0.0:8080", true);

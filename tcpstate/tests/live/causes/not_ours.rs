@@ -1,11 +1,11 @@
 //! Failures of other protocols, and calls that no hook sees.
 
 use super::SERVER;
-use crate::harness::{Watch, on_stage, run};
+use support::{Watch, on_stage, run};
 
 #[test]
 fn a_failure_of_another_protocol_is_not_ours() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let watch = Watch::start(&[]);
@@ -27,7 +27,7 @@ fn a_failure_of_another_protocol_is_not_ours() {
 
 #[test]
 fn doctor_says_which_calls_are_not_seen() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let text = String::from_utf8(run(&["doctor"]).stdout).expect("text");

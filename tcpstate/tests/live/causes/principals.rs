@@ -3,9 +3,9 @@
 
 use std::process::Stdio;
 
-use super::stage::{Actor, Cgroup, impostor};
+use super::stage::{Actor, impostor};
 use super::{fix, refused_bind, summary};
-use crate::harness::{Watch, has, on_stage};
+use support::{Cgroup, Program, Watch, on_stage};
 
 fn wait_for_listen(watch: &mut Watch) {
     watch.wait_for("the listen", |event| {
@@ -15,7 +15,7 @@ fn wait_for_listen(watch: &mut Watch) {
 
 #[test]
 fn a_containers_proxy_leads_to_the_container() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let directory = tempfile::tempdir().expect("there is room");
@@ -59,7 +59,7 @@ fn a_containers_proxy_leads_to_the_container() {
 
 #[test]
 fn a_listener_inside_a_container_is_named_with_it() {
-    if !on_stage() || !has("socat", "socat") {
+    if !on_stage(&[Program("socat", "socat")]) {
         return;
     }
     let id = format!(
@@ -96,7 +96,7 @@ fn a_listener_inside_a_container_is_named_with_it() {
 
 #[test]
 fn whoever_calls_himself_systemd_is_not_believed() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let directory = tempfile::tempdir().expect("there is room");
@@ -120,7 +120,7 @@ fn whoever_calls_himself_systemd_is_not_believed() {
 
 #[test]
 fn a_plain_process_is_named_with_the_one_that_started_it() {
-    if !on_stage() || !has("socat", "socat") {
+    if !on_stage(&[Program("socat", "socat")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);

@@ -2,9 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use super::stage::{Cgroup, Denial, Hook};
+use super::stage::{Denial, Hook};
 use super::{fix, summary};
-use crate::harness::{Watch, has, listener, on_stage, skip};
+use support::{Cgroup, Lacking, Program, Watch, listener, on_stage, skip_for};
 
 /// Runs socat as a user without any capability.
 fn socat_as_nobody(arguments: &[&str]) -> bool {
@@ -27,7 +27,7 @@ fn socat_as_nobody(arguments: &[&str]) -> bool {
 
 #[test]
 fn privileged_port() {
-    if !on_stage() || !has("socat", "socat") {
+    if !on_stage(&[Program("socat", "socat")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "80"]);
@@ -46,7 +46,7 @@ fn privileged_port() {
 
 #[test]
 fn a_privileged_port_that_is_also_held_is_told_as_both() {
-    if !on_stage() || !has("socat", "socat") {
+    if !on_stage(&[Program("socat", "socat")]) {
         return;
     }
     let _listening = listener("127.0.0.1:80", true);
@@ -72,7 +72,7 @@ fn a_privileged_port_that_is_also_held_is_told_as_both() {
 
 #[test]
 fn denied_by_policy() {
-    if !on_stage() || !has("socat", "socat") {
+    if !on_stage(&[Program("socat", "socat")]) {
         return;
     }
     let listening = listener("127.0.0.1:8081", true);
@@ -90,7 +90,12 @@ fn denied_by_policy() {
         };
         let _denial = match Denial::on(&cgroup, hook) {
             Ok(denial) => denial,
-            Err(error) => return skip(&format!("no BPF program on a control group: {error}")),
+            Err(error) => {
+                return skip_for(Lacking {
+                    what: &format!("no BPF program on a control group: {error}"),
+                    since: None,
+                });
+            }
         };
         let mut watch = Watch::start(&[]);
 

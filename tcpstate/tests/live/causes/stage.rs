@@ -5,12 +5,12 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::harness::skip;
+use support::Cgroup;
 
 /// A program that is ended, with its group, when the test is over.
 pub(super) struct Actor(pub(super) Child);
@@ -60,57 +60,6 @@ pub(super) fn impostor(directory: &Path, name: &str, arguments: &[&str]) -> Comm
     let mut command = Command::new(&path);
     command.args(arguments).stdin(Stdio::null());
     command
-}
-
-/// A control group (v2), removed when the test is over.
-pub(super) struct Cgroup {
-    path: PathBuf,
-}
-
-impl Cgroup {
-    /// `None`: there is no such hierarchy here; the test is skipped.
-    pub(super) fn make(name: &str) -> Option<Self> {
-        let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
-            .into_iter()
-            .find(|path| Path::new(path).join("cgroup.controllers").exists());
-        let Some(root) = root else {
-            skip("no cgroup v2 hierarchy is mounted");
-            return None;
-        };
-        let path = Path::new(root).join(name);
-        match fs::create_dir(&path) {
-            Ok(()) => Some(Self { path }),
-            Err(error) => {
-                skip(&format!("a control group cannot be made: {error}"));
-                None
-            }
-        }
-    }
-
-    /// Runs a program in it.
-    pub(super) fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "echo $$ > \"$0\"/cgroup.procs && exec \"$@\""])
-            .arg(&self.path)
-            .arg(program)
-            .args(arguments)
-            .stdin(Stdio::null());
-        command
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // Its last process may still be on its way out.
-        for _ in 0..100 {
-            if fs::remove_dir(&self.path).is_ok() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        eprintln!("{} could not be removed", self.path.display());
-    }
 }
 
 /// Which calls a [`Denial`] refuses: `enum bpf_attach_type`.
@@ -175,7 +124,7 @@ impl Denial {
             ..ProgLoad::default()
         };
         let program = bpf(BPF_PROG_LOAD, &load)?;
-        let directory = fs::File::open(&cgroup.path)?;
+        let directory = fs::File::open(cgroup.path())?;
         let fd = |fd: i32| u32::try_from(fd).expect("a descriptor");
         let link = bpf(
             BPF_LINK_CREATE,

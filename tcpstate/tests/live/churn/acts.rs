@@ -9,7 +9,7 @@ use super::ends::{
     accept, die_of_silence, fill, free_socket, linger, listen, local_of, pair, take_in, tcp_option,
 };
 use super::worker::Worker;
-use crate::harness::at;
+use support::at;
 
 /// How often, called what, does what.
 type Act = (usize, &'static str, fn(&mut Worker));

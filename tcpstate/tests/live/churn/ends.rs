@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::sockopt;
 
-use crate::harness::{at, socket};
+use support::{at, socket};
 
 /// A socket that does not block.
 pub(super) fn free_socket(address: SocketAddr) -> OwnedFd {

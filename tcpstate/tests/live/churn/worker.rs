@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::acts::ACTS;
 use super::ends::{self, tcp_option};
 use super::{Gate, Random};
-use crate::harness::at;
+use support::at;
 
 /// Open sockets of a thread; above it every act closes one.
 const MOST_ENDS: usize = 150;

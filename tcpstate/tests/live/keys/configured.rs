@@ -3,12 +3,12 @@
 use std::fs;
 
 use super::{RECORDING, look};
-use crate::harness::{TCPSTATE, has, run};
 use crate::terminal::Terminal;
+use support::{Program, TCPSTATE, require, run};
 
 #[test]
 fn a_configured_dashboard_has_other_keys_columns_and_order() {
-    if !has("tmux", "tmux") {
+    if !require(&[Program("tmux", "tmux")]) {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");

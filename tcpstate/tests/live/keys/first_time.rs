@@ -1,11 +1,11 @@
 //! Somebody who has never seen the program, and has not read anything.
 
-use crate::harness::{TCPSTATE, has, on_stage};
 use crate::terminal::Terminal;
+use support::{Program, TCPSTATE, on_stage};
 
 #[test]
 fn a_first_time_user_sees_the_failure_reads_the_cause_copies_the_fix_and_quits() {
-    if !on_stage() || !has("tmux", "tmux") {
+    if !on_stage(&[Program("tmux", "tmux")]) {
         return;
     }
     let terminal = Terminal::start(80, 24, &format!("{TCPSTATE} demo; echo ended $?"));

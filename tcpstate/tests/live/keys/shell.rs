@@ -3,8 +3,8 @@
 
 use rustix::process::{Signal, kill_process};
 
-use crate::harness::{TCPSTATE, has};
 use crate::terminal::Terminal;
+use support::{Program, TCPSTATE, require};
 
 use super::{RECORDING, look};
 
@@ -23,7 +23,7 @@ fn is_given_back(terminal: &Terminal) {
 
 #[test]
 fn the_terminal_is_given_back_on_every_signal_that_asks_to_end() {
-    if !has("tmux", "tmux") {
+    if !require(&[Program("tmux", "tmux")]) {
         return;
     }
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
@@ -39,7 +39,7 @@ fn the_terminal_is_given_back_on_every_signal_that_asks_to_end() {
 
 #[test]
 fn a_storm_of_resizes_ends_in_a_whole_screen() {
-    if !has("tmux", "tmux") {
+    if !require(&[Program("tmux", "tmux")]) {
         return;
     }
     let command = format!("{TCPSTATE} replay {RECORDING}; echo ended $?");
@@ -61,7 +61,7 @@ fn a_storm_of_resizes_ends_in_a_whole_screen() {
 
 #[test]
 fn what_is_pasted_is_text_and_no_keys() {
-    if !has("tmux", "tmux") {
+    if !require(&[Program("tmux", "tmux")]) {
         return;
     }
     let command = format!("{TCPSTATE} replay {RECORDING}; echo ended $?");

@@ -13,8 +13,8 @@ use tcpstate::demo::namespace;
 use super::kernel::{Comparison, Kernel, Key};
 use super::program::Mirror;
 use crate::churn::{Churn, Random};
-use crate::harness::{TCPSTATE, has, on_stage, tell};
-use crate::lines::Lines;
+use support::lines::Lines;
+use support::{Linux, Program, TCPSTATE, on_stage, report_figures};
 
 /// How long the table may differ in one socket.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
@@ -44,7 +44,11 @@ struct Tally {
 /// `TCPSTATE_CHURN_SECONDS`; `TCPSTATE_CHURN_SEED` repeats one.
 #[test]
 fn the_table_is_what_the_kernel_lists_after_any_churn() {
-    if !on_stage() || !has("ss", "iproute2") || !has("ip", "iproute2") {
+    if !on_stage(&[
+        Linux(5, 12, "gives hooks the cookies of sockets"),
+        Program("ss", "iproute2"),
+        Program("ip", "iproute2"),
+    ]) {
         return;
     }
     let seconds = number_from_environment("TCPSTATE_CHURN_SECONDS").unwrap_or(20);
@@ -112,7 +116,7 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
     all.add(settled_ms, comparison.sockets);
 
     println!("acts: {acts:?}");
-    tell(&format!(
+    report_figures(&format!(
         "mirror: sockets compared {} in {} comparisons, differences 0, equal after {} ms at the latest",
         all.sockets, all.comparisons, all.worst_ms
     ));
@@ -138,7 +142,7 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
     }
     mirror.finish();
     let (count, bytes) = replays_to_the_same(&recording, &printed);
-    tell(&format!(
+    report_figures(&format!(
         "recording: {count} lines replay to the same {bytes} bytes, all of the schema"
     ));
 }
@@ -155,7 +159,7 @@ fn replays_to_the_same(recording: &Path, printed: &Path) -> (u64, u64) {
     let mut replayed = BufReader::new(replay.stdout.take().expect("stdout is piped"));
     let printed = File::open(printed).expect("it was kept");
     let mut printed = BufReader::new(zstd::Decoder::new(printed).expect("zstd is there"));
-    let mut lines = Lines::new();
+    let mut lines = Lines::of_the_schema();
     let mut bytes = 0;
     let (mut live, mut again) = (String::new(), String::new());
     loop {

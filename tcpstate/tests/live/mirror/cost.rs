@@ -8,7 +8,7 @@ use tcpstate::event::State;
 
 use super::churning::number_from_environment;
 use super::program::Mirror;
-use crate::harness::{at, listener, on_stage, socket};
+use support::{RealTime, at, listener, on_stage, socket};
 
 /// Of a processor's second. On a quiet machine it is less than ten with a hundred
 /// thousand of them; tests share the machine.
@@ -19,7 +19,7 @@ const HOSTS: u64 = 64;
 /// `TCPSTATE_TIME_WAITS=100000` measures what the documents say.
 #[test]
 fn idle_time_waits_cost_next_to_nothing() {
-    if !on_stage() {
+    if !on_stage(&[RealTime("cost")]) {
         return;
     }
     let time_waits = number_from_environment("TCPSTATE_TIME_WAITS").unwrap_or(20_000);

@@ -14,7 +14,7 @@ use tcpstate::engine::{Engine, Limits};
 use tcpstate::event::{Body, Event, Loss};
 use tcpstate::recording::reader::Reader;
 
-use crate::harness::{TCPSTATE, at, patience, socket};
+use support::{TCPSTATE, at, patience, socket};
 
 /// Ports that nobody listens on; a refused connect to one marks a moment.
 const FIRST_MARK: u16 = 500;

@@ -12,7 +12,9 @@ use tcpstate::event::{Body, ExitReason, State};
 use super::churning::settle;
 use super::kernel::Kernel;
 use super::program::Mirror;
-use crate::harness::{at, connection, drain, has, listener, on_stage, socket, tell};
+use support::{
+    Program, RealTime, at, connection, drain, listener, on_stage, report_figures, socket,
+};
 
 const CONNECTIONS: usize = 24_000;
 /// What is opened and closed while nobody reads has at least so many transitions.
@@ -21,7 +23,7 @@ const HOSTS: usize = 2;
 
 #[test]
 fn a_starved_reader_says_what_it_missed_and_is_right_again() {
-    if !on_stage() || !has("ss", "iproute2") {
+    if !on_stage(&[RealTime("loss at full speed"), Program("ss", "iproute2")]) {
         return;
     }
     let netns = namespace::current_inode().expect("Linux");
@@ -76,7 +78,7 @@ fn a_starved_reader_says_what_it_missed_and_is_right_again() {
 
     let lost: u64 = mirror.losses.iter().map(|loss| loss.count).sum();
     let seen = mirror.engine.counts().get("tcp.state").copied();
-    tell(&format!(
+    report_figures(&format!(
         "starved reader: lost {lost}, told after {told_after:?}, right after {:?}; {} sockets compared, differences 0, equal after {settled_ms} ms",
         Duration::from_nanos(resynced.mono_ns - continued_ns),
         comparison.sockets,

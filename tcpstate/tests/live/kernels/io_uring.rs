@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use io_uring::{IoUring, opcode, squeue, types};
 use serde_json::Value;
 
-use crate::harness::{Watch, listener, on_stage, skip, socket};
+use support::{Lacking, Watch, listener, on_stage, skip_for, socket};
 
 /// `sockaddr_in` of 127.0.0.1:8080.
 fn server() -> libc::sockaddr_in {
@@ -28,7 +28,10 @@ fn submit(entry: &squeue::Entry) -> Option<i32> {
     let mut ring = match IoUring::new(2) {
         Ok(ring) => ring,
         Err(error) => {
-            skip(&format!("io_uring is not to be had here: {error}"));
+            skip_for(Lacking {
+                what: &format!("io_uring is not to be had here: {error}"),
+                since: None,
+            });
             return None;
         }
     };
@@ -39,7 +42,10 @@ fn submit(entry: &squeue::Entry) -> Option<i32> {
     let result = ring.completion().next().map(|entry| entry.result());
     match result {
         Some(result) if result == -libc::EINVAL => {
-            skip("this kernel does not bind through io_uring (Linux 6.11 does)");
+            skip_for(Lacking {
+                what: "this kernel does not bind through io_uring",
+                since: Some((6, 11)),
+            });
             None
         }
         result => result,
@@ -59,7 +65,7 @@ fn bind(socket: &OwnedFd) -> Option<i32> {
 
 #[test]
 fn a_bind_through_io_uring_that_fails_is_explained_like_any_other() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -100,12 +106,12 @@ fn a_bind_through_io_uring_that_fails_is_explained_like_any_other() {
 
 #[test]
 fn a_listen_through_io_uring_that_fails_is_explained_like_any_other() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
-    let first = crate::harness::try_bind("127.0.0.1:8080", true).expect("the port is free");
-    let second = crate::harness::try_bind("127.0.0.1:8080", true).expect("both may bind");
+    let first = support::try_bind("127.0.0.1:8080", true).expect("the port is free");
+    let second = support::try_bind("127.0.0.1:8080", true).expect("both may bind");
     rustix::net::listen(&first, 8).expect("nobody else listens");
 
     let entry = opcode::Listen::new(types::Fd(second.as_raw_fd()), 8).build();

@@ -11,16 +11,17 @@ const WHOLE_EVERY: u64 = 500;
 
 /// The schema, taken apart: a line can only be of the variant that has its
 /// `event`, and trying the others takes all the time.
-pub(crate) struct Lines {
+pub struct Lines {
     whole: Validator,
     by_event: BTreeMap<String, Validator>,
     /// Lines that were held against it, by event.
-    pub(crate) counts: BTreeMap<String, u64>,
+    pub counts: BTreeMap<String, u64>,
     checked: u64,
 }
 
 impl Lines {
-    pub(crate) fn new() -> Self {
+    /// Reads the schema.
+    pub fn of_the_schema() -> Self {
         let schema = schema::schema().to_value();
         let whole = jsonschema::validator_for(&schema).expect("the schema is one");
         let line = &schema["$defs"]["EventLine"];
@@ -51,7 +52,7 @@ impl Lines {
 
     /// Fails if the line is not of the schema.
     #[track_caller]
-    pub(crate) fn check(&mut self, line: &str) {
+    pub fn check(&mut self, line: &str) {
         let value: Value =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let event = value["event"].as_str().unwrap_or_default();
@@ -77,7 +78,7 @@ impl Lines {
     }
 
     /// All lines that were checked.
-    pub(crate) fn total(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.checked
     }
 }

@@ -1,21 +1,21 @@
 //! TIME_WAIT and what is still closing.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use serde_json::Value;
 use tcpstate::event::State;
 
-use super::{SERVER, leave_time_wait, leave_time_wait_at, refused_bind, refused_bind_at};
-use crate::harness::{
-    Watch, connection, count_listed, listener, on_stage_alone, port_of, try_bind,
+use crate::causes::{SERVER, leave_time_wait, leave_time_wait_at, refused_bind, refused_bind_at};
+use support::{
+    LISTS_BOUND_SOCKETS, Linux, Watch, connection, count_listed, listener, on_stage, port_of,
+    try_bind, wait_for_time_wait,
 };
 
 #[test]
 fn time_wait_no_reuse() {
-    if !on_stage_alone() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -38,7 +38,7 @@ fn time_wait_no_reuse() {
 
 #[test]
 fn time_wait_left_without_reuse() {
-    if !on_stage_alone() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -52,7 +52,7 @@ fn time_wait_left_without_reuse() {
 
 #[test]
 fn closing() {
-    if !on_stage_alone() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -74,7 +74,7 @@ fn closing() {
 
 #[test]
 fn a_busy_servers_time_waits_are_counted_and_the_odd_one_is_found() {
-    if !on_stage_alone() {
+    if !on_stage(&[LISTS_BOUND_SOCKETS]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -91,7 +91,7 @@ fn a_busy_servers_time_waits_are_counted_and_the_odd_one_is_found() {
         drop(client);
     }
     drop(listening);
-    std::thread::sleep(Duration::from_millis(100));
+    wait_for_time_wait(8080);
 
     assert_eq!(
         try_bind(SERVER, true).expect_err("one was left without"),
@@ -145,7 +145,7 @@ fn a_busy_servers_time_waits_are_counted_and_the_odd_one_is_found() {
 
 #[test]
 fn an_ipv6_peers_time_wait_stands_in_the_way_of_all_ipv4_addresses() {
-    if !on_stage_alone() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -163,7 +163,7 @@ fn an_ipv6_peers_time_wait_stands_in_the_way_of_all_ipv4_addresses() {
         (&Value::from("dual_stack"), &Value::from("::1"))
     );
     assert!(
-        super::summary(&diagnosis).contains("IPv6"),
+        crate::causes::summary(&diagnosis).contains("IPv6"),
         "the odd thing is said: {diagnosis}"
     );
     assert!(
@@ -175,7 +175,7 @@ fn an_ipv6_peers_time_wait_stands_in_the_way_of_all_ipv4_addresses() {
 
 #[test]
 fn so_reuseaddr_that_is_cleared_before_listen() {
-    if !on_stage_alone() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -199,7 +199,11 @@ fn so_reuseaddr_that_is_cleared_before_listen() {
 
 #[test]
 fn so_reuseaddr_that_the_holder_cleared_after_its_bind() {
-    if !on_stage_alone() {
+    if !on_stage(&[Linux(
+        6,
+        12,
+        "does not go by the bucket's memory of the option",
+    )]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);

@@ -8,8 +8,9 @@ use rustix::net::{SendFlags, Shutdown, shutdown};
 use serde_json::Value;
 use tcpstate::clock;
 
-use crate::harness::{
-    Watch, at, connection, drain, has, listener, listing, on_stage, patience, port_of, socket, ss,
+use support::{
+    Linux, Program, Watch, at, connection, drain, listener, listing, on_stage, patience, port_of,
+    socket, ss,
 };
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -212,7 +213,7 @@ fn linger2(socket: &OwnedFd) {
 
 #[test]
 fn each_reset_is_told_once_with_its_direction_state_and_reason() {
-    if !on_stage() || !has("ss", "iproute2") {
+    if !on_stage(&[Program("ss", "iproute2")]) {
         return;
     }
     for Case { name, act, told } in CASES {
@@ -223,7 +224,6 @@ fn each_reset_is_told_once_with_its_direction_state_and_reason() {
         let events = watch.finish();
         // What the clean-up does is not part of the case.
         drop(stage);
-        std::thread::sleep(Duration::from_millis(20));
 
         let mut found: Vec<String> = events
             .iter()
@@ -288,7 +288,10 @@ fn assert_nobody_is_blamed(name: &str, events: &[Value]) {
 
 #[test]
 fn a_reset_after_silence_has_its_reason() {
-    if !on_stage() || !has("ip", "iproute2") {
+    if !on_stage(&[
+        Linux(6, 10, "says why it sends an RST"),
+        Program("ip", "iproute2"),
+    ]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);

@@ -9,10 +9,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::Value;
 use tcpstate::event::State;
 
-use super::fault::{SERVER, Scenery, bind, python, set};
-use super::{commands, paste};
+use crate::advice::fault::{SERVER, Scenery, bind, python, set};
+use crate::advice::{commands, paste};
 use crate::elsewhere::Elsewhere;
-use crate::harness::{Watch, connection, count_listed, has, listener, on_stage};
+use support::{Program, Watch, connection, count_listed, listener, on_stage};
 
 /// What was printed for an established connection in the way.
 const OLD_DESTROY: &str = "ss -Kt state established sport = :8080";
@@ -112,7 +112,7 @@ fn acting(diagnosis: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn what_a_user_does_in_a_namespace_of_his_own_harms_nobody_in_ours() {
-    if !on_stage() || !has("ss", "iproute2") || !has("setpriv", "util-linux") {
+    if !on_stage(&[Program("ss", "iproute2"), Program("setpriv", "util-linux")]) {
         return;
     }
     // This is the host, where root pastes.
@@ -152,7 +152,7 @@ fn what_a_user_does_in_a_namespace_of_his_own_harms_nobody_in_ours() {
 
 #[test]
 fn a_line_for_our_own_namespace_does_nothing_in_another() {
-    if !on_stage() || !has("ss", "iproute2") {
+    if !on_stage(&[Program("ss", "iproute2")]) {
         return;
     }
     let mut watch = Watch::start(&[]);
@@ -198,7 +198,7 @@ fn a_line_for_our_own_namespace_does_nothing_in_another() {
 /// finds that one, and leaves it alone.
 #[test]
 fn a_number_that_was_given_again_does_nothing() {
-    if !on_stage() || !has("sysctl", "procps") {
+    if !on_stage(&[Program("sysctl", "procps")]) {
         return;
     }
     let first = Elsewhere::new();

@@ -1,12 +1,13 @@
 //! The examples of `docs/other-tools.md`, run as they stand there.
 //!
-//! `TCPSTATE_BLESS=1` writes what they print into the page.
+//! `UPDATE_EXPECT=1` writes what they print into the page.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{has, skip};
+use expect_test::expect_file;
+use support::{Program, PythonModule, require};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -59,15 +60,11 @@ fn run(program: &str, flag: &str, script: &str, dir: &Path) -> String {
 
 #[test]
 fn every_example_prints_what_the_page_says() {
-    if !has("jq", "jq") {
-        return;
-    }
-    let has_duckdb = Command::new("python3")
-        .args(["-c", "import duckdb"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !has_duckdb {
-        skip("the Python package duckdb is not installed: pip install duckdb");
+    if !require(&[
+        Program("jq", "jq"),
+        Program("python3", "python3"),
+        PythonModule("duckdb"),
+    ]) {
         return;
     }
     let page = root().join("docs/other-tools.md");
@@ -78,7 +75,6 @@ fn every_example_prints_what_the_page_says() {
         dir.path().join("outage.jsonl"),
     )
     .expect("the recording is there");
-    let is_blessed = std::env::var_os("TCPSTATE_BLESS").is_some();
     let mut written = told.clone();
     let mut examples = 0;
 
@@ -101,21 +97,18 @@ fn every_example_prints_what_the_page_says() {
             example.text
         );
         examples += 1;
-        if is_blessed {
-            let fence = |text: &str| format!("{}```\n\n```text\n{text}```\n", example.text);
-            written = written.replace(&fence(&printed.text), &fence(&now));
-        } else {
-            assert_eq!(printed.text, now, "of:\n{}", example.text);
-        }
+        let fence = |text: &str| format!("{}```\n\n```text\n{text}```\n", example.text);
+        written = written.replace(&fence(&printed.text), &fence(&now));
     }
     assert!(examples >= 7, "only {examples} examples");
-    if is_blessed {
-        fs::write(page, written).expect("docs can be written");
-    }
+    expect_file![page].assert_eq(&written);
 }
 
 #[test]
 fn the_configurations_are_well_formed() {
+    if !require(&[Program("python3", "python3")]) {
+        return;
+    }
     let told = fs::read_to_string(root().join("docs/other-tools.md")).expect("the page is there");
     let mut configurations = 0;
     for block in blocks(&told) {

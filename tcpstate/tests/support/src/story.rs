@@ -1,12 +1,6 @@
 //! A server on port 8080, its connections, its end and its restart, told to an
 //! engine as the kernel would. For the screen tests and the preview.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each of its users needs another part"
-)]
-
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -18,14 +12,19 @@ use tcpstate::event::{
     Source, State, StateChange, Sysctls, Tick, Via, WouldWork, YesNo,
 };
 
+/// The observer's own namespace.
 pub const NETNS: u32 = 4_026_531_992;
+/// The server's.
 pub const PORT: u16 = 8080;
 const MS: u64 = 1_000_000;
 /// When the story begins, monotonic clock.
 pub const START_NS: u64 = 100_000 * MS;
 
+/// An engine, and what has happened so far.
 pub struct Story {
+    /// What was told to it.
     pub engine: Engine,
+    /// Monotonic clock.
     pub now_ns: u64,
     cookie: u64,
     /// Where the next sockets are.
@@ -51,12 +50,14 @@ impl Story {
         Self::watching(vec![[PORT, PORT]])
     }
 
+    /// The same with these ranges of ports.
     pub fn watching(ports: Vec<[u16; 2]>) -> Self {
         let mut story = Self::empty();
         story.tell(Body::Header(Box::new(header(ports))));
         story
     }
 
+    /// Something happens now.
     pub fn tell(&mut self, body: Body) {
         self.engine.observe(self.now_ns, body);
     }
@@ -71,6 +72,7 @@ impl Story {
         self.now_ns = end_ns;
     }
 
+    /// A server binds.
     pub fn bind(&mut self, port: u16, by: &Arc<Process>) {
         let sock = self.next_sock();
         let mut call = call(port, by, sock);
@@ -161,6 +163,7 @@ impl Story {
         )));
     }
 
+    /// A bind is refused because of these sockets.
     pub fn bind_fails(&mut self, port: u16, by: &Arc<Process>, held_by: Vec<SeenHolder>) {
         let sock = self.next_sock();
         let mut call = call(port, by, sock);
@@ -211,6 +214,7 @@ impl Story {
         held
     }
 
+    /// A connection is reset by this process.
     pub fn reset(&mut self, sock: Sock, port: u16, peer_port: u16, by: &Arc<Process>) {
         self.tell(Body::Reset(Reset {
             direction: Direction::Sent,
@@ -224,6 +228,7 @@ impl Story {
         }));
     }
 
+    /// Events are lost.
     pub fn lose(&mut self, count: u64, resynced: bool) {
         self.tell(Body::Loss(Loss {
             stage: LossStage::Kernel,
@@ -257,6 +262,7 @@ impl Story {
         }
     }
 
+    /// A socket that was not there before.
     pub fn next_sock(&mut self) -> Sock {
         self.cookie += 1;
         Sock {
@@ -355,6 +361,7 @@ pub fn restarted() -> Story {
     story
 }
 
+/// A process of this name.
 pub fn process(comm: &str, pid: u32) -> Arc<Process> {
     Arc::new(Process {
         tid: None,
@@ -452,6 +459,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
     }
 }
 
+/// How a recording begins.
 pub fn header(ports: Vec<[u16; 2]>) -> Header {
     Header {
         schema: "1".into(),
@@ -487,6 +495,7 @@ pub fn header(ports: Vec<[u16; 2]>) -> Header {
     }
 }
 
+/// A bind of this socket that worked.
 pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
     Call {
         ok: true,

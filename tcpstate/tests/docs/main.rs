@@ -1,10 +1,13 @@
 //! The documents say what the program does.
 
+mod other_tools;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
+use expect_test::expect_file;
 use tcpstate::cli::Cli;
 use tcpstate::event::{Body, Cause};
 use tcpstate::export::schema;
@@ -28,17 +31,9 @@ fn the_schemas_in_docs_are_the_ones_that_the_types_give() {
         ("docs/schema.json", schema::schema()),
         ("docs/report.schema.json", report::schema()),
     ] {
-        let (path, kept) = document(name);
         let made = serde_json::to_string_pretty(&schema).expect("the schema is JSON") + "\n";
 
-        if std::env::var_os("TCPSTATE_BLESS").is_some() {
-            fs::write(&path, &made).expect("docs can be written");
-            continue;
-        }
-        assert!(
-            kept == made,
-            "{name} is out of date: TCPSTATE_BLESS=1 cargo test -p tcpstate --test docs"
-        );
+        expect_file![document(name).0].assert_eq(&made);
     }
 }
 
@@ -152,7 +147,7 @@ fn the_page_about_limits_names_what_there_is() {
     assert!(rows > 20, "{rows} rows");
 }
 
-const KEYS_BEGIN: &str = "<!-- keys: TCPSTATE_BLESS=1 cargo test -p tcpstate --test docs -->\n";
+const KEYS_BEGIN: &str = "<!-- keys: UPDATE_EXPECT=1 cargo test -p tcpstate --test docs -->\n";
 const KEYS_END: &str = "<!-- end of keys -->";
 
 #[test]
@@ -165,14 +160,7 @@ fn the_keys_in_the_docs_are_those_of_the_table() {
 
     let made = format!("{before}{KEYS_BEGIN}{}{KEYS_END}{after}", key_tables());
 
-    if std::env::var_os("TCPSTATE_BLESS").is_some() {
-        fs::write(&path, &made).expect("docs can be written");
-        return;
-    }
-    assert!(
-        kept == made,
-        "docs/dashboard.md is out of date: TCPSTATE_BLESS=1 cargo test -p tcpstate --test docs"
-    );
+    expect_file![path].assert_eq(&made);
 }
 
 fn key_tables() -> String {

@@ -8,9 +8,9 @@ use rustix::net::{Shutdown, shutdown, sockopt};
 use serde_json::Value;
 
 use crate::churn::tcp_option;
-use crate::harness::{
-    Watch, at, connection, drain, has, listener, listing, on_stage_alone, port_of, socket, ss,
-    try_bind,
+use support::{
+    DESTROYS_TIME_WAITS, Program, Watch, at, connection, drain, listener, listing, on_stage,
+    port_of, socket, ss, try_bind,
 };
 
 const SERVER: &str = "127.0.0.1:8080";
@@ -91,7 +91,7 @@ fn endpoint(port: u16) -> SocketAddrV4 {
 
 #[test]
 fn a_fin_that_finds_the_orphan_begins_sixty_seconds_anew() {
-    if !on_stage_alone() {
+    if !on_stage(&[]) {
         return;
     }
     set("tcp_fin_timeout", "5");
@@ -118,7 +118,7 @@ fn a_fin_that_finds_the_orphan_begins_sixty_seconds_anew() {
 
 #[test]
 fn a_stray_segment_begins_a_time_wait_anew_where_rfc_1337_is_followed() {
-    if !on_stage_alone() {
+    if !on_stage(&[]) {
         return;
     }
     set("tcp_rfc1337", "1");
@@ -149,7 +149,7 @@ fn a_stray_segment_begins_a_time_wait_anew_where_rfc_1337_is_followed() {
 /// "TIME-WAIT assassination".
 #[test]
 fn a_stray_segment_ends_a_time_wait_where_rfc_1337_is_not_followed() {
-    if !on_stage_alone() || !has("ss", "iproute2") {
+    if !on_stage(&[Program("ss", "iproute2")]) {
         return;
     }
     set("tcp_rfc1337", "0");
@@ -168,7 +168,7 @@ fn a_stray_segment_ends_a_time_wait_where_rfc_1337_is_not_followed() {
 
 #[test]
 fn a_time_wait_that_is_destroyed_is_missed_although_nothing_tells_of_it() {
-    if !on_stage_alone() || !has("ss", "iproute2") {
+    if !on_stage(&[DESTROYS_TIME_WAITS, Program("ss", "iproute2")]) {
         return;
     }
     let mut watch = Watch::start(&[]);
@@ -192,7 +192,7 @@ fn a_time_wait_that_is_destroyed_is_missed_although_nothing_tells_of_it() {
 
 #[test]
 fn a_connect_from_the_same_port_takes_a_time_wait_over() {
-    if !on_stage_alone() {
+    if !on_stage(&[]) {
         return;
     }
     let listening = listener(SERVER, true);
@@ -216,7 +216,7 @@ fn a_connect_from_the_same_port_takes_a_time_wait_over() {
 /// is free.
 #[test]
 fn a_connect_that_fails_over_a_time_wait_does_not_end_it() {
-    if !on_stage_alone() || !has("ss", "iproute2") {
+    if !on_stage(&[Program("ss", "iproute2")]) {
         return;
     }
     // Without timestamps a TIME_WAIT cannot be taken over by connect.
@@ -258,7 +258,7 @@ fn a_connect_that_fails_over_a_time_wait_does_not_end_it() {
 
 #[test]
 fn without_linger2_there_is_no_time_wait() {
-    if !on_stage_alone() || !has("ss", "iproute2") {
+    if !on_stage(&[Program("ss", "iproute2")]) {
         return;
     }
     let mut watch = Watch::start(&[]);
@@ -296,7 +296,7 @@ fn without_linger2_there_is_no_time_wait() {
 
 #[test]
 fn where_there_is_room_for_one_time_wait_the_second_is_none() {
-    if !on_stage_alone() || !has("ss", "iproute2") {
+    if !on_stage(&[Program("ss", "iproute2")]) {
         return;
     }
     set("tcp_max_tw_buckets", "1");

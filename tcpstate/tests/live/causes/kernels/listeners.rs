@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 use rustix::io::Errno;
 use serde_json::Value;
 
-use super::stage::Actor;
-use super::{SERVER, fix, refused_bind, summary};
-use crate::harness::{Watch, at, has, listener, on_stage, socket, try_bind};
+use crate::causes::stage::Actor;
+use crate::causes::{SERVER, fix, refused_bind, summary};
+use support::{Program, Watch, at, listener, on_stage, socket, try_bind};
 
 #[test]
 fn active_listener() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -30,7 +30,7 @@ fn active_listener() {
 
 #[test]
 fn a_listener_from_before_the_watch_has_its_owner_too() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let _listening = listener(SERVER, true);
@@ -48,7 +48,7 @@ fn a_listener_from_before_the_watch_has_its_owner_too() {
 
 #[test]
 fn a_listen_that_fails_because_somebody_else_listened_first() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -68,7 +68,7 @@ fn a_listen_that_fails_because_somebody_else_listened_first() {
 
 #[test]
 fn reuseport_mismatch() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -86,7 +86,7 @@ fn reuseport_mismatch() {
 
 #[test]
 fn reuseport_of_another_user() {
-    if !on_stage() || !has("socat", "socat") {
+    if !on_stage(&[Program("socat", "socat")]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);
@@ -125,7 +125,7 @@ fn reuseport_of_another_user() {
 
 #[test]
 fn inherited_listener() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080"]);

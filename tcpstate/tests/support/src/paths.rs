@@ -5,15 +5,15 @@
 use serde_json::Value;
 
 /// A way to end, and what it looks like. The server has port 8080.
-pub(crate) struct Path {
+pub struct Path {
     /// File name of its recording, without the ending.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// States of the server's socket after `syn_received`.
-    pub(crate) server: &'static [&'static str],
+    pub server: &'static [&'static str],
     /// States of the client's socket after `syn_sent`.
-    pub(crate) client: &'static [&'static str],
+    pub client: &'static [&'static str],
     /// What else was seen, in alphabetical order.
-    pub(crate) besides: &'static [&'static str],
+    pub besides: &'static [&'static str],
 }
 
 const ACTIVE: &[&str] = &["established", "fin_wait_1", "fin_wait_2", "closed"];
@@ -21,7 +21,8 @@ const PASSIVE: &[&str] = &["established", "close_wait", "last_ack", "closed"];
 const CUT: &[&str] = &["established", "closed"];
 const RESET: &[&str] = &["reset received by client", "reset sent by server"];
 
-pub(crate) const PATHS: &[Path] = &[
+/// All ways that are known.
+pub const PATHS: &[Path] = &[
     Path {
         name: "server_closes_first",
         server: ACTIVE,
@@ -117,14 +118,18 @@ pub(crate) const PATHS: &[Path] = &[
 
 /// What a recording shows, in the form of a [`Path`].
 #[derive(Debug, PartialEq)]
-pub(crate) struct Shown {
-    pub(crate) server: Vec<String>,
-    pub(crate) client: Vec<String>,
-    pub(crate) besides: Vec<String>,
+pub struct Shown {
+    /// States of the server's socket.
+    pub server: Vec<String>,
+    /// States of the client's socket.
+    pub client: Vec<String>,
+    /// What else was seen.
+    pub besides: Vec<String>,
 }
 
 impl Path {
-    pub(crate) fn as_shown(&self) -> Shown {
+    /// The path in the form of what was seen.
+    pub fn as_shown(&self) -> Shown {
         let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
         Shown {
             server: owned(self.server),
@@ -135,7 +140,7 @@ impl Path {
 }
 
 /// Reads it off the events.
-pub(crate) fn shown(events: &[Value]) -> Shown {
+pub fn shown(events: &[Value]) -> Shown {
     let mut shown = Shown {
         server: Vec::new(),
         client: Vec::new(),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
 use serde_json::Value;
 
-use crate::harness::{Watch, at, drain, has, listing, on_stage, port_of, skip, try_bind};
+use support::{Lacking, Program, Watch, at, drain, listing, on_stage, port_of, skip_for, try_bind};
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -29,7 +29,10 @@ fn try_socket(kind: SocketType, protocol: u32) -> Option<OwnedFd> {
 fn mptcp() -> Option<OwnedFd> {
     let socket = try_socket(SocketType::STREAM, 262);
     if socket.is_none() {
-        skip("this kernel has no MPTCP");
+        skip_for(Lacking {
+            what: "this kernel has no MPTCP",
+            since: Some((5, 15)),
+        });
     }
     socket
 }
@@ -61,10 +64,12 @@ struct Server {
 impl Server {
     fn start() -> Self {
         use std::io::BufRead as _;
+        use std::os::unix::process::CommandExt as _;
         let mut child = Command::new("python3")
             .args(["-c", SERVER_SCRIPT])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .process_group(0)
             .spawn()
             .expect("python3 starts");
         let mut lines = std::io::BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -80,13 +85,16 @@ impl Drop for Server {
             let _ = input.write_all(b"\n\n");
         }
         drop(self.child.stdin.take());
+        // The worker may still wait for somebody to connect.
+        let group = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
 }
 
 #[test]
 fn what_holds_a_port_over_mptcp_has_its_process() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let Some(ours) = mptcp() else { return };
@@ -125,7 +133,7 @@ fn what_holds_a_port_over_mptcp_has_its_process() {
 
 #[test]
 fn a_connection_over_mptcp_is_one_socket_with_its_owners() {
-    if !on_stage() || !has("python3", "python3") {
+    if !on_stage(&[Program("python3", "python3")]) {
         return;
     }
     let Some(client) = mptcp() else { return };
@@ -173,7 +181,7 @@ fn a_connection_over_mptcp_is_one_socket_with_its_owners() {
 
 #[test]
 fn a_listen_over_mptcp_that_fails_does_not_count_itself() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let (Some(first), Some(second)) = (mptcp(), mptcp()) else {
@@ -209,14 +217,17 @@ fn make_the_kernel_listen(port: u16) -> bool {
         .status();
     let is_done = status.is_ok_and(|status| status.success());
     if !is_done {
-        skip("this kernel opens no socket of its own for an MPTCP endpoint");
+        skip_for(Lacking {
+            what: "this kernel opens no socket of its own for an MPTCP endpoint",
+            since: Some((6, 1)),
+        });
     }
     is_done
 }
 
 #[test]
 fn a_socket_of_the_kernel_itself_is_shown_as_the_kernels() {
-    if !on_stage() || !has("ip", "iproute2") || !make_the_kernel_listen(8080) {
+    if !on_stage(&[Program("ip", "iproute2")]) || !make_the_kernel_listen(8080) {
         return;
     }
     let mut watch = Watch::start(&["--port", "8080-8081"]);
@@ -248,7 +259,7 @@ fn a_socket_of_the_kernel_itself_is_shown_as_the_kernels() {
 
 #[test]
 fn what_is_not_tcp_is_not_shown() {
-    if !on_stage() {
+    if !on_stage(&[]) {
         return;
     }
     let mut watch = Watch::start(&[]);

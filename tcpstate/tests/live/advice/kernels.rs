@@ -1,0 +1,3 @@
+//! What is held against other kernels, too.
+
+mod harms;

@@ -1,0 +1,4 @@
+//! The causes that other kernels are asked about, too.
+
+mod listeners;
+mod time_wait;

@@ -25,7 +25,7 @@ mod weight;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use call::{Call, Requested, Seen, SeenHolder, SeenSource, Sharing, Via};
+pub use call::{Call, Requested, Seen, SeenHolder, SeenSource, Sharing, Unread, Via};
 pub use diagnosis::{
     Applies, Cause, Certainty, Diagnosis, Effect, Fix, Holder, Overlap, WouldWork, YesNo,
 };

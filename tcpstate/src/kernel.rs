@@ -42,6 +42,7 @@ pub use ring::Counters;
 
 use crate::clock;
 use crate::event::{Body, Capture, Probe};
+use crate::snapshot::iter_files::Descriptors;
 use crate::snapshot::iter_tcp::{self, IterError, Walk};
 use crate::snapshot::{SocketItem, cgroup};
 
@@ -385,12 +386,18 @@ impl Observer {
     /// fallback.
     pub fn snapshot(&mut self) -> Result<Vec<(u64, SocketItem)>, IterError> {
         let decoder = &self.decoder;
-        iter_tcp::read(iterator(&mut self.ebpf)?, decoder)
+        iter_tcp::read(iterator(&mut self.ebpf, "iter_tcp")?, decoder)
     }
 
     /// Begins the same list, to be read bit by bit.
     pub(crate) fn begin_walk(&mut self) -> Result<Walk, IterError> {
-        Walk::begin(iterator(&mut self.ebpf)?)
+        Walk::begin(iterator(&mut self.ebpf, "iter_tcp")?)
+    }
+
+    /// Begins a pass over the descriptors of all processes of the calling thread's pid
+    /// namespace.
+    pub(crate) fn begin_descriptors(&mut self) -> Result<Descriptors, IterError> {
+        Descriptors::begin(iterator(&mut self.ebpf, "iter_task_file")?)
     }
 
     /// Hands out the next few hundred sockets of a list. `false`: that was all.
@@ -403,8 +410,8 @@ impl Observer {
     }
 }
 
-fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, IterError> {
-    ebpf.program_mut("iter_tcp")
+fn iterator<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Iter, IterError> {
+    ebpf.program_mut(name)
         .ok_or_else(|| IterError::Start("the object has no iterator".to_owned()))?
         .try_into()
         .map_err(|error: aya::programs::ProgramError| IterError::Start(error.to_string()))

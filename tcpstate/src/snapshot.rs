@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub mod executable;
+pub(crate) mod iter_files;
 pub mod iter_tcp;
 pub mod netns;
 pub mod owners;

@@ -161,6 +161,9 @@ fn cost_of(name: &str) -> &'static str {
         "iter/tcp" => {
             "sockets from before the start are read through sock_diag, without their SO_REUSEADDR"
         }
+        "iter/task_file" => {
+            "who has a socket open is looked for in /proc, which takes a hundred times as long"
+        }
         "sock_diag" => "a TIME_WAIT's end is found by reading the whole table",
         "io_uring_complete" => {
             "binds and listens that fail are not seen where a program makes them through io_uring"

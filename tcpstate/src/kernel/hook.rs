@@ -49,6 +49,7 @@ impl Hook {
             | Self::Fentry(name)
             | Self::Fexit(name)
             | Self::Around { function: name, .. } => name,
+            Self::Iter(DESCRIPTORS) => "iter/task_file",
             Self::Iter(_) => "iter/tcp",
         }
     }
@@ -74,6 +75,7 @@ impl Hook {
             | Self::Fentry(program)
             | Self::Fexit(program)
             | Self::Around { program, .. } => program,
+            Self::Iter(DESCRIPTORS) => "iter_task_file",
             Self::Iter(_) => "iter_tcp",
         }
     }
@@ -96,17 +98,21 @@ impl Hook {
             Self::Fentry(name) | Self::Fexit(name) | Self::Around { function: name, .. } => {
                 sockets.or_else(|| offsets::missing_for_function(offsets, name))
             }
+            Self::Iter(DESCRIPTORS) => offsets::missing_for_open_sockets(offsets),
             Self::TpBtf(_) | Self::Iter(_) => sockets,
         }
     }
 }
+
+/// What the iterator of all descriptors is called.
+const DESCRIPTORS: &str = "task_file";
 
 /// The hook that everything rests on.
 pub(super) const REQUIRED: Hook = Hook::TpBtf("inet_sock_set_state");
 
 /// Every hook. A call's return comes before its entry, so that no entry is
 /// remembered that nobody collects.
-pub(super) const HOOKS: [Hook; 13] = [
+pub(super) const HOOKS: [Hook; 14] = [
     REQUIRED,
     Hook::TpBtf("tcp_send_reset"),
     Hook::TpBtf("tcp_receive_reset"),
@@ -120,6 +126,7 @@ pub(super) const HOOKS: [Hook; 13] = [
     syscall("sys_exit_accept4", "sys_exit_accept"),
     Hook::TpBtf("io_uring_complete"),
     Hook::Iter("tcp"),
+    Hook::Iter(DESCRIPTORS),
 ];
 
 const fn syscall(name: &'static str, program: &'static str) -> Hook {

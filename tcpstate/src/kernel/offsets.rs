@@ -345,6 +345,16 @@ pub(super) fn missing_for_descriptors(offsets: &Offsets) -> Option<&'static str>
     ])
 }
 
+/// What it takes to tell which process has which socket open.
+pub(super) fn missing_for_open_sockets(offsets: &Offsets) -> Option<&'static str> {
+    first_missing([
+        (offsets.task_tgid, "task_struct.tgid"),
+        (offsets.file_inode, "file.f_inode"),
+        (offsets.inode_mode, "inode.i_mode"),
+        (offsets.inode_ino, "inode.i_ino"),
+    ])
+}
+
 /// What it takes to tell which process and program made a failed call.
 pub(super) fn missing_for_program(offsets: &Offsets) -> Option<&'static str> {
     first_missing([

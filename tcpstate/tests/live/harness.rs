@@ -161,6 +161,11 @@ impl Watch {
         self.child.id()
     }
 
+    /// What has come so far.
+    pub(crate) fn seen(&self) -> &[Value] {
+        &self.seen
+    }
+
     /// Reads on until an event fits, and gives it.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {

@@ -17,6 +17,7 @@ mod ends;
 mod explain;
 mod flood;
 mod harness;
+mod hogs;
 mod hostile;
 mod io_uring;
 mod keys;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,7 +15,8 @@ use tcpstate::demo::namespace;
 use super::kernel::{Comparison, Kernel, Key};
 use super::program::Mirror;
 use crate::churn::{Churn, Random};
-use crate::harness::{TCPSTATE, has, on_stage, tell};
+use crate::flood::Flood;
+use crate::harness::{TCPSTATE, at, has, listener, on_stage, tell};
 use crate::lines::Lines;
 
 /// How long the table may differ in one socket.
@@ -41,7 +44,9 @@ struct Tally {
 }
 
 /// A run of a few seconds, or, as `cargo xtask soak` has it, of minutes:
-/// `TCPSTATE_CHURN_SECONDS`; `TCPSTATE_CHURN_SEED` repeats one.
+/// `TCPSTATE_CHURN_SECONDS`; `TCPSTATE_CHURN_SEED` repeats one. With
+/// `TCPSTATE_CHURN_ATTACKER` a user without privileges fails calls beside it as fast as he
+/// can: half of them in the same way, half of them each in another one.
 #[test]
 fn the_table_is_what_the_kernel_lists_after_any_churn() {
     if !on_stage() || !has("ss", "iproute2") || !has("ip", "iproute2") {
@@ -71,6 +76,7 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
     let mut random = Random::new(seed);
 
     let began_ns = clock::monotonic_ns();
+    let attackers = number_from_environment("TCPSTATE_CHURN_ATTACKER").map(|_| Attackers::start());
     let churn = Churn::start(seed);
     let (mut all, mut tally) = (Tally::default(), Tally::default());
     let mut printed_ns = began_ns;
@@ -112,6 +118,9 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
     all.add(settled_ms, comparison.sockets);
 
     println!("acts: {acts:?}");
+    if let Some(attackers) = attackers {
+        tell(&format!("beside {} failed binds", attackers.stop()));
+    }
     tell(&format!(
         "mirror: sockets compared {} in {} comparisons, differences 0, equal after {} ms at the latest",
         all.sockets, all.comparisons, all.worst_ms
@@ -141,6 +150,28 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
     tell(&format!(
         "recording: {count} lines replay to the same {bytes} bytes, all of the schema"
     ));
+}
+
+/// Who fails calls beside the churn.
+struct Attackers {
+    floods: [Flood; 2],
+    _held: OwnedFd,
+}
+
+impl Attackers {
+    fn start() -> Self {
+        let held = listener("127.0.0.1:7001", false);
+        let nowhere = (10_000..30_000).map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let nowhere: Vec<SocketAddr> = nowhere.collect();
+        Self {
+            floods: [&[at("127.0.0.1:7001")][..], &nowhere].map(Flood::start),
+            _held: held,
+        }
+    }
+
+    fn stop(self) -> u64 {
+        self.floods.map(Flood::stop).iter().sum()
+    }
 }
 
 /// Holds what the program printed, all of it, against the replay of what it

@@ -72,6 +72,8 @@ pub(super) struct Live {
     busy_until_ns: u64,
     reading: Option<holders::PortReading>,
     settings: Option<holders::Settings>,
+    /// Failed calls come out late: they are explained by what is at hand.
+    is_late: bool,
     counted: counted::Counted,
     owners: owners::Owners,
     /// When the latest fact of the kernel program happened.

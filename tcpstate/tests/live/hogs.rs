@@ -277,7 +277,7 @@ fn a_walk_over_nine_hundred_ports_is_explained_call_by_call() {
 
     for port in ports.clone() {
         let address = SocketAddr::from(([192, 0, 2, 1], port));
-        rustix::net::bind(&socket(address), &address).expect_err("it is nobody's");
+        rustix::net::bind(socket(address), &address).expect_err("it is nobody's");
     }
     let is_one = |port: u64| ports.contains(&u16::try_from(port).unwrap_or(0));
     watch.diagnosis("bind", ports.end - 1);

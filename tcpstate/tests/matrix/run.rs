@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -21,6 +22,11 @@ const MAX_OUTSTANDING: usize = 48;
 /// The stages' ports: below those of the clients.
 const FIRST_PORT: u16 = 2_000;
 const LAST_PORT: u16 = 60_999;
+
+/// Calls for no port of their own are refused in one and the same way; the program
+/// explains ten such in a second and counts the others.
+const ALIKE_AT_MOST: usize = 9;
+const ALIKE_WITHIN: Duration = Duration::from_millis(1_050);
 
 /// Old sockets, and what a new one asks for.
 #[derive(Clone, Debug)]
@@ -82,6 +88,8 @@ pub(crate) struct Runner {
     alone: HashMap<(Part, Ask), bool>,
     /// Whether the range of ports to choose from is the namespace's alone.
     has_one_range: bool,
+    /// When calls were made that are refused in the same way, by call and family.
+    alike: HashMap<(&'static str, bool), VecDeque<Instant>>,
 }
 
 impl Runner {
@@ -94,7 +102,19 @@ impl Runner {
             outstanding: VecDeque::new(),
             alone: HashMap::new(),
             has_one_range: !options::sockets_have_ranges(),
+            alike: HashMap::new(),
         }
+    }
+
+    /// To be called before a call that is refused as others are.
+    pub(crate) fn pace(&mut self, call: &'static str, is_ipv6: bool) {
+        let made = self.alike.entry((call, is_ipv6)).or_default();
+        if made.len() >= ALIKE_AT_MOST
+            && let Some(first) = made.pop_front()
+        {
+            std::thread::sleep(ALIKE_WITHIN.saturating_sub(first.elapsed()));
+        }
+        made.push_back(Instant::now());
     }
 
     /// One case, and the same call with each option more.

@@ -18,6 +18,8 @@ use super::stopwatch::{Stopwatch, own_ns};
 /// minute, so that connections have to go to several.
 pub(super) const ADDRESSES: u16 = 2;
 const PORT: u16 = 8080;
+/// The first port of those whose binds fail.
+pub(super) const FAILING_PORT: u16 = 8_100;
 const BACKLOG: i32 = 512;
 
 /// Who closes a connection, and what it runs on.
@@ -237,10 +239,18 @@ fn population(sockets: u64, established: bool, number: u32) -> Result<()> {
 }
 
 fn failing_binds(binds: u64, every_ms: u64) -> Result<()> {
-    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8099);
-    let _holder = listener(address)?;
-    for _ in 0..binds {
-        let socket = stream(address)?;
+    /// Of one port ten failures a second are explained, and the others counted.
+    const PORTS: u16 = 20;
+    let holders: Vec<(OwnedFd, SocketAddr)> = (0..PORTS)
+        .map(|at| {
+            listener(SocketAddr::new(
+                Ipv4Addr::LOCALHOST.into(),
+                FAILING_PORT + at,
+            ))
+        })
+        .collect::<Result<_>>()?;
+    for (_, address) in holders.iter().cycle().take(usize::try_from(binds)?) {
+        let (socket, address) = (stream(*address)?, *address);
         anyhow::ensure!(bind(&socket, &address).is_err(), "the bind did not fail");
         thread::sleep(Duration::from_millis(every_ms));
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Live;
 use crate::clock;
-use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, SeenSource, Sysctls};
+use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, SeenSource, Sysctls, Unread};
 use crate::snapshot::cgroup::{self, Units};
 use crate::snapshot::{executable, netns, owners, port, proc, sysctl};
 
@@ -18,6 +18,13 @@ const IO_URING_WORKER: &str = "iou-";
 /// A port whose sockets were read this shortly ago is not read again for the
 /// next failure: servers retry in tight loops.
 const FRESH_NS: u64 = 250_000_000;
+
+/// Where a failed call comes out this late and more of them wait, it and those behind it
+/// are explained by what is at hand, until none waits: what would be read may have changed
+/// since, and the others would wait as long again.
+const LATE_NS: u64 = 500_000_000;
+/// Settings of its namespace that are at hand then.
+const AT_HAND_NS: u64 = 10_000_000_000;
 
 /// The last reading of a port's sockets.
 #[derive(Debug)]
@@ -43,12 +50,22 @@ impl Live {
         let is_bind = matches!(body, Body::Bind(_));
         match body {
             Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => {
+                self.is_late = self.observer.has_failed_waiting()
+                    && (self.is_late || clock::monotonic_ns() > mono_ns.saturating_add(LATE_NS));
                 self.read_settings(call);
-                name_namespace(call);
                 if is_bind && is_low_port_refused(call) {
                     call.seen = Some(not_walked());
                 }
                 self.list_all_holders(call);
+                if self.is_late {
+                    if let Some(seen) = &mut call.seen
+                        && !port::unnamed(seen).is_empty()
+                    {
+                        seen.processes_unread = Some(Unread::Late);
+                    }
+                    return;
+                }
+                name_namespace(call);
                 // Where processes have other numbers, nobody is named rather
                 // than the wrong one.
                 if proc::has_numbers_of_the_host() {
@@ -67,9 +84,13 @@ impl Live {
             return;
         };
         let now_ns = clock::monotonic_ns();
-        let is_behind = self.observer.has_failed_waiting();
+        let oldest_ns = match (self.is_late, self.observer.has_failed_waiting()) {
+            (true, _) => AT_HAND_NS,
+            (_, true) => FRESH_NS,
+            _ => 0,
+        };
         let known = self.settings.as_ref().filter(|known| {
-            is_behind && known.netns == sock.netns && now_ns < known.read_ns + FRESH_NS
+            known.netns == sock.netns && now_ns < known.read_ns.saturating_add(oldest_ns)
         });
         if known.is_none() {
             let read = || (sysctl::read(), netns::rtnetlink_inode());
@@ -108,6 +129,9 @@ impl Live {
                 && reading.port == port
                 && now_ns < reading.read_ns + FRESH_NS
         });
+        if !is_fresh && self.is_late {
+            return;
+        }
         if !is_fresh {
             let Some(holders) = self.read_port(sock.netns, port) else {
                 return;

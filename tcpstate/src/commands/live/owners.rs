@@ -21,9 +21,6 @@ const WAIT_NS: u64 = 80 * NS_PER_MS;
 const WAIT_SHORTLY_NS: u64 = 3 * NS_PER_MS;
 const BEHIND_NS: u64 = 200 * NS_PER_MS;
 const LONG_PASS_NS: u64 = 50 * NS_PER_MS;
-/// While more failed calls wait, the processes of one that is older than this are not
-/// looked for: they may have changed since, and the others would wait as long again.
-const LATE_NS: u64 = 1_000 * NS_PER_MS;
 /// How long a list of all sockets waits for the processes that have them, at the start
 /// and after a loss. While it waits, records are taken out of the ring buffer.
 pub(super) const WAIT_FOR_ALL_NS: u64 = 900 * NS_PER_MS;
@@ -69,10 +66,6 @@ impl Live {
         let is_behind = self.observer.has_failed_waiting();
         let now_ns = clock::monotonic_ns();
         let waited_ns = now_ns.saturating_sub(mono_ns);
-        if is_behind && waited_ns > LATE_NS {
-            seen.processes_unread = Some(Unread::Late);
-            return;
-        }
         let openers: BTreeMap<u64, u32> = seen
             .holders
             .iter()
@@ -100,12 +93,12 @@ impl Live {
         }
         seen.processes_unread = Some(Unread::NoTime);
         if let (Some(id), None) = (id, answer) {
-            let listeners = seen.holders.iter().filter_map(|holder| {
-                (holder.state == State::Listen).then(|| Listener {
-                    id: SocketId::of(&holder.sock, holder.local, holder.peer),
-                    sock: holder.sock,
-                    inode: holder.inode,
-                })
+            let listeners = seen.holders.iter();
+            let listeners = listeners.filter(|holder| holder.state == State::Listen);
+            let listeners = listeners.map(|holder| Listener {
+                id: SocketId::of(&holder.sock, holder.local, holder.peer),
+                sock: holder.sock,
+                inode: holder.inode,
             });
             self.owners.late.insert(id, listeners.collect());
         }

@@ -107,6 +107,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         busy_until_ns: 0,
         reading: None,
         settings: None,
+        is_late: false,
         counted: super::counted::Counted::default(),
         owners: super::owners::Owners::start(),
         taken_ns: 0,

@@ -52,13 +52,12 @@ impl Index {
                 }
             })
         });
-        let is_whole = match read {
-            Some(Ok(is_whole)) => is_whole,
+        let is_whole = if let Some(Ok(is_whole)) = read {
+            is_whole
+        } else {
             // The iterator is refused here.
-            Some(Err(_)) | None => {
-                entries.clear();
-                walk(until_ns, &mut entries)
-            }
+            entries.clear();
+            walk(until_ns, &mut entries)
         };
         if !is_whole || entries.len() > MAX_ENTRIES {
             return None;

@@ -35,8 +35,13 @@ pub(crate) struct Flood {
 
 impl Flood {
     pub(crate) fn start(addresses: &[SocketAddr]) -> Self {
+        Self::of(2, addresses)
+    }
+
+    /// The same of so many threads.
+    pub(crate) fn of(threads: usize, addresses: &[SocketAddr]) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
-        let threads = (0..2)
+        let threads = (0..threads)
             .map(|_| {
                 let (is_over, addresses) = (Arc::clone(&is_over), addresses.to_vec());
                 std::thread::spawn(move || {

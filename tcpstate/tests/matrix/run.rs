@@ -3,9 +3,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
+use tcpstate::clock;
 
 use super::ask::{Ask, Attempt, Change};
 use super::feed::Feed;
@@ -26,7 +27,12 @@ const LAST_PORT: u16 = 60_999;
 /// Calls for no port of their own are refused in one and the same way; the program
 /// explains ten such in a second and counts the others.
 const ALIKE_AT_MOST: usize = 9;
-const ALIKE_WITHIN: Duration = Duration::from_millis(1_050);
+const ALIKE_WITHIN_NS: u64 = 1_050_000_000;
+
+/// Of one user's refused calls the program explains a thousand at once and then a hundred
+/// a second, and counts the others.
+const REFUSED_AT_ONCE: u64 = 500;
+const REFUSED_EACH_NS: u64 = 12_500_000;
 
 /// Old sockets, and what a new one asks for.
 #[derive(Clone, Debug)]
@@ -89,7 +95,10 @@ pub(crate) struct Runner {
     /// Whether the range of ports to choose from is the namespace's alone.
     has_one_range: bool,
     /// When calls were made that are refused in the same way, by call and family.
-    alike: HashMap<(&'static str, bool), VecDeque<Instant>>,
+    alike: HashMap<(&'static str, bool), VecDeque<u64>>,
+    /// Calls that were refused since the start.
+    refused: u64,
+    began_ns: u64,
 }
 
 impl Runner {
@@ -103,6 +112,8 @@ impl Runner {
             alone: HashMap::new(),
             has_one_range: !options::sockets_have_ranges(),
             alike: HashMap::new(),
+            refused: 0,
+            began_ns: clock::monotonic_ns(),
         }
     }
 
@@ -110,11 +121,14 @@ impl Runner {
     pub(crate) fn pace(&mut self, call: &'static str, is_ipv6: bool) {
         let made = self.alike.entry((call, is_ipv6)).or_default();
         if made.len() >= ALIKE_AT_MOST
-            && let Some(first) = made.pop_front()
+            && let Some(first_ns) = made.pop_front()
         {
-            std::thread::sleep(ALIKE_WITHIN.saturating_sub(first.elapsed()));
+            let since_ns = clock::monotonic_ns().saturating_sub(first_ns);
+            std::thread::sleep(Duration::from_nanos(
+                ALIKE_WITHIN_NS.saturating_sub(since_ns),
+            ));
         }
-        made.push_back(Instant::now());
+        made.push_back(clock::monotonic_ns());
     }
 
     /// One case, and the same call with each option more.
@@ -197,6 +211,10 @@ impl Runner {
             calls,
         } = attempt;
         self.report.calls += calls.len();
+        self.refused += calls.iter().filter(|made| made.errno.is_some()).count() as u64;
+        let due_ns = self.refused.saturating_sub(REFUSED_AT_ONCE) * REFUSED_EACH_NS;
+        let since_ns = clock::monotonic_ns().saturating_sub(self.began_ns);
+        std::thread::sleep(Duration::from_nanos(due_ns.saturating_sub(since_ns)));
         self.outstanding.push_back(Trial {
             name,
             cookie,

@@ -24,7 +24,7 @@ const MAX_PASS_NS: u64 = 5_000_000_000;
 /// took, so that passes take half a processor at most.
 const SHORT_NS: u64 = 20_000_000;
 /// An answer this old will do where the question may be answered from before.
-const FRESH_NS: u64 = 250_000_000;
+pub(super) const FRESH_NS: u64 = 250_000_000;
 
 /// Without an answer for so long the thread hangs in what it reads of a process, which
 /// somebody can make it do, and another one takes its place.

@@ -1,13 +1,13 @@
 //! Asks who has the sockets open that stand in a failed call's way, and passes on what is
 //! found too late for the call.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use anyhow::Result;
 
 use super::Live;
-use super::lookup::{Found, Lookup, Question};
+use super::lookup::{FRESH_NS, Found, Lookup, Question};
 use crate::clock;
 use crate::event::{Body, Call, Process, SeenHolder, Sock, SocketSeen, State, Unread};
 use crate::model::{NS_PER_MS, SocketId};
@@ -28,10 +28,16 @@ pub(super) const WAIT_FOR_ALL_AGAIN_NS: u64 = 80 * NS_PER_MS;
 /// Between two looks into the ring buffer meanwhile.
 const BETWEEN_NS: u64 = 10 * NS_PER_MS;
 
+/// Answers that are kept for calls that fail in the same way.
+const MAX_RECENT: usize = 16;
+
 /// Who finds out, and for whom answers are still to come.
 #[derive(Debug)]
 pub(super) struct Owners {
     lookup: Lookup,
+    /// Answers of a moment ago, with when they were asked for: one that may be older is
+    /// had without waiting for another thread's turn.
+    recent: VecDeque<(u64, BTreeSet<u64>, BTreeMap<u64, owners::Holders>)>,
     /// Listening sockets whose processes are to be fed, by question.
     late: BTreeMap<u64, Vec<Listener>>,
 }
@@ -49,8 +55,31 @@ impl Owners {
     pub(super) fn start() -> Self {
         Self {
             lookup: Lookup::start(),
+            recent: VecDeque::new(),
             late: BTreeMap::new(),
         }
+    }
+
+    fn keep(
+        &mut self,
+        asked_ns: u64,
+        inodes: BTreeSet<u64>,
+        found: BTreeMap<u64, owners::Holders>,
+    ) {
+        self.recent.truncate(MAX_RECENT - 1);
+        self.recent.push_front((asked_ns, inodes, found));
+    }
+
+    fn at_hand(
+        &self,
+        inodes: &BTreeSet<u64>,
+        now_ns: u64,
+    ) -> Option<&BTreeMap<u64, owners::Holders>> {
+        let mut recent = self.recent.iter();
+        let (.., found) = recent.find(|(asked_ns, of, _)| {
+            of == inodes && now_ns.saturating_sub(*asked_ns) < FRESH_NS
+        })?;
+        Some(found)
     }
 }
 
@@ -71,11 +100,17 @@ impl Live {
             .iter()
             .filter_map(|holder| Some((holder.inode?, self.opener(holder)?)))
             .collect();
+        let opener = |holder: &SeenHolder| openers.get(&holder.inode?).copied();
+        let may_be_older = is_behind || call.repeated > 0;
+        if may_be_older && let Some(found) = self.owners.at_hand(&inodes, now_ns) {
+            port::list_processes(seen, found, opener);
+            return;
+        }
         let question = Question {
-            inodes,
+            inodes: inodes.clone(),
             openers: openers.values().copied().collect(),
             after_ns: mono_ns,
-            may_be_older: is_behind || call.repeated > 0,
+            may_be_older,
             first_until_ns: None,
         };
         let is_in_vain = self.owners.lookup.pass_ns() > LONG_PASS_NS;
@@ -87,8 +122,8 @@ impl Live {
         let id = self.ask_for_owners(question);
         let answer = id.and_then(|id| self.owners.lookup.wait(id, now_ns + wait_ns));
         if let Some(Found::All(found)) = answer {
-            let opener = |holder: &SeenHolder| openers.get(&holder.inode?).copied();
             port::list_processes(seen, &found, opener);
+            self.owners.keep(now_ns, inodes, found);
             return;
         }
         seen.processes_unread = Some(Unread::NoTime);

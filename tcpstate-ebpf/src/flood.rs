@@ -1,5 +1,11 @@
 //! Keeps failed calls to what can be explained: of the same failure so many a second are
-//! reported, of one user's and of all so many; what is beyond that is counted, each once.
+//! reported, of one user's and of all so many as long as they go on; what is beyond that is
+//! counted, each once.
+//!
+//! A user's budget and that of all are buckets of tokens. Of a bucket nothing is kept but
+//! when it will be full again: each call puts that off by the time in which a token comes
+//! back, and is refused where it is further away than the whole bucket takes. So a burst
+//! is explained call by call, and only what is sustained is counted.
 //!
 //! Counts of one kind are never set back, so that two processors cannot both take them:
 //! a record says how many there were in all, and user space knows how many it has reported.
@@ -12,8 +18,9 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
 };
 use tcpstate_common::record::{
-    CallRecord, FAILED_A_SECOND, FAILED_A_SECOND_BY_USER, FAILED_A_SECOND_IN_RESERVE,
-    FailedCallRecord, REPEATS_A_SECOND, RepeatKey, RepeatWire, UserKey, UserWire,
+    CallRecord, FAILED_A_SECOND, FAILED_A_SECOND_BY_USER, FAILED_AT_ONCE, FAILED_AT_ONCE_BY_USER,
+    FAILED_IN_RESERVE, FailedCallRecord, REPEATS_A_SECOND, RESERVE_A_SECOND_BY_USER,
+    RESERVE_AT_ONCE_BY_USER, RepeatKey, RepeatWire, UserKey, UserWire,
 };
 
 use crate::{
@@ -24,6 +31,44 @@ use crate::{
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// A bucket of tokens.
+#[derive(Clone, Copy)]
+struct Bucket {
+    /// In which one token comes back.
+    token_ns: u64,
+    /// In which all of them do.
+    whole_ns: u64,
+}
+
+impl Bucket {
+    const fn new(a_second: u64, at_once: u64) -> Self {
+        let token_ns = SECOND_NS / a_second;
+        Self {
+            token_ns,
+            whole_ns: token_ns * at_once,
+        }
+    }
+
+    /// Whether it has a token, where it will be full at `full_ns`.
+    #[inline(always)]
+    fn has_token(self, full_ns: u64, now_ns: u64) -> bool {
+        full_ns < now_ns + self.whole_ns
+    }
+
+    /// When it will be full without one token more.
+    #[inline(always)]
+    fn without_token(self, full_ns: u64, now_ns: u64) -> u64 {
+        let from_ns = if full_ns > now_ns { full_ns } else { now_ns };
+        from_ns + self.token_ns
+    }
+}
+
+const OF_ALL: Bucket = Bucket::new(FAILED_A_SECOND, FAILED_AT_ONCE);
+/// The same without what is kept for users who fail seldom.
+const OPEN: Bucket = Bucket::new(FAILED_A_SECOND, FAILED_AT_ONCE - FAILED_IN_RESERVE);
+const OF_USER: Bucket = Bucket::new(FAILED_A_SECOND_BY_USER, FAILED_AT_ONCE_BY_USER);
+const RESERVE_OF_USER: Bucket = Bucket::new(RESERVE_A_SECOND_BY_USER, RESERVE_AT_ONCE_BY_USER);
 
 /// What [`admit`] and [`count_beyond`] return.
 const YES: u64 = 1;
@@ -178,7 +223,7 @@ fn user_key(whose: u64) -> UserKey {
 #[inline(never)]
 extern "C" fn admit(whose: u64, now_ns: u64) -> u64 {
     let key = user_key(whose);
-    let Some(budget) = BUDGETS.get_ptr_mut(key.call) else {
+    let Some(all) = BUDGETS.get_ptr_mut(key.call) else {
         return NO;
     };
     if USERS.get_ptr(key).is_none() {
@@ -191,39 +236,32 @@ extern "C" fn admit(whose: u64, now_ns: u64) -> u64 {
             for word in 0..size_of::<UserWire>() / 8 {
                 words.add(word).write_volatile(0);
             }
-            (*fresh.as_mut_ptr()).second_ns = now_ns;
             fresh.assume_init_ref()
         };
-        // Where there is no room the share of all is what counts.
+        // Where there is no room the budget of all is what counts.
         let _ = USERS.insert(key, fresh, u64::from(BPF_NOEXIST));
     }
     let user = USERS.get_ptr_mut(key);
     // SAFETY: values of these maps.
     unsafe {
-        if is_over((*budget).second_ns, now_ns) {
-            (*budget).second_ns = now_ns;
-            (*budget).in_second = 0;
-        }
-        let mut own = 0;
-        if let Some(user) = user {
-            if is_over((*user).second_ns, now_ns) {
-                (*user).second_ns = now_ns;
-                (*user).in_second = 0;
-            }
-            own = (*user).in_second;
-        }
-        let all = (*budget).in_second;
-        let is_in_reserve = all >= u64::from(FAILED_A_SECOND - FAILED_A_SECOND_BY_USER);
-        let is_free = all < u64::from(FAILED_A_SECOND)
-            && own < FAILED_A_SECOND_BY_USER
-            && (!is_in_reserve || own < FAILED_A_SECOND_IN_RESERVE);
-        if !is_free {
+        if !OF_ALL.has_token(*all, now_ns) {
             return NO;
         }
-        (*budget).in_second = all + 1;
+        let is_in_reserve = !OPEN.has_token(*all, now_ns);
         if let Some(user) = user {
-            (*user).in_second = own + 1;
+            if !OF_USER.has_token((*user).used_until_ns, now_ns) {
+                return NO;
+            }
+            if is_in_reserve {
+                if !RESERVE_OF_USER.has_token((*user).reserve_until_ns, now_ns) {
+                    return NO;
+                }
+                (*user).reserve_until_ns =
+                    RESERVE_OF_USER.without_token((*user).reserve_until_ns, now_ns);
+            }
+            (*user).used_until_ns = OF_USER.without_token((*user).used_until_ns, now_ns);
         }
+        *all = OF_ALL.without_token(*all, now_ns);
     }
     YES
 }

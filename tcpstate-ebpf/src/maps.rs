@@ -16,7 +16,7 @@ use crate::{in_flight::InFlight, scratch::Scratch};
 /// 16 MiB: 115,000 state records, about half a second of a machine that opens
 /// and closes 50,000 connections a second. Full: records are counted and lost.
 const EVENTS_BYTES: u32 = 16 << 20;
-/// 4 MiB: 1,360 failed calls, several seconds of all that may be reported. They have it to
+/// 4 MiB: 1,360 failed calls, more than may be reported at once. They have it to
 /// themselves, so that no other record pushes them out. Full: they are counted.
 const FAILED_BYTES: u32 = 4 << 20;
 /// Kinds of failed calls whose repetitions are counted. User space takes out those that
@@ -69,9 +69,9 @@ pub(crate) static REPEATS: HashMap<RepeatKey, RepeatWire> =
 #[map]
 pub(crate) static USERS: HashMap<UserKey, UserWire> = HashMap::with_max_entries(MAX_USERS, 0);
 
-/// What all failed calls use of it, by [`record::call`].
+/// When the budget of all failed calls is whole again, by [`record::call`].
 #[map]
-pub(crate) static BUDGETS: Array<Budget> = Array::with_max_entries(4, 0);
+pub(crate) static BUDGETS: Array<u64> = Array::with_max_entries(4, 0);
 
 /// One value for each [`record::Counter`].
 #[map]
@@ -127,16 +127,6 @@ pub(crate) static LISTENERS: LruHashMap<ListenerKey, u64> =
 /// A listening socket's own cookie, which its accepted children inherit.
 #[btf_map]
 pub(crate) static ORIGIN: OriginStorage = OriginStorage::new();
-
-/// What was reported in a second.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Budget {
-    /// When the second began.
-    pub(crate) second_ns: u64,
-    /// How many.
-    pub(crate) in_second: u64,
-}
 
 /// The mini-socket that this CPU is about to bring to its end.
 #[repr(C)]

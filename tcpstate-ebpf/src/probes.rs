@@ -5,6 +5,7 @@ mod calls;
 mod connecting;
 mod function;
 mod io_uring;
+mod iter_task_file;
 mod iter_tcp;
 mod port;
 mod reset;

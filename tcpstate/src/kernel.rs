@@ -50,6 +50,7 @@ pub use ring::Counters;
 
 use crate::clock;
 use crate::event::{Body, Capture, Probe};
+use crate::snapshot::open_sockets::Descriptors;
 use crate::snapshot::{SocketItem, cgroup};
 
 /// What to observe; empty: everything.
@@ -392,12 +393,18 @@ impl Observer {
     /// fallback.
     pub fn snapshot(&mut self) -> Result<Vec<(u64, SocketItem)>, IterError> {
         let decoder = &self.decoder;
-        iter_tcp::read(iterator(&mut self.ebpf)?, decoder)
+        iter_tcp::read(iterator(&mut self.ebpf, "iter_tcp")?, decoder)
     }
 
     /// Begins the same list, to be read bit by bit.
     pub(crate) fn begin_walk(&mut self) -> Result<Walk, IterError> {
-        Walk::begin(iterator(&mut self.ebpf)?)
+        Walk::begin(iterator(&mut self.ebpf, "iter_tcp")?)
+    }
+
+    /// Begins a pass over the descriptors of all processes of the calling thread's pid
+    /// namespace.
+    pub(crate) fn begin_descriptors(&mut self) -> Result<Descriptors, IterError> {
+        iter_tcp::begin(iterator(&mut self.ebpf, "iter_task_file")?).map(Descriptors::of)
     }
 
     /// Hands out the next few hundred sockets of a list. `false`: that was all.
@@ -416,8 +423,8 @@ pub fn lack(name: &str) -> Option<&'static str> {
     hook::lack(name).or_else(|| feature::lack(name))
 }
 
-fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, IterError> {
-    ebpf.program_mut("iter_tcp")
+fn iterator<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Iter, IterError> {
+    ebpf.program_mut(name)
         .ok_or_else(|| IterError::Start("the object has no iterator".to_owned()))?
         .try_into()
         .map_err(|error: aya::programs::ProgramError| IterError::Start(error.to_string()))

@@ -4,6 +4,7 @@
 pub mod cgroup;
 pub mod executable;
 pub mod netns;
+pub(crate) mod open_sockets;
 pub mod owners;
 pub mod port;
 pub mod proc;

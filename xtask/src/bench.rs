@@ -78,6 +78,8 @@ enum Part {
     Binds,
     /// From a failed bind to its diagnosis.
     Diagnoses,
+    /// A server beside whoever fails calls as fast as he can.
+    FailedCalls,
     /// Drawing a frame, by sockets.
     Frames,
     /// From a key to the screen that it asks for.
@@ -85,7 +87,7 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::FullSpeed,
         Self::Kernel,
         Self::Rates,
@@ -94,12 +96,18 @@ impl Part {
         Self::Syscalls,
         Self::Binds,
         Self::Diagnoses,
+        Self::FailedCalls,
         Self::Frames,
         Self::Keys,
     ];
 
     /// Those in which something is counted.
-    const THAT_COUNT: [Self; 3] = [Self::FullSpeed, Self::Rates, Self::Diagnoses];
+    const THAT_COUNT: [Self; 4] = [
+        Self::FullSpeed,
+        Self::Rates,
+        Self::Diagnoses,
+        Self::FailedCalls,
+    ];
 }
 
 /// Measures.
@@ -168,6 +176,7 @@ fn measure(part: Part, bench: &Bench<'_>, results: &mut Results) -> Result<()> {
         Part::Syscalls => results.syscalls = bench.syscalls()?,
         Part::Binds => results.binds = bench.binds(&mut results.absent)?,
         Part::Diagnoses => results.diagnoses = bench.diagnoses()?,
+        Part::FailedCalls => results.failed_calls = bench.failed_calls()?,
         Part::Frames if bench.short => {}
         Part::Keys => results.keys = Some(bench.keys()?),
         Part::Frames => results.frames = bench.frames()?,

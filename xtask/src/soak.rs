@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// Repeats the churn of an earlier run; it is printed at the start.
     #[arg(long)]
     seed: Option<u64>,
+    /// A user without privileges fails calls beside it as fast as he can.
+    #[arg(long)]
+    attacker: bool,
 }
 
 /// Runs it as root; prints a line per minute.
@@ -33,6 +36,9 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
         .env("TCPSTATE_CHURN_SECONDS", (args.minutes * 60).to_string());
     if let Some(seed) = args.seed {
         command.env("TCPSTATE_CHURN_SEED", seed.to_string());
+    }
+    if args.attacker {
+        command.env("TCPSTATE_CHURN_ATTACKER", "1");
     }
     let status = command.status().context("cannot start cargo test")?;
     if !status.success() {

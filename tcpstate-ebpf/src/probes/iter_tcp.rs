@@ -30,8 +30,8 @@ pub(crate) struct IterContext {
 
 /// `struct bpf_iter_meta`: kernel ABI.
 #[repr(C)]
-struct IterMeta {
-    seq: *mut c_void,
+pub(crate) struct IterMeta {
+    pub(crate) seq: *mut c_void,
     session_id: u64,
     seq_num: u64,
 }

@@ -149,6 +149,12 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
         Certainty::Likely
     };
     let mut missing = finding.doubts;
+    let unread = failure
+        .call
+        .seen
+        .as_ref()
+        .and_then(|seen| seen.processes_unread);
+    missing.extend(unread.map(text::unread).map(str::to_owned));
     for text in failure.missing {
         if !missing.contains(text) {
             missing.push(text.clone());

@@ -4,8 +4,10 @@ mod counted;
 mod departed;
 mod holders;
 mod looks;
+mod lookup;
 mod losses;
 mod namespaces;
+mod owners;
 mod signals;
 mod slice;
 mod start;
@@ -69,7 +71,11 @@ pub(super) struct Live {
     /// Much was going on a moment ago.
     busy_until_ns: u64,
     reading: Option<holders::PortReading>,
+    settings: Option<holders::Settings>,
+    /// Failed calls come out late: they are explained by what is at hand.
+    is_late: bool,
     counted: counted::Counted,
+    owners: owners::Owners,
     /// When the latest fact of the kernel program happened.
     taken_ns: u64,
     /// Whether the program says on stderr what it does.
@@ -192,7 +198,8 @@ impl Live {
         }
         let is_looking = !is_more && self.look(now_ns)?;
         self.sweep_namespaces(now_ns)?;
-        self.find_heirs(now_ns)?;
+        self.find_heirs(now_ns);
+        self.take_late_owners()?;
         if !is_more {
             self.sweep(now_ns)?;
         }

@@ -111,7 +111,12 @@ impl Floods {
                         count: more,
                     }));
                 }
-            } else if now_ns >= entry.second_ns.saturating_add(2 * RESTS_AFTER_NS) {
+            } else if now_ns
+                >= entry
+                    .used_until_ns
+                    .max(entry.reserve_until_ns)
+                    .saturating_add(2 * RESTS_AFTER_NS)
+            {
                 let _ = self.users.remove(&key);
                 self.reported_users.remove(&key);
             }

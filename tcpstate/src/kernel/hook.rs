@@ -122,6 +122,8 @@ hooks! {
         "binds and listens that fail are not seen where a program makes them through io_uring";
     IterTcp, Iter, Optional, Typed, "iter/tcp", "iter_tcp",
         "sockets from before the start are read through sock_diag, without their SO_REUSEADDR";
+    IterTaskFile, Iter, Optional, Typed, "iter/task_file", "iter_task_file",
+        "who has a socket open is looked for in /proc, which takes a hundred times as long";
 
     InetTwskKill, Fentry, Group, Known(1), "inet_twsk_kill", "inet_twsk_kill", NO_END;
     InetTwskSchedule, Fentry, Group, Known(3), "__inet_twsk_schedule", "__inet_twsk_schedule",

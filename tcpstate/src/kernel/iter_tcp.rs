@@ -27,6 +27,14 @@ pub enum IterError {
 /// Bytes read at once; the kernel fills 32 KiB per call.
 const BUFFER: usize = 64 << 10;
 
+/// The file that a pass of an iterator is read from.
+pub(super) fn begin(program: &mut Iter) -> Result<File, IterError> {
+    let start = |error: &dyn std::error::Error| IterError::Start(error.to_string());
+    let link = program.attach().map_err(|error| start(&error))?;
+    let link = program.take_link(link).map_err(|error| start(&error))?;
+    link.into_file().map_err(|error| start(&error))
+}
+
 /// The list, read bit by bit. It is begun inside the namespace that it is about, and
 /// read on from any other one.
 #[derive(Debug)]
@@ -38,11 +46,8 @@ pub(crate) struct Walk {
 
 impl Walk {
     pub(crate) fn begin(program: &mut Iter) -> Result<Self, IterError> {
-        let start = |error: &dyn std::error::Error| IterError::Start(error.to_string());
-        let link = program.attach().map_err(|error| start(&error))?;
-        let link = program.take_link(link).map_err(|error| start(&error))?;
         Ok(Self {
-            file: link.into_file().map_err(|error| start(&error))?,
+            file: begin(program)?,
             buffer: vec![0; BUFFER],
             filled: 0,
         })

@@ -6,6 +6,9 @@ use super::hook::{Hook, Kind};
 
 /// What a hook cannot do without and this kernel does not have.
 pub(super) fn missing_for(hook: Hook, offsets: &Offsets) -> Option<&'static str> {
+    if hook == Hook::IterTaskFile {
+        return missing_for_open_sockets(offsets);
+    }
     missing_for_sockets(offsets).or_else(|| match hook.kind() {
         Kind::Syscall => missing_for_descriptors(offsets),
         Kind::Fentry | Kind::Fexit => missing_for_function(hook, offsets),
@@ -155,6 +158,16 @@ fn missing_for_descriptors(offsets: &Offsets) -> Option<&'static str> {
         (offsets.file_inode, "file.f_inode"),
         (offsets.inode_mode, "inode.i_mode"),
         (offsets.socket_sk, "socket.sk"),
+    ])
+}
+
+/// What it takes to know which process has which socket open.
+fn missing_for_open_sockets(offsets: &Offsets) -> Option<&'static str> {
+    first_missing([
+        (offsets.task_tgid, "task_struct.tgid"),
+        (offsets.file_inode, "file.f_inode"),
+        (offsets.inode_mode, "inode.i_mode"),
+        (offsets.inode_ino, "inode.i_ino"),
     ])
 }
 

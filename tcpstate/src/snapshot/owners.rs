@@ -1,13 +1,17 @@
-//! Which processes have a socket's descriptor open: one pass over
-//! `/proc/PID/fd`.
+//! Which processes have a socket's descriptor open.
+
+mod index;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
+pub use index::Holders;
+pub(crate) use index::Index;
+
 use super::cgroup::{Membership, Units};
-use super::{executable, proc};
+use super::proc;
 use crate::event::{Halted, KnownBy, Process, Unit};
 
 /// Longest command line that is kept, in bytes.
@@ -20,55 +24,29 @@ const MAX_LISTED: usize = 16;
 /// that of its diagnosis stay far below what a reader takes.
 pub const MAX_BYTES: usize = 96 << 10;
 
-/// For each of these socket inodes the processes that have it open, by pid.
+/// For each of these socket inodes the processes that have it open: one pass over
+/// `/proc/PID/fd`, however long it takes.
 ///
 /// Processes that may not be looked into are left out.
 #[must_use]
-pub fn holders(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Vec<Arc<Process>>> {
-    let mut found: BTreeMap<u64, Vec<Arc<Process>>> = BTreeMap::new();
+pub fn holders(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Holders> {
     if inodes.is_empty() {
-        return found;
+        return BTreeMap::new();
     }
-    let mut units = Units::default();
-    for pid in pids() {
-        if !open_sockets(pid).any(|inode| inodes.contains(&inode)) {
-            continue;
-        }
-        let Some((held, process)) = holder(pid, inodes, &mut units) else {
-            continue;
-        };
-        let process = Arc::new(process);
-        for inode in held {
-            found.entry(inode).or_default().push(Arc::clone(&process));
-        }
-    }
-    found
-}
-
-/// A process and which of these sockets it has open; `None`: another process has got its
-/// number in between.
-fn holder(pid: u32, inodes: &BTreeSet<u64>, units: &mut Units) -> Option<(BTreeSet<u64>, Process)> {
-    let start_ticks = proc::stat(pid)?.start_ticks;
-    let held: BTreeSet<u64> = open_sockets(pid)
-        .filter(|inode| inodes.contains(inode))
-        .collect();
-    let mut process = process(pid)?.with_short_argv(MAX_HOLDERS_ARGV);
-    process.language = executable::language(pid);
-    process.unit = unit(&process, units);
-    (proc::stat(pid)?.start_ticks == start_ticks).then_some((held, process))
+    let index = Index::read(None, u64::MAX);
+    index.map_or_else(BTreeMap::new, |index| {
+        index.holders(inodes, &BTreeSet::new())
+    })
 }
 
 /// Of the processes that hold a socket those that are listed, by pid, and how many more
 /// there are: whoever opened it and one of each program come first. `left`: bytes that
 /// they may take; the first one is listed always, and if need be without its long fields.
 #[must_use]
-pub fn listed(
-    found: &[Arc<Process>],
-    opener: Option<u32>,
-    left: &mut usize,
-) -> (Vec<Arc<Process>>, u32) {
+pub fn listed(found: &Holders, opener: Option<u32>, left: &mut usize) -> (Vec<Arc<Process>>, u32) {
     let mut programs = BTreeSet::new();
     let mut ranked: Vec<(u8, &Arc<Process>)> = found
+        .processes
         .iter()
         .map(|process| {
             let is_new = programs.insert((&process.comm, &process.exe));
@@ -98,8 +76,8 @@ pub fn listed(
         }
     }
     listed.sort_by_key(|process| process.pid);
-    let more = u32::try_from(found.len() - listed.len()).unwrap_or(u32::MAX);
-    (listed, more)
+    let more = u32::try_from(found.processes.len() - listed.len()).unwrap_or(u32::MAX);
+    (listed, more.saturating_add(found.more))
 }
 
 /// The service that a process runs in; one in a container is no part of the host's.
@@ -109,28 +87,6 @@ pub fn unit(process: &Process, units: &mut Units) -> Option<Arc<Unit>> {
         (Some(path), None) => units.of(process.pid, path),
         _ => None,
     }
-}
-
-/// For every open socket inode the process with the lowest pid that has it
-/// open: whose sockets those are that were there before us.
-#[must_use]
-pub fn first_holders() -> BTreeMap<u64, Arc<Process>> {
-    let mut found = BTreeMap::new();
-    for pid in pids() {
-        let mut known = None;
-        for inode in open_sockets(pid) {
-            if found.contains_key(&inode) {
-                continue;
-            }
-            let Some(process) = known.get_or_insert_with(|| {
-                process(pid).map(|process| Arc::new(process.with_short_argv(MAX_HOLDERS_ARGV)))
-            }) else {
-                break;
-            };
-            found.insert(inode, Arc::clone(process));
-        }
-    }
-    found
 }
 
 /// What `/proc` knows about a process; `None`: it is gone.
@@ -221,11 +177,20 @@ pub(crate) fn arguments(bytes: &[u8]) -> Option<Arc<[String]>> {
 
 /// Inodes of the sockets that a process has open, once per descriptor.
 pub fn open_sockets(pid: u32) -> impl Iterator<Item = u64> {
+    open_descriptors(pid).map(|(_, inode)| inode)
+}
+
+/// Descriptors of sockets that a process has open, with the sockets' inodes.
+fn open_descriptors(pid: u32) -> impl Iterator<Item = (u32, u64)> {
     fs::read_dir(proc::of(pid).join("fd"))
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| socket_inode(fs::read_link(entry.path()).ok()?.as_os_str().as_bytes()))
+        .filter_map(|entry| {
+            let link = fs::read_link(entry.path()).ok()?;
+            let inode = socket_inode(link.as_os_str().as_bytes())?;
+            Some((entry.file_name().to_str()?.parse().ok()?, inode))
+        })
 }
 
 /// All processes, by pid.
@@ -260,9 +225,11 @@ mod tests {
 
         let found = holders(&BTreeSet::from([inode]));
 
-        let own = &found[&inode][0];
+        let own = &found[&inode].processes[0];
         assert_eq!((own.pid, own.via), (std::process::id(), KnownBy::Proc));
         assert!(own.argv.is_some() && own.exe.is_some() && own.start_ticks.is_some());
-        assert_eq!(first_holders()[&inode].pid, std::process::id());
+        let index = Index::read(None, u64::MAX).unwrap();
+        let first = index.first_holders(&BTreeSet::from([inode]), u64::MAX);
+        assert_eq!(first[&inode].pid, std::process::id());
     }
 }

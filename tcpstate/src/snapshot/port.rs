@@ -2,14 +2,13 @@
 //! together with what the kernel's tables and `/proc` list.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use tcpstate_common::record::MAX_PER_ADDRESS;
 use tcpstate_common::release::numbers;
 
 use super::sock_diag::SockDiag;
 use super::{SocketItem, owners};
-use crate::event::{Endpoint, Family, Process, Seen, SeenHolder, SeenSource, State};
+use crate::event::{Endpoint, Family, Seen, SeenHolder, SeenSource, State};
 
 /// Holders that are listed one by one; a port of a busy server has tens of
 /// thousands in TIME_WAIT, which differ in nothing that matters.
@@ -44,24 +43,32 @@ pub fn bound_sockets(netns: u32, port: u16) -> Vec<SocketItem> {
 /// Adds to each holder the processes that have its descriptor open. `opener`: who is
 /// known to have opened it, and is listed whatever else is not.
 pub fn name_processes(seen: &mut Seen, opener: impl Fn(&SeenHolder) -> Option<u32>) {
-    let inodes: BTreeSet<u64> = seen
-        .holders
-        .iter()
-        .filter_map(|holder| holder.inode)
-        .collect();
-    list_processes(seen, &owners::holders(&inodes), opener);
+    let found = owners::holders(&unnamed(seen));
+    list_processes(seen, &found, opener);
 }
 
-fn list_processes(
+/// The sockets whose processes are not listed.
+#[must_use]
+pub fn unnamed(seen: &Seen) -> BTreeSet<u64> {
+    let holders = seen.holders.iter();
+    holders
+        .filter(|holder| holder.processes.is_none())
+        .filter_map(|holder| holder.inode)
+        .collect()
+}
+
+/// The same with what was found already.
+pub(crate) fn list_processes(
     seen: &mut Seen,
-    found: &BTreeMap<u64, Vec<Arc<Process>>>,
+    found: &BTreeMap<u64, owners::Holders>,
     opener: impl Fn(&SeenHolder) -> Option<u32>,
 ) {
+    let nobody = owners::Holders::default();
     let mut left = owners::MAX_BYTES;
     for holder in &mut seen.holders {
         // The kernel's own has an inode and no descriptor.
         if let (Some(inode), None) = (holder.inode, &holder.processes) {
-            let found = found.get(&inode).map_or(&[][..], Vec::as_slice);
+            let found = found.get(&inode).unwrap_or(&nobody);
             let (listed, more) = owners::listed(found, opener(holder), &mut left);
             holder.processes = Some(listed);
             holder.processes_more = more;
@@ -90,6 +97,7 @@ pub fn merge(walked: &Seen, read: &[SeenHolder]) -> Seen {
         holders_more,
         sharing: walked.sharing,
         admits_reuseaddr: walked.admits_reuseaddr,
+        processes_unread: walked.processes_unread,
     }
 }
 
@@ -180,8 +188,10 @@ fn without_repetition(holders: Vec<SeenHolder>) -> (Vec<SeenHolder>, u32) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::event::{Reuse, Sock};
+    use crate::event::{Process, Reuse, Sock};
 
     fn time_wait(peer_port: u16, expires_ms: u64, reuseaddr: bool) -> SeenHolder {
         let addr = std::net::IpAddr::from([127, 0, 0, 1]);
@@ -232,6 +242,7 @@ mod tests {
             holders_more: 0,
             sharing: None,
             admits_reuseaddr: false,
+            processes_unread: None,
         };
 
         let all = merge(&walked, &[time_wait(1, 40, true), time_wait(2, 40, true)]);
@@ -336,7 +347,11 @@ mod tests {
             call.process = worst(7);
             let seen = call.seen.as_mut().unwrap();
             seen.holders = (0..sockets).map(|at| listener(at, u64::from(at))).collect();
-            let found = (0..u64::from(sockets)).map(|inode| (inode, processes.clone()));
+            let held = owners::Holders {
+                processes: processes.clone(),
+                more: 0,
+            };
+            let found = (0..u64::from(sockets)).map(|inode| (inode, held.clone()));
 
             list_processes(seen, &found.collect(), |_| Some(1_700));
             for holder in &seen.holders {

@@ -16,6 +16,7 @@ mod elsewhere;
 mod ends;
 mod explain;
 mod flood;
+mod hogs;
 mod hostile;
 mod kernels;
 mod keys;

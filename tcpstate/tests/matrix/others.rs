@@ -53,6 +53,17 @@ enum Act {
     BindMappedV6only,
 }
 
+impl Act {
+    /// The call that is refused.
+    fn call(self) -> &'static str {
+        match self {
+            Self::ListenUnbound => "listen",
+            Self::ConnectAgain { .. } | Self::ConnectUnbound => "connect",
+            _ => "bind",
+        }
+    }
+}
+
 struct Other {
     act: Act,
     case: Case,
@@ -229,7 +240,7 @@ fn act(runner: &mut Runner, other: &Other, ask: Ask) -> (Attempt, Vec<Holder>) {
         Act::ListenUnbound => "listen",
         _ => "bind",
     };
-    runner.keep_apart(call, ask.addr.is_ipv6());
+    runner.pace(call, ask.addr.is_ipv6());
     match other.act {
         Act::ConnectAgain { has_timestamps } => {
             set_timestamps(has_timestamps);
@@ -242,6 +253,7 @@ fn act(runner: &mut Runner, other: &Other, ask: Ask) -> (Attempt, Vec<Holder>) {
             // What the program reads of the namespace is to hold for this call.
             runner.judge_all();
             namespace::set_local_port_range(port, port).expect("the namespace is ours");
+            runner.pace(other.act.call(), ask.addr.is_ipv6());
             let attempt = without_a_port(other.act, ask);
             runner.settle(&attempt);
             namespace::set_local_port_range(LOCAL_PORTS.0, LOCAL_PORTS.1)
@@ -262,7 +274,10 @@ fn act(runner: &mut Runner, other: &Other, ask: Ask) -> (Attempt, Vec<Holder>) {
             attempt.note("bind", bound.err());
             (attempt, Vec::new())
         }
-        Act::BindLow => (bind(ask, 81), Vec::new()),
+        Act::BindLow => {
+            runner.pace("bind of a low port", ask.addr.is_ipv6());
+            (bind(ask, 81), Vec::new())
+        }
         Act::BindMappedV6only => (bind(ask, runner.ports.next()), Vec::new()),
         Act::BindTwice => {
             let mut attempt = bind(ask, runner.ports.next());

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tcpstate::clock;
-use tcpstate_common::record::{FAILED_A_SECOND_BY_USER, REPEATS_A_SECOND};
 
 use super::ask::{Ask, Attempt, Change};
 use super::feed::Feed;
@@ -21,13 +20,19 @@ use super::stage::{Holder, Part, Stage};
 /// Sockets whose words may be outstanding: the program is given time, and the
 /// kernel does not wait for it.
 const MAX_OUTSTANDING: usize = 48;
-/// Refused calls that are made within half a second: of one user the program reports a
-/// hundred a second one by one, and the rest as a count.
-const REFUSED_AT_ONCE: usize = FAILED_A_SECOND_BY_USER as usize / 2 - 5;
-const HALF_A_SECOND_NS: u64 = 500_000_000;
 /// The stages' ports: below those of the clients.
 const FIRST_PORT: u16 = 2_000;
 const LAST_PORT: u16 = 60_999;
+
+/// Calls for no port of their own are refused in one and the same way; the program
+/// explains ten such in a second and counts the others.
+const ALIKE_AT_MOST: usize = 9;
+const ALIKE_WITHIN_NS: u64 = 1_050_000_000;
+
+/// Of one user's refused calls the program explains a thousand at once and then a hundred
+/// a second, and counts the others.
+const REFUSED_AT_ONCE: u64 = 500;
+const REFUSED_EACH_NS: u64 = 12_500_000;
 
 /// Old sockets, and what a new one asks for.
 #[derive(Clone, Debug)]
@@ -85,14 +90,15 @@ pub(crate) struct Runner {
     feed: Feed,
     pub(crate) ports: Ports,
     outstanding: VecDeque<Trial>,
-    /// When the last refused calls were made.
-    refused_ns: VecDeque<u64>,
-    /// When the last calls were made that fail alike, by call and family.
-    alike_ns: HashMap<(&'static str, bool), VecDeque<u64>>,
     /// Whether one part alone stands in the way of a new socket.
     alone: HashMap<(Part, Ask), bool>,
     /// Whether the range of ports to choose from is the namespace's alone.
     has_one_range: bool,
+    /// When calls were made that are refused in the same way, by call and family.
+    alike: HashMap<(&'static str, bool), VecDeque<u64>>,
+    /// Calls that were refused since the start.
+    refused: u64,
+    began_ns: u64,
 }
 
 impl Runner {
@@ -103,11 +109,26 @@ impl Runner {
             report: Report::default(),
             ports: Ports::default(),
             outstanding: VecDeque::new(),
-            refused_ns: VecDeque::new(),
-            alike_ns: HashMap::new(),
             alone: HashMap::new(),
             has_one_range: !options::sockets_have_ranges(),
+            alike: HashMap::new(),
+            refused: 0,
+            began_ns: clock::monotonic_ns(),
         }
+    }
+
+    /// To be called before a call that is refused as others are.
+    pub(crate) fn pace(&mut self, call: &'static str, is_ipv6: bool) {
+        let made = self.alike.entry((call, is_ipv6)).or_default();
+        if made.len() >= ALIKE_AT_MOST
+            && let Some(first_ns) = made.pop_front()
+        {
+            let since_ns = clock::monotonic_ns().saturating_sub(first_ns);
+            std::thread::sleep(Duration::from_nanos(
+                ALIKE_WITHIN_NS.saturating_sub(since_ns),
+            ));
+        }
+        made.push_back(clock::monotonic_ns());
     }
 
     /// One case, and the same call with each option more.
@@ -190,7 +211,10 @@ impl Runner {
             calls,
         } = attempt;
         self.report.calls += calls.len();
-        self.pace(calls.iter().filter(|call| call.errno.is_some()).count());
+        self.refused += calls.iter().filter(|made| made.errno.is_some()).count() as u64;
+        let due_ns = self.refused.saturating_sub(REFUSED_AT_ONCE) * REFUSED_EACH_NS;
+        let since_ns = clock::monotonic_ns().saturating_sub(self.began_ns);
+        std::thread::sleep(Duration::from_nanos(due_ns.saturating_sub(since_ns)));
         self.outstanding.push_back(Trial {
             name,
             cookie,
@@ -199,29 +223,6 @@ impl Runner {
         if self.outstanding.len() > MAX_OUTSTANDING {
             self.judge_one();
         }
-    }
-
-    /// Waits where calls are refused faster than each of them is reported.
-    fn pace(&mut self, refused: usize) {
-        let now_ns = clock::monotonic_ns();
-        self.refused_ns.extend(std::iter::repeat_n(now_ns, refused));
-        while self.refused_ns.len() > REFUSED_AT_ONCE {
-            let Some(first_ns) = self.refused_ns.pop_front() else {
-                return;
-            };
-            sleep_until(first_ns + HALF_A_SECOND_NS);
-        }
-    }
-
-    /// Waits where calls that fail alike come faster than each of them is reported.
-    pub(crate) fn keep_apart(&mut self, call: &'static str, is_ipv6: bool) {
-        let alike_ns = self.alike_ns.entry((call, is_ipv6)).or_default();
-        if alike_ns.len() >= REPEATS_A_SECOND as usize - 1
-            && let Some(first_ns) = alike_ns.pop_front()
-        {
-            sleep_until(first_ns + 2 * HALF_A_SECOND_NS);
-        }
-        alike_ns.push_back(clock::monotonic_ns());
     }
 
     /// After a loss, which the program has counted and told, the cases that went
@@ -330,9 +331,4 @@ impl Runner {
         self.alone.insert((part, ask), is_refused);
         is_refused
     }
-}
-
-fn sleep_until(time_ns: u64) {
-    let left_ns = time_ns.saturating_sub(clock::monotonic_ns());
-    std::thread::sleep(Duration::from_nanos(left_ns));
 }

@@ -18,7 +18,13 @@ use super::stopwatch::{Stopwatch, own_ns};
 /// minute, so that connections have to go to several.
 pub(super) const ADDRESSES: u16 = 2;
 const PORT: u16 = 8080;
+/// The first port of those whose binds fail.
+const FAILING_PORT: u16 = 8_100;
 const BACKLOG: i32 = 512;
+/// An address that no host has (RFC 5737), so that a bind of it fails.
+pub(super) const FOREIGN: &str = "192.0.2.1";
+/// `nobody`, who fails binds without a privilege.
+const NOBODY: u32 = 65_534;
 
 /// Who closes a connection, and what it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
@@ -87,6 +93,19 @@ pub(crate) enum Load {
         #[arg(long)]
         every_ms: u64,
     },
+    /// Fails to bind one port after another, as a user without privileges.
+    ForeignBinds {
+        /// Binds a second; 0: as fast as possible.
+        #[arg(long)]
+        rate: u64,
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// Has descriptors open until stdin ends.
+    Idle {
+        #[arg(long)]
+        descriptors: u64,
+    },
     /// Makes sockets, binds each to a port that the kernel chooses, and closes it.
     Binds {
         #[arg(long)]
@@ -114,6 +133,8 @@ pub(crate) fn run(load: &Load) -> Result<()> {
             number,
         } => population(sockets, established, number),
         Load::FailingBinds { binds, every_ms } => failing_binds(binds, every_ms),
+        Load::ForeignBinds { rate, seconds } => foreign_binds(rate, seconds),
+        Load::Idle { descriptors } => idle(descriptors),
         Load::Binds { calls } => {
             let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
             timed(calls, || bind(&stream(any)?, &any).context("cannot bind"))
@@ -237,14 +258,56 @@ fn population(sockets: u64, established: bool, number: u32) -> Result<()> {
 }
 
 fn failing_binds(binds: u64, every_ms: u64) -> Result<()> {
-    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8099);
-    let _holder = listener(address)?;
-    for _ in 0..binds {
-        let socket = stream(address)?;
+    /// Of one port ten failures a second are explained, and the others counted.
+    const PORTS: u16 = 20;
+    let holders: Vec<(OwnedFd, SocketAddr)> = (0..PORTS)
+        .map(|at| {
+            listener(SocketAddr::new(
+                Ipv4Addr::LOCALHOST.into(),
+                FAILING_PORT + at,
+            ))
+        })
+        .collect::<Result<_>>()?;
+    for (_, address) in holders.iter().cycle().take(usize::try_from(binds)?) {
+        let (socket, address) = (stream(*address)?, *address);
         anyhow::ensure!(bind(&socket, &address).is_err(), "the bind did not fail");
         thread::sleep(Duration::from_millis(every_ms));
     }
     say(&json!({ "binds": binds }))
+}
+
+fn foreign_binds(rate: u64, seconds: u64) -> Result<()> {
+    const FIRST_PORT: u64 = 10_000;
+    const PORTS: u64 = 50_000;
+    let address: IpAddr = FOREIGN.parse().context("an address")?;
+    let socket = stream(SocketAddr::new(address, 0))?;
+    let nobody = rustix::process::Uid::from_raw(NOBODY);
+    rustix::thread::set_thread_uid(nobody).context("cannot become nobody")?;
+    let (began, whole) = (Stopwatch::start(), Duration::from_secs(seconds));
+    let mut made: u64 = 0;
+    while began.elapsed() < whole {
+        if let Some(due_ns) = (made * 1_000_000_000).checked_div(rate) {
+            let ahead = Duration::from_nanos(due_ns).saturating_sub(began.elapsed());
+            thread::sleep(ahead);
+        }
+        let port = u16::try_from(FIRST_PORT + made % PORTS)?;
+        let bound = bind(&socket, &SocketAddr::new(address, port));
+        anyhow::ensure!(bound.is_err(), "the bind did not fail");
+        made += 1;
+    }
+    say(&json!({ "made": made }))
+}
+
+fn idle(descriptors: u64) -> Result<()> {
+    lift_descriptor_limit();
+    let stdin = std::io::stdin();
+    let kept: Vec<OwnedFd> = (0..descriptors)
+        .map(|_| rustix::io::dup(&stdin).context("cannot have so many descriptors"))
+        .collect::<Result<_>>()?;
+    say(&json!({ "ready": true }))?;
+    stdin.lock().read_to_end(&mut Vec::new())?;
+    drop(kept);
+    Ok(())
 }
 
 fn listener(address: SocketAddr) -> Result<(OwnedFd, SocketAddr)> {

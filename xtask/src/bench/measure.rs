@@ -1,5 +1,6 @@
 //! The measurements. Each returns what it found; none depends on another.
 
+mod failed;
 mod keys;
 mod sockets;
 mod waits;

@@ -23,6 +23,7 @@ pub(super) struct Results {
     /// A process that makes a socket, binds and closes it, again and again.
     pub(super) binds: Vec<Beside>,
     pub(super) diagnoses: Vec<Diagnoses>,
+    pub(super) failed_calls: Vec<FailedCalls>,
     pub(super) frames: Vec<Frames>,
     pub(super) keys: Option<Keys>,
 }
@@ -129,6 +130,26 @@ pub(super) struct Diagnoses {
     pub(super) median_ms: f64,
     pub(super) p99_ms: f64,
     pub(super) worst_ms: f64,
+}
+
+/// A server's failed binds beside a user who fails as many calls as he can, and has
+/// descriptors open.
+#[derive(Debug, Serialize)]
+pub(super) struct FailedCalls {
+    /// Failed calls a second that were made beside the server's.
+    pub(super) rate: u64,
+    pub(super) processes: u64,
+    pub(super) descriptors: u64,
+    /// Of those calls; together they are all.
+    pub(super) explained: u64,
+    pub(super) counted: u64,
+    /// From the server's failed bind to its diagnosis on stdout.
+    pub(super) median_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) worst_ms: f64,
+    /// Of one processor.
+    pub(super) cpu_percent: f64,
+    pub(super) peak_kb: u64,
 }
 
 /// Drawing the dashboard over a table of this size, as `frame_cost` says.

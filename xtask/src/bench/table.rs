@@ -34,6 +34,7 @@ pub(super) fn tables(results: &Results) -> String {
     syscalls(results, &mut text);
     binds(results, &mut text);
     diagnoses(results, &mut text);
+    failed_calls(results, &mut text);
     frames(results, &mut text);
     keys(results, &mut text);
     text
@@ -267,6 +268,46 @@ fn diagnoses(results: &Results, text: &mut String) {
             format_args!(
                 "| {} | {} | {:.2} ms | {:.2} ms | {:.2} ms |",
                 row.beside, row.binds, row.median_ms, row.p99_ms, row.worst_ms
+            ),
+        );
+    }
+}
+
+fn failed_calls(results: &Results, text: &mut String) {
+    if results.failed_calls.is_empty() {
+        return;
+    }
+    head(
+        text,
+        "Failed calls",
+        &[
+            "failed calls/s",
+            "processes",
+            "idle descriptors",
+            "explained",
+            "counted",
+            "a server's bind explained, median",
+            "p99",
+            "worst",
+            "CPU",
+            "peak memory",
+        ],
+    );
+    for row in &results.failed_calls {
+        line(
+            text,
+            format_args!(
+                "| {} | {} | {} | {} | {} | {:.1} ms | {:.1} ms | {:.1} ms | {:.0} % | {:.0} MB |",
+                row.rate,
+                row.processes,
+                row.descriptors,
+                row.explained,
+                row.counted,
+                row.median_ms,
+                row.p99_ms,
+                row.worst_ms,
+                row.cpu_percent,
+                megabytes(row.peak_kb),
             ),
         );
     }

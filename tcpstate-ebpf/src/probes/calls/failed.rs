@@ -222,10 +222,11 @@ fn repeat_key(
     } else {
         task::tgid()
     };
-    let port = if returned.call == call::LISTEN {
-        common.local_port()
-    } else {
-        requested_port(in_flight)
+    // Connects from one port after another to the same peer are different failures.
+    let port = match (returned.call, contested_port(in_flight, returned, common)) {
+        (call::LISTEN, _) => common.local_port(),
+        (_, 0) => requested_port(in_flight),
+        (_, contested) => contested,
     };
     RepeatKey {
         tgid,

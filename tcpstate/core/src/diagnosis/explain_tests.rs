@@ -11,6 +11,7 @@ fn seen(holders: Vec<SeenHolder>) -> Seen {
         holders_more: 0,
         sharing: None,
         admits_reuseaddr: false,
+        processes_unread: None,
     }
 }
 

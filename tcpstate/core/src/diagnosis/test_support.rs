@@ -72,6 +72,7 @@ impl Scene {
                     holders_more: 0,
                     sharing: None,
                     admits_reuseaddr: false,
+                    processes_unread: None,
                 }),
                 repeated: 0,
                 is_sum: false,

@@ -1,6 +1,6 @@
 //! Words for processes: harmless names, counts, durations, quoted arguments.
 
-use crate::event::{Process, State};
+use crate::event::{Process, State, Unread};
 use crate::printable::is_harmless;
 
 /// Longest text of a foreign hand that goes into a sentence.
@@ -22,6 +22,19 @@ pub(super) fn safe(text: &str) -> String {
         return "?".to_owned();
     }
     safe
+}
+
+/// Why nobody is named who has a socket open.
+pub(super) fn unread(why: Unread) -> &'static str {
+    match why {
+        Unread::NoTime => {
+            "the processes that have the sockets open: finding them took longer than there was time"
+        }
+        Unread::Late => {
+            "the processes that have the sockets open: so many failed calls were waiting that they \
+             were not looked for"
+        }
+    }
 }
 
 /// `nginx[4711]`; a process that is only thought of has no number.

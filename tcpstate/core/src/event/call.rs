@@ -136,6 +136,19 @@ pub struct Seen {
     /// the option when they bound, and none has listened since (up to Linux 6.7).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub admits_reuseaddr: bool,
+    /// Why holders have no `processes` that could have some; absent: they have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes_unread: Option<Unread>,
+}
+
+/// Why nobody is named who has a socket open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unread {
+    /// Finding them would have taken longer than the call could be kept waiting.
+    NoTime,
+    /// The call came late to be explained, behind others, and they were not looked for.
+    Late,
 }
 
 /// What a process was allowed, as `/proc` showed it after a call that was refused.

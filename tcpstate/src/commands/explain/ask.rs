@@ -238,6 +238,7 @@ impl Asker {
             holders_more: 0,
             sharing: None,
             admits_reuseaddr: false,
+            processes_unread: None,
         };
         Ok((Some(seen), missing))
     }

@@ -2,91 +2,81 @@
 //! supervisor, or whoever was handed the descriptor. No event tells.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use anyhow::Result;
 
 use super::Live;
-use crate::clock;
-use crate::event::{Body, Process, Sock, SocketSeen, State};
-use crate::model::SocketId;
+use super::owners::Listener;
+use super::slice::Slice;
+use crate::event::State;
+use crate::model::{NS_PER_MS, PortKey, SocketId};
 use crate::snapshot::sock_diag::SockDiag;
-use crate::snapshot::{SocketItem, owners, proc};
+use crate::snapshot::{SocketItem, proc};
 
 /// How often it is asked whether who listens is still there: one look into
 /// `/proc` for each.
 const ASK_EVERY_NS: u64 = 1_000_000_000;
 
-/// When it was asked last.
+/// Longest time that asking keeps events and keys waiting; the other ports are asked about
+/// the next time.
+const SLICE_NS: u64 = 10 * NS_PER_MS;
+
+/// When it was asked last, and how far it came.
 #[derive(Debug, Default)]
 pub(super) struct Departed {
     asked_ns: u64,
+    /// The first port that was not asked about.
+    next: Option<PortKey>,
 }
 
 impl Live {
     /// Finds out who has the listening sockets of processes that have ended.
-    pub(super) fn find_heirs(&mut self, now_ns: u64) -> Result<()> {
+    pub(super) fn find_heirs(&mut self, now_ns: u64) {
         if now_ns.saturating_sub(self.looks.departed.asked_ns) < ASK_EVERY_NS {
-            return Ok(());
+            return;
         }
         self.looks.departed.asked_ns = now_ns;
-        if !proc::has_numbers_of_the_host() {
-            return Ok(());
+        if !proc::has_numbers_of_the_host() || self.are_owners_to_come() {
+            return;
         }
         for (netns, orphans) in self.orphaned_listeners() {
             let Ok(Some(listed)) = self.looks.namespaces.inside(netns, || listeners(netns)) else {
                 continue;
             };
-            let found: Vec<(SocketId, &SocketItem)> = orphans
-                .into_iter()
-                .filter_map(|id| Some((id, the_one(&listed, id)?)))
-                .collect();
-            let inodes = found.iter().filter_map(|(_, item)| item.inode).collect();
-            let holders = owners::holders(&inodes);
             // Asking may have made a cookie; what was told before it has none.
-            self.catch_up()?;
-            for (id, item) in found {
-                let processes = item.inode.and_then(|inode| holders.get(&inode));
-                let found = processes.map_or(&[][..], Vec::as_slice);
-                let (listed, _) = owners::listed(found, None, &mut { owners::MAX_BYTES });
-                self.tell_heirs(id, item.sock, listed)?;
+            let found = orphans.into_iter().filter_map(|id| {
+                let item = the_one(&listed, id)?;
+                Some(Listener {
+                    id,
+                    sock: item.sock,
+                    inode: item.inode,
+                })
+            });
+            let found: Vec<Listener> = found.collect();
+            if !found.is_empty() {
+                self.ask_for_owners_of(found);
             }
         }
-        Ok(())
     }
 
     /// Listening sockets whose process does not exist any more, by namespace.
-    fn orphaned_listeners(&self) -> BTreeMap<u32, Vec<SocketId>> {
+    fn orphaned_listeners(&mut self) -> BTreeMap<u32, Vec<SocketId>> {
+        let slice = Slice::of(SLICE_NS);
+        let from = self.looks.departed.next.take();
+        let mut ended: BTreeMap<u32, bool> = BTreeMap::new();
         let mut orphans: BTreeMap<u32, Vec<SocketId>> = BTreeMap::new();
-        for (key, story) in self.pipeline.engine().ports().iter() {
+        let stories = self.pipeline.engine().ports().iter();
+        for (key, story) in stories.skip_while(|(key, _)| from.is_some_and(|from| **key < from)) {
+            if slice.is_over() {
+                self.looks.departed.next = Some(*key);
+                break;
+            }
             for listener in &story.listeners {
                 let pid = listener.process.as_ref().map_or(0, |process| process.pid);
-                if pid != 0 && has_ended(pid) {
+                if pid != 0 && *ended.entry(pid).or_insert_with(|| has_ended(pid)) {
                     orphans.entry(key.netns).or_default().push(listener.id);
                 }
             }
         }
         orphans
-    }
-
-    /// `sock`: with the cookie that asking has made for it, where it had none.
-    fn tell_heirs(&mut self, id: SocketId, sock: Sock, processes: Vec<Arc<Process>>) -> Result<()> {
-        let Some(socket) = self.pipeline.engine().table().get(&id) else {
-            return Ok(());
-        };
-        if socket.state != State::Listen {
-            return Ok(());
-        }
-        let seen = SocketSeen {
-            sock,
-            state: State::Listen,
-            process: None,
-            processes: Some(processes),
-            ..super::looks::closed(socket)
-        };
-        Ok(self
-            .pipeline
-            .feed(clock::monotonic_ns(), Body::Socket(seen))?)
     }
 }
 

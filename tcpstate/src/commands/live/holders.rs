@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use super::Live;
 use crate::clock;
-use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, SeenSource};
-use crate::model::SocketId;
+use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, SeenSource, Sysctls, Unread};
 use crate::snapshot::cgroup::{self, Units};
 use crate::snapshot::{executable, netns, owners, port, proc, rights, sysctl};
 
@@ -20,10 +19,12 @@ const IO_URING_WORKER: &str = "iou-";
 /// next failure: servers retry in tight loops.
 const FRESH_NS: u64 = 250_000_000;
 
-/// While more failed calls wait, the processes that hold the port of one that is older
-/// than this are not looked for: it takes a walk through all processes, which may have
-/// changed since, and the others would wait as long again.
-const LATE_NS: u64 = 1_000_000_000;
+/// Where a failed call comes out this late and more of them wait, it and those behind it
+/// are explained by what is at hand, until none waits: what would be read may have changed
+/// since, and the others would wait as long again.
+const LATE_NS: u64 = 500_000_000;
+/// Settings of its namespace that are at hand then.
+const AT_HAND_NS: u64 = 10_000_000_000;
 
 /// The last reading of a port's sockets.
 #[derive(Debug)]
@@ -34,50 +35,77 @@ pub(super) struct PortReading {
     holders: Vec<SeenHolder>,
 }
 
+/// The settings of a namespace, as they were read last.
+#[derive(Debug)]
+pub(super) struct Settings {
+    read_ns: u64,
+    netns: u32,
+    sysctls: Sysctls,
+    rtnetlink_inode: Option<u64>,
+}
+
 impl Live {
     /// Completes the body if it is a failed call.
     pub(super) fn complete(&mut self, mono_ns: u64, body: &mut Body) {
         let is_bind = matches!(body, Body::Bind(_));
         match body {
             Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => {
+                self.is_late = self.observer.has_failed_waiting()
+                    && (self.is_late || clock::monotonic_ns() > mono_ns.saturating_add(LATE_NS));
                 self.read_settings(call);
-                name_namespace(call);
                 if is_bind && is_low_port_refused(call) {
                     call.seen = Some(not_walked());
                 }
                 self.list_all_holders(call);
+                if self.is_late {
+                    if let Some(seen) = &mut call.seen
+                        && !port::unnamed(seen).is_empty()
+                    {
+                        seen.processes_unread = Some(Unread::Late);
+                    }
+                    return;
+                }
+                name_namespace(call);
                 // Where processes have other numbers, nobody is named rather
                 // than the wrong one.
                 if proc::has_numbers_of_the_host() {
                     complete_caller(call);
                     complete_rights(call);
-                    let is_late = self.observer.has_failed_waiting()
-                        && clock::monotonic_ns() > mono_ns.saturating_add(LATE_NS);
-                    let engine = self.pipeline.engine();
-                    let opener = |holder: &SeenHolder| {
-                        let id = SocketId::of(&holder.sock, holder.local, holder.peer);
-                        Some(engine.socket(&id)?.owner.as_ref()?.pid)
-                    };
-                    if let Some(seen) = &mut call.seen
-                        && !is_late
-                    {
-                        port::name_processes(seen, opener);
-                    }
+                    self.name_processes(mono_ns, call);
                 }
             }
             _ => {}
         }
     }
 
-    /// The settings that the kernel went by.
+    /// The settings that the kernel went by. While more failed calls wait, what was read a
+    /// moment ago will do: reading takes a fourth of what explaining does.
     fn read_settings(&mut self, call: &mut Call) {
         let Some(sock) = call.sock else {
             return;
         };
-        let read = || (sysctl::read(), netns::rtnetlink_inode());
-        if let Ok((sysctls, rtnetlink_inode)) = self.looks.namespaces.inside(sock.netns, read) {
-            call.sysctls = Some(Box::new(sysctls));
-            call.rtnetlink_inode = rtnetlink_inode;
+        let now_ns = clock::monotonic_ns();
+        let oldest_ns = match (self.is_late, self.observer.has_failed_waiting()) {
+            (true, _) => AT_HAND_NS,
+            (_, true) => FRESH_NS,
+            _ => 0,
+        };
+        let known = self.settings.as_ref().filter(|known| {
+            known.netns == sock.netns && now_ns < known.read_ns.saturating_add(oldest_ns)
+        });
+        if known.is_none() {
+            let read = || (sysctl::read(), netns::rtnetlink_inode());
+            let read = self.looks.namespaces.inside(sock.netns, read);
+            self.settings = read.ok().map(|(sysctls, rtnetlink_inode)| Settings {
+                read_ns: now_ns,
+                netns: sock.netns,
+                sysctls,
+                rtnetlink_inode,
+            });
+        }
+        if let Some(settings) = &self.settings {
+            call.sysctls = Some(Box::new(settings.sysctls.clone()));
+            call.rtnetlink_inode = settings.rtnetlink_inode;
         }
     }
 
@@ -102,6 +130,9 @@ impl Live {
                 && reading.port == port
                 && now_ns < reading.read_ns + FRESH_NS
         });
+        if !is_fresh && self.is_late {
+            return;
+        }
         if !is_fresh {
             let Some(holders) = self.read_port(sock.netns, port) else {
                 return;
@@ -172,6 +203,7 @@ fn not_walked() -> Seen {
         holders_more: 0,
         sharing: None,
         admits_reuseaddr: false,
+        processes_unread: None,
     }
 }
 

@@ -107,7 +107,7 @@ impl Live {
     /// Puts the table right after a loss. `true`: it is right again.
     pub(super) fn resync(&mut self) -> Result<bool> {
         let began_ns = clock::monotonic_ns();
-        let listed = self.list_all();
+        let listed = self.list_all(super::owners::WAIT_FOR_ALL_AGAIN_NS);
         let mut there = HashSet::with_capacity_and_hasher(listed.len(), FixedState::default());
         let (is_complete, covered) = self.merge(listed, |_, seen| {
             there.insert((seen.is_mini(), seen.sock.cookie, seen.local, seen.peer));

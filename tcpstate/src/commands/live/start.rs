@@ -106,7 +106,10 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         facts: Vec::new(),
         busy_until_ns: 0,
         reading: None,
+        settings: None,
+        is_late: false,
         counted: super::counted::Counted::default(),
+        owners: super::owners::Owners::start(),
         taken_ns: 0,
         verbose: start.verbose,
     };
@@ -197,7 +200,7 @@ impl Live {
     /// Fills the table with the sockets that are there already. The hooks are
     /// on, so nothing falls between; what both show is merged by time.
     fn fill_table(&mut self) -> Result<()> {
-        let listed = self.list_all();
+        let listed = self.list_all(super::owners::WAIT_FOR_ALL_NS);
         if self.verbose && self.ui.is_none() {
             let took_us = self.looks.listing_ns / 1_000;
             let (ms, rest) = (took_us / 1_000, took_us % 1_000);

@@ -98,6 +98,7 @@ impl Decoder {
                     holders_more: 0,
                     sharing: fields::sharing(sharing).filter(|_| has_bucket),
                     admits_reuseaddr: has_bucket && *admits_reuseaddr == 1,
+                    processes_unread: None,
                 })
             }
         }

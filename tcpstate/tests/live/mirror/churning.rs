@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,11 +15,14 @@ use tcpstate::demo::namespace;
 use super::kernel::{Comparison, Kernel, Key};
 use super::program::Mirror;
 use crate::churn::{Churn, Random};
+use crate::flood::Flood;
 use support::lines::Lines;
-use support::{Linux, Program, TCPSTATE, on_stage, report_figures};
+use support::{Linux, Program, TCPSTATE, at, listener, on_stage, report_figures};
 
 /// How long the table may differ in one socket.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
+/// The same beside an attacker, who takes the processors as well.
+const SETTLES_BESIDE_ATTACKER: Duration = Duration::from_secs(30);
 const SECOND_NS: u64 = 1_000_000_000;
 /// How long after the churn losses may wait for the look that makes up for them.
 const MADE_UP_FOR_NS: u64 = 60 * SECOND_NS;
@@ -41,7 +46,9 @@ struct Tally {
 }
 
 /// A run of a few seconds, or, as `cargo xtask soak` has it, of minutes:
-/// `TCPSTATE_CHURN_SECONDS`; `TCPSTATE_CHURN_SEED` repeats one.
+/// `TCPSTATE_CHURN_SECONDS`; `TCPSTATE_CHURN_SEED` repeats one. With
+/// `TCPSTATE_CHURN_ATTACKER` a user without privileges fails calls beside it as fast as he
+/// can: half of them in the same way, half of them each in another one.
 #[test]
 fn the_table_is_what_the_kernel_lists_after_any_churn() {
     if !on_stage(&[
@@ -75,6 +82,7 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
     let mut random = Random::new(seed);
 
     let began_ns = clock::monotonic_ns();
+    let attackers = number_from_environment("TCPSTATE_CHURN_ATTACKER").map(|_| Attackers::start());
     let churn = Churn::start(seed);
     let (mut all, mut tally) = (Tally::default(), Tally::default());
     let mut printed_ns = began_ns;
@@ -116,6 +124,9 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
     all.add(settled_ms, comparison.sockets);
 
     println!("acts: {acts:?}");
+    if let Some(attackers) = attackers {
+        report_figures(&format!("beside {} failed binds", attackers.stop()));
+    }
     report_figures(&format!(
         "mirror: sockets compared {} in {} comparisons, differences 0, equal after {} ms at the latest",
         all.sockets, all.comparisons, all.worst_ms
@@ -145,6 +156,28 @@ fn the_table_is_what_the_kernel_lists_after_any_churn() {
     report_figures(&format!(
         "recording: {count} lines replay to the same {bytes} bytes, all of the schema"
     ));
+}
+
+/// Who fails calls beside the churn.
+struct Attackers {
+    floods: [Flood; 2],
+    _held: OwnedFd,
+}
+
+impl Attackers {
+    fn start() -> Self {
+        let held = listener("127.0.0.1:7001", false);
+        let nowhere = (10_000..30_000).map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let nowhere: Vec<SocketAddr> = nowhere.collect();
+        Self {
+            floods: [&[at("127.0.0.1:7001")][..], &nowhere].map(|of| Flood::of(1, of)),
+            _held: held,
+        }
+    }
+
+    fn stop(self) -> u64 {
+        self.floods.map(Flood::stop).iter().sum()
+    }
 }
 
 /// Holds what the program printed, all of it, against the replay of what it
@@ -216,7 +249,11 @@ pub(super) fn settle(mirror: &mut Mirror, kernel: &mut Kernel) -> (u64, Comparis
         if lasting.is_empty() {
             return ((now_ns - began_ns) / 1_000_000, comparison);
         }
-        let settles_ns = u64::try_from(SETTLES_WITHIN.as_nanos()).expect("seconds");
+        let settles_within = match number_from_environment("TCPSTATE_CHURN_ATTACKER") {
+            None => SETTLES_WITHIN,
+            Some(_) => SETTLES_BESIDE_ATTACKER,
+        };
+        let settles_ns = u64::try_from(settles_within.as_nanos()).expect("seconds");
         let stubborn: Vec<&str> = comparison
             .differences
             .iter()

@@ -179,6 +179,7 @@ impl Story {
             holders_more: 0,
             sharing: None,
             admits_reuseaddr: false,
+            processes_unread: None,
         });
         self.tell(Body::Bind(Box::new(call)));
     }

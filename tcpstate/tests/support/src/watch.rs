@@ -65,6 +65,12 @@ impl Watch {
         self.child.id()
     }
 
+    /// What has come so far.
+    #[must_use]
+    pub fn seen(&self) -> &[Value] {
+        &self.seen
+    }
+
     /// Reads on until an event fits, and gives it.
     #[track_caller]
     pub fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {

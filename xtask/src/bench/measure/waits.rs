@@ -231,7 +231,7 @@ fn frames_of(table: &str) -> Vec<Frames> {
 }
 
 /// `CLOCK_MONOTONIC`, as the kernel's records have it.
-fn monotonic_ns() -> u64 {
+pub(super) fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
     seconds * 1_000_000_000 + nanos

@@ -14,7 +14,7 @@ use crate::event::{Body, Process, SocketSeen, State};
 use crate::kernel::{IterError, Walk};
 use crate::model::NS_PER_MS;
 use crate::snapshot::netns::NetnsError;
-use crate::snapshot::{SocketItem, owners, proc};
+use crate::snapshot::{SocketItem, proc};
 
 /// A list is read for this long before the ring buffer is emptied.
 const LIST_SLICE_NS: u64 = 10 * NS_PER_MS;
@@ -54,9 +54,9 @@ fn seen(item: &SocketItem, holders: &BTreeMap<u64, Arc<Process>>) -> SocketSeen 
 
 impl Live {
     /// All sockets of all namespaces that the run is about, with the process
-    /// that holds each. What the hooks see meanwhile is not fed: both have their
-    /// time, and are to be merged.
-    pub(in crate::commands::live) fn list_all(&mut self) -> Listed {
+    /// that holds each, as far as they are found in that time. What the hooks see
+    /// meanwhile is not fed: both have their time, and are to be merged.
+    pub(in crate::commands::live) fn list_all(&mut self, wait_ns: u64) -> Listed {
         let namespaces: BTreeSet<u32> = match self.filters.netns {
             Some(netns) => BTreeSet::from([netns]),
             None => self.looks.namespaces.all(),
@@ -72,7 +72,8 @@ impl Live {
         }
         self.looks.listing_ns = clock::monotonic_ns().saturating_sub(began_ns);
         let holders = if proc::has_numbers_of_the_host() {
-            owners::first_holders()
+            let inodes = items.iter().filter_map(|(_, item)| item.inode).collect();
+            self.first_owners(inodes, wait_ns, |live| live.hold(&mut facts))
         } else {
             BTreeMap::new()
         };

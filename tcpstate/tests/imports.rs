@@ -27,13 +27,6 @@ const CRATES: &[&str] = &[
     "xtask/src/main.rs",
 ];
 
-/// Cycles that are still there, each as its root file and the modules that import each
-/// other in a circle. None may be added; one that is gone must go from here.
-const KNOWN: &[(&str, &str)] = &[(
-    "tcpstate/src/lib.rs",
-    "commands::live: departed, looks, namespaces",
-)];
-
 #[test]
 fn no_modules_import_each_other_in_a_circle() {
     let other = std::env::var_os("TCPSTATE_IMPORTS_OF").map(PathBuf::from);
@@ -57,22 +50,5 @@ fn no_modules_import_each_other_in_a_circle() {
         return;
     }
 
-    let is_known = |crate_root: &str, modules: &str| KNOWN.contains(&(crate_root, modules));
-    let new: Vec<_> = found
-        .iter()
-        .filter(|(crate_root, modules)| !is_known(crate_root, modules))
-        .collect();
-    let gone: Vec<_> = KNOWN
-        .iter()
-        .filter(|known| {
-            !found
-                .iter()
-                .any(|(of, modules)| (*of, modules.as_str()) == **known)
-        })
-        .collect();
-    assert!(new.is_empty(), "modules import each other: {new:#?}");
-    assert!(
-        gone.is_empty(),
-        "no longer cycles, remove them from KNOWN: {gone:#?}"
-    );
+    assert!(found.is_empty(), "modules import each other: {found:#?}");
 }

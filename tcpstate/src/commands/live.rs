@@ -1,17 +1,18 @@
 //! The one loop that owns a live run: kernel, timers, signals, keys, script.
 
+mod changes;
 mod counted;
-mod departed;
 mod holders;
-mod looks;
 mod lookup;
 mod losses;
 mod namespaces;
+mod orphaned_listeners;
 mod owners;
+mod reconcile;
+mod resync;
 mod signals;
 mod slice;
 mod start;
-mod sweeps;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -62,8 +63,8 @@ pub(super) struct Live {
     pub(super) pipeline: Pipeline,
     pub(super) ui: Option<Ui>,
     signals: Signals,
-    pub(super) looks: looks::Looks,
-    sweeps: sweeps::Sweeps,
+    pub(super) resync: resync::Resync,
+    reconcile: reconcile::Reconcile,
     pub(super) losses: losses::Losses,
     /// What the run is narrowed to.
     pub(super) filters: Filters,
@@ -185,23 +186,23 @@ impl Live {
         self.ui.is_some() && stdio::has_hung_up()
     }
 
-    /// Takes in what has come, looks at what is due, writes and draws. `true`: there
+    /// Takes in what has come, snapshots at what is due, writes and draws. `true`: there
     /// is more to do already.
     fn advance(&mut self) -> Result<bool> {
         let is_more = self.drain()?;
         let now_ns = clock::monotonic_ns();
         if !is_more {
-            self.tell_counted(now_ns)?;
+            self.emit_counted(now_ns)?;
         }
         if self.losses.is_due(now_ns, COUNT_EVERY_NS) {
             self.count_losses(now_ns)?;
         }
-        let is_looking = !is_more && self.look(now_ns)?;
-        self.sweep_namespaces(now_ns)?;
-        self.find_heirs(now_ns);
+        let is_resyncing = !is_more && self.resync_due(now_ns)?;
+        self.reconcile_namespaces(now_ns)?;
+        self.find_new_owners(now_ns);
         self.take_late_owners()?;
         if !is_more {
-            self.sweep(now_ns)?;
+            self.reconcile_sockets(now_ns)?;
         }
         // What waits is older than now, and is no silence.
         if !is_more && now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
@@ -210,14 +211,14 @@ impl Live {
         self.pipeline.write_out()?;
         self.pipeline.settle_recording(now_ns);
         self.notice_recording_error();
-        self.tell_diagnostics();
+        self.emit_diagnostics();
         if let Some(ui) = &mut self.ui
             && ui.needs_redraw(self.pipeline.engine(), now_ns)
         {
             ui.draw(self.pipeline.engine(), now_ns)
                 .context("cannot draw on the terminal")?;
         }
-        Ok(is_more || is_looking)
+        Ok(is_more || is_resyncing)
     }
 
     /// Takes in one batch and writes what follows from it: somebody may wait for a
@@ -250,7 +251,7 @@ impl Live {
         self.taken_ns = mono_ns;
         self.notice_namespace(&body);
         self.complete(mono_ns, &mut body);
-        self.note_for_sweep(&body);
+        self.note_for_reconcile(&body);
         self.count_losses_before(mono_ns, &body)?;
         Ok(self.pipeline.feed(mono_ns, body)?)
     }
@@ -265,7 +266,7 @@ impl Live {
         for (mono_ns, body) in facts.drain(..) {
             self.take(mono_ns, body)?;
         }
-        self.tell_all_counted()?;
+        self.emit_all_counted()?;
         self.count_left(slice.is_over())?;
         self.settle_losses(clock::monotonic_ns())
     }
@@ -291,7 +292,7 @@ impl Live {
     }
 
     /// What the kernel program says about itself, with `-v`.
-    fn tell_diagnostics(&mut self) {
+    fn emit_diagnostics(&mut self) {
         for line in self.observer.take_diagnostics() {
             match &mut self.ui {
                 Some(ui) => ui.notice(line),

@@ -14,7 +14,7 @@ const CAP_BPF: u32 = 39;
 /// The oldest kernel that the kernel program is tested on.
 const OLDEST: (u32, u32) = (5, 10);
 
-/// PollSchedule version, type information and privileges, in this order: no
+/// Checks version, type information and privileges, in this order: no
 /// privilege helps a kernel that cannot do it.
 pub(super) fn check() -> Result<(), KernelError> {
     let release = release();

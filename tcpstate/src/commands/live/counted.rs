@@ -18,7 +18,7 @@ pub(super) struct Counted {
 impl Live {
     /// Tells of calls that were counted and that no later one has carried; only when
     /// no record of one waits.
-    pub(super) fn tell_counted(&mut self, now_ns: u64) -> Result<()> {
+    pub(super) fn emit_counted(&mut self, now_ns: u64) -> Result<()> {
         if now_ns.saturating_sub(self.counted.read_ns) < READ_EVERY_NS {
             return Ok(());
         }
@@ -27,7 +27,7 @@ impl Live {
     }
 
     /// The same at the end of the run, for all of them.
-    pub(super) fn tell_all_counted(&mut self) -> Result<()> {
+    pub(super) fn emit_all_counted(&mut self) -> Result<()> {
         self.feed_counted(true)
     }
 

@@ -95,7 +95,7 @@ impl Live {
         });
         if known.is_none() {
             let read = || (sysctl::read(), netns::rtnetlink_inode());
-            let read = self.looks.namespaces.inside(sock.netns, read);
+            let read = self.resync.namespaces.inside(sock.netns, read);
             self.settings = read.ok().map(|(sysctls, rtnetlink_inode)| Settings {
                 read_ns: now_ns,
                 netns: sock.netns,
@@ -154,7 +154,7 @@ impl Live {
     fn read_port(&mut self, netns: u32, port: u16) -> Option<Vec<SeenHolder>> {
         let items = self.snapshot(netns).ok()?;
         let bound = self
-            .looks
+            .resync
             .namespaces
             .inside(netns, || port::bound_sockets(netns, port));
         Some(port::holders(

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::Live;
-use super::looks::{RECENT_NS, closed};
+use super::changes::{RECENT_NS, closed};
 use crate::clock;
 use crate::event::{Body, NetnsEnd, SocketSeen};
 use crate::model::{Socket, SocketId};
@@ -32,29 +32,29 @@ impl Live {
     /// Remembers that a fact came from a namespace that was not known.
     pub(super) fn notice_namespace(&mut self, body: &Body) {
         let Some(netns) = body.netns() else { return };
-        if !self.looks.namespaces.knows(netns)
-            && self.looks.sweep.unknown.len() < MAX_NAMESPACES
-            && self.looks.sweep.unknown.insert(netns)
+        if !self.resync.namespaces.knows(netns)
+            && self.resync.sweep.unknown.len() < MAX_NAMESPACES
+            && self.resync.sweep.unknown.insert(netns)
         {
-            self.looks.sweep.has_new = true;
+            self.resync.sweep.has_new = true;
         }
     }
 
     /// Finds new namespaces before their processes are gone; takes the sockets
     /// of those that have ended out of the table.
-    pub(super) fn sweep_namespaces(&mut self, now_ns: u64) -> Result<()> {
-        if self.looks.sweep.has_new && now_ns >= self.looks.sweep.rest_until_ns {
-            self.looks.sweep.has_new = false;
-            self.looks.namespaces.note_all();
+    pub(super) fn reconcile_namespaces(&mut self, now_ns: u64) -> Result<()> {
+        if self.resync.sweep.has_new && now_ns >= self.resync.sweep.rest_until_ns {
+            self.resync.sweep.has_new = false;
+            self.resync.namespaces.note_all();
             let ended_ns = clock::monotonic_ns();
-            self.looks.sweep.rest_until_ns =
+            self.resync.sweep.rest_until_ns =
                 ended_ns + ended_ns.saturating_sub(now_ns) * REST_FACTOR;
         }
-        if now_ns.saturating_sub(self.looks.sweep.swept_ns) < SWEEP_EVERY_NS {
+        if now_ns.saturating_sub(self.resync.sweep.swept_ns) < SWEEP_EVERY_NS {
             return Ok(());
         }
-        self.looks.sweep.swept_ns = now_ns;
-        for ended in self.looks.namespaces.take_ended() {
+        self.resync.sweep.swept_ns = now_ns;
+        for ended in self.resync.namespaces.take_ended() {
             match ended {
                 NetnsError::Gone(netns) => self.end_namespace(netns, NetnsEnd::Gone)?,
                 NetnsError::Unreachable(netns) => {
@@ -64,8 +64,8 @@ impl Live {
                 _ => {}
             }
         }
-        for netns in std::mem::take(&mut self.looks.sweep.unknown) {
-            if let Err(NetnsError::Unreachable(_)) = self.looks.namespaces.find(netns) {
+        for netns in std::mem::take(&mut self.resync.sweep.unknown) {
+            if let Err(NetnsError::Unreachable(_)) = self.resync.namespaces.find(netns) {
                 self.end_namespace(netns, NetnsEnd::Unreachable)?;
             }
         }
@@ -77,7 +77,7 @@ impl Live {
         let known_ns = match end {
             NetnsEnd::Gone => clock::monotonic_ns(),
             // The next search may find where what is younger than this one is.
-            NetnsEnd::Unreachable => self.looks.namespaces.searched_ns(),
+            NetnsEnd::Unreachable => self.resync.namespaces.searched_ns(),
         };
         let mut known: Vec<Socket> = self
             .pipeline
@@ -92,7 +92,7 @@ impl Live {
         }
         // Any other socket keeps its namespace alive: it is hidden, not gone.
         if end == NetnsEnd::Unreachable && known.iter().any(|socket| !socket.is_mini) {
-            self.looks.sweep.unknown.insert(netns);
+            self.resync.sweep.unknown.insert(netns);
             return Ok(());
         }
         // Another namespace may have the number by now.
@@ -100,7 +100,7 @@ impl Live {
         known.retain(|socket| !there.contains(&socket.id()));
         let recent = known.extract_if(.., |socket| socket.since_ns + RECENT_NS >= known_ns);
         if recent.count() > 0 {
-            self.looks.sweep.unknown.insert(netns);
+            self.resync.sweep.unknown.insert(netns);
         }
         // The table has no order.
         known.sort_by_key(|socket| (socket.local, socket.peer, socket.sock.cookie));

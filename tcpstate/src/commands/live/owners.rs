@@ -25,7 +25,7 @@ const LONG_PASS_NS: u64 = 50 * NS_PER_MS;
 /// and after a loss. While it waits, records are taken out of the ring buffer.
 pub(super) const WAIT_FOR_ALL_NS: u64 = 900 * NS_PER_MS;
 pub(super) const WAIT_FOR_ALL_AGAIN_NS: u64 = 80 * NS_PER_MS;
-/// Between two looks into the ring buffer meanwhile.
+/// Between two snapshots into the ring buffer meanwhile.
 const BETWEEN_NS: u64 = 10 * NS_PER_MS;
 
 /// Answers that are kept for calls that fail in the same way.
@@ -249,7 +249,7 @@ impl Live {
             state: State::Listen,
             process: None,
             processes: Some(processes),
-            ..super::looks::closed(socket)
+            ..super::changes::closed(socket)
         };
         Ok(self
             .pipeline

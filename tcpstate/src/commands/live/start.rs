@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::Live;
-use super::looks::Looks;
 use super::losses::Losses;
+use super::reconcile::Reconcile;
+use super::resync::Resync;
 use super::signals::Signals;
-use super::sweeps::Sweeps;
 use crate::clock;
 use crate::confine::Run;
 use crate::engine::Limits;
@@ -99,8 +99,8 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         pipeline: Pipeline::new(Limits::default(), selector, Outputs::new(stdout, recording)),
         ui,
         signals,
-        looks: Looks::default(),
-        sweeps: Sweeps::default(),
+        resync: Resync::default(),
+        reconcile: Reconcile::default(),
         losses: Losses::default(),
         filters: start.filters,
         facts: Vec::new(),
@@ -167,7 +167,7 @@ impl Live {
         let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
         let sysctls = match self.filters.netns {
             Some(netns) => self
-                .looks
+                .resync
                 .namespaces
                 .inside(netns, sysctl::read)
                 .unwrap_or_default(),
@@ -202,7 +202,7 @@ impl Live {
     fn fill_table(&mut self) -> Result<()> {
         let listed = self.list_all(super::owners::WAIT_FOR_ALL_NS);
         if self.verbose && self.ui.is_none() {
-            let took_us = self.looks.listing_ns / 1_000;
+            let took_us = self.resync.listing_ns / 1_000;
             let (ms, rest) = (took_us / 1_000, took_us % 1_000);
             super::tell(&format!("sockets listed in {ms}.{rest:03} ms"));
         }

@@ -21,7 +21,7 @@ const SLICE_NS: u64 = 10 * NS_PER_MS;
 
 /// When it was asked last, and how far it came.
 #[derive(Debug, Default)]
-pub(super) struct Departed {
+pub(super) struct OrphanedListeners {
     asked_ns: u64,
     /// The first port that was not asked about.
     next: Option<PortKey>,
@@ -29,16 +29,16 @@ pub(super) struct Departed {
 
 impl Live {
     /// Finds out who has the listening sockets of processes that have ended.
-    pub(super) fn find_heirs(&mut self, now_ns: u64) {
-        if now_ns.saturating_sub(self.looks.departed.asked_ns) < ASK_EVERY_NS {
+    pub(super) fn find_new_owners(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.resync.orphaned_listeners.asked_ns) < ASK_EVERY_NS {
             return;
         }
-        self.looks.departed.asked_ns = now_ns;
+        self.resync.orphaned_listeners.asked_ns = now_ns;
         if !proc::has_numbers_of_the_host() || self.are_owners_to_come() {
             return;
         }
         for (netns, orphans) in self.orphaned_listeners() {
-            let Ok(Some(listed)) = self.looks.namespaces.inside(netns, || listeners(netns)) else {
+            let Ok(Some(listed)) = self.resync.namespaces.inside(netns, || listeners(netns)) else {
                 continue;
             };
             // Asking may have made a cookie; what was told before it has none.
@@ -60,13 +60,13 @@ impl Live {
     /// Listening sockets whose process does not exist any more, by namespace.
     fn orphaned_listeners(&mut self) -> BTreeMap<u32, Vec<SocketId>> {
         let slice = Slice::of(SLICE_NS);
-        let from = self.looks.departed.next.take();
+        let from = self.resync.orphaned_listeners.next.take();
         let mut ended: BTreeMap<u32, bool> = BTreeMap::new();
         let mut orphans: BTreeMap<u32, Vec<SocketId>> = BTreeMap::new();
         let stories = self.pipeline.engine().ports().iter();
         for (key, story) in stories.skip_while(|(key, _)| from.is_some_and(|from| **key < from)) {
             if slice.is_over() {
-                self.looks.departed.next = Some(*key);
+                self.resync.orphaned_listeners.next = Some(*key);
                 break;
             }
             for listener in &story.listeners {

@@ -59,7 +59,7 @@ impl Live {
     pub(in crate::commands::live) fn list_all(&mut self, wait_ns: u64) -> Listed {
         let namespaces: BTreeSet<u32> = match self.filters.netns {
             Some(netns) => BTreeSet::from([netns]),
-            None => self.looks.namespaces.all(),
+            None => self.resync.namespaces.all(),
         };
         let mut items = Vec::new();
         let mut facts = Vec::new();
@@ -70,7 +70,7 @@ impl Live {
                 covered.insert(netns);
             }
         }
-        self.looks.listing_ns = clock::monotonic_ns().saturating_sub(began_ns);
+        self.resync.listing_ns = clock::monotonic_ns().saturating_sub(began_ns);
         let holders = if proc::has_numbers_of_the_host() {
             let inodes = items.iter().filter_map(|(_, item)| item.inode).collect();
             self.first_owners(inodes, wait_ns, |live| live.hold(&mut facts))
@@ -95,7 +95,7 @@ impl Live {
         facts: &mut Vec<(u64, Body)>,
     ) -> Result<(), NetnsError> {
         let observer = &mut self.observer;
-        let namespaces = &mut self.looks.namespaces;
+        let namespaces = &mut self.resync.namespaces;
         let before = items.len();
         if let Ok(mut walk) = namespaces.inside(netns, || observer.begin_walk())?
             && self.go_through(&mut walk, items, facts).is_ok()
@@ -104,7 +104,7 @@ impl Live {
         }
         // The iterator is refused here: ask without it.
         items.truncate(before);
-        items.extend(self.looks.namespaces.inside(netns, || diag_dump(netns))?);
+        items.extend(self.resync.namespaces.inside(netns, || diag_dump(netns))?);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Sweeps: the whole list of the kernel is held against the table, again and
+//! Reconcile: the whole list of the kernel is held against the table, again and
 //! again, for what no hook announces: a TIME_WAIT that was destroyed or begun
 //! anew, a socket that is only bound and goes, a half-open request, the port
 //! that `connect` chose.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::Live;
-use super::looks::{closed, difference};
+use super::changes::{RECENT_NS, closed, difference};
 use super::slice::Slice;
 use crate::clock;
 use crate::event::{Body, Endpoint, Process, Sock, SocketSeen, State};
@@ -38,8 +38,6 @@ const REST_FACTOR: u64 = 200;
 const SLICE_NS: u64 = 4 * NS_PER_MS;
 /// Time between two slices.
 const BETWEEN_NS: u64 = 15 * NS_PER_MS;
-/// What changed this shortly before a sweep may or may not be in it.
-const RECENT_NS: u64 = 10 * NS_PER_MS;
 /// Sockets that are only bound cost as much as all others. They are asked for
 /// when there may be one, and for those that nothing tells of in every n-th round.
 const BOUND_EVERY: u64 = 8;
@@ -48,7 +46,7 @@ const MAX_DIFFERENCES: usize = 100_000;
 
 /// Between sweeps, and the one that is going on.
 #[derive(Debug, Default)]
-pub(in crate::commands) struct Sweeps {
+pub(in crate::commands) struct Reconcile {
     waiting: VecDeque<u32>,
     current: Option<Sweep>,
     rounds: u64,
@@ -92,36 +90,36 @@ struct Sweep {
 
 impl Live {
     /// Goes on with the sweep, or begins the next one.
-    pub(super) fn sweep(&mut self, now_ns: u64) -> Result<()> {
-        if now_ns < self.sweeps.next_ns {
+    pub(super) fn reconcile_sockets(&mut self, now_ns: u64) -> Result<()> {
+        if now_ns < self.reconcile.next_ns {
             return Ok(());
         }
         // What is compared must not be older than the list.
         self.catch_up()?;
         let began_cpu_ns = clock::processor_ns();
-        if self.sweeps.current.is_none() {
+        if self.reconcile.current.is_none() {
             self.begin_sweep(now_ns);
         }
-        if let Some(mut sweep) = self.sweeps.current.take() {
+        if let Some(mut sweep) = self.reconcile.current.take() {
             // An error of sock_diag ends this sweep; the next one tries again.
             if self.go_on(&mut sweep)? {
-                self.sweeps.current = Some(sweep);
+                self.reconcile.current = Some(sweep);
             } else {
-                self.sweeps.sockets += sweep.found.len();
+                self.reconcile.sockets += sweep.found.len();
             }
         }
         let ended_ns = clock::monotonic_ns();
-        self.sweeps.cost_ns += clock::processor_ns().saturating_sub(began_cpu_ns);
-        let is_round_over = self.sweeps.current.is_none() && self.sweeps.waiting.is_empty();
-        self.sweeps.next_ns = if is_round_over {
-            let cost_ns = self.sweeps.cost_ns;
-            let rest_ns = if self.sweeps.sockets <= SMALL {
+        self.reconcile.cost_ns += clock::processor_ns().saturating_sub(began_cpu_ns);
+        let is_round_over = self.reconcile.current.is_none() && self.reconcile.waiting.is_empty();
+        self.reconcile.next_ns = if is_round_over {
+            let cost_ns = self.reconcile.cost_ns;
+            let rest_ns = if self.reconcile.sockets <= SMALL {
                 let at_most_ns = REST_SMALL_NS.max(cost_ns * REST_FACTOR_LEAST);
                 (cost_ns * REST_FACTOR_SMALL).min(at_most_ns)
             } else {
                 cost_ns * REST_FACTOR
             };
-            (ended_ns + rest_ns).max(self.sweeps.began_ns + EVERY_NS)
+            (ended_ns + rest_ns).max(self.reconcile.began_ns + EVERY_NS)
         } else {
             ended_ns + BETWEEN_NS
         };
@@ -129,8 +127,8 @@ impl Live {
     }
 
     fn begin_sweep(&mut self, now_ns: u64) {
-        if self.sweeps.waiting.is_empty() {
-            let sweeps = &mut self.sweeps;
+        if self.reconcile.waiting.is_empty() {
+            let sweeps = &mut self.reconcile;
             sweeps.began_ns = now_ns;
             sweeps.cost_ns = 0;
             sweeps.sockets = 0;
@@ -139,21 +137,21 @@ impl Live {
             sweeps.with_bound = std::mem::take(&mut sweeps.is_bind_seen)
                 || bound > 0
                 || sweeps.rounds % BOUND_EVERY == 1;
-            self.sweeps.waiting = match self.filters.netns {
+            self.reconcile.waiting = match self.filters.netns {
                 Some(netns) => VecDeque::from([netns]),
                 None => netns::list().into_keys().collect(),
             };
         }
-        let Some(netns) = self.sweeps.waiting.pop_front() else {
+        let Some(netns) = self.reconcile.waiting.pop_front() else {
             return;
         };
-        let with_bound = self.sweeps.with_bound;
+        let with_bound = self.reconcile.with_bound;
         let dump = self
-            .looks
+            .resync
             .namespaces
             .inside(netns, || Dump::begin(netns, with_bound));
         if let Ok(Ok(dump)) = dump {
-            self.sweeps.current = Some(Sweep {
+            self.reconcile.current = Some(Sweep {
                 netns,
                 dump,
                 began_ns: now_ns,
@@ -166,11 +164,11 @@ impl Live {
     }
 
     /// What was just bound is to be found soon.
-    pub(super) fn note_for_sweep(&mut self, body: &Body) {
+    pub(super) fn note_for_reconcile(&mut self, body: &Body) {
         if let Body::Bind(call) = body
             && call.ok
         {
-            self.sweeps.is_bind_seen = true;
+            self.reconcile.is_bind_seen = true;
         }
     }
 
@@ -342,7 +340,7 @@ impl Live {
             .filter(|socket| {
                 socket.sock.netns == sweep.netns
                     && socket.sock.cookie != 0
-                    && (self.sweeps.with_bound || socket.state != State::Bound)
+                    && (self.reconcile.with_bound || socket.state != State::Bound)
                     && !sweep.found.contains(&key(
                         socket.is_mini,
                         &socket.sock,
@@ -355,7 +353,7 @@ impl Live {
             .cloned()
             .collect();
         if missing.is_empty() {
-            self.sweeps.missed_listeners.remove(&sweep.netns);
+            self.reconcile.missed_listeners.remove(&sweep.netns);
             return Ok(());
         }
         // A list that changes while it is read can lack a socket. One that is
@@ -370,7 +368,7 @@ impl Live {
             .map(Socket::id)
             .collect();
         let missed_before = self
-            .sweeps
+            .reconcile
             .missed_listeners
             .insert(sweep.netns, listeners)
             .unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Looks into the kernel's tables while a run goes on: mini-sockets that are
-//! due, and the whole table after a loss.
+//! The table put right from the kernel's while a run goes on: mini-sockets that are polled,
+//! and all sockets after a loss.
 
-mod due;
 mod list;
+mod poll;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,32 +10,29 @@ use anyhow::Result;
 use foldhash::fast::FixedState;
 
 use super::Live;
-use super::departed::Departed;
+use super::changes::{RECENT_NS, closed, difference};
 use super::namespaces::Sweep;
+use super::orphaned_listeners::OrphanedListeners;
 use super::slice::Slice;
 use crate::clock;
-use crate::event::{Body, Endpoint, Sock, SocketSeen, Source, State};
-use crate::model::{NS_PER_MS, Socket, Tuple};
+use crate::event::{Body, Endpoint, Sock, SocketSeen, State};
+use crate::model::{Socket, Tuple};
 use crate::snapshot::SocketItem;
 use crate::snapshot::netns::{Namespaces, NetnsError};
 use crate::snapshot::sock_diag::SockDiag;
 
-/// A timer that the kernel has set anew differs by more than our rounding.
-const REARMED_MS: u64 = 1_000;
-/// A hook that fired this shortly before a snapshot outranks it.
-pub(super) const RECENT_NS: u64 = 10_000_000;
 /// What is there: mini-sockets and others, by their addresses.
 type Found = HashMap<(bool, Tuple), SocketSeen, FixedState>;
 
-/// Looks into the kernel's tables.
+/// What resync, poll and reconcile share.
 #[derive(Debug, Default)]
-pub(in crate::commands) struct Looks {
+pub(in crate::commands) struct Resync {
     pub(super) namespaces: Namespaces,
     pub(super) sweep: Sweep,
-    pub(super) departed: Departed,
+    pub(super) orphaned_listeners: OrphanedListeners,
     /// How long the kernel took for its last whole list.
     pub(super) listing_ns: u64,
-    due: due::Schedule,
+    due: poll::Schedule,
 }
 
 impl Live {
@@ -53,7 +50,7 @@ impl Live {
         netns: u32,
         names: impl Iterator<Item = (Sock, Endpoint, Endpoint)> + Send,
     ) -> Result<Found, ()> {
-        let looked = self.looks.namespaces.inside(netns, || {
+        let looked = self.resync.namespaces.inside(netns, || {
             let mut diag = SockDiag::open(netns)?;
             let mut found = Found::default();
             for (sock, local, peer) in names {
@@ -75,13 +72,13 @@ impl Live {
     pub(super) fn snapshot(&mut self, netns: u32) -> Result<Vec<(u64, SocketItem)>, NetnsError> {
         let observer = &mut self.observer;
         let found = self
-            .looks
+            .resync
             .namespaces
             .inside(netns, || observer.snapshot())?;
         match found {
             Ok(found) => Ok(found),
             // The iterator is refused here: ask without it.
-            Err(_) => self.looks.namespaces.inside(netns, || diag_dump(netns)),
+            Err(_) => self.resync.namespaces.inside(netns, || diag_dump(netns)),
         }
     }
 
@@ -189,42 +186,4 @@ fn diag_dump(netns: u32) -> Vec<(u64, SocketItem)> {
         .unwrap_or_default();
     let now_ns = clock::monotonic_ns();
     sockets.into_iter().map(|socket| (now_ns, socket)).collect()
-}
-
-/// What a look found, if it differs from what is known.
-pub(super) fn difference(
-    known: &Socket,
-    now_there: Option<SocketSeen>,
-    asked_ns: u64,
-) -> Option<SocketSeen> {
-    let Some(seen) = now_there else {
-        return Some(closed(known));
-    };
-    let expected_ms = known.remaining_ns(asked_ns).map(|ns| ns / NS_PER_MS);
-    let is_rearmed = match (expected_ms, seen.expires_ms) {
-        (Some(expected), Some(left)) => left.abs_diff(expected) > REARMED_MS,
-        (None, None) => false,
-        _ => true,
-    };
-    let is_elsewhere = (seen.local, seen.peer) != (known.local, known.peer);
-    // Several may listen at one address: only a cookie tells which of them it is.
-    let is_named = seen.state == State::Listen && known.sock.cookie == 0 && seen.sock.cookie != 0;
-    (seen.state != known.state || is_rearmed || is_elsewhere || is_named).then_some(seen)
-}
-
-pub(super) fn closed(socket: &Socket) -> SocketSeen {
-    SocketSeen {
-        sock: socket.sock,
-        local: socket.local,
-        peer: socket.peer,
-        state: State::Closed,
-        process: None,
-        reuse: None,
-        // So that it is told from a socket with the same cookie.
-        expires_ms: socket.is_mini.then_some(0),
-        processes: None,
-        netns_ended: None,
-        ended: None,
-        source: Source::Snapshot,
-    }
 }

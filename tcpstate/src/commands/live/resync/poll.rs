@@ -96,10 +96,10 @@ enum There {
 
 impl Live {
     /// Goes on with the look, or begins one that is due. `true`: it is not over.
-    pub(in crate::commands::live) fn look(&mut self, now_ns: u64) -> Result<bool> {
-        let mut look = match self.looks.due.look.take() {
+    pub(in crate::commands::live) fn resync_due(&mut self, now_ns: u64) -> Result<bool> {
+        let mut look = match self.resync.due.look.take() {
             Some(look) => look,
-            None if now_ns < self.looks.due.next_ns => return Ok(false),
+            None if now_ns < self.resync.due.next_ns => return Ok(false),
             None => Look {
                 began_ns: now_ns,
                 cost_ns: 0,
@@ -119,9 +119,9 @@ impl Live {
         look.cost_ns += clock::processor_ns().saturating_sub(began_cpu_ns);
         if is_over {
             let rest_ns = EVERY_NS.max(look.cost_ns * REST_FACTOR);
-            self.looks.due.next_ns = look.began_ns + rest_ns;
+            self.resync.due.next_ns = look.began_ns + rest_ns;
         } else {
-            self.looks.due.look = Some(look);
+            self.resync.due.look = Some(look);
         }
         Ok(!is_over)
     }
@@ -176,7 +176,7 @@ impl Live {
         }
         let began_ns = clock::monotonic_ns();
         let observer = &mut self.observer;
-        let namespaces = &mut self.looks.namespaces;
+        let namespaces = &mut self.resync.namespaces;
         match namespaces.inside(netns, || observer.begin_walk()) {
             Ok(Ok(walk)) => Ok(Asking::Passing(Pass {
                 netns,
@@ -194,7 +194,7 @@ impl Live {
     }
 
     fn begin_singly(&mut self, netns: u32, ids: VecDeque<SocketId>) -> Result<Asking, Unanswered> {
-        let namespaces = &mut self.looks.namespaces;
+        let namespaces = &mut self.resync.namespaces;
         match namespaces.inside(netns, || SockDiag::open(netns)) {
             Ok(Ok(diag)) => Ok(Asking::Singly(diag, ids)),
             Ok(Err(_)) | Err(_) => Err(Unanswered(ids)),

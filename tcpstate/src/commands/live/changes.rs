@@ -1,0 +1,48 @@
+//! What a snapshot of a socket says beyond what the table has.
+
+use crate::event::{SocketSeen, Source, State};
+use crate::model::{NS_PER_MS, Socket};
+
+/// A timer that the kernel has set anew differs by more than our rounding.
+const REARMED_MS: u64 = 1_000;
+/// A hook that fired this shortly before a snapshot outranks it.
+pub(super) const RECENT_NS: u64 = 10 * NS_PER_MS;
+
+/// What a snapshot found, if it differs from what is known.
+pub(super) fn difference(
+    known: &Socket,
+    now_there: Option<SocketSeen>,
+    asked_ns: u64,
+) -> Option<SocketSeen> {
+    let Some(seen) = now_there else {
+        return Some(closed(known));
+    };
+    let expected_ms = known.remaining_ns(asked_ns).map(|ns| ns / NS_PER_MS);
+    let is_rearmed = match (expected_ms, seen.expires_ms) {
+        (Some(expected), Some(left)) => left.abs_diff(expected) > REARMED_MS,
+        (None, None) => false,
+        _ => true,
+    };
+    let is_elsewhere = (seen.local, seen.peer) != (known.local, known.peer);
+    // Several may listen at one address: only a cookie tells which of them it is.
+    let is_named = seen.state == State::Listen && known.sock.cookie == 0 && seen.sock.cookie != 0;
+    (seen.state != known.state || is_rearmed || is_elsewhere || is_named).then_some(seen)
+}
+
+/// That the socket is gone.
+pub(super) fn closed(socket: &Socket) -> SocketSeen {
+    SocketSeen {
+        sock: socket.sock,
+        local: socket.local,
+        peer: socket.peer,
+        state: State::Closed,
+        process: None,
+        reuse: None,
+        // Distinguishes it from a socket with the same cookie.
+        expires_ms: socket.is_mini.then_some(0),
+        processes: None,
+        netns_ended: None,
+        ended: None,
+        source: Source::Snapshot,
+    }
+}

@@ -115,6 +115,7 @@ impl SocketItem {
             is_tripped_over: false,
             processes: self.kernel().map(|kernel| vec![kernel]).or(processes),
             processes_more: 0,
+            is_opener_gone: false,
         }
     }
 }

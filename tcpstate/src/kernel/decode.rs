@@ -342,6 +342,7 @@ impl Decoder {
             is_tripped_over: *is_tripped_over == 1,
             processes: kernels(socket.flags).map(|kernel| vec![kernel]),
             processes_more: 0,
+            is_opener_gone: false,
         })
     }
 

@@ -7,7 +7,7 @@ use tcpstate_common::record::MAX_PER_ADDRESS;
 use tcpstate_common::release::numbers;
 
 use super::sock_diag::SockDiag;
-use super::{SocketItem, owners};
+use super::{SocketItem, owners, proc};
 use crate::event::{Endpoint, Family, Seen, SeenHolder, SeenSource, State};
 
 /// Holders that are listed one by one; a port of a busy server has tens of
@@ -69,7 +69,11 @@ pub(crate) fn list_processes(
         // The kernel's own has an inode and no descriptor.
         if let (Some(inode), None) = (holder.inode, &holder.processes) {
             let found = found.get(&inode).unwrap_or(&nobody);
-            let (listed, more) = owners::listed(found, opener(holder), &mut left);
+            let opener = opener(holder);
+            let (listed, more) = owners::listed(found, opener, &mut left);
+            let is_in_nobody = listed.is_empty() && more == 0;
+            holder.is_opener_gone =
+                is_in_nobody && opener.is_some_and(|pid| proc::stat(pid).is_none());
             holder.processes = Some(listed);
             holder.processes_more = more;
         }
@@ -223,6 +227,7 @@ mod tests {
             is_tripped_over: false,
             processes: None,
             processes_more: 0,
+            is_opener_gone: false,
         }
     }
 

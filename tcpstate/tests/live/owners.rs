@@ -111,8 +111,9 @@ fn a_child_that_keeps_the_listener_of_a_dead_parent_is_named_as_having_it() {
     assert_eq!(pids(&heirs["processes"]), [u64::from(child)]);
     assert_eq!(heirs["processes"][0]["via"], "proc");
 
+    // It runs what its parent ran: for all that can be seen, it is the server.
     let diagnosis = failed_bind(&mut watch);
-    assert_eq!(diagnosis["cause"], "inherited_listener", "{diagnosis}");
+    assert_eq!(diagnosis["cause"], "active_listener", "{diagnosis}");
     let holder = &diagnosis["holders"][0];
     assert_eq!(
         (&holder["process"]["pid"], &holder["process"]["via"]),
@@ -209,7 +210,7 @@ fn who_was_handed_a_listener_accepts_and_closes_in_his_own_name() {
     });
     assert_eq!(entry["left_by"]["pid"], heir, "{entry}");
     let diagnosis = failed_bind(&mut watch);
-    assert_eq!(diagnosis["cause"], "inherited_listener", "{diagnosis}");
+    assert_eq!(diagnosis["cause"], "active_listener", "{diagnosis}");
     let holder = &diagnosis["holders"][0];
     assert_eq!(holder["process"]["pid"], creator);
     assert_eq!(pids(&holder["processes"]), [u64::from(heir)]);

@@ -131,10 +131,11 @@ impl<'a> Blocker<'a> {
         is_gone.then_some(owner)
     }
 
-    /// The process that opened it, where all processes were searched and none has it open.
+    /// The process that opened it, where that has ended and no process has it open.
     pub(super) fn owner_without_descriptor(&self) -> Option<&'a Process> {
         let is_in_nobody = self.seen.processes.as_deref().is_some_and(<[_]>::is_empty)
             && self.seen.processes_more == 0
+            && self.seen.is_opener_gone
             && !self.seen.is_mini;
         let owner = self.known?.owner.as_deref()?;
         (is_in_nobody && !owner.is_kernel()).then_some(owner)

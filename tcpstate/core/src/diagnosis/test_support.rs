@@ -198,6 +198,7 @@ pub(crate) fn holder(state: State, local: &str, port: u16, reuse: Reuse) -> Seen
         is_tripped_over: false,
         processes: None,
         processes_more: 0,
+        is_opener_gone: false,
     }
 }
 

@@ -96,6 +96,10 @@ pub struct SeenHolder {
     /// Further ones, which are counted and not listed.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub processes_more: u32,
+    /// No process has it open, and there is none any more with the number of the one that
+    /// opened it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_opener_gone: bool,
 }
 
 /// Whom a port's bind bucket lets in by `SO_REUSEPORT` without a look at the

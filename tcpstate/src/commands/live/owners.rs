@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::Live;
 use super::lookup::{FRESH_NS, Found, Lookup, Question};
 use crate::clock;
-use crate::event::{Body, Call, Process, SeenHolder, Sock, SocketSeen, State, Unread};
+use crate::event::{Body, Call, Process, Seen, SeenHolder, Sock, SocketSeen, State, Unread};
 use crate::model::{NS_PER_MS, SocketId};
 use crate::snapshot::{owners, port, proc};
 
@@ -104,6 +104,7 @@ impl Live {
         let may_be_older = is_behind || call.repeated > 0;
         if may_be_older && let Some(found) = self.owners.at_hand(&inodes, now_ns) {
             port::list_processes(seen, found, opener);
+            self.doubt_nobody(seen);
             return;
         }
         let question = Question {
@@ -124,6 +125,7 @@ impl Live {
         if let Some(Found::All(found)) = answer {
             port::list_processes(seen, &found, opener);
             self.owners.keep(now_ns, inodes, found);
+            self.doubt_nobody(seen);
             return;
         }
         seen.processes_unread = Some(Unread::NoTime);
@@ -136,6 +138,23 @@ impl Live {
                 inode: holder.inode,
             });
             self.owners.late.insert(id, listeners.collect());
+        }
+    }
+
+    /// That no process has a socket open says something only of one that is still there: its
+    /// process may have ended, and closed it, since the call failed.
+    fn doubt_nobody(&mut self, seen: &mut Seen) {
+        for holder in &mut seen.holders {
+            if !holder.is_opener_gone {
+                continue;
+            }
+            let (sock, local, peer) = (holder.sock, holder.local, holder.peer);
+            let there = self.look_up_by_name(sock.netns, std::iter::once((sock, local, peer)));
+            if there.is_ok_and(|there| !there.is_empty()) {
+                continue;
+            }
+            holder.is_opener_gone = false;
+            holder.processes = None;
         }
     }
 

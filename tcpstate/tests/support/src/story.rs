@@ -209,6 +209,7 @@ impl Story {
                 is_tripped_over: false,
                 processes: None,
                 processes_more: 0,
+                is_opener_gone: false,
             })
             .collect();
         held.sort_by_key(|holder| holder.peer.port);

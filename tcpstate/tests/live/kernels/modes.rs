@@ -64,11 +64,11 @@ fn both_modes_tell_the_same() {
         let best = std::env::var("TCPSTATE_CAPTURE").unwrap_or_else(|_| "auto".to_owned());
         let told = watch_scenes(["tracepoints", &best]);
         let has_losses = told.iter().flatten().any(|event| event["event"] == "loss");
-        let [by_tracepoints, by_best] = told.map(|events| facts(&events));
+        let [by_tracepoints, by_best] = read_in_time(told).map(|events| facts(&events));
         let missing = only(&by_tracepoints, &by_best);
         let added = only(&by_best, &by_tracepoints);
         if missing.is_empty() && added.is_empty() {
-            assert!(by_best.len() > 80, "{} facts", by_best.len());
+            assert!(by_best.len() > 70, "{} facts", by_best.len());
             report_figures(&format!("both modes: {} facts are equal", by_best.len()));
             return;
         }
@@ -112,6 +112,32 @@ fn watch_scenes(modes: [&str; 2]) -> [Vec<Value>; 2] {
     // What its end brings about is nobody's to tell.
     drop(scenes);
     told
+}
+
+/// Without the failed calls of which one of the two could not read in time who has the
+/// sockets open, or what the caller is, as on an emulated machine. Both have the same calls
+/// in the same order.
+fn read_in_time(mut reported: [Vec<Value>; 2]) -> [Vec<Value>; 2] {
+    let is_failed = |event: &&Value| event["ok"] == false;
+    let failed = reported
+        .each_ref()
+        .map(|events| events.iter().filter(is_failed).collect::<Vec<_>>());
+    let late: Vec<[Value; 2]> = std::iter::zip(&failed[0], &failed[1])
+        .filter(|(one, other)| {
+            let is_unread = |event: &Value| event["seen"]["processes_unread"].is_string();
+            let program = |event: &Value| event["process"]["language"].clone();
+            is_unread(one) || is_unread(other) || program(one) != program(other)
+        })
+        .map(|(one, other)| [one["seq"].clone(), other["seq"].clone()])
+        .collect();
+    for (side, events) in reported.iter_mut().enumerate() {
+        let is_late = |seq: &Value| late.iter().any(|late| late[side] == *seq);
+        events.retain(|event| {
+            !(event["ok"] == false && is_late(&event["seq"])
+                || event["event"] == "diagnosis" && is_late(&event["of"]))
+        });
+    }
+    reported
 }
 
 /// The facts that are here and not there.

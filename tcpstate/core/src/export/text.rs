@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::describe;
-pub use super::describe::Context;
+use super::describe::Context;
 use crate::event::{Event, rfc3339};
 
 /// Appends one event as text: a line, for a diagnosis a small block. Ticks are

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::event::{Body, Endpoint, Event, Sock, State};
+use crate::export::describe::Context;
 use crate::export::{json, text};
 use crate::model::{Phase, PortKey, Socket, SocketId, Tuple};
 use crate::printable::printable;
@@ -185,9 +186,9 @@ fn event_text(view: &View<'_>, event: &Event) -> String {
         Body::Diagnosis(diagnosis) => view.failure(diagnosis.of),
         _ => None,
     };
-    let context = text::Context {
+    let context = Context {
         failed: of.map(|failure| &*failure.call),
-        ..view.header().map(text::Context::of).unwrap_or_default()
+        ..view.header().map(Context::of).unwrap_or_default()
     };
     let mut text = String::new();
     text::write_event(event, &context, &mut text);

@@ -8,6 +8,7 @@ use super::harness::{assert_harmless, type_keys};
 use super::story::{self, PORT, Story, process};
 use crate::engine::{Engine, Limits};
 use crate::event::{Body, Event};
+use crate::export::describe::Context;
 use crate::export::{json, text};
 use crate::model::PortKey;
 use crate::recording::reader::Reader;
@@ -100,7 +101,7 @@ fn the_text_has_every_event() {
     for recording in recordings() {
         let engine = replayed(&recording);
         let header = engine.header().expect("it was replayed");
-        let context = text::Context::of(header);
+        let context = Context::of(header);
         for event in engine.log().iter() {
             let mut line = String::new();
             text::write_event(event, &context, &mut line);

@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub mod executable;
+pub(crate) mod ipv6;
 pub mod netns;
 pub(crate) mod open_sockets;
 pub mod owners;

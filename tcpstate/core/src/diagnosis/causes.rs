@@ -6,6 +6,7 @@
 
 mod active_listener;
 mod address_not_local;
+mod address_unusable;
 mod already_bound;
 mod bound_not_listening;
 mod close_wait_leak;
@@ -71,7 +72,7 @@ pub(super) struct Finding {
 }
 
 /// In the order of the contract; `unknown` is what remains.
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 19] = [
     active_listener::RULE,
     inherited_listener::RULE,
     time_wait_no_reuse::RULE,
@@ -87,6 +88,7 @@ const RULES: [Rule; 18] = [
     address_not_local::RULE,
     already_bound::RULE,
     denied_by_policy::RULE,
+    address_unusable::RULE,
     ephemeral_exhausted::RULE,
     four_tuple_in_use::RULE,
     holder_gone::RULE,

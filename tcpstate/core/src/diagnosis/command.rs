@@ -37,6 +37,8 @@ pub(super) enum Setting {
     BindV6Only,
     /// `net.ipv4.tcp_tw_reuse`, on.
     TwReuse,
+    /// `net.ipv6.conf.all.disable_ipv6`, off.
+    EnableIpv6,
 }
 
 /// Sockets that are to be destroyed: those in one of the states for which one of
@@ -193,6 +195,7 @@ impl Command {
             Setting::PortRange([first, last]) => format!("{first} {last}"),
             Setting::UnprivilegedPortStart(port) => port.to_string(),
             Setting::NonlocalBind(_) | Setting::BindV6Only | Setting::TwReuse => "1".to_owned(),
+            Setting::EnableIpv6 => "0".to_owned(),
         };
         let assignment = format!("{}={value}", setting.key());
         Self::new(Effect::Changes, ["sysctl", "-w", &assignment]).of_netns()
@@ -215,6 +218,11 @@ impl Command {
     /// The addresses of the namespace.
     pub(super) fn list_addresses() -> Self {
         Self::new(Effect::Reads, ["ip", "-brief", "address"]).of_netns()
+    }
+
+    /// The IPv6 addresses of the namespace, with the flags that keep them from being used.
+    pub(super) fn list_ipv6_addresses() -> Self {
+        Self::new(Effect::Reads, ["ip", "-6", "address", "show"]).of_netns()
     }
 
     /// The MPTCP endpoints of the namespace.
@@ -361,6 +369,7 @@ impl Setting {
             Self::UnprivilegedPortStart(_) => "net.ipv4.ip_unprivileged_port_start",
             Self::NonlocalBind(Family::Ipv4) => "net.ipv4.ip_nonlocal_bind",
             Self::NonlocalBind(Family::Ipv6) => "net.ipv6.ip_nonlocal_bind",
+            Self::EnableIpv6 => "net.ipv6.conf.all.disable_ipv6",
             Self::BindV6Only => "net.ipv6.bindv6only",
             Self::TwReuse => "net.ipv4.tcp_tw_reuse",
         }

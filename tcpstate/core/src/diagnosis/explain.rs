@@ -34,6 +34,8 @@ pub struct Question<'a> {
     pub netns: u32,
     /// Whether its process has `CAP_NET_BIND_SERVICE`.
     pub has_net_bind_service: bool,
+    /// IPv6 in the namespace, where the address was refused.
+    pub ipv6: Option<&'a Ipv6State>,
     /// What the kernel answers to a bind of the address without any port: the
     /// error's number and name; absent: nothing is wrong with the address.
     pub address_error: Option<(u32, &'a str)>,
@@ -217,6 +219,7 @@ impl Question<'_> {
             netns_name: self.environment.netns_name.as_deref().map(Into::into),
             rtnetlink_inode: self.environment.rtnetlink_inode,
             rights: None,
+            ipv6: self.ipv6.cloned().map(Box::new),
             sysctls: None,
             repeated: 0,
             is_sum: false,

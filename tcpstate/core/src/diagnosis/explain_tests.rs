@@ -34,6 +34,7 @@ fn question<'a>(seen: Option<&'a Seen>, environment: &'a Environment) -> Questio
         uid: 0,
         netns: 1,
         has_net_bind_service: true,
+        ipv6: None,
         address_error: None,
         seen,
         environment,

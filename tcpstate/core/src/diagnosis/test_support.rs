@@ -63,6 +63,7 @@ impl Scene {
                 netns_name: None,
                 rtnetlink_inode: None,
                 rights: None,
+                ipv6: None,
                 sysctls: None,
                 seen: Some(Seen {
                     source: SeenSource::BindBucket,

@@ -155,6 +155,28 @@ pub enum Unread {
     Late,
 }
 
+/// An interface that has an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OnInterface {
+    /// Its name.
+    pub interface: String,
+    /// Duplicate address detection goes on (`IFA_F_TENTATIVE`, RFC 4862).
+    pub is_tentative: bool,
+    /// It has found the address in use by another host (`IFA_F_DADFAILED`).
+    pub is_duplicate: bool,
+}
+
+/// IPv6 in a network namespace, for a call that found an address wanting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ipv6State {
+    /// No interface has an IPv6 address, not even the loopback one.
+    pub is_off: bool,
+    /// Addresses that a connection beyond the link may come from.
+    pub sources: u32,
+    /// Interfaces that have the address that was asked for.
+    pub requested_on: Vec<OnInterface>,
+}
+
 /// What a process was allowed, as `/proc` showed it after a call that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rights {
@@ -218,6 +240,9 @@ pub struct Call {
     /// What the caller might do, where the call was refused for want of a right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rights: Option<Rights>,
+    /// IPv6 in the caller's namespace, where the call found an IPv6 address wanting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Box<Ipv6State>>,
     /// Settings of the caller's namespace when the call failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sysctls: Option<Box<Sysctls>>,

@@ -43,6 +43,8 @@ pub enum Cause {
     AlreadyBound,
     /// EPERM or EACCES that no port rule explains.
     DeniedByPolicy,
+    /// EADDRNOTAVAIL: the address is there and cannot be used, or none of the family can.
+    AddressUnusable,
     /// No free local port was found.
     EphemeralExhausted,
     /// `connect`: the same pair of addresses is in use.
@@ -55,7 +57,7 @@ pub enum Cause {
 
 impl Cause {
     /// All causes, in the order of the contract.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ActiveListener,
         Self::InheritedListener,
         Self::TimeWaitNoReuse,
@@ -71,6 +73,7 @@ impl Cause {
         Self::AddressNotLocal,
         Self::AlreadyBound,
         Self::DeniedByPolicy,
+        Self::AddressUnusable,
         Self::EphemeralExhausted,
         Self::FourTupleInUse,
         Self::HolderGone,
@@ -96,6 +99,7 @@ impl Cause {
             Self::AddressNotLocal => "address_not_local",
             Self::AlreadyBound => "already_bound",
             Self::DeniedByPolicy => "denied_by_policy",
+            Self::AddressUnusable => "address_unusable",
             Self::EphemeralExhausted => "ephemeral_exhausted",
             Self::FourTupleInUse => "four_tuple_in_use",
             Self::HolderGone => "holder_gone",

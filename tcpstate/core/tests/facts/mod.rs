@@ -135,6 +135,7 @@ pub(crate) fn call(
         netns_name: None,
         rtnetlink_inode: None,
         rights: None,
+        ipv6: None,
         sysctls: None,
         seen: None,
         repeated: 0,

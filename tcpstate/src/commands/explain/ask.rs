@@ -17,7 +17,7 @@ use crate::event::{Explanation, Family, Reuse, Seen, SeenSource, State, Tried};
 use crate::kernel::{KernelError, PortReader, capabilities};
 use crate::snapshot::netns::{self, Namespaces};
 use crate::snapshot::sock_diag::SockDiag;
-use crate::snapshot::{port, sysctl};
+use crate::snapshot::{ipv6, port, sysctl};
 
 /// Asks about one port as often as wanted.
 pub(in crate::commands) struct Asker {
@@ -128,6 +128,13 @@ impl Asker {
             .namespaces
             .inside(self.netns, || wish.try_address())?
             .err();
+        let ipv6 = match (self.wish.addr, refused) {
+            (IpAddr::V6(requested), Some(Errno::ADDRNOTAVAIL)) => {
+                let read = || ipv6::read(requested);
+                self.namespaces.inside(self.netns, read)?
+            }
+            _ => None,
+        };
         let name = refused.map(errno_name);
         Ok(diagnosis::explain(&Question {
             addr: self.wish.addr,
@@ -138,6 +145,7 @@ impl Asker {
             uid: self.uid,
             netns: self.netns,
             has_net_bind_service: self.has_net_bind_service,
+            ipv6: ipv6.as_ref(),
             address_error: refused
                 .zip(name.as_deref())
                 .map(|(error, name)| (error.raw_os_error().unsigned_abs(), name)),

@@ -4,13 +4,14 @@
 //!
 //! Done at once, while they are still there.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Live;
 use crate::clock;
 use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, SeenSource, Sysctls, Unread};
 use crate::snapshot::cgroup::{self, Units};
-use crate::snapshot::{executable, netns, owners, port, proc, rights, sysctl};
+use crate::snapshot::{executable, ipv6, netns, owners, port, proc, rights, sysctl};
 
 /// Threads that the kernel makes for a process's `io_uring` requests are called
 /// like this; the process is the one that asked.
@@ -66,6 +67,7 @@ impl Live {
                     return;
                 }
                 name_namespace(call);
+                self.read_ipv6(call);
                 // Where processes have other numbers, nobody is named rather
                 // than the wrong one.
                 if proc::has_numbers_of_the_host() {
@@ -75,6 +77,18 @@ impl Live {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// IPv6 in the caller's namespace, where the call found an address of it wanting.
+    fn read_ipv6(&mut self, call: &mut Call) {
+        let is_wanting = call.errno_name.as_deref() == Some("EADDRNOTAVAIL");
+        if let (Some(IpAddr::V6(requested)), Some(sock), true) =
+            (call.requested.addr, call.sock, is_wanting)
+        {
+            let read = || ipv6::read(requested);
+            let read = self.resync.namespaces.inside(sock.netns, read);
+            call.ipv6 = read.ok().flatten().map(Box::new);
         }
     }
 

@@ -155,6 +155,7 @@ impl Decoder {
             netns_name: None,
             rtnetlink_inode: None,
             rights: None,
+            ipv6: None,
             sysctls: None,
             seen,
             repeated: 0,

@@ -519,6 +519,7 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         netns_name: None,
         rtnetlink_inode: Some(4),
         rights: None,
+        ipv6: None,
         sysctls: None,
         seen: None,
         repeated: 0,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::event::{Applies, Cause, Family};
 
+use super::address_unusable::is_unusable;
 use super::{Answer, Explanation, Rule};
 use crate::diagnosis::command::{Command, Setting};
 use crate::diagnosis::facts::{Errno, Facts};
@@ -17,7 +18,8 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn applies(facts: &Facts<'_>) -> Answer {
-    (facts.failure.kind == CallKind::Bind && facts.errno == Errno::AddrNotAvail).into()
+    let is_refused = facts.failure.kind == CallKind::Bind && facts.errno == Errno::AddrNotAvail;
+    (is_refused && !is_unusable(facts)).into()
 }
 
 fn explain(facts: &Facts<'_>) -> Explanation {

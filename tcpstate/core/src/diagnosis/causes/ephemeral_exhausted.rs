@@ -2,6 +2,7 @@
 
 use crate::event::{Applies, Cause, Endpoint};
 
+use super::address_unusable::is_unusable;
 use super::{Answer, Explanation, Rule};
 use crate::diagnosis::command::{Command, Setting};
 use crate::diagnosis::facts::{Errno, Facts};
@@ -17,7 +18,9 @@ pub(super) const RULE: Rule = Rule {
 fn applies(facts: &Facts<'_>) -> Answer {
     match facts.failure.kind {
         CallKind::Bind | CallKind::Listen => facts.errno == Errno::AddrInUse && facts.port == 0,
-        CallKind::Connect => facts.errno == Errno::AddrNotAvail && facts.port == 0,
+        CallKind::Connect => {
+            facts.errno == Errno::AddrNotAvail && facts.port == 0 && !is_unusable(facts)
+        }
     }
     .into()
 }

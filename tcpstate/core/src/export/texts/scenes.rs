@@ -6,7 +6,7 @@ use crate::diagnosis::test_support::{
     PLAIN, REUSE, Scene, held_by, holder, in_unit, left_by, mini, owned, process,
 };
 use crate::diagnosis::{KnownHolder, Origin, PastListener};
-use crate::event::{Endpoint, Process, Reuse, SeenSource, State};
+use crate::event::{Endpoint, Ipv6State, OnInterface, Process, Reuse, SeenSource, State};
 
 const SHARED: Reuse = Reuse {
     reuseaddr: false,
@@ -332,6 +332,29 @@ fn addresses() -> Vec<(&'static str, Scene)> {
     let missing = |addr| {
         by("python3", "/usr/bin/python3.11", Scene::bind(addr, 8080)).fails(99, "EADDRNOTAVAIL")
     };
+    let ipv6 = |mut scene: Scene, state: Ipv6State| {
+        scene.call.ipv6 = Some(Box::new(state));
+        scene
+    };
+    let on = |is_duplicate| Ipv6State {
+        is_off: false,
+        sources: 1,
+        requested_on: vec![OnInterface {
+            interface: "eth0".to_owned(),
+            is_tentative: true,
+            is_duplicate,
+        }],
+    };
+    let without = |is_off| Ipv6State {
+        is_off,
+        sources: 0,
+        requested_on: Vec::new(),
+    };
+    let beyond = by(
+        "curl",
+        "/usr/bin/curl",
+        Scene::connect(("::", 0), ("2001:db8::9", 443)),
+    );
     let twice = {
         let mut scene = server().fails(22, "EINVAL");
         scene.call.local = Some(Endpoint {
@@ -346,6 +369,10 @@ fn addresses() -> Vec<(&'static str, Scene)> {
         ("dual_stack-new_one_is_ipv6", dual("0.0.0.0", ipv6)),
         ("address_not_local", missing("192.0.2.1")),
         ("address_not_local-ipv6", missing("2001:db8::1")),
+        ("address_unusable-tentative", ipv6(missing("2001:db8::1"), on(false))),
+        ("address_unusable-duplicate", ipv6(missing("2001:db8::1"), on(true))),
+        ("address_unusable-off", ipv6(missing("2001:db8::1"), without(true))),
+        ("address_unusable-no_source", ipv6(beyond, without(false))),
         ("already_bound", twice),
     ]
 }

@@ -1,0 +1,241 @@
+//! `address_unusable`: EADDRNOTAVAIL although nothing is wrong with the address as such: it
+//! is there and is still checked, or another host has it, or IPv6 is off, or has no address
+//! to connect from.
+
+use std::net::IpAddr;
+
+use crate::event::{Applies, Cause, Fix, OnInterface};
+
+use super::{Answer, Explanation, Rule};
+use crate::diagnosis::command::{Command, Setting};
+use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::fixes::fix;
+use crate::diagnosis::{CallKind, text};
+
+pub(super) const RULE: Rule = Rule {
+    cause: Cause::AddressUnusable,
+    applies,
+    explain,
+};
+
+/// What keeps the address from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle<'a> {
+    /// Duplicate address detection goes on.
+    Tentative(&'a OnInterface),
+    /// It has found another host with the address.
+    Duplicate(&'a OnInterface),
+    /// No interface has an IPv6 address.
+    Off,
+    /// None that a connection to this peer could come from.
+    NoSource,
+}
+
+fn obstacle<'a>(facts: &Facts<'a>) -> Option<Obstacle<'a>> {
+    let IpAddr::V6(requested) = facts.call().requested.addr? else {
+        return None;
+    };
+    let state = facts.call().ipv6.as_deref()?;
+    if facts.errno != Errno::AddrNotAvail || requested.to_ipv4_mapped().is_some() {
+        return None;
+    }
+    match facts.failure.kind {
+        CallKind::Listen => None,
+        CallKind::Bind => {
+            let mut on = state.requested_on.iter();
+            let duplicate = state.requested_on.iter().find(|on| on.is_duplicate);
+            duplicate
+                .map(Obstacle::Duplicate)
+                .or_else(|| on.find(|on| on.is_tentative).map(Obstacle::Tentative))
+                .or(state.is_off.then_some(Obstacle::Off))
+        }
+        // Bound before, it had its source.
+        CallKind::Connect if facts.port != 0 => None,
+        CallKind::Connect if state.is_off => Some(Obstacle::Off),
+        CallKind::Connect => {
+            let is_beyond = !requested.is_loopback() && !requested.is_unicast_link_local();
+            (is_beyond && state.sources == 0).then_some(Obstacle::NoSource)
+        }
+    }
+}
+
+/// Whether this is why, and not another reason for the same error.
+pub(super) fn is_unusable(facts: &Facts<'_>) -> bool {
+    obstacle(facts).is_some()
+}
+
+fn applies(facts: &Facts<'_>) -> Answer {
+    is_unusable(facts).into()
+}
+
+fn explain(facts: &Facts<'_>) -> Explanation {
+    let who = text::process(&facts.call().process);
+    let addr = facts.call().requested.addr;
+    let name = addr.map_or_else(String::new, |addr| addr.to_string());
+    let (summary, fixes) = match obstacle(facts) {
+        Some(Obstacle::Duplicate(on)) => (
+            format!(
+                "The address {name} is on {} but failed duplicate address detection (dadfailed): \
+                 another host on the link has it, so {who} cannot use it; the port plays no part in this.",
+                text::safe(&on.interface)
+            ),
+            of_duplicate(facts),
+        ),
+        Some(Obstacle::Tentative(on)) => (
+            format!(
+                "The address {name} is on {} and tentative: duplicate address detection goes on, and \
+                 until it is done {who} cannot bind it; the port plays no part in this.",
+                text::safe(&on.interface)
+            ),
+            of_tentative(facts),
+        ),
+        Some(Obstacle::NoSource) => (
+            format!(
+                "{who} has no IPv6 address to connect to {name} from: no interface in its network \
+                 namespace has one that reaches beyond the link; no port is wanting."
+            ),
+            of_off(facts, false),
+        ),
+        Some(Obstacle::Off) | None => (
+            format!(
+                "IPv6 is off in the network namespace of {who}: no interface has an IPv6 address, so \
+                 {name} cannot be used; the port plays no part in this."
+            ),
+            of_off(facts, true),
+        ),
+    };
+    Explanation {
+        summary,
+        fixes,
+        doubts: facts.doubts.clone(),
+    }
+}
+
+fn show(facts: &Facts<'_>, text: &str) -> Fix {
+    fix("check_address", Applies::Now, text).run(facts, &Command::list_ipv6_addresses())
+}
+
+fn of_duplicate(facts: &Facts<'_>) -> Vec<Fix> {
+    vec![
+        show(
+            facts,
+            "Give one of the two hosts another address, then remove this one and add it again; the flags show here",
+        )
+        .because("the kernel does not look for the other host again by itself"),
+        fix(
+            "nonlocal_bind",
+            Applies::No,
+            "Allow binding addresses that are not there (ip_nonlocal_bind)",
+        )
+        .because("bind succeeds then, and no client reaches the address: the other host answers for it"),
+    ]
+}
+
+fn of_tentative(facts: &Facts<'_>) -> Vec<Fix> {
+    vec![
+        show(
+            facts,
+            "Bind a second or two later, when the address is no longer tentative; the flags show here",
+        ),
+        fix(
+            "add_nodad",
+            Applies::NextTime,
+            "Add the address without that check (nodad), where nobody else can have it",
+        ),
+        fix(
+            "freebind",
+            Applies::NextTime,
+            "Or set IPV6_FREEBIND before bind, as systemd's FreeBind= does",
+        ),
+    ]
+}
+
+fn of_off(facts: &Facts<'_>, is_off: bool) -> Vec<Fix> {
+    let mut fixes = Vec::new();
+    if is_off {
+        fixes.push(
+            fix("enable_ipv6", Applies::Now, "Switch IPv6 on in this namespace")
+                .run(facts, &Command::set(&Setting::EnableIpv6))
+                .because("interfaces get their addresses again by router advertisement or by hand"),
+        );
+    } else {
+        fixes.push(show(facts, "Give an interface an IPv6 address and a route"));
+    }
+    fixes.push(fix(
+        "use_ipv4",
+        Applies::Now,
+        "Or use IPv4: an address of the other family, or a name that resolves to one first",
+    ));
+    fixes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::test_support::Scene;
+    use crate::event::{Certainty, Ipv6State};
+
+    fn on(is_tentative: bool, is_duplicate: bool) -> Ipv6State {
+        Ipv6State {
+            is_off: false,
+            sources: 1,
+            requested_on: vec![OnInterface {
+                interface: "eth0".to_owned(),
+                is_tentative,
+                is_duplicate,
+            }],
+        }
+    }
+
+    fn with(mut scene: Scene, state: Ipv6State) -> Scene {
+        scene.call.ipv6 = Some(Box::new(state));
+        scene
+    }
+
+    fn bind() -> Scene {
+        Scene::bind("2001:db8::1", 8080).fails(99, "EADDRNOTAVAIL")
+    }
+
+    #[test]
+    fn an_address_that_is_there_is_not_said_to_be_on_no_interface() {
+        let tentative = with(bind(), on(true, false)).diagnose();
+        let duplicate = with(bind(), on(true, true)).diagnose();
+        let usable = with(bind(), on(false, false)).diagnose();
+
+        assert_eq!(tentative.cause, Cause::AddressUnusable);
+        assert!(tentative.summary.contains("on eth0 and tentative"), "{}", tentative.summary);
+        assert_eq!(duplicate.cause, Cause::AddressUnusable);
+        assert!(duplicate.summary.contains("dadfailed"), "{}", duplicate.summary);
+        assert_eq!(duplicate.certainty, Certainty::Proven);
+        let nonlocal = duplicate.fixes.iter().find(|fix| &*fix.id == "nonlocal_bind");
+        assert_eq!(nonlocal.map(|fix| fix.applies), Some(Applies::No));
+        assert_eq!(usable.cause, Cause::AddressNotLocal);
+    }
+
+    #[test]
+    fn a_connection_without_a_source_has_not_run_out_of_ports() {
+        let off = Ipv6State {
+            is_off: true,
+            sources: 0,
+            requested_on: Vec::new(),
+        };
+        let connect = |state: Ipv6State| {
+            with(Scene::connect(("::", 0), ("2001:db8::9", 443)), state).diagnose()
+        };
+
+        let without = connect(Ipv6State {
+            is_off: false,
+            ..off.clone()
+        });
+        let with_source = connect(Ipv6State {
+            is_off: false,
+            sources: 1,
+            ..off.clone()
+        });
+
+        assert_eq!(connect(off).cause, Cause::AddressUnusable);
+        assert_eq!(without.cause, Cause::AddressUnusable);
+        assert!(without.summary.contains("no IPv6 address to connect"), "{}", without.summary);
+        assert_eq!(with_source.cause, Cause::EphemeralExhausted);
+    }
+}

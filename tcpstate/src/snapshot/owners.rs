@@ -11,7 +11,7 @@ pub use index::Holders;
 pub(crate) use index::Index;
 
 use super::cgroup::{Membership, Units};
-use super::proc;
+use super::{proc, untrusted};
 use crate::event::{Halted, KnownBy, Process, Unit};
 
 /// Longest command line that is kept, in bytes.
@@ -92,6 +92,28 @@ pub fn unit(process: &Process, units: &mut Units) -> Option<Arc<Unit>> {
 /// What `/proc` knows about a process; `None`: it is gone.
 #[must_use]
 pub fn process(pid: u32) -> Option<Process> {
+    Some(Process {
+        argv: argv(pid),
+        ..process_without_argv(pid)?
+    })
+}
+
+/// The same for a thread that nobody may keep waiting: the kernel takes the command line from
+/// the process's memory, which may be a file of a file system that does not answer.
+#[must_use]
+pub fn process_in_time(pid: u32, is_argv_known: bool) -> Option<Process> {
+    let argv = if is_argv_known {
+        None
+    } else {
+        untrusted::in_time(move || argv(pid)).flatten()
+    };
+    Some(Process {
+        argv,
+        ..process_without_argv(pid)?
+    })
+}
+
+fn process_without_argv(pid: u32) -> Option<Process> {
     let stat = proc::stat(pid)?;
     let status = fs::read(proc::of(pid).join("status")).ok()?;
     let status = String::from_utf8_lossy(&status);
@@ -114,7 +136,6 @@ pub fn process(pid: u32) -> Option<Process> {
         ppid,
         parent: ppid.and_then(comm),
         exe: exe(pid),
-        argv: argv(pid),
         cgroup: path,
         runtime: container
             .as_ref()

@@ -233,7 +233,7 @@ fn complete_caller(call: &mut Call) {
     let is_running =
         |program: Option<FileId>| program.map(|file| executable::is_program(pid, file));
     let before = is_running(process.program);
-    let now = owners::process(pid);
+    let now = owners::process_in_time(pid, process.argv.is_some());
     let language = executable::language(pid);
     let exe = now.as_ref().and_then(|now| now.exe.as_deref());
     let is_here = exe.is_some_and(|path| executable::is_at(pid, path));

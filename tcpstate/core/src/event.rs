@@ -26,7 +26,10 @@ pub mod time_wait;
 
 pub use body::Body;
 pub(crate) use body::for_payload;
-pub use call::{Call, Ipv6State, OnInterface, Requested, Rights, Seen, SeenHolder, SeenSource, Sharing, Unread, Via};
+pub use call::{
+    Call, Ipv6State, OnInterface, Requested, Rights, Seen, SeenHolder, SeenSource, Sharing, Unread,
+    Via,
+};
 pub use diagnosis::{
     Applies, Cause, Certainty, Diagnosis, Effect, Fix, Holder, Overlap, WouldWork, YesNo,
 };

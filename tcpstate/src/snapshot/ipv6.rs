@@ -13,33 +13,42 @@ const MAX_LISTED: usize = 8;
 
 /// Reads it for a call that asked for this address; `None`: it cannot be read.
 pub(crate) fn read(requested: Ipv6Addr) -> Option<Ipv6State> {
+    let disabled = std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6");
     match std::fs::read_to_string("/proc/thread-self/net/if_inet6") {
-        Ok(table) => Some(parse(&table, requested)),
+        Ok(table) => {
+            let is_disabled = disabled.ok()?.trim() != "0";
+            Some(parse(&table, requested, is_disabled))
+        }
         // Where the kernel was started without IPv6 there is no such file.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(parse("", requested)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Some(parse("", requested, true))
+        }
         Err(_) => None,
     }
 }
 
 /// Lines such as `20010db8000000000000000000000001 02 40 00 80     eth0`: address, number of
 /// the interface, length of the prefix, scope, flags, name; numbers in hexadecimal.
-fn parse(table: &str, requested: Ipv6Addr) -> Ipv6State {
+fn parse(table: &str, requested: Ipv6Addr, is_disabled: bool) -> Ipv6State {
     let mut state = Ipv6State {
-        is_off: true,
+        is_off: is_disabled,
         sources: 0,
         requested_on: Vec::new(),
     };
     for line in table.lines() {
         let mut fields = line.split_ascii_whitespace();
-        let addr = fields.next().and_then(|hex| u128::from_str_radix(hex, 16).ok());
-        let flags = fields.nth(3).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        let addr = fields
+            .next()
+            .and_then(|hex| u128::from_str_radix(hex, 16).ok());
+        let flags = fields
+            .nth(3)
+            .and_then(|hex| u32::from_str_radix(hex, 16).ok());
         let (Some(addr), Some(flags), Some(interface)) = (addr, flags, fields.next()) else {
             continue;
         };
         let addr = Ipv6Addr::from(addr);
         state.is_off = false;
-        let is_usable = flags & (DAD_FAILED | TENTATIVE) == 0;
-        if is_usable && !addr.is_loopback() && !addr.is_unicast_link_local() {
+        if flags & (DAD_FAILED | TENTATIVE) == 0 {
             state.sources = state.sources.saturating_add(1);
         }
         if addr == requested && state.requested_on.len() < MAX_LISTED {
@@ -64,14 +73,17 @@ mod tests {
 
     #[test]
     fn flags_say_what_keeps_an_address_from_being_used() {
-        let duplicate = parse(TABLE, "2001:db8:1::6".parse().unwrap());
-        let tentative = parse(TABLE, "2001:db8:1::7".parse().unwrap());
+        let duplicate = parse(TABLE, "2001:db8:1::6".parse().unwrap(), false);
+        let tentative = parse(TABLE, "2001:db8:1::7".parse().unwrap(), true);
 
-        assert_eq!((duplicate.is_off, duplicate.sources), (false, 0));
+        assert_eq!((duplicate.is_off, duplicate.sources), (false, 2));
         let [on] = duplicate.requested_on.as_slice() else {
             panic!("{duplicate:?}");
         };
-        assert_eq!((&*on.interface, on.is_tentative, on.is_duplicate), ("eth0", true, true));
+        assert_eq!(
+            (&*on.interface, on.is_tentative, on.is_duplicate),
+            ("eth0", true, true)
+        );
         let [on] = tentative.requested_on.as_slice() else {
             panic!("{tentative:?}");
         };
@@ -79,10 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn without_any_address_it_is_off() {
-        let off = parse("", Ipv6Addr::LOCALHOST);
-        let odd = parse("x\n\n1 2 3\n", Ipv6Addr::LOCALHOST);
+    fn without_any_address_it_is_off_only_where_it_was_switched_off() {
+        let off = parse("", Ipv6Addr::LOCALHOST, true);
+        let odd = parse("x\n\n1 2 3\n", Ipv6Addr::LOCALHOST, true);
+        let lo_is_down = parse("", Ipv6Addr::LOCALHOST, false);
+        let one_is_on = parse(TABLE, Ipv6Addr::LOCALHOST, true);
 
         assert!(off.is_off && odd.is_off && off.requested_on.is_empty());
+        assert!(!lo_is_down.is_off && !one_is_on.is_off);
     }
 }

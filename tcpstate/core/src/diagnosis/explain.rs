@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::event::{
-    Call, Cause, Certainty, Explanation, Family, KnownBy, Process, Requested, Reuse, Seen, Sock,
-    State, Tried, Via, YesNo,
+    Call, Cause, Certainty, Explanation, Family, Ipv6State, KnownBy, Process, Requested, Reuse,
+    Seen, Sock, State, Tried, Via, YesNo,
 };
 
 use super::conflict::Forecast;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::event::{
-    Call, Diagnosis, Endpoint, Family, KnownBy, Process, Requested, Reuse, Seen, SeenHolder,
-    SeenSource, Sock, State, Unit, UnitMember, Via,
+    Call, Diagnosis, Endpoint, Family, Ipv6State, KnownBy, OnInterface, Process, Requested, Reuse,
+    Seen, SeenHolder, SeenSource, Sock, State, Unit, UnitMember, Via,
 };
 
 use super::{CallKind, Environment, Failure, KnownHolder, Origin, PastListener, diagnose};
@@ -301,6 +301,35 @@ pub(crate) fn every_scene() -> Vec<Scene> {
             (111, "ECONNREFUSED"),
         ] {
             scenes.extend(with_every_holder(&base.clone().fails(errno, name)));
+        }
+    }
+    scenes.extend(unusable_addresses());
+    scenes
+}
+
+fn unusable_addresses() -> Vec<Scene> {
+    let on = |is_tentative, is_duplicate| OnInterface {
+        interface: "eth0".to_owned(),
+        is_tentative,
+        is_duplicate,
+    };
+    let states = [
+        (true, vec![]),
+        (false, vec![on(true, false)]),
+        (false, vec![on(true, true)]),
+    ];
+    let mut scenes = Vec::new();
+    for (is_off, requested_on) in states {
+        for mut scene in [
+            Scene::bind("2001:db8::1", 8080).fails(99, "EADDRNOTAVAIL"),
+            Scene::connect(("::", 0), ("2001:db8::9", 443)).fails(99, "EADDRNOTAVAIL"),
+        ] {
+            scene.call.ipv6 = Some(Box::new(Ipv6State {
+                is_off,
+                sources: 0,
+                requested_on: requested_on.clone(),
+            }));
+            scenes.push(scene);
         }
     }
     scenes

@@ -169,9 +169,11 @@ pub struct OnInterface {
 /// IPv6 in a network namespace, for a call that found an address wanting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ipv6State {
-    /// No interface has an IPv6 address, not even the loopback one.
+    /// It is switched off (`net.ipv6.conf.all.disable_ipv6`, or a kernel without it), and no
+    /// interface has an IPv6 address, not even the loopback one.
     pub is_off: bool,
-    /// Addresses that a connection beyond the link may come from.
+    /// Addresses that a connection could come from: all that are neither tentative nor
+    /// duplicates, the loopback one among them (`ipv6_dev_get_saddr`).
     pub sources: u32,
     /// Interfaces that have the address that was asked for.
     pub requested_on: Vec<OnInterface>,

@@ -44,7 +44,8 @@ pub(super) struct Scenery {
 }
 
 /// What the advice changes where it belongs.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
+    "ipv6/conf/all/disable_ipv6",
     "ipv4/ip_local_reserved_ports",
     "ipv4/ip_local_port_range",
     "ipv4/ip_unprivileged_port_start",

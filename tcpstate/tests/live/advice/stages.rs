@@ -10,6 +10,8 @@ use support::{
 };
 use tcpstate::event::State;
 
+use crate::elsewhere::Elsewhere;
+
 use super::fault::{Fault, Holding, Kept, SERVER, bind, innocent_client, leave_time_wait, set};
 
 pub(super) fn faults() -> Vec<Fault> {
@@ -111,6 +113,31 @@ pub(super) fn faults() -> Vec<Fault> {
             )
         },
         Fault {
+            port: 8081,
+            ..fault("address_unusable", "IPv6 off", ipv6_off, || {
+                bind("[::1]:8081", false)
+            })
+        },
+        Fault {
+            port: 8081,
+            ..fault("address_unusable", "tentative", tentative, || {
+                bind("[2001:db8::1]:8081", false)
+            })
+        },
+        Fault {
+            port: 8081,
+            ..fault("address_unusable", "duplicate", duplicate, || {
+                bind("[2001:db8::1]:8081", false)
+            })
+        },
+        Fault {
+            call: "connect",
+            port: 443,
+            ..fault("address_unusable", "no source", no_address, || {
+                rustix::net::connect(socket(at("[2001:db8::9]:443")), &at("[2001:db8::9]:443"))
+            })
+        },
+        Fault {
             port: 0,
             ..fault("ephemeral_exhausted", "bind", one_port_taken, || {
                 bind("127.0.0.1:0", false)
@@ -189,6 +216,61 @@ fn outgoing_in_time_wait() -> Kept {
 fn one_port_taken() -> Kept {
     set("ipv4/ip_local_port_range", "40000 40000");
     Box::new(try_bind("127.0.0.1:0", false).expect("one is free"))
+}
+
+fn ipv6_off() -> Kept {
+    set("ipv6/conf/all/disable_ipv6", "1");
+    Box::new(())
+}
+
+/// Duplicate address detection that asks for a minute.
+fn tentative() -> Kept {
+    two_ends_of_a_link();
+    set("ipv6/conf/end0/dad_transmits", "60");
+    ip("-6 address add 2001:db8::1/64 dev end0");
+    Box::new(())
+}
+
+/// A host at the other end of the link has the address already.
+fn duplicate() -> Kept {
+    let host = Elsewhere::new();
+    let thread = host.inside(|| rustix::thread::gettid().as_raw_nonzero());
+    two_ends_of_a_link();
+    ip(&format!("link set end1 netns {thread}"));
+    host.inside(|| {
+        ip("link set end1 up");
+        ip("-6 address add 2001:db8::1/64 dev end1 nodad")
+    });
+    ip("-6 address add 2001:db8::1/64 dev end0");
+    wait_until("duplicate address detection finds the other", || {
+        ip("-6 address show dev end0").contains("dadfailed")
+    });
+    Box::new(host)
+}
+
+/// A way to everywhere, and no address to go from but a tentative one.
+fn no_address() -> Kept {
+    let tentative = tentative();
+    ip("-6 route add default dev end0");
+    ip("-6 address flush dev lo");
+    tentative
+}
+
+fn two_ends_of_a_link() {
+    ip("link add end0 type veth peer name end1");
+    ip("link set end0 addrgenmode none");
+    ip("link set end1 addrgenmode none");
+    ip("link set end0 up");
+    ip("link set end1 up");
+}
+
+fn ip(line: &str) -> String {
+    let output = Command::new("ip")
+        .args(line.split(' '))
+        .output()
+        .expect("ip runs");
+    assert!(output.status.success(), "ip {line}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Of the one port that connect may choose, a TIME_WAIT that is older than the second

@@ -33,7 +33,9 @@ enum Then {
 }
 
 /// What is true after the command of each fix, whatever the cause.
-const THEN: [(&str, Then); 13] = [
+const THEN: [(&str, Then); 15] = [
+    ("check_ipv6_address", Then::Shows("inet6")),
+    ("enable_ipv6", Then::Works),
     ("wait", Then::Waits),
     ("destroy_sockets", Then::Works),
     ("stop_holder", Then::WorksWithoutThem),
@@ -290,6 +292,7 @@ impl Staged {
 #[test]
 fn every_command_does_what_it_says_and_nothing_else() {
     if !on_stage(&[
+        Program("ip", "iproute2"),
         Program("ss", "iproute2"),
         Program("sysctl", "procps"),
         Program("pgrep", "procps"),

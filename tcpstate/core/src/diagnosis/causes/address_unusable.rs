@@ -1,6 +1,6 @@
 //! `address_unusable`: EADDRNOTAVAIL although nothing is wrong with the address as such: it
-//! is there and is still checked, or another host has it, or IPv6 is off, or has no address
-//! to connect from.
+//! is there and is still checked, or another host has it, or it is on another interface than
+//! the call named, or IPv6 is off, or has no address to connect from.
 
 use std::net::IpAddr;
 
@@ -25,9 +25,11 @@ enum Obstacle<'a> {
     Tentative(&'a OnInterface),
     /// It has found another host with the address.
     Duplicate(&'a OnInterface),
-    /// No interface has an IPv6 address.
+    /// A link-local address of another interface than the one that the call named.
+    WrongZone(&'a OnInterface),
+    /// IPv6 is switched off.
     Off,
-    /// None that a connection to this peer could come from.
+    /// There is no address that a connection could come from.
     NoSource,
 }
 
@@ -47,15 +49,18 @@ fn obstacle<'a>(facts: &Facts<'a>) -> Option<Obstacle<'a>> {
             duplicate
                 .map(Obstacle::Duplicate)
                 .or_else(|| on.find(|on| on.is_tentative).map(Obstacle::Tentative))
+                .or_else(|| {
+                    let on = state.requested_on.first()?;
+                    requested
+                        .is_unicast_link_local()
+                        .then_some(Obstacle::WrongZone(on))
+                })
                 .or(state.is_off.then_some(Obstacle::Off))
         }
         // Bound before, it had its source.
         CallKind::Connect if facts.port != 0 => None,
         CallKind::Connect if state.is_off => Some(Obstacle::Off),
-        CallKind::Connect => {
-            let is_beyond = !requested.is_loopback() && !requested.is_unicast_link_local();
-            (is_beyond && state.sources == 0).then_some(Obstacle::NoSource)
-        }
+        CallKind::Connect => (state.sources == 0).then_some(Obstacle::NoSource),
     }
 }
 
@@ -89,10 +94,18 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             ),
             of_tentative(facts),
         ),
+        Some(Obstacle::WrongZone(on)) => (
+            format!(
+                "The link-local address {name} is on {interface}, and {who} asked for it on another \
+                 interface (its zone, sin6_scope_id); the port plays no part in this.",
+                interface = text::safe(&on.interface)
+            ),
+            of_wrong_zone(facts, on),
+        ),
         Some(Obstacle::NoSource) => (
             format!(
                 "{who} has no IPv6 address to connect to {name} from: no interface in its network \
-                 namespace has one that reaches beyond the link; no port is wanting."
+                 namespace has one that can be used; no port is wanting."
             ),
             of_off(facts, false),
         ),
@@ -112,7 +125,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 }
 
 fn show(facts: &Facts<'_>, text: &str) -> Fix {
-    fix("check_address", Applies::Now, text).run(facts, &Command::list_ipv6_addresses())
+    fix("check_ipv6_address", Applies::Now, text).run(facts, &Command::list_ipv6_addresses())
 }
 
 fn of_duplicate(facts: &Facts<'_>) -> Vec<Fix> {
@@ -136,7 +149,8 @@ fn of_tentative(facts: &Facts<'_>) -> Vec<Fix> {
         show(
             facts,
             "Bind a second or two later, when the address is no longer tentative; the flags show here",
-        ),
+        )
+        .because("on a link without carrier (NO-CARRIER) it stays tentative until there is one"),
         fix(
             "add_nodad",
             Applies::NextTime,
@@ -150,16 +164,36 @@ fn of_tentative(facts: &Facts<'_>) -> Vec<Fix> {
     ]
 }
 
+fn of_wrong_zone(facts: &Facts<'_>, on: &OnInterface) -> Vec<Fix> {
+    vec![
+        show(
+            facts,
+            &format!(
+                "Name the interface that has it, as in fe80::…%{}; all are listed here",
+                text::safe(&on.interface)
+            ),
+        )
+        .because("a link-local address is another one on each interface"),
+    ]
+}
+
 fn of_off(facts: &Facts<'_>, is_off: bool) -> Vec<Fix> {
     let mut fixes = Vec::new();
     if is_off {
         fixes.push(
-            fix("enable_ipv6", Applies::Now, "Switch IPv6 on in this namespace")
-                .run(facts, &Command::set(&Setting::EnableIpv6))
-                .because("interfaces get their addresses again by router advertisement or by hand"),
+            fix(
+                "enable_ipv6",
+                Applies::Now,
+                "Switch IPv6 on in this namespace",
+            )
+            .run(facts, &Command::set(&Setting::EnableIpv6))
+            .because("interfaces get their addresses again by router advertisement or by hand"),
         );
     } else {
-        fixes.push(show(facts, "Give an interface an IPv6 address and a route"));
+        fixes.push(show(
+            facts,
+            "Give an interface an IPv6 address, or set it up (lo as well)",
+        ));
     }
     fixes.push(fix(
         "use_ipv4",
@@ -203,13 +237,35 @@ mod tests {
         let usable = with(bind(), on(false, false)).diagnose();
 
         assert_eq!(tentative.cause, Cause::AddressUnusable);
-        assert!(tentative.summary.contains("on eth0 and tentative"), "{}", tentative.summary);
+        assert!(
+            tentative.summary.contains("on eth0 and tentative"),
+            "{}",
+            tentative.summary
+        );
         assert_eq!(duplicate.cause, Cause::AddressUnusable);
-        assert!(duplicate.summary.contains("dadfailed"), "{}", duplicate.summary);
+        assert!(
+            duplicate.summary.contains("dadfailed"),
+            "{}",
+            duplicate.summary
+        );
         assert_eq!(duplicate.certainty, Certainty::Proven);
-        let nonlocal = duplicate.fixes.iter().find(|fix| &*fix.id == "nonlocal_bind");
+        let nonlocal = duplicate
+            .fixes
+            .iter()
+            .find(|fix| &*fix.id == "nonlocal_bind");
         assert_eq!(nonlocal.map(|fix| fix.applies), Some(Applies::No));
         assert_eq!(usable.cause, Cause::AddressNotLocal);
+        let elsewhere = with(
+            Scene::bind("fe80::1", 8080).fails(99, "EADDRNOTAVAIL"),
+            on(false, false),
+        );
+        let elsewhere = elsewhere.diagnose();
+        assert_eq!(elsewhere.cause, Cause::AddressUnusable);
+        assert!(
+            elsewhere.summary.contains("is on eth0, and"),
+            "{}",
+            elsewhere.summary
+        );
     }
 
     #[test]
@@ -227,6 +283,7 @@ mod tests {
             is_off: false,
             ..off.clone()
         });
+        // The loopback address would have been taken, as measured, so it is something else.
         let with_source = connect(Ipv6State {
             is_off: false,
             sources: 1,
@@ -235,7 +292,11 @@ mod tests {
 
         assert_eq!(connect(off).cause, Cause::AddressUnusable);
         assert_eq!(without.cause, Cause::AddressUnusable);
-        assert!(without.summary.contains("no IPv6 address to connect"), "{}", without.summary);
+        assert!(
+            without.summary.contains("no IPv6 address to connect"),
+            "{}",
+            without.summary
+        );
         assert_eq!(with_source.cause, Cause::EphemeralExhausted);
     }
 }

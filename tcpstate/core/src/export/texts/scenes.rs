@@ -332,7 +332,7 @@ fn addresses() -> Vec<(&'static str, Scene)> {
     let missing = |addr| {
         by("python3", "/usr/bin/python3.11", Scene::bind(addr, 8080)).fails(99, "EADDRNOTAVAIL")
     };
-    let ipv6 = |mut scene: Scene, state: Ipv6State| {
+    let in_state = |mut scene: Scene, state: Ipv6State| {
         scene.call.ipv6 = Some(Box::new(state));
         scene
     };
@@ -369,10 +369,22 @@ fn addresses() -> Vec<(&'static str, Scene)> {
         ("dual_stack-new_one_is_ipv6", dual("0.0.0.0", ipv6)),
         ("address_not_local", missing("192.0.2.1")),
         ("address_not_local-ipv6", missing("2001:db8::1")),
-        ("address_unusable-tentative", ipv6(missing("2001:db8::1"), on(false))),
-        ("address_unusable-duplicate", ipv6(missing("2001:db8::1"), on(true))),
-        ("address_unusable-off", ipv6(missing("2001:db8::1"), without(true))),
-        ("address_unusable-no_source", ipv6(beyond, without(false))),
+        (
+            "address_unusable-tentative",
+            in_state(missing("2001:db8::1"), on(false)),
+        ),
+        (
+            "address_unusable-duplicate",
+            in_state(missing("2001:db8::1"), on(true)),
+        ),
+        (
+            "address_unusable-off",
+            in_state(missing("2001:db8::1"), without(true)),
+        ),
+        (
+            "address_unusable-no_source",
+            in_state(beyond, without(false)),
+        ),
         ("already_bound", twice),
     ]
 }

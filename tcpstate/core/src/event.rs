@@ -45,7 +45,7 @@ pub use run::{
     Sysctls, Tick,
 };
 pub use socket::{
-    Endpoint, Family, FileId, Halted, KnownBy, Process, Reuse, Sock, Source, State, Unit,
+    Endpoint, Family, FileId, Halted, HeldIn, KnownBy, Process, Reuse, Sock, Source, State, Unit,
     UnitMember,
 };
 pub use time_wait::{ExitReason, TimeWaitEnter, TimeWaitExit};

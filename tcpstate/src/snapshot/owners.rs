@@ -1,6 +1,7 @@
 //! Which processes have a socket's descriptor open.
 
 mod index;
+mod undisclosed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,7 +26,7 @@ const MAX_LISTED: usize = 16;
 pub const MAX_BYTES: usize = 96 << 10;
 
 /// For each of these socket inodes the processes that have it open: one pass over
-/// `/proc/PID/fd`, however long it takes.
+/// `/proc/PID/fd`, and one more where somebody is missing, however long it takes.
 ///
 /// Processes that may not be looked into are left out.
 #[must_use]
@@ -33,10 +34,45 @@ pub fn holders(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Holders> {
     if inodes.is_empty() {
         return BTreeMap::new();
     }
-    let index = Index::read(None, u64::MAX);
-    index.map_or_else(BTreeMap::new, |index| {
-        index.holders(inodes, &BTreeSet::new())
-    })
+    let Some(index) = Index::read(None, u64::MAX) else {
+        return BTreeMap::new();
+    };
+    let mut found = index.holders(inodes, &BTreeSet::new());
+    find_undisclosed(&mut found, inodes, u64::MAX);
+    found
+}
+
+/// Of the sockets that nobody was found to have open those whose descriptors no list of
+/// processes shows. `false`: there was no time to look everywhere.
+pub(crate) fn find_undisclosed(
+    found: &mut BTreeMap<u64, Holders>,
+    inodes: &BTreeSet<u64>,
+    until_ns: u64,
+) -> bool {
+    let nobodys: BTreeSet<u64> = inodes
+        .iter()
+        .copied()
+        .filter(|inode| found.get(inode).is_none_or(Holders::is_empty))
+        .collect();
+    if nobodys.is_empty() {
+        return true;
+    }
+    let (is_whole, places) = undisclosed::search(&nobodys, until_ns);
+    for (inode, pid, held_in) in places {
+        let holders = found.entry(inode).or_default();
+        if holders.processes.len() == MAX_LISTED {
+            holders.more = holders.more.saturating_add(1);
+        } else if holders.processes.iter().all(|known| known.pid != pid)
+            && let Some(process) = process(pid)
+        {
+            holders.processes.push(Arc::new(Process {
+                held_in: Some(held_in),
+                unit: unit(&process, &mut Units::default()),
+                ..process.with_short_argv(MAX_HOLDERS_ARGV)
+            }));
+        }
+    }
+    is_whole
 }
 
 /// Of the processes that hold a socket those that are listed, by pid, and how many more

@@ -34,4 +34,5 @@ mod strangers;
 mod terminal;
 mod traces;
 mod transitions;
+mod undisclosed;
 mod watching;

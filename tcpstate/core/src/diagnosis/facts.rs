@@ -9,6 +9,11 @@ use super::conflict::{self, Binder, BoundSocket, Memory, Verdict};
 use super::roles::{Blocker, Hints, HolderRole};
 use super::{CallKind, Failure, KnownHolder};
 
+/// What was looked at, and what was not, where no process has a socket open.
+const IN_NOBODY: &str = "no process was found to have it open, neither among descriptors nor in an \
+     io_uring: it may be on its way over a unix socket (SCM_RIGHTS), in a thread that is still \
+     inside accept, or the kernel's own, which no list shows";
+
 /// The errors that rules tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Errno {
@@ -192,6 +197,9 @@ impl<'a> Facts<'a> {
             if !doubts.contains(&doubt) {
                 doubts.push(doubt);
             }
+        }
+        if self.leaders().iter().any(|blocker| blocker.is_nobodys()) {
+            doubts.push(IN_NOBODY.to_owned());
         }
         doubts
     }

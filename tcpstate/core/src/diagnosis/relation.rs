@@ -1,6 +1,6 @@
 //! Who a holder of the port is to the process that asked for it.
 
-use crate::event::{Halted, Process};
+use crate::event::{Halted, HeldIn, Process};
 
 use super::language::Language;
 use super::text;
@@ -74,12 +74,25 @@ pub(super) fn apposition(holders: &[&Process], caller: &Process) -> String {
         Some(Halted::Defunct) => Some("whose first thread has ended while others go on".to_owned()),
         None => None,
     };
-    let phrases = [Relation::of(first, caller).phrase(caller), halted];
+    let phrases = [
+        Relation::of(first, caller).phrase(caller),
+        halted,
+        held_in(first),
+    ];
     let phrases: Vec<String> = phrases.into_iter().flatten().collect();
     if phrases.is_empty() {
         return String::new();
     }
     format!(", {},", phrases.join(", "))
+}
+
+/// Where a process has a socket that is not among its descriptors.
+pub(super) fn held_in(process: &Process) -> Option<String> {
+    let phrase = match process.held_in? {
+        HeldIn::IoUring => "which has it in an io_uring (a registered file) and no descriptor",
+        HeldIn::Thread => "a thread of which has it among descriptors of its own",
+    };
+    Some(phrase.to_owned())
 }
 
 /// Whether a process runs what another one was when it opened a socket: it is that one's

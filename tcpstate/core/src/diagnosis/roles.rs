@@ -131,14 +131,25 @@ impl<'a> Blocker<'a> {
         is_gone.then_some(owner)
     }
 
+    /// Whether it was looked for who has it open, and nobody was found, nor is anybody known to
+    /// have opened it who lives.
+    pub(super) fn is_nobodys(&self) -> bool {
+        let owner = self.known.and_then(|known| known.owner.as_deref());
+        self.is_in_nobody()
+            && owner.is_none_or(|owner| self.seen.is_opener_gone && !owner.is_kernel())
+    }
+
+    fn is_in_nobody(&self) -> bool {
+        self.seen.processes.as_deref().is_some_and(<[_]>::is_empty)
+            && self.seen.processes_more == 0
+            && !self.seen.is_mini
+    }
+
     /// The process that opened it, where that has ended and no process has it open.
     pub(super) fn owner_without_descriptor(&self) -> Option<&'a Process> {
-        let is_in_nobody = self.seen.processes.as_deref().is_some_and(<[_]>::is_empty)
-            && self.seen.processes_more == 0
-            && self.seen.is_opener_gone
-            && !self.seen.is_mini;
         let owner = self.known?.owner.as_deref()?;
-        (is_in_nobody && !owner.is_kernel()).then_some(owner)
+        let is_nobodys = self.is_in_nobody() && self.seen.is_opener_gone;
+        (is_nobodys && !owner.is_kernel()).then_some(owner)
     }
 
     /// The process that held the port before it for the same parent.

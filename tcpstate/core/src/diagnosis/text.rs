@@ -27,6 +27,10 @@ pub(super) fn safe(text: &str) -> String {
 /// Why nobody is named who has a socket open.
 pub(super) fn unread(why: Unread) -> &'static str {
     match why {
+        Unread::Undisclosed => {
+            "who has what is in no list of descriptors: registered files of an io_uring and \
+             descriptors of single threads took longer to look through than there was time"
+        }
         Unread::NoTime => {
             "the processes that have the sockets open: finding them took longer than there was time"
         }

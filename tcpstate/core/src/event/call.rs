@@ -149,6 +149,9 @@ pub struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unread {
+    /// No process was found to have one of the sockets among its descriptors, and whether
+    /// one has it elsewhere took longer to find out than there was time.
+    Undisclosed,
     /// Finding them would have taken longer than the call could be kept waiting.
     NoTime,
     /// The call came late to be explained, behind others, and they were not looked for.

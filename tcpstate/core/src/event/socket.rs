@@ -218,6 +218,19 @@ pub enum Halted {
     Defunct,
 }
 
+/// Where a process has a socket that is in no list of its descriptors.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldIn {
+    /// Among the registered files of an `io_uring` (`UserFiles` of `/proc/PID/fdinfo/FD`).
+    IoUring,
+    /// Among the descriptors of a thread that does not share them with its process
+    /// (`/proc/PID/task/TID/fd`).
+    Thread,
+}
+
 /// A file of a file system, by its numbers in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct FileId {
@@ -305,6 +318,9 @@ pub struct Process {
     /// What keeps it from running, where `/proc` was read and something does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<Halted>,
+    /// Where it has the socket that it is listed for; absent: among its descriptors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_in: Option<HeldIn>,
     /// Which file its program was at the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<FileId>,
@@ -343,6 +359,7 @@ impl Process {
             unit: None,
             start_ticks: None,
             halted: None,
+            held_in: None,
             program: None,
             is_exe_here: false,
             via,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::event::Process;
 use crate::snapshot::open_sockets::Descriptors;
-use crate::snapshot::owners::{Holders, Index};
+use crate::snapshot::owners::{self, Holders, Index};
 
 /// Questions that wait at one time.
 const MAX_ASKED: usize = 64;
@@ -29,6 +29,9 @@ pub(super) const FRESH_NS: u64 = 250_000_000;
 /// Without an answer for so long the thread hangs in what it reads of a process, which
 /// somebody can make it do, and another one takes its place.
 const HANGS_AFTER_NS: u64 = 3 * MAX_PASS_NS;
+/// What no list of descriptors shows is looked for so often, and for so long.
+const UNDISCLOSED_EVERY_NS: u64 = 1_000_000_000;
+const UNDISCLOSED_NS: u64 = 50_000_000;
 /// Threads that may hang so.
 const MAX_HANGING: u32 = 8;
 
@@ -51,8 +54,12 @@ pub(super) struct Question {
 /// Who has the sockets of a question open.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// All of them.
-    All(BTreeMap<u64, Holders>),
+    /// All of them, as far as lists of descriptors show them; where nobody has a socket, and
+    /// `is_whole`, whoever has it elsewhere, too.
+    All {
+        found: BTreeMap<u64, Holders>,
+        is_whole: bool,
+    },
     /// Of each socket the process with the lowest pid.
     First(BTreeMap<u64, Arc<Process>>),
     /// They could not be found in the longest time that a pass may take.
@@ -197,6 +204,7 @@ fn answer_all(
     let mut waiting: Vec<Asked> = Vec::new();
     let mut index: Option<Index> = None;
     let mut next_ns: u64 = 0;
+    let mut undisclosed = Undisclosed::default();
     loop {
         let asked = match questions.recv_timeout(Duration::from_nanos(FRESH_NS)) {
             // What is known is forgotten once it is too old: it may be large.
@@ -213,7 +221,8 @@ fn answer_all(
             waiting.retain(|asked| {
                 let is_answered = answers_it(index, &asked.question);
                 if is_answered {
-                    let _ = answers.send((asked.id, answer(index, &asked.question)));
+                    let _ =
+                        answers.send((asked.id, answer(index, &asked.question, &mut undisclosed)));
                 }
                 !is_answered
             });
@@ -237,9 +246,9 @@ fn answer_all(
         next_ns = clock::monotonic_ns() + rest_ns;
         // All of them were asked before it began.
         for Asked { id, question, .. } in waiting.drain(..) {
-            let found = index
-                .as_ref()
-                .map_or(Found::Nothing, |index| answer(index, &question));
+            let found = index.as_ref().map_or(Found::Nothing, |index| {
+                answer(index, &question, &mut undisclosed)
+            });
             let _ = answers.send((id, found));
         }
     }
@@ -253,10 +262,36 @@ fn answers_it(index: &Index, question: &Question) -> bool {
     index.began_ns >= question.after_ns || (question.may_be_older && is_fresh())
 }
 
-fn answer(index: &Index, question: &Question) -> Found {
+fn answer(index: &Index, question: &Question, undisclosed: &mut Undisclosed) -> Found {
     match question.first_until_ns {
-        None => Found::All(index.holders(&question.inodes, &question.openers)),
+        None => {
+            let mut found = index.holders(&question.inodes, &question.openers);
+            let is_whole = undisclosed.find(&mut found, &question.inodes);
+            Found::All { found, is_whole }
+        }
         Some(until_ns) => Found::First(index.first_holders(&question.inodes, until_ns)),
+    }
+}
+
+/// When it was last looked for what no list of descriptors shows.
+#[derive(Debug, Default)]
+struct Undisclosed {
+    next_ns: u64,
+}
+
+impl Undisclosed {
+    /// `false`: it was not looked for everywhere.
+    fn find(&mut self, found: &mut BTreeMap<u64, Holders>, inodes: &BTreeSet<u64>) -> bool {
+        let is_nobodys = |inode| found.get(inode).is_none_or(Holders::is_empty);
+        if !inodes.iter().any(is_nobodys) {
+            return true;
+        }
+        let now_ns = clock::monotonic_ns();
+        if now_ns < self.next_ns {
+            return false;
+        }
+        self.next_ns = now_ns.saturating_add(UNDISCLOSED_EVERY_NS);
+        owners::find_undisclosed(found, inodes, now_ns.saturating_add(UNDISCLOSED_NS))
     }
 }
 
@@ -295,12 +330,12 @@ mod tests {
 
         let first = lookup.ask(of(&[inode], 0), None).unwrap();
         let second = lookup.ask(of(&[inode], 0), None).unwrap();
-        let Some(Found::All(found)) = lookup.wait(second, soon()) else {
+        let Some(Found::All { found, .. }) = lookup.wait(second, soon()) else {
             panic!("no answer");
         };
 
         assert_eq!(found[&inode].processes[0].pid, std::process::id());
-        let (id, Found::All(found)) = lookup.take().unwrap() else {
+        let (id, Found::All { found, .. }) = lookup.take().unwrap() else {
             panic!("another answer");
         };
         assert_eq!(id, first);

@@ -122,8 +122,11 @@ impl Live {
         };
         let id = self.ask_for_owners(question);
         let answer = id.and_then(|id| self.owners.lookup.wait(id, now_ns + wait_ns));
-        if let Some(Found::All(found)) = answer {
+        if let Some(Found::All { found, is_whole }) = answer {
             port::list_processes(seen, &found, opener);
+            if !is_whole {
+                seen.processes_unread = Some(Unread::Undisclosed);
+            }
             self.owners.keep(now_ns, inodes, found);
             self.doubt_nobody(seen);
             return;
@@ -236,7 +239,9 @@ impl Live {
     pub(super) fn take_late_owners(&mut self) -> Result<()> {
         while let Some((id, found)) = self.owners.lookup.take() {
             let listeners = self.owners.late.remove(&id).unwrap_or_default();
-            let Found::All(found) = found else { continue };
+            let Found::All { found, .. } = found else {
+                continue;
+            };
             if listeners.is_empty() {
                 continue;
             }

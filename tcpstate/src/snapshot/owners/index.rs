@@ -29,6 +29,14 @@ pub struct Holders {
     pub more: u32,
 }
 
+impl Holders {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty() && self.more == 0
+    }
+}
+
 /// Who has which socket open.
 #[derive(Debug)]
 pub(crate) struct Index {

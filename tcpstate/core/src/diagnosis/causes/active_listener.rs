@@ -26,7 +26,12 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let caller = &facts.call().process;
     let place = listeners::place(&listeners);
     let who = if roles::are_all_of(&listeners, caller) {
-        format!("{} itself already listens", text::process(caller))
+        let held_in = listeners
+            .iter()
+            .flat_map(|listener| listener.open_in())
+            .find_map(relation::held_in)
+            .map_or_else(String::new, |phrase| format!(", {phrase},"));
+        format!("{} itself{held_in} already listens", text::process(caller))
     } else {
         let listens = if roles::are_several(&listeners) {
             "listen"
@@ -53,10 +58,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             format!("Port {port} is taken: {who} {place}, and that does not end by itself{again}.")
         }
     };
-    let mut doubts = facts.all_doubts();
-    if nobody(&listeners).is_some() {
-        doubts.push(IN_NOBODY.to_owned());
-    }
+    let doubts = facts.all_doubts();
 
     Explanation {
         summary,
@@ -76,11 +78,6 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         doubts,
     }
 }
-
-/// What was looked at, and what was not, where no process has a listener open.
-const IN_NOBODY: &str = "no process has a descriptor of it: it may be on its way over a unix \
-     socket (SCM_RIGHTS), only in an io_uring, or in a thread that unshared its descriptors, \
-     where it was not looked for";
 
 /// `a socket that web[12] made and no process has open`.
 fn nobody(listeners: &[&Blocker<'_>]) -> Option<String> {

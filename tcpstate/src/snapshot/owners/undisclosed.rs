@@ -1,0 +1,180 @@
+//! Sockets that no list of descriptors shows: registered files of an `io_uring`, and the
+//! descriptors of a thread that does not share those of its process.
+//!
+//! It takes a pass over all descriptors and threads of the host, so it comes last.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use super::{pids, socket_inode};
+use crate::clock;
+use crate::event::HeldIn;
+use crate::snapshot::proc;
+
+/// What the link of an `io_uring`'s descriptor says.
+const RING: &[u8] = b"anon_inode:[io_uring]";
+/// Tables of open files of one process that are told apart.
+const MAX_TABLES: usize = 8;
+/// `KCMP_FILES` of `linux/kcmp.h`: do two tasks share their descriptors?
+const KCMP_FILES: libc::c_long = 2;
+
+/// Socket, process, and where it has it.
+pub(super) type Place = (u64, u32, HeldIn);
+
+/// Where these sockets are, as far as the time allows. The first: all was looked through.
+///
+/// Processes that may not be looked into are left out.
+pub(super) fn search(inodes: &BTreeSet<u64>, until_ns: u64) -> (bool, Vec<Place>) {
+    let mut found = BTreeSet::new();
+    for pid in pids() {
+        let folder = proc::of(pid);
+        let threads = threads_with_own_table(pid, &folder);
+        let own = threads
+            .into_iter()
+            .map(|thread| (Some(HeldIn::Thread), folder.join(format!("task/{thread}"))));
+        for (held_in, task) in std::iter::once((None, folder.clone())).chain(own) {
+            if clock::monotonic_ns() >= until_ns {
+                return (false, found.into_iter().collect());
+            }
+            look_into(&task, |inode, is_registered| {
+                let held_in = if is_registered {
+                    Some(HeldIn::IoUring)
+                } else {
+                    held_in
+                };
+                if let Some(held_in) = held_in.filter(|_| inodes.contains(&inode)) {
+                    found.insert((inode, pid, held_in));
+                }
+            });
+        }
+    }
+    (true, found.into_iter().collect())
+}
+
+/// Hands out the sockets of one table of open files, and whether it is the ring of one of
+/// its descriptors that has them.
+fn look_into(task: &Path, mut take: impl FnMut(u64, bool)) {
+    let entries = fs::read_dir(task.join("fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    for entry in entries {
+        let Ok(link) = fs::read_link(entry.path()) else {
+            continue;
+        };
+        let link = link.as_os_str().as_bytes();
+        if let Some(inode) = socket_inode(link) {
+            take(inode, false);
+        } else if link == RING {
+            let info = fs::read(task.join("fdinfo").join(entry.file_name()));
+            for inode in registered(&info.unwrap_or_default()) {
+                take(inode, true);
+            }
+        }
+    }
+}
+
+/// The sockets of `UserFiles: 2` and the lines behind it, such as `    0: socket:[123]`.
+fn registered(info: &[u8]) -> impl Iterator<Item = u64> {
+    info.split(|byte| *byte == b'\n')
+        .skip_while(|line| !line.starts_with(b"UserFiles:"))
+        .skip(1)
+        .take_while(|line| line.starts_with(b" "))
+        .filter_map(|line| {
+            let at = line.iter().position(|byte| *byte == b':')?;
+            socket_inode(line.get(at + 1..)?.trim_ascii())
+        })
+}
+
+/// One thread for each table of open files that is not its process's, the one of a process
+/// whose first thread has ended among them.
+fn threads_with_own_table(pid: u32, folder: &Path) -> Vec<u32> {
+    // Where processes have other numbers, they cannot be compared.
+    if !proc::has_our_numbers() {
+        return Vec::new();
+    }
+    let mut tables = vec![pid];
+    let entries = fs::read_dir(folder.join("task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let threads = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for thread in threads.filter(|thread| *thread != pid) {
+        if tables.len() > MAX_TABLES {
+            break;
+        }
+        if tables
+            .iter()
+            .all(|known| have_different_files(*known, thread))
+        {
+            tables.push(thread);
+        }
+    }
+    tables.split_off(1)
+}
+
+/// Whether the kernel says so; where it refuses to compare they may be the same.
+#[expect(unsafe_code, reason = "rustix has no kcmp(2)")]
+fn have_different_files(one: u32, other: u32) -> bool {
+    // SAFETY: numbers alone are handed over.
+    let order = unsafe {
+        libc::syscall(
+            libc::SYS_kcmp,
+            libc::c_long::from(one),
+            libc::c_long::from(other),
+            KCMP_FILES,
+            0,
+            0,
+        )
+    };
+    order > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn registered_files_stand_behind_their_number() {
+        let info = b"pos:\t0\nUserFiles:\t3\n    0: socket:[123]\n    1: <none>\n   12: socket:[9]\nUserBufs:\t1\n    0: socket:[7]\n";
+
+        assert_eq!(registered(info).collect::<Vec<_>>(), [123, 9]);
+        assert_eq!(registered(b"UserFiles:\n 0: \n x").count(), 0);
+        assert_eq!(registered(b"").count(), 0);
+    }
+
+    #[test]
+    fn a_socket_of_a_thread_with_descriptors_of_its_own_is_found() {
+        let (tell, inode) = mpsc::channel();
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            #[expect(unsafe_code, reason = "this thread alone is concerned")]
+            // SAFETY: nobody else is to use this thread's descriptors.
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FILES) }.unwrap();
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let link = format!("/proc/thread-self/fd/{}", socket.as_raw_fd());
+            let link = fs::read_link(link).unwrap();
+            tell.send(socket_inode(link.as_os_str().as_bytes()).unwrap())
+                .unwrap();
+            let _ = stopped.recv();
+        });
+        let inode = inode.recv().unwrap();
+
+        let (is_whole, found) = search(&BTreeSet::from([inode]), u64::MAX);
+
+        assert!(is_whole);
+        assert_eq!(found, [(inode, std::process::id(), HeldIn::Thread)]);
+        drop(stop);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn without_time_nothing_is_said_to_be_whole() {
+        assert_eq!(search(&BTreeSet::from([1]), 0), (false, Vec::new()));
+    }
+}

@@ -2,6 +2,7 @@
 //! sockets, network namespaces and their settings. Reads, never changes.
 
 pub mod cgroup;
+pub(crate) mod ephemeral;
 pub mod executable;
 pub(crate) mod ipv6;
 pub mod netns;

@@ -10,6 +10,7 @@
 mod body;
 pub mod call;
 pub mod diagnosis;
+pub mod ephemeral;
 pub mod explanation;
 pub mod fallback;
 pub mod flood;
@@ -33,6 +34,7 @@ pub use call::{
 pub use diagnosis::{
     Applies, Cause, Certainty, Diagnosis, Effect, Fix, Holder, Overlap, WouldWork, YesNo,
 };
+pub use ephemeral::{Ephemeral, EphemeralUser};
 pub use explanation::{Explanation, Tried};
 pub use fallback::{FailedTry, Fallback};
 pub use flood::{CallName, Flood};

@@ -2,6 +2,7 @@
 
 mod changes;
 mod counted;
+mod exhaustion;
 mod holders;
 mod lookup;
 mod losses;
@@ -75,6 +76,7 @@ pub(super) struct Live {
     settings: Option<holders::Settings>,
     /// Failed calls come out late: they are explained by what is at hand.
     is_late: bool,
+    last_count: exhaustion::LastCount,
     counted: counted::Counted,
     owners: owners::Owners,
     /// When the latest fact of the kernel program happened.

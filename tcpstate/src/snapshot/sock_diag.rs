@@ -143,6 +143,20 @@ impl SockDiag {
         self.dump_states(ALL_STATES, 0)
     }
 
+    /// All TCP sockets of the namespace; `None`: there are more than so many.
+    pub fn dump_at_most(mut self, max: usize) -> Result<Option<Vec<SocketItem>>, DiagError> {
+        let mut sockets = Vec::new();
+        for family in [AF_INET, AF_INET6] {
+            self.send(family, NLM_F_DUMP, ALL_STATES, SocketId::new_zeroed())?;
+            while self.receive(&mut sockets)? {
+                if sockets.len() > max {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(sockets))
+    }
+
     /// The namespace's TCP sockets with this local port.
     pub fn dump_port(&mut self, port: u16) -> Result<Vec<SocketItem>, DiagError> {
         let mut items = self.dump_states(ALL_STATES, port)?;

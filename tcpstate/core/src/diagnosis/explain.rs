@@ -220,6 +220,7 @@ impl Question<'_> {
             rtnetlink_inode: self.environment.rtnetlink_inode,
             rights: None,
             ipv6: self.ipv6.cloned().map(Box::new),
+            ephemeral: None,
             sysctls: None,
             repeated: 0,
             is_sum: false,

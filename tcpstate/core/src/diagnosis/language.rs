@@ -22,6 +22,7 @@ pub(super) enum SocketOption {
     ReuseAddr,
     ReusePort,
     V6Only,
+    BindAddressNoPort,
 }
 
 impl Language {
@@ -74,7 +75,7 @@ impl Language {
 
     /// The line that sets `option`.
     pub(super) fn line(self, option: SocketOption) -> &'static str {
-        use SocketOption::{ReuseAddr, ReusePort, V6Only};
+        use SocketOption::{BindAddressNoPort, ReuseAddr, ReusePort, V6Only};
         match (self, option) {
             (Self::C, ReuseAddr) => {
                 "int on = 1; setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);"
@@ -85,6 +86,9 @@ impl Language {
             (Self::C, V6Only) => {
                 "int on = 1; setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);"
             }
+            (Self::C, BindAddressNoPort) => {
+                "int on = 1; setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);"
+            }
             (Self::Go, ReuseAddr) => {
                 "unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) // in net.ListenConfig.Control"
             }
@@ -92,6 +96,9 @@ impl Language {
                 "unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) // in net.ListenConfig.Control"
             }
             (Self::Go, V6Only) => "net.Listen(\"tcp6\", address)",
+            (Self::Go, BindAddressNoPort) => {
+                "unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) // in net.Dialer.Control"
+            }
             (Self::Java, ReuseAddr) => "serverSocket.setReuseAddress(true); // before bind",
             (Self::Java, ReusePort) => {
                 "serverSocket.setOption(StandardSocketOptions.SO_REUSEPORT, true); // before bind"
@@ -99,17 +106,29 @@ impl Language {
             (Self::Java, V6Only) => {
                 "ServerSocketChannel.open(StandardProtocolFamily.INET) // for the IPv4 one; Java has no IPV6_V6ONLY"
             }
+            (Self::Java, BindAddressNoPort) => {
+                "new Socket(host, port); // without a local address; Java has no IP_BIND_ADDRESS_NO_PORT"
+            }
             (Self::Node, ReuseAddr) => "server.listen(port) // sets SO_REUSEADDR by itself",
             (Self::Node, ReusePort) => {
                 "server.listen({ port, reusePort: true }) // from Node.js 22.12 on"
             }
             (Self::Node, V6Only) => "server.listen({ port, host: '::', ipv6Only: true })",
+            (Self::Node, BindAddressNoPort) => {
+                "net.connect({ host, port }) // without localAddress; Node.js has no IP_BIND_ADDRESS_NO_PORT"
+            }
             (Self::Perl, ReuseAddr) => "setsockopt($sock, SOL_SOCKET, SO_REUSEADDR, pack('l', 1));",
             (Self::Perl, ReusePort) => "setsockopt($sock, SOL_SOCKET, SO_REUSEPORT, pack('l', 1));",
             (Self::Perl, V6Only) => "setsockopt($sock, IPPROTO_IPV6, IPV6_V6ONLY, pack('l', 1));",
+            (Self::Perl, BindAddressNoPort) => {
+                "setsockopt($sock, IPPROTO_IP, 24, pack('l', 1)); # IP_BIND_ADDRESS_NO_PORT"
+            }
             (Self::Php, ReuseAddr) => "socket_set_option($sock, SOL_SOCKET, SO_REUSEADDR, 1);",
             (Self::Php, ReusePort) => "socket_set_option($sock, SOL_SOCKET, SO_REUSEPORT, 1);",
             (Self::Php, V6Only) => "socket_set_option($sock, IPPROTO_IPV6, IPV6_V6ONLY, 1);",
+            (Self::Php, BindAddressNoPort) => {
+                "socket_set_option($sock, IPPROTO_IP, 24, 1); // IP_BIND_ADDRESS_NO_PORT"
+            }
             (Self::Python, ReuseAddr) => {
                 "sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)"
             }
@@ -117,11 +136,20 @@ impl Language {
                 "sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)"
             }
             (Self::Python, V6Only) => "sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)",
+            (Self::Python, BindAddressNoPort) => {
+                "sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT"
+            }
             (Self::Ruby, ReuseAddr) => "sock.setsockopt(:SOCKET, :REUSEADDR, true)",
             (Self::Ruby, ReusePort) => "sock.setsockopt(:SOCKET, :REUSEPORT, true)",
             (Self::Ruby, V6Only) => "sock.setsockopt(:IPV6, :V6ONLY, true)",
+            (Self::Ruby, BindAddressNoPort) => {
+                "sock.setsockopt(:IP, 24, true) # IP_BIND_ADDRESS_NO_PORT"
+            }
             (Self::Rust, ReuseAddr) => "socket.set_reuse_address(true)?; // socket2::Socket",
             (Self::Rust, ReusePort) => "socket.set_reuse_port(true)?; // socket2::Socket",
+            (Self::Rust, BindAddressNoPort) => {
+                "nix::sys::socket::setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;"
+            }
             (Self::Rust, V6Only) => "socket.set_only_v6(true)?; // socket2::Socket",
         }
     }

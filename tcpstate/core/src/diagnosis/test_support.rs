@@ -64,6 +64,7 @@ impl Scene {
                 rtnetlink_inode: None,
                 rights: None,
                 ipv6: None,
+                ephemeral: None,
                 sysctls: None,
                 seen: Some(Seen {
                     source: SeenSource::BindBucket,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ephemeral::Ephemeral;
 use super::run::Sysctls;
 use super::socket::{Endpoint, Family, Process, Reuse, Sock, State};
 
@@ -248,6 +249,9 @@ pub struct Call {
     /// IPv6 in the caller's namespace, where the call found an IPv6 address wanting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Box<Ipv6State>>,
+    /// How the ports are used that the kernel may choose, where the call found none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<Box<Ephemeral>>,
     /// Settings of the caller's namespace when the call failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sysctls: Option<Box<Sysctls>>,

@@ -136,6 +136,7 @@ pub(crate) fn call(
         rtnetlink_inode: None,
         rights: None,
         ipv6: None,
+        ephemeral: None,
         sysctls: None,
         seen: None,
         repeated: 0,

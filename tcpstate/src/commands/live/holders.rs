@@ -78,6 +78,9 @@ impl Live {
             }
             _ => {}
         }
+        if !self.is_late {
+            self.count_ephemeral(body);
+        }
     }
 
     /// IPv6 in the caller's namespace, where the call found an address of it wanting.

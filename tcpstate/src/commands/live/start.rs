@@ -108,6 +108,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         reading: None,
         settings: None,
         is_late: false,
+        last_count: super::exhaustion::LastCount::default(),
         counted: super::counted::Counted::default(),
         owners: super::owners::Owners::start(),
         taken_ns: 0,

@@ -156,6 +156,7 @@ impl Decoder {
             rtnetlink_inode: None,
             rights: None,
             ipv6: None,
+            ephemeral: None,
             sysctls: None,
             seen,
             repeated: 0,

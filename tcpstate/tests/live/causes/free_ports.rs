@@ -28,7 +28,77 @@ fn ephemeral_exhausted() {
     let diagnosis = watch.diagnosis("bind", 0);
 
     assert_eq!(diagnosis["cause"], "ephemeral_exhausted");
+    assert_eq!(diagnosis["certainty"], "proven", "{diagnosis}");
     watch.finish();
+}
+
+/// Whose ports they are, and the option that lets one port serve several peers, with which
+/// the kernel agrees.
+#[test]
+fn a_bind_before_connect_takes_a_port_towards_all_peers() {
+    if !on_stage(&[]) {
+        return;
+    }
+    let peers: Vec<String> = (1..=4).map(|host| format!("127.0.1.{host}:443")).collect();
+    let listening: Vec<_> = peers.iter().map(|peer| listener(peer, true)).collect();
+    namespace::set_local_port_range(40_000, 40_001).expect("the namespace is ours");
+    let mut watch = Watch::start(&[]);
+    let connect = |from: &str, peer: &str, no_port: bool| {
+        let client = socket(at(peer));
+        bind_address_no_port(&client, no_port);
+        rustix::net::bind(&client, &at(from))?;
+        rustix::net::connect(&client, &at(peer)).map(|()| client)
+    };
+    let _taken: Vec<_> = peers
+        .iter()
+        .take(2)
+        .map(|peer| connect("127.0.0.1:0", peer, false).expect("two ports are free"))
+        .collect();
+
+    assert_eq!(
+        connect("127.0.0.1:0", &peers[2], false).expect_err("none is left"),
+        Errno::ADDRINUSE
+    );
+    let diagnosis = watch.diagnosis("bind", 0);
+
+    assert_eq!(diagnosis["cause"], "ephemeral_exhausted", "{diagnosis}");
+    assert_eq!(diagnosis["certainty"], "proven", "{diagnosis}");
+    assert_eq!(diagnosis["fixes"][0]["id"], "bind_address_no_port");
+    let said = summary(&diagnosis);
+    assert!(said.contains("2 of the 2 ports"), "{said}");
+    assert!(said.contains("towards 2 peers"), "{said}");
+    assert!(
+        said.contains(&format!("[{}]", std::process::id())),
+        "{said}"
+    );
+    // What was bound without the option stays taken.
+    assert!(connect("127.0.0.1:0", &peers[2], true).is_err());
+    namespace::set_local_port_range(41_000, 41_001).expect("the namespace is ours");
+    let with_it: Vec<_> = peers
+        .iter()
+        .map(|peer| connect("127.0.0.1:0", peer, true).expect("two ports serve four peers"))
+        .collect();
+    drop(with_it);
+    drop(listening);
+    watch.finish();
+}
+
+/// `IP_BIND_ADDRESS_NO_PORT`.
+#[expect(unsafe_code, reason = "rustix has no wrapper for this option")]
+fn bind_address_no_port(socket: &std::os::fd::OwnedFd, on: bool) {
+    use std::os::fd::AsRawFd as _;
+    let on = libc::c_int::from(on);
+    // SAFETY: the number is read, and its length is right.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            4,
+        )
+    };
+    assert_eq!(result, 0, "the kernel knows it");
 }
 
 #[test]
@@ -73,9 +143,11 @@ fn a_connect_that_finds_no_free_port() {
     let diagnosis = watch.diagnosis("connect", 8080);
     assert_eq!(diagnosis["cause"], "ephemeral_exhausted", "{diagnosis}");
     assert!(
-        summary(&diagnosis).contains("40000 to 40001"),
+        summary(&diagnosis).contains("2 of the 2 ports of the range 40000 to 40001"),
         "{diagnosis}"
     );
+    assert_eq!(diagnosis["certainty"], "proven", "{diagnosis}");
+    assert_eq!(diagnosis["fixes"][0]["id"], "find_user", "{diagnosis}");
     watch.finish();
 }
 

@@ -520,6 +520,7 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         rtnetlink_inode: Some(4),
         rights: None,
         ipv6: None,
+        ephemeral: None,
         sysctls: None,
         seen: None,
         repeated: 0,

@@ -1,0 +1,101 @@
+//! Counts the ports that the kernel may choose when a call found none of them free.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Live;
+use crate::clock;
+use crate::event::{Body, Call, Ephemeral, EphemeralUser, Process};
+use crate::snapshot::ephemeral::{self, Purpose};
+
+/// Counting takes a twentieth of the time at most, and is done once a second at most: a
+/// client that finds no port asks again at once.
+const COST_SHARE: u64 = 20;
+const MIN_EVERY_NS: u64 = 1_000_000_000;
+/// Longest wait for the names of those who have the ports.
+const WAIT_NS: u64 = 80_000_000;
+/// Processes that are listed.
+const MAX_USERS: usize = 3;
+
+/// The last count.
+#[derive(Debug, Default)]
+pub(super) struct LastCount {
+    next_ns: u64,
+    of: Option<(u32, Purpose)>,
+    counted: Option<Ephemeral>,
+}
+
+impl Live {
+    /// Of a failed call that wanted any port.
+    pub(super) fn count_ephemeral(&mut self, body: &mut Body) {
+        let Some((call, netns, purpose)) = wanted(body) else {
+            return;
+        };
+        let began_ns = clock::monotonic_ns();
+        if began_ns >= self.last_count.next_ns {
+            self.last_count = LastCount {
+                of: Some((netns, purpose)),
+                counted: self.count(call, netns, purpose),
+                next_ns: 0,
+            };
+            let cost_ns = clock::monotonic_ns().saturating_sub(began_ns);
+            let pause_ns = MIN_EVERY_NS.max(cost_ns.saturating_mul(COST_SHARE));
+            self.last_count.next_ns = began_ns.saturating_add(pause_ns);
+        }
+        if self.last_count.of == Some((netns, purpose)) {
+            call.ephemeral = self.last_count.counted.clone().map(Box::new);
+        }
+    }
+
+    fn count(&mut self, call: &Call, netns: u32, purpose: Purpose) -> Option<Ephemeral> {
+        let sysctls = call.sysctls.as_deref()?;
+        let read = || ephemeral::read(netns, sysctls, purpose);
+        let (mut counted, inodes) = self.resync.namespaces.inside(netns, read).ok()??;
+        let asked: BTreeSet<u64> = inodes.iter().copied().collect();
+        let owners = self.first_owners(asked, WAIT_NS, |_| {});
+        counted.users = users(&inodes, &owners);
+        Some(counted)
+    }
+}
+
+/// The call, its namespace and what it wanted a port for, if it is such a call.
+fn wanted(body: &mut Body) -> Option<(&mut Call, u32, Purpose)> {
+    let (call, is_bind) = match body {
+        // A socket that listens without a bind is bound first.
+        Body::Bind(call) | Body::Listen(call) => (call, true),
+        Body::Connect(call) => (call, false),
+        _ => return None,
+    };
+    let errno = call.errno_name.as_deref();
+    let has_port = call.local.is_some_and(|local| local.port != 0);
+    let netns = call.sock?.netns;
+    let addr = call.requested.addr?;
+    let wants_any = !has_port && call.requested.port == 0;
+    let purpose = if is_bind && errno == Some("EADDRINUSE") && wants_any {
+        Purpose::Bind(addr)
+    } else if !is_bind && errno == Some("EADDRNOTAVAIL") && !has_port {
+        Purpose::Connect(crate::event::Endpoint {
+            addr,
+            port: call.requested.port,
+        })
+    } else {
+        return None;
+    };
+    Some((call, netns, purpose))
+}
+
+/// Who has most of them first.
+fn users(inodes: &[u64], owners: &BTreeMap<u64, Arc<Process>>) -> Vec<EphemeralUser> {
+    let mut by_pid: BTreeMap<u32, EphemeralUser> = BTreeMap::new();
+    for process in inodes.iter().filter_map(|inode| owners.get(inode)) {
+        let user = by_pid.entry(process.pid).or_insert_with(|| EphemeralUser {
+            process: Arc::clone(process),
+            sockets: 0,
+        });
+        user.sockets = user.sockets.saturating_add(1);
+    }
+    let mut users: Vec<EphemeralUser> = by_pid.into_values().collect();
+    users.sort_by_key(|user| std::cmp::Reverse(user.sockets));
+    users.truncate(MAX_USERS);
+    users
+}

@@ -1,10 +1,10 @@
 //! Printed commands, run as printed by a real shell: the fault is gone, and
 //! nobody else has noticed.
 
-mod fault;
+pub(crate) mod fault;
 mod kernels;
 mod programs;
-mod stages;
+pub(crate) mod stages;
 mod systemd;
 mod table;
 

@@ -26,6 +26,8 @@ mod time_wait_left_without_reuse;
 mod time_wait_no_reuse;
 mod unknown;
 
+pub(super) use address_unusable::why_unusable;
+
 use crate::event::{Cause, Fix, YesNo};
 
 use super::facts::Facts;

@@ -12,7 +12,7 @@ use crate::event::{
 use super::conflict::Forecast;
 use super::facts::Facts;
 use super::roles::Blocker;
-use super::{CallKind, Environment, Failure, KnownHolder, conflict, diagnose, text};
+use super::{CallKind, Environment, Failure, KnownHolder, causes, conflict, diagnose, text};
 use super::{roles, would_work};
 
 /// What somebody wants to know, and what was read for it.
@@ -315,10 +315,14 @@ impl Question<'_> {
                 self.environment.unprivileged_port_start.unwrap_or(1024),
                 self.uid,
             ),
-            "EADDRNOTAVAIL" => format!(
-                "{addr} is on no interface of this network namespace, so bind would be refused \
-                 with EADDRNOTAVAIL whatever the port{taken}."
-            ),
+            "EADDRNOTAVAIL" => {
+                let why = causes::why_unusable(addr, self.ipv6).unwrap_or_else(|| {
+                    format!("{addr} is on no interface of this network namespace")
+                });
+                format!(
+                    "{why}, so bind would be refused with EADDRNOTAVAIL whatever the port{taken}."
+                )
+            }
             "EINVAL" if self.reuse.v6only && is_mapped(addr) => format!(
                 "{addr} is an IPv4 address, which a socket with IPV6_V6ONLY cannot have, so bind \
                  would be refused with EINVAL whatever the port."

@@ -19,7 +19,7 @@ const INNOCENT: &str = "127.0.0.2:8080";
 const INNOCENT_CLIENT: &str = "127.0.0.3:8083";
 
 /// What a stage keeps open.
-pub(super) type Kept = Box<dyn Any + Send>;
+pub(crate) type Kept = Box<dyn Any + Send>;
 
 /// One way for a call to fail.
 #[derive(Clone, Copy)]

@@ -12,7 +12,8 @@ use tcpstate::event::State;
 
 use crate::elsewhere::Elsewhere;
 
-use super::fault::{Fault, Holding, Kept, SERVER, bind, innocent_client, leave_time_wait, set};
+pub(crate) use super::fault::Kept;
+use super::fault::{Fault, Holding, SERVER, bind, innocent_client, leave_time_wait, set};
 
 pub(super) fn faults() -> Vec<Fault> {
     let plain: fn() -> Result<(), Errno> = || bind(SERVER, false);
@@ -218,13 +219,13 @@ fn one_port_taken() -> Kept {
     Box::new(try_bind("127.0.0.1:0", false).expect("one is free"))
 }
 
-fn ipv6_off() -> Kept {
+pub(crate) fn ipv6_off() -> Kept {
     set("ipv6/conf/all/disable_ipv6", "1");
     Box::new(())
 }
 
 /// Duplicate address detection that asks for a minute.
-fn tentative() -> Kept {
+pub(crate) fn tentative() -> Kept {
     two_ends_of_a_link();
     set("ipv6/conf/end0/dad_transmits", "60");
     ip("-6 address add 2001:db8::1/64 dev end0");
@@ -232,7 +233,7 @@ fn tentative() -> Kept {
 }
 
 /// A host at the other end of the link has the address already.
-fn duplicate() -> Kept {
+pub(crate) fn duplicate() -> Kept {
     let host = Elsewhere::new();
     let thread = host.inside(|| rustix::thread::gettid().as_raw_nonzero());
     two_ends_of_a_link();

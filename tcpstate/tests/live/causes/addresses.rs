@@ -4,7 +4,9 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use super::{SERVER, refused_bind, refused_bind_at, summary};
-use support::{Watch, at, listener, on_stage, socket, try_bind};
+use crate::advice::stages;
+use crate::elsewhere::Elsewhere;
+use support::{Program, TCPSTATE, Watch, at, listener, on_stage, socket, try_bind};
 
 #[test]
 fn dual_stack() {
@@ -40,6 +42,44 @@ fn address_not_local() {
 
     assert_eq!(diagnosis["cause"], "address_not_local");
     watch.finish();
+}
+
+/// What keeps an IPv6 address from being used, by both that are asked.
+#[test]
+fn an_address_that_is_there_and_cannot_be_used() {
+    if !on_stage(&[Program("ip", "iproute2")]) {
+        return;
+    }
+    for phrase in ["IPv6 is off", "tentative", "dadfailed"] {
+        let (address, hold) = match phrase {
+            "IPv6 is off" => ("::1", stages::ipv6_off as fn() -> stages::Kept),
+            "tentative" => ("2001:db8::1", stages::tentative as _),
+            _ => ("2001:db8::1", stages::duplicate as _),
+        };
+        let place = Elsewhere::new();
+        let (diagnosis, explained) = place.inside(move || {
+            let _kept = hold();
+            let mut watch = Watch::start(&[]);
+            let refused = try_bind(&format!("[{address}]:8080"), false);
+            assert_eq!(refused.expect_err("it is refused"), Errno::ADDRNOTAVAIL);
+            let diagnosis = watch.diagnosis("bind", 8080);
+            watch.finish();
+            let output = std::process::Command::new(TCPSTATE)
+                .args(["explain", "8080", "--json", "--addr", address])
+                .output()
+                .expect("it runs");
+            let explained: serde_json::Value =
+                serde_json::from_slice(&output.stdout).expect("one object");
+            (diagnosis, explained)
+        });
+
+        for answer in [&diagnosis, &explained] {
+            assert_eq!(answer["cause"], "address_unusable", "{answer}");
+            assert_eq!(answer["certainty"], "proven", "{answer}");
+            assert!(summary(answer).contains(phrase), "{answer}");
+        }
+        assert_eq!(explained["would_bind"], "no");
+    }
 }
 
 #[test]

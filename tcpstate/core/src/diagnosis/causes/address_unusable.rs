@@ -2,9 +2,9 @@
 //! is there and is still checked, or another host has it, or it is on another interface than
 //! the call named, or IPv6 is off, or has no address to connect from.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use crate::event::{Applies, Cause, Fix, OnInterface};
+use crate::event::{Applies, Cause, Fix, Ipv6State, OnInterface};
 
 use super::{Answer, Explanation, Rule};
 use crate::diagnosis::command::{Command, Setting};
@@ -43,25 +43,27 @@ fn obstacle<'a>(facts: &Facts<'a>) -> Option<Obstacle<'a>> {
     }
     match facts.failure.kind {
         CallKind::Listen => None,
-        CallKind::Bind => {
-            let mut on = state.requested_on.iter();
-            let duplicate = state.requested_on.iter().find(|on| on.is_duplicate);
-            duplicate
-                .map(Obstacle::Duplicate)
-                .or_else(|| on.find(|on| on.is_tentative).map(Obstacle::Tentative))
-                .or_else(|| {
-                    let on = state.requested_on.first()?;
-                    requested
-                        .is_unicast_link_local()
-                        .then_some(Obstacle::WrongZone(on))
-                })
-                .or(state.is_off.then_some(Obstacle::Off))
-        }
+        CallKind::Bind => of_bind(requested, state),
         // Bound before, it had its source.
         CallKind::Connect if facts.port != 0 => None,
         CallKind::Connect if state.is_off => Some(Obstacle::Off),
         CallKind::Connect => (state.sources == 0).then_some(Obstacle::NoSource),
     }
+}
+
+fn of_bind(requested: Ipv6Addr, state: &Ipv6State) -> Option<Obstacle<'_>> {
+    let mut on = state.requested_on.iter();
+    let duplicate = state.requested_on.iter().find(|on| on.is_duplicate);
+    duplicate
+        .map(Obstacle::Duplicate)
+        .or_else(|| on.find(|on| on.is_tentative).map(Obstacle::Tentative))
+        .or_else(|| {
+            let on = state.requested_on.first()?;
+            requested
+                .is_unicast_link_local()
+                .then_some(Obstacle::WrongZone(on))
+        })
+        .or(state.is_off.then_some(Obstacle::Off))
 }
 
 /// Whether this is why, and not another reason for the same error.
@@ -77,50 +79,65 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let who = text::process(&facts.call().process);
     let addr = facts.call().requested.addr;
     let name = addr.map_or_else(String::new, |addr| addr.to_string());
-    let (summary, fixes) = match obstacle(facts) {
-        Some(Obstacle::Duplicate(on)) => (
+    let obstacle = obstacle(facts);
+    let why = addr
+        .zip(obstacle)
+        .map(|(addr, obstacle)| why(addr, obstacle));
+    let why = why.unwrap_or_default();
+    let summary = match obstacle {
+        Some(Obstacle::NoSource) => {
             format!(
-                "The address {name} is on {} but failed duplicate address detection (dadfailed): \
-                 another host on the link has it, so {who} cannot use it; the port plays no part in this.",
-                text::safe(&on.interface)
-            ),
-            of_duplicate(facts),
-        ),
-        Some(Obstacle::Tentative(on)) => (
-            format!(
-                "The address {name} is on {} and tentative: duplicate address detection goes on, and \
-                 until it is done {who} cannot bind it; the port plays no part in this.",
-                text::safe(&on.interface)
-            ),
-            of_tentative(facts),
-        ),
-        Some(Obstacle::WrongZone(on)) => (
-            format!(
-                "The link-local address {name} is on {interface}, and {who} asked for it on another \
-                 interface (its zone, sin6_scope_id); the port plays no part in this.",
-                interface = text::safe(&on.interface)
-            ),
-            of_wrong_zone(facts, on),
-        ),
-        Some(Obstacle::NoSource) => (
-            format!(
-                "{who} has no IPv6 address to connect to {name} from: no interface in its network \
-                 namespace has one that can be used; no port is wanting."
-            ),
-            of_off(facts, false),
-        ),
-        Some(Obstacle::Off) | None => (
-            format!(
-                "IPv6 is off in the network namespace of {who}: no interface has an IPv6 address, so \
-                 {name} cannot be used; the port plays no part in this."
-            ),
-            of_off(facts, true),
-        ),
+                "{who} has no IPv6 address to connect to {name} from: {why}; no port is wanting."
+            )
+        }
+        _ => format!("{why}, so {who} cannot use it; the port plays no part in this."),
+    };
+    let fixes = match obstacle {
+        Some(Obstacle::Duplicate(_)) => of_duplicate(facts),
+        Some(Obstacle::Tentative(_)) => of_tentative(facts),
+        Some(Obstacle::WrongZone(on)) => of_wrong_zone(facts, on),
+        Some(Obstacle::NoSource) => of_off(facts, false),
+        Some(Obstacle::Off) | None => of_off(facts, true),
     };
     Explanation {
         summary,
         fixes,
         doubts: facts.doubts.clone(),
+    }
+}
+
+/// What keeps `bind` from an address that it refused, as the beginning of a sentence; `None`:
+/// nothing but that it is not there.
+pub(in crate::diagnosis) fn why_unusable(addr: IpAddr, ipv6: Option<&Ipv6State>) -> Option<String> {
+    let IpAddr::V6(requested) = addr else {
+        return None;
+    };
+    Some(why(addr, of_bind(requested, ipv6?)?))
+}
+
+fn why(addr: IpAddr, obstacle: Obstacle<'_>) -> String {
+    match obstacle {
+        Obstacle::Duplicate(on) => format!(
+            "The address {addr} is on {} but failed duplicate address detection (dadfailed): \
+             another host on the link has it",
+            text::safe(&on.interface)
+        ),
+        Obstacle::Tentative(on) => format!(
+            "The address {addr} is on {} and tentative: duplicate address detection goes on",
+            text::safe(&on.interface)
+        ),
+        Obstacle::WrongZone(on) => format!(
+            "The link-local address {addr} is on {}, and was asked for on another interface (its \
+             zone, sin6_scope_id)",
+            text::safe(&on.interface)
+        ),
+        Obstacle::NoSource => {
+            "no interface in its network namespace has one that can be used".to_owned()
+        }
+        Obstacle::Off => format!(
+            "IPv6 is off in the network namespace: no interface has an IPv6 address, {addr} \
+             neither"
+        ),
     }
 }
 
@@ -207,7 +224,7 @@ fn of_off(facts: &Facts<'_>, is_off: bool) -> Vec<Fix> {
 mod tests {
     use super::*;
     use crate::diagnosis::test_support::Scene;
-    use crate::event::{Certainty, Ipv6State};
+    use crate::event::Certainty;
 
     fn on(is_tentative: bool, is_duplicate: bool) -> Ipv6State {
         Ipv6State {

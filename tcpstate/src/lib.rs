@@ -21,7 +21,9 @@
 #[cfg(test)]
 extern crate self as tcpstate;
 
-pub use tcpstate_core::{diagnosis, engine, event, export, model, printable, report, units};
+pub use tcpstate_core::{
+    diagnosis, engine, event, export, identity, model, printable, report, units,
+};
 
 pub mod cli;
 pub mod clock;

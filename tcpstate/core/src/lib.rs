@@ -6,6 +6,7 @@
 //! | [`event`] | typed, owned events with their time; the lines of the JSON | – |
 //! | [`printable`] | strings of strangers made harmless for a terminal | – |
 //! | [`units`] | times and counts as a person reads them | `event`, `model` |
+//! | [`identity`] | one line that tells a process from others of its name | `units`, `printable` |
 //! | [`model`] | sockets, ports, history | `event` |
 //! | [`diagnosis`] | bind rules of the kernel, causes, fixes | `model`, `printable` |
 //! | [`engine`] | facts and time in, events and a view out | `diagnosis` |
@@ -53,6 +54,7 @@ pub mod diagnosis;
 pub mod engine;
 pub mod event;
 pub mod export;
+pub mod identity;
 pub mod model;
 pub mod printable;
 pub mod report;

@@ -12,6 +12,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("printable", &[]),
     ("model", &["event", "model"]),
     ("units", &["event", "model"]),
+    ("identity", &["event", "printable", "units"]),
     ("diagnosis", &["event", "model", "diagnosis", "printable"]),
     ("engine", &["event", "model", "diagnosis", "engine"]),
     (
@@ -22,6 +23,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "diagnosis",
             "printable",
             "units",
+            "identity",
             "export",
         ],
     ),
@@ -33,6 +35,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "diagnosis",
             "engine",
             "printable",
+            "identity",
             "report",
         ],
     ),

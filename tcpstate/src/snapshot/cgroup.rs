@@ -87,6 +87,18 @@ pub fn is_alone() -> bool {
     mounted_at() == Some(MOUNT_POINTS[0])
 }
 
+/// Whether the control group of this cgroup v2 path, or one above it, is frozen.
+#[must_use]
+pub fn is_frozen(path: &str) -> bool {
+    let events = (!path.contains("..")).then(|| {
+        let file = format!("{}{path}/cgroup.events", mounted_at()?);
+        std::fs::read_to_string(file).ok()
+    });
+    events
+        .flatten()
+        .is_some_and(|events| events.lines().any(|line| line == "frozen 1"))
+}
+
 /// The innermost container that a cgroup path belongs to.
 #[must_use]
 pub fn container(path: &str) -> Option<Container> {

@@ -1,5 +1,6 @@
 //! Which processes have a socket's descriptor open.
 
+mod identity;
 mod index;
 mod undisclosed;
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 pub use index::Holders;
 pub(crate) use index::Index;
 
-use super::cgroup::{Membership, Units};
+use super::cgroup::{self, Membership, Units};
 use super::{proc, untrusted};
 use crate::event::{Halted, KnownBy, Process, Unit};
 
@@ -68,7 +69,7 @@ pub(crate) fn find_undisclosed(
             holders.processes.push(Arc::new(Process {
                 held_in: Some(held_in),
                 unit: unit(&process, &mut Units::default()),
-                ..process.with_short_argv(MAX_HOLDERS_ARGV)
+                ..with_identity(process.with_short_argv(MAX_HOLDERS_ARGV))
             }));
         }
     }
@@ -172,7 +173,7 @@ fn process_without_argv(pid: u32) -> Option<Process> {
         ppid,
         parent: ppid.and_then(comm),
         exe: exe(pid),
-        cgroup: path,
+        cgroup: path.clone(),
         runtime: container
             .as_ref()
             .and_then(|container| container.runtime)
@@ -180,17 +181,29 @@ fn process_without_argv(pid: u32) -> Option<Process> {
         container: container.map(|container| container.id),
         container_uid,
         start_ticks: Some(stat.start_ticks),
-        halted: halted(stat.state),
+        halted: halted(&stat, path.as_deref()),
         ..Process::new(pid, uid, stat.comm, KnownBy::Proc)
     })
 }
 
-fn halted(state: char) -> Option<Halted> {
-    match state {
+fn halted(stat: &proc::Stat, cgroup: Option<&str>) -> Option<Halted> {
+    match stat.state {
         'T' => Some(Halted::Stopped),
         't' => Some(Halted::Traced),
         'Z' => Some(Halted::Defunct),
+        _ if cgroup.is_some_and(cgroup::is_frozen) => Some(Halted::Frozen),
         _ => None,
+    }
+}
+
+/// The same process with what tells it from others of its name.
+fn with_identity(process: Process) -> Process {
+    let identity = proc::stat(process.pid)
+        .filter(|stat| Some(stat.start_ticks) == process.start_ticks)
+        .map(|stat| Arc::new(identity::of(process.pid, process.uid, &stat)));
+    Process {
+        identity,
+        ..process
     }
 }
 

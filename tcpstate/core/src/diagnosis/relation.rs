@@ -71,6 +71,7 @@ pub(super) fn apposition(holders: &[&Process], caller: &Process) -> String {
     let halted = match first.halted {
         Some(Halted::Stopped) => Some("which is stopped (SIGSTOP or ctrl-z)".to_owned()),
         Some(Halted::Traced) => Some("which a debugger has stopped".to_owned()),
+        Some(Halted::Frozen) => Some("whose control group is frozen".to_owned()),
         Some(Halted::Defunct) => Some("whose first thread has ended while others go on".to_owned()),
         None => None,
     };

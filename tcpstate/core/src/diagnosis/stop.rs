@@ -184,6 +184,19 @@ fn before_stopping(
             .because("a stopped process takes no signal but SIGKILL until it is continued"),
         );
     }
+    if is_one && first.halted == Some(Halted::Frozen) {
+        before.push(
+            fix(
+                "thaw_holder",
+                Applies::Now,
+                format!(
+                    "Let {who} go on: thaw its control group with what froze it (docker unpause, systemctl thaw, or 0 into its cgroup.freeze)"
+                ),
+            )
+            .run(facts, &Command::look_at_processes(&[first.pid]))
+            .because("a frozen process takes no signal but SIGKILL until it is thawed"),
+        );
+    }
     let fixes = fixes.into_iter().map(|fix| match &caveat {
         Some(caveat) => fix.because(caveat.clone()),
         None => fix,

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::identity::Identity;
+
 /// TCP state of a socket, as the kernel names it (RFC 9293 section 3.3.2),
 /// plus `bound` for a socket that has a port and no connection.
 #[derive(
@@ -216,6 +218,9 @@ pub enum Halted {
     Traced,
     /// Its first thread has ended, others go on: state `Z`.
     Defunct,
+    /// Its control group is frozen (`cgroup.freeze`), as `docker pause` and `systemctl freeze`
+    /// do: no signal but SIGKILL is taken until it is thawed.
+    Frozen,
 }
 
 /// Where a process has a socket that is in no list of its descriptors.
@@ -321,6 +326,9 @@ pub struct Process {
     /// Where it has the socket that it is listed for; absent: among its descriptors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_in: Option<HeldIn>,
+    /// What tells it from others of its name, of those who have a socket open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Arc<Identity>>,
     /// Which file its program was at the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<FileId>,
@@ -360,6 +368,7 @@ impl Process {
             start_ticks: None,
             halted: None,
             held_in: None,
+            identity: None,
             program: None,
             is_exe_here: false,
             via,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::describe::{connection, fix_lines, name, seconds};
 use crate::event::{Cause, Explanation, ForeignNetns, Holder, Reuse, YesNo};
+use crate::identity::identity;
 use crate::printable::printable;
 
 /// The answer with the name that distinguishes it from the events of a stream.
@@ -127,6 +128,10 @@ fn list(text: &mut String, label: &str, holders: &[Holder]) {
         }
         if let Some(ms) = holder.expires_ms {
             let _ = write!(text, "  {} left", seconds(ms));
+        }
+        let known = holder.processes.as_deref().and_then(<[_]>::first);
+        if let Some(identity) = known.and_then(|process| identity(process)) {
+            let _ = write!(text, "\n  {:10} {identity}", "");
         }
         text.push('\n');
     }

@@ -6,6 +6,7 @@ use crate::event::{
     Applies, Effect, Endpoint, Fallback, Fix, ForeignNetns, Holder, Overlap, Process, Requested,
     Reuse, WouldWork, YesNo, place,
 };
+use crate::identity::identity;
 use crate::printable::printable;
 
 /// Characters of a name that are shown.
@@ -193,6 +194,8 @@ pub(super) fn owner(holder: &Holder) -> String {
             more => format!(", and {more} more"),
         };
         parts.push(format!("held by {}{more}", list(&names, SHOWN_OWNERS)));
+        let identity = now.first().and_then(|process| identity(process));
+        parts.extend(identity.map(|identity| format!("({identity})")));
     }
     if let Some(process) = &holder.process
         && now.iter().all(|other| other.pid != process.pid)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{
     MAX_HOLDERS_ARGV, MAX_LISTED, exe, open_descriptors, pids, process, socket_inode, unit,
+    with_identity,
 };
 use crate::clock;
 use crate::event::Process;
@@ -232,7 +233,7 @@ impl Holder {
 
     /// All of it; `None`: another process has got its number in between.
     fn read(&self, units: &mut Units) -> Option<Arc<Process>> {
-        let mut process = process(self.pid)?.with_short_argv(MAX_HOLDERS_ARGV);
+        let mut process = with_identity(process(self.pid)?.with_short_argv(MAX_HOLDERS_ARGV));
         process.language = executable::language(self.pid);
         process.unit = unit(&process, units);
         let still = proc::stat(self.pid)?.start_ticks;

@@ -16,11 +16,14 @@ pub struct Stat {
     pub ppid: u32,
     /// When it started, in clock ticks since the boot.
     pub start_ticks: u64,
+    /// Device number of its controlling terminal; 0: it has none.
+    pub terminal: u32,
     flags: u32,
 }
 
 /// Fields behind the name, the first of which is the third of the line.
 const PPID: usize = 4 - 3;
+const TERMINAL: usize = 7 - 3;
 const FLAGS: usize = 9 - 3;
 const START: usize = 22 - 3;
 
@@ -39,6 +42,8 @@ impl Stat {
             state: fields.first()?.chars().next()?,
             ppid: fields.get(PPID)?.parse().ok()?,
             start_ticks: fields.get(START)?.parse().ok()?,
+            // Signed in the line, whatever its bits are.
+            terminal: fields.get(TERMINAL)?.parse::<i32>().ok()?.cast_unsigned(),
             flags: fields.get(FLAGS)?.parse().ok()?,
         })
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::words::{connection, name, seconds};
 use super::{Context, Describe, EventRow, Meaning, View};
 use crate::event::{Applies, Certainty, Diagnosis, Effect, Fix, Holder, State, place};
+use crate::identity::identity;
 use crate::printable::printable;
 
 const SHOWN_HOLDERS: usize = 5;
@@ -37,6 +38,10 @@ impl Describe for Diagnosis {
         }
         for holder in self.holders.iter().take(SHOWN_HOLDERS) {
             line("held by", &holder_text(holder));
+            let known = holder.processes.as_deref().and_then(<[_]>::first);
+            if let Some(identity) = known.and_then(|process| identity(process)) {
+                line("", &identity);
+            }
         }
         let left_out: usize = self
             .holders

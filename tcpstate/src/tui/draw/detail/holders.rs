@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::engine::Failure;
 use crate::event::Holder;
 use crate::export::describe::EventRow;
+use crate::identity::identity;
 use crate::model::SocketId;
 use crate::tui::draw::page::Page;
 use crate::tui::draw::phrases::holder;
@@ -16,6 +17,8 @@ use crate::units;
 
 /// Holders that are listed; a port may be held by tens of thousands.
 const MAX_HOLDERS: usize = 100;
+/// Processes of one holder of which more is said.
+const MAX_IDENTITIES: usize = 4;
 /// Events that are listed.
 const MAX_EVIDENCE: usize = 40;
 
@@ -38,6 +41,11 @@ pub(crate) fn draw(text: &mut Page, failure: &Failure, view: &View<'_>) {
         text.indented(2, &parts.join(", "), Tone::Text);
         if let Some(indent) = text.lines.get_mut(at).and_then(|line| line.first_mut()) {
             *indent = ("• ".to_owned(), Tone::State(held.state));
+        }
+        for process in held.processes.iter().flatten().take(MAX_IDENTITIES) {
+            if let Some(identity) = identity(process) {
+                text.indented(4, &format!("[{}] {identity}", process.pid), Tone::Dim);
+            }
         }
     }
     if holders.len() > MAX_HOLDERS {

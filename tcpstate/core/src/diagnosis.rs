@@ -19,6 +19,7 @@ mod fixes;
 mod language;
 mod managers;
 mod relation;
+pub mod release;
 mod roles;
 mod service;
 mod stop;

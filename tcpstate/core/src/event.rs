@@ -19,6 +19,7 @@ pub mod lifecycle;
 mod payload;
 mod payloads;
 pub mod place;
+pub mod release;
 pub mod reset;
 pub mod restart;
 pub mod rfc3339;
@@ -42,6 +43,9 @@ pub use flood::{CallName, Flood};
 pub use identity::{Ancestor, Identity};
 pub use lifecycle::{Mini, NetnsEnd, SocketSeen, StateChange};
 pub use place::{Container, ForeignNetns, place};
+pub use release::{
+    DoneStep, IsFree, Outcome, Refusal, RefusedFor, Release, ReleaseStep, ReleasedPort, StepKind,
+};
 pub use reset::{Direction, Reset};
 pub use restart::Restart;
 pub use run::{

@@ -18,6 +18,8 @@ pub(super) use word::{AbsolutePath, ContainerName, PortList, UnitName};
 pub(super) struct Command {
     /// Quoted, with blanks between.
     words: String,
+    /// As a program takes them; none where the line needs a shell.
+    arguments: Vec<String>,
     effect: Effect,
     is_of_netns: bool,
 }
@@ -83,9 +85,11 @@ pub(super) enum ContainerTool {
 
 impl Command {
     fn new<'w>(effect: Effect, words: impl IntoIterator<Item = &'w str>) -> Self {
-        let words: Vec<String> = words.into_iter().map(word::quote).collect();
+        let arguments: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        let words: Vec<String> = arguments.iter().map(|word| word::quote(word)).collect();
         Self {
             words: words.join(" "),
+            arguments,
             effect,
             is_of_netns: false,
         }
@@ -102,6 +106,12 @@ impl Command {
     /// What running it does.
     pub(super) fn effect(&self) -> Effect {
         self.effect
+    }
+
+    /// The program and its arguments, to be run without a shell, where the network
+    /// namespace does not matter.
+    pub(super) fn into_arguments(self) -> Vec<String> {
+        self.arguments
     }
 
     /// The line to paste; `None`: the network namespace that it belongs into is
@@ -287,6 +297,7 @@ impl Command {
     pub(super) fn list_socket_units(port: u16) -> Self {
         Self {
             words: format!("systemctl list-sockets --all | grep -w {port}"),
+            arguments: Vec::new(),
             effect: Effect::Reads,
             is_of_netns: false,
         }

@@ -45,17 +45,20 @@ pub(super) fn destroy(facts: &Facts<'_>) -> Fix {
     } else {
         COST_OF_TIME_WAIT
     };
-    match select(facts) {
-        Ok(selection) => advice
-            .run(facts, &Command::destroy_sockets(&selection))
-            .because(cost),
+    match command(facts, &blockers) {
+        Ok(command) => advice.run(facts, &command).because(cost),
         Err(why) => advice.because(why).because(cost),
     }
 }
 
+/// `ss -K` for some of the blockers; else why there is none.
+pub(super) fn command(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Result<Command, String> {
+    select(facts, blockers).map(|selection| Command::destroy_sockets(&selection))
+}
+
 /// `the 3 connections that python3[4711] closed first, with 10.0.0.7:40001 and 2
 /// more (TIME_WAIT; as root)`.
-fn what(blockers: &[&Blocker<'_>]) -> String {
+pub(super) fn what(blockers: &[&Blocker<'_>]) -> String {
     let count = roles::count(blockers);
     let mut states: Vec<State> = blockers.iter().map(|blocker| blocker.seen.state).collect();
     states.sort_unstable();
@@ -89,13 +92,12 @@ fn what(blockers: &[&Blocker<'_>]) -> String {
     format!("{the}{whose} with {peers} ({states}; as root)")
 }
 
-/// The blockers and nothing else; else why that cannot be said in a command.
-fn select(facts: &Facts<'_>) -> Result<Selection, String> {
-    let blockers = &facts.blockers;
+/// These blockers and nothing else; else why that cannot be said in a command.
+fn select(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Result<Selection, String> {
     let mut states: BTreeSet<State> = blockers.iter().map(|b| b.seen.state).collect();
     // Where an orphan goes by itself while somebody reads this.
     let may_end_in_time_wait =
-        |b: &Blocker<'_>| b.role == HolderRole::Closing && b.seen.state != State::LastAck;
+        |b: &&Blocker<'_>| b.role == HolderRole::Closing && b.seen.state != State::LastAck;
     if blockers.iter().any(may_end_in_time_wait) {
         states.insert(State::TimeWait);
     }
@@ -108,7 +110,7 @@ fn select(facts: &Facts<'_>) -> Result<Selection, String> {
     let are_all_listed = blockers.iter().all(|blocker| blocker.seen.alike == 0);
     let terms = if are_all_listed && blockers.len() <= MAX_NAMED {
         named()
-    } else if let Some(terms) = by_address(facts, &states) {
+    } else if let Some(terms) = by_address(facts, blockers, &states) {
         terms
     } else if are_all_listed && blockers.len() <= MAX_NAMED_OF_NECESSITY {
         named()
@@ -127,23 +129,25 @@ fn select(facts: &Facts<'_>) -> Result<Selection, String> {
 
 /// Terms without a peer; `None`: another socket of the port fits one of them,
 /// or may.
-fn by_address(facts: &Facts<'_>, states: &BTreeSet<State>) -> Option<Vec<Term>> {
+fn by_address(
+    facts: &Facts<'_>,
+    blockers: &[&Blocker<'_>],
+    states: &BTreeSet<State>,
+) -> Option<Vec<Term>> {
     if !facts.is_complete() {
         return None;
     }
-    let mut terms: Vec<Term> = facts.blockers.iter().map(|b| of_address(b.seen)).collect();
+    let mut terms: Vec<Term> = blockers.iter().map(|b| of_address(b.seen)).collect();
     terms.sort_unstable();
     terms.dedup();
-    let is_blocker = |seen: &SeenHolder| {
-        facts
-            .blockers
-            .iter()
-            .any(|blocker| std::ptr::eq(blocker.seen, seen))
-    };
+    let chosen: BTreeSet<*const SeenHolder> = blockers
+        .iter()
+        .map(|blocker| &raw const *blocker.seen)
+        .collect();
     let is_exact = facts
         .candidates
         .iter()
-        .filter(|candidate| !is_blocker(candidate.seen))
+        .filter(|candidate| !chosen.contains(&(&raw const *candidate.seen)))
         .all(|other| {
             !states.contains(&other.seen.state) || !terms.contains(&of_address(other.seen))
         });

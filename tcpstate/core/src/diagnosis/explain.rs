@@ -50,7 +50,7 @@ pub struct Question<'a> {
 }
 
 const EACCES: (u32, &str) = (13, "EACCES");
-const EADDRINUSE: (u32, &str) = (98, "EADDRINUSE");
+pub(super) const EADDRINUSE: (u32, &str) = (98, "EADDRINUSE");
 
 /// Answers the question.
 #[must_use]
@@ -175,7 +175,7 @@ impl Question<'_> {
     }
 
     /// What the kernel's rule says about the sockets on the port.
-    fn by_rule(&self, facts: &Facts<'_>) -> Forecast {
+    pub(super) fn by_rule(&self, facts: &Facts<'_>) -> Forecast {
         let Some(binder) = facts.binder.filter(|_| self.seen.is_some()) else {
             return Forecast::both(YesNo::Unknown);
         };
@@ -194,7 +194,7 @@ impl Question<'_> {
     }
 
     /// The call as it would be.
-    fn call(&self, (errno, name): (u32, &str)) -> Call {
+    pub(super) fn call(&self, (errno, name): (u32, &str)) -> Call {
         Call {
             ok: false,
             errno: (errno != 0).then_some(errno),
@@ -228,7 +228,7 @@ impl Question<'_> {
         }
     }
 
-    fn failure<'b>(&'b self, call: &'b Call, known: &'b [KnownHolder]) -> Failure<'b> {
+    pub(super) fn failure<'b>(&'b self, call: &'b Call, known: &'b [KnownHolder]) -> Failure<'b> {
         Failure {
             seq: 0,
             kind: CallKind::Bind,

@@ -12,20 +12,39 @@ use super::fixes::fix;
 use super::service::Service;
 use super::text;
 
+/// Whom the port is held for.
+#[derive(Debug)]
+pub(super) enum Manager {
+    /// Somebody has to be found first: the container of a proxy, a socket unit, a pod.
+    ToBeFound(Fix),
+    /// A container that root made.
+    Container(ContainerTool, ContainerName),
+}
+
+impl Manager {
+    /// The one that all these processes hold it for; `None`: for nobody else.
+    pub(super) fn of(facts: &Facts<'_>, processes: &[&Process]) -> Option<Self> {
+        let first = processes.first()?;
+        let agent = processes
+            .iter()
+            .find_map(|holder| stop_agent(facts, holder, processes));
+        if let Some(fix) = agent {
+            return Some(Self::ToBeFound(fix));
+        }
+        let is_one_container = processes.iter().all(|p| is_of_container(p, first))
+            && facts.call().process.container != first.container;
+        is_one_container
+            .then(|| container_of(facts, first))
+            .flatten()
+    }
+}
+
 /// Stopping the one that the port is held for; `None`: for nobody else.
 pub(super) fn stop_manager(facts: &Facts<'_>, processes: &[&Process]) -> Option<Vec<Fix>> {
-    let first = processes.first()?;
-    let agent = processes
-        .iter()
-        .find_map(|holder| stop_agent(facts, holder, processes));
-    if let Some(fix) = agent {
-        return Some(vec![fix]);
-    }
-    let is_one_container = processes.iter().all(|p| is_of_container(p, first))
-        && facts.call().process.container != first.container;
-    is_one_container
-        .then(|| stop_container(facts, first))
-        .flatten()
+    Some(match Manager::of(facts, processes)? {
+        Manager::ToBeFound(fix) => vec![fix],
+        Manager::Container(tool, id) => stop_container(facts, processes.first()?, tool, &id),
+    })
 }
 
 /// Whether it runs in the container of the other one, which root made.
@@ -118,8 +137,8 @@ fn stop_socket_unit(facts: &Facts<'_>, manager: &Process, all: &[&Process]) -> F
     )
 }
 
-/// With the tool of the container's runtime.
-fn stop_container(facts: &Facts<'_>, holder: &Process) -> Option<Vec<Fix>> {
+/// Of a container that root made.
+fn container_of(facts: &Facts<'_>, holder: &Process) -> Option<Manager> {
     let id = ContainerName::parse(&text::container_id(holder)?)?;
     let name = text::process(holder);
     let runtime = holder.runtime.as_deref().unwrap_or_default();
@@ -128,13 +147,24 @@ fn stop_container(facts: &Facts<'_>, holder: &Process) -> Option<Vec<Fix>> {
         let text = format!(
             "Find the pod that {name} runs in, and delete or move it, if it should not have the port"
         );
-        return Some(vec![
+        return Some(Manager::ToBeFound(
             fix("stop_holder", Applies::Now, text)
                 .run(facts, &Command::look_at_pod_of(&id))
                 .because("Kubernetes starts the container again as long as its pod is there"),
-        ]);
+        ));
     }
     let tool = ContainerTool::of_runtime(runtime)?;
+    Some(Manager::Container(tool, id))
+}
+
+/// With the tool of the container's runtime.
+fn stop_container(
+    facts: &Facts<'_>,
+    holder: &Process,
+    tool: ContainerTool,
+    id: &ContainerName,
+) -> Vec<Fix> {
+    let name = text::process(holder);
     let look = fix(
         "look_at_holder",
         Applies::Now,
@@ -143,7 +173,7 @@ fn stop_container(facts: &Facts<'_>, holder: &Process) -> Option<Vec<Fix>> {
              this prints, or descends from it"
         ),
     )
-    .run(facts, &Command::look_at_container(tool, &id));
+    .run(facts, &Command::look_at_container(tool, id));
     let stop = fix(
         "stop_holder",
         Applies::Now,
@@ -152,8 +182,8 @@ fn stop_container(facts: &Facts<'_>, holder: &Process) -> Option<Vec<Fix>> {
             id.as_str()
         ),
     )
-    .run(facts, &Command::stop_container(tool, &id));
-    Some(vec![look, stop])
+    .run(facts, &Command::stop_container(tool, id));
+    vec![look, stop]
 }
 
 #[cfg(test)]

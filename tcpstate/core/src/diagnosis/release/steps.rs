@@ -1,0 +1,337 @@
+//! The steps, those that lose least first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnosis::command::Command;
+use crate::diagnosis::destroy;
+use crate::diagnosis::facts::Facts;
+use crate::diagnosis::managers::Manager;
+use crate::diagnosis::roles::{self, Blocker};
+use crate::diagnosis::service::Service;
+use crate::diagnosis::text;
+use crate::event::{Halted, Process, Refusal, RefusedFor, ReleaseStep, State, StepKind};
+
+use super::holding::Holding;
+use super::{Act, PlannedStep, Releaser, TargetProcess, target};
+
+/// Other processes of a unit that are named.
+const MAX_NAMED: usize = 8;
+
+pub(super) struct Steps {
+    pub(super) steps: Vec<PlannedStep>,
+    pub(super) refusals: Vec<Refusal>,
+}
+
+pub(super) fn steps(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Releaser) -> Steps {
+    let mut steps = Steps {
+        steps: Vec::new(),
+        refusals: Vec::new(),
+    };
+    steps.steps.extend(destroy_of_nobody(facts, holding));
+    steps.steps.extend(destroy_connections(facts, holding));
+    stop(facts, holding, releaser, &mut steps);
+    let stopped = steps
+        .steps
+        .iter()
+        .any(|step| !matches!(step.act, Act::DestroySockets(_)));
+    if stopped {
+        steps.steps.push(destroy_leftovers(facts, holding));
+    }
+    steps
+}
+
+fn says(facts: &Facts<'_>, step: StepKind, target: String, text: String) -> ReleaseStep {
+    ReleaseStep {
+        step,
+        port: facts.port,
+        target,
+        text,
+        command: None,
+        loses: None,
+    }
+}
+
+fn destroy(facts: &Facts<'_>, blockers: &[&Blocker<'_>], loses: &str) -> Option<PlannedStep> {
+    if blockers.is_empty() {
+        return None;
+    }
+    let count = text::count(roles::count(blockers), "connection");
+    let text = format!("Destroy {}", destroy::what(blockers));
+    let command = destroy::command(facts, blockers).ok();
+    Some(PlannedStep {
+        act: Act::DestroySockets(blockers.iter().map(|b| target(b.seen)).collect()),
+        says: ReleaseStep {
+            command: command.and_then(|command| command.line(facts)),
+            loses: Some(loses.to_owned()),
+            ..says(facts, StepKind::DestroySockets, count, text)
+        },
+    })
+}
+
+fn destroy_of_nobody(facts: &Facts<'_>, holding: &Holding<'_, '_>) -> Option<PlannedStep> {
+    let is_time_wait = |b: &&Blocker<'_>| b.seen.state == State::TimeWait;
+    let loses = if holding.of_nobody.iter().all(is_time_wait) {
+        "TIME_WAIT's protection against late segments of those connections; no process has them \
+         open"
+    } else {
+        "what the peers of those connections have not received yet; no process has them open"
+    };
+    destroy(facts, &holding.of_nobody, loses)
+}
+
+fn destroy_connections(facts: &Facts<'_>, holding: &Holding<'_, '_>) -> Option<PlannedStep> {
+    let blockers = &holding.of_the_living;
+    let whose = roles::names(blockers).unwrap_or_else(|| "whoever has them open".to_owned());
+    let count = established(blockers.iter().copied());
+    destroy(
+        facts,
+        blockers,
+        &format!("{count}; both ends see an error, and {whose} stays"),
+    )
+}
+
+fn destroy_leftovers(facts: &Facts<'_>, holding: &Holding<'_, '_>) -> PlannedStep {
+    let names = text::processes(holding.to_stop.values().map(|target| &*target.process))
+        .unwrap_or_default();
+    let text = format!(
+        "Then destroy what the connections of {names} leave on the port, if anything (FIN_WAIT, \
+         TIME_WAIT; as root)"
+    );
+    PlannedStep {
+        act: Act::DestroyLeftovers,
+        says: ReleaseStep {
+            loses: Some(
+                "what their peers have not received by then, and TIME_WAIT's protection".to_owned(),
+            ),
+            ..says(
+                facts,
+                StepKind::DestroySockets,
+                "what is left then".to_owned(),
+                text,
+            )
+        },
+    }
+}
+
+/// `2 established connections`, and those that are half closed.
+fn established<'a>(connections: impl Iterator<Item = &'a Blocker<'a>>) -> String {
+    let mut live = 0;
+    let mut closing = 0;
+    for blocker in connections {
+        match blocker.seen.state {
+            State::Established | State::SynSent | State::SynReceived => live += blocker.count(),
+            _ => closing += blocker.count(),
+        }
+    }
+    let live_text = text::count(live, "established connection");
+    match closing {
+        0 => live_text,
+        closing => format!(
+            "{live_text} and {}",
+            text::count(closing, "half-closed connection")
+        ),
+    }
+}
+
+/// What processes lose that end.
+fn connections_of(holding: &Holding<'_, '_>, group: &[&TargetProcess]) -> String {
+    let pids: BTreeSet<u32> = group.iter().map(|target| target.process.pid).collect();
+    let is_theirs = |blocker: &&&Blocker<'_>| {
+        let open_in = blocker.open_in();
+        open_in.is_empty() || open_in.iter().any(|process| pids.contains(&process.pid))
+    };
+    established(holding.ending.iter().filter(is_theirs).copied())
+}
+
+/// Who is stopped together.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    Unit(String),
+    Container(String),
+    Alone(u32),
+}
+
+impl Group {
+    fn of(process: &Process) -> Self {
+        if let Some(unit) = &process.unit {
+            return Self::Unit(unit.name.clone());
+        }
+        match &process.container {
+            Some(container) if process.container_uid == Some(0) => {
+                Self::Container(container.to_string())
+            }
+            _ => Self::Alone(process.pid),
+        }
+    }
+}
+
+fn stop(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Releaser, steps: &mut Steps) {
+    let mut groups: BTreeMap<Group, Vec<&TargetProcess>> = BTreeMap::new();
+    for target in holding.to_stop.values() {
+        let group = Group::of(&target.process);
+        groups.entry(group).or_default().push(target);
+    }
+    let mut alone: Vec<(&TargetProcess, Option<String>)> = Vec::new();
+    for group in groups.values() {
+        let processes: Vec<&Process> = group.iter().map(|target| &*target.process).collect();
+        match Manager::of(facts, &processes) {
+            Some(Manager::ToBeFound(fix)) => steps.refusals.push(Refusal {
+                why: RefusedFor::HeldForAnother,
+                port: facts.port,
+                target: text::processes(processes).unwrap_or_default(),
+                text: fix.text,
+                command: fix.command,
+            }),
+            Some(Manager::Container(tool, name)) => {
+                let look = Command::look_at_container(tool, &name).into_arguments();
+                let command = Command::stop_container(tool, &name);
+                let names = text::processes(processes).unwrap_or_default();
+                let text = format!("Stop the container {} that {names} runs in", name.as_str());
+                let lost = connections_of(holding, group);
+                steps.steps.push(PlannedStep {
+                    says: ReleaseStep {
+                        command: command.line(facts),
+                        loses: Some(format!("{lost}, and whatever else runs in the container")),
+                        ..says(
+                            facts,
+                            StepKind::StopContainer,
+                            name.as_str().to_owned(),
+                            text,
+                        )
+                    },
+                    act: Act::StopContainer {
+                        name: name.as_str().to_owned(),
+                        stop: command.into_arguments(),
+                        look,
+                        processes: group.iter().map(|&target| target.clone()).collect(),
+                    },
+                });
+            }
+            None => match Service::of(&processes) {
+                Some(service) if service.is_theirs && !is_ours(&service, releaser) => steps
+                    .steps
+                    .push(stop_unit(facts, holding, group, &service, releaser)),
+                shared => {
+                    let note = shared.map(|service| {
+                        format!(
+                            "{} goes on, the service that it is in, which also runs {}",
+                            service.name.as_str(),
+                            service.bystanders()
+                        )
+                    });
+                    alone.extend(group.iter().map(|&target| (target, note.clone())));
+                }
+            },
+        }
+    }
+    // What a parent starts again or takes with it comes after it.
+    let is_child = |target: &TargetProcess| {
+        let parent = target.process.ppid;
+        parent.is_some_and(|parent| holding.to_stop.contains_key(&parent))
+    };
+    alone.sort_by_key(|(target, _)| (is_child(target), target.process.pid));
+    for (target, note) in alone {
+        steps
+            .steps
+            .push(stop_process(facts, holding, target, note, is_child(target)));
+    }
+}
+
+/// Whether this program runs in it, and would end with it.
+fn is_ours(service: &Service, releaser: &Releaser) -> bool {
+    let own = releaser.own.unit.as_ref();
+    own.is_some_and(|unit| unit.name == service.name.as_str())
+}
+
+fn stop_unit(
+    facts: &Facts<'_>,
+    holding: &Holding<'_, '_>,
+    group: &[&TargetProcess],
+    service: &Service,
+    releaser: &Releaser,
+) -> PlannedStep {
+    let name = service.name.as_str();
+    let names = text::processes(group.iter().map(|target| &*target.process)).unwrap_or_default();
+    let command = Command::stop_unit(&service.name);
+    let is_holder = |pid| group.iter().any(|target| target.process.pid == pid);
+    let others: Vec<String> = releaser
+        .units
+        .get(name)
+        .into_iter()
+        .flatten()
+        .filter(|member| !is_holder(member.pid))
+        .map(|member| format!("{}[{}]", text::safe(&member.comm), member.pid))
+        .collect();
+    let more = others.len().saturating_sub(MAX_NAMED);
+    let mut others: Vec<String> = others.into_iter().take(MAX_NAMED).collect();
+    if more > 0 {
+        others.push(format!("{more} more"));
+    }
+    let lost = connections_of(holding, group);
+    let loses = match text::join(others) {
+        Some(others) => format!("{lost}; besides, {others} of the service"),
+        None => lost,
+    };
+    PlannedStep {
+        says: ReleaseStep {
+            command: command.line(facts),
+            loses: Some(loses),
+            ..says(
+                facts,
+                StepKind::StopUnit,
+                name.to_owned(),
+                format!("Stop {name}, the service of {names}"),
+            )
+        },
+        act: Act::StopUnit {
+            unit: name.to_owned(),
+            stop: command.into_arguments(),
+            processes: group.iter().map(|&target| target.clone()).collect(),
+        },
+    }
+}
+
+fn stop_process(
+    facts: &Facts<'_>,
+    holding: &Holding<'_, '_>,
+    target: &TargetProcess,
+    note: Option<String>,
+    is_child: bool,
+) -> PlannedStep {
+    let process = &*target.process;
+    let name = text::process(process);
+    let started_by = match (&process.parent, process.ppid) {
+        (Some(parent), Some(ppid)) if ppid > 1 => {
+            format!(", which {}[{ppid}] started,", text::safe(parent))
+        }
+        _ => String::new(),
+    };
+    let halted = match process.halted {
+        Some(Halted::Stopped) => " and SIGCONT, as it is stopped",
+        Some(Halted::Traced) => "; a debugger has stopped it and has to let it go first",
+        Some(Halted::Defunct) | None => "",
+    };
+    let unless = if is_child {
+        ", unless it ends with its parent"
+    } else {
+        ""
+    };
+    let lost = connections_of(holding, &[target]);
+    let loses = match note {
+        Some(note) => format!("{lost}, and whatever else it does; {note}"),
+        None => format!("{lost}, and whatever else it does"),
+    };
+    PlannedStep {
+        says: ReleaseStep {
+            command: Command::look_at_processes(&[process.pid]).line(facts),
+            loses: Some(loses),
+            ..says(
+                facts,
+                StepKind::StopProcess,
+                name.clone(),
+                format!("Stop {name}{started_by} with SIGTERM{halted}{unless}"),
+            )
+        },
+        act: Act::StopProcess(target.clone()),
+    }
+}

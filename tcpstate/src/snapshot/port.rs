@@ -83,6 +83,19 @@ pub(crate) fn list_processes(
 /// What the walk found inside the call, and what was read a moment later.
 #[must_use]
 pub fn merge(walked: &Seen, read: &[SeenHolder]) -> Seen {
+    let all = merge_all(walked, read);
+    let (holders, holders_more) = without_repetition(all.holders);
+    Seen {
+        is_complete: holders_more == 0 && all.is_complete,
+        holders,
+        holders_more,
+        ..all
+    }
+}
+
+/// The same with every single socket, however many there are.
+#[must_use]
+pub fn merge_all(walked: &Seen, read: &[SeenHolder]) -> Seen {
     let mut holders: Vec<SeenHolder> = walked.holders.clone();
     // Cookies do not serve: reading may be what gives a socket its cookie. Two
     // sockets with the same ends are told apart by their files.
@@ -92,13 +105,12 @@ pub fn merge(walked: &Seen, read: &[SeenHolder]) -> Seen {
     let is_new = |holder: &&SeenHolder| !known.contains(&identity(holder));
     holders.extend(read.iter().filter(is_new).cloned());
     let visited = u32::try_from(holders.len()).unwrap_or(u32::MAX);
-    let (holders, holders_more) = without_repetition(holders);
     Seen {
         source: SeenSource::Snapshot,
-        is_complete: holders_more == 0 && (has_walked_all_bound(walked) || lists_bound_sockets()),
+        is_complete: has_walked_all_bound(walked) || lists_bound_sockets(),
         visited,
         holders,
-        holders_more,
+        holders_more: 0,
         sharing: walked.sharing,
         admits_reuseaddr: walked.admits_reuseaddr,
         processes_unread: walked.processes_unread,

@@ -5,9 +5,9 @@
 //! field that this program needs most, a TIME_WAIT's remaining time.
 
 mod dump;
+pub(crate) mod wire;
 
 use std::io;
-use std::net::IpAddr;
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
 
@@ -21,6 +21,8 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 pub use dump::Dump;
 
 use super::SocketItem;
+use wire::{AF_INET, AF_INET6, MessageHeader, NLM_F_REQUEST, NLMSG_ERROR, Request, SocketId};
+
 use crate::event::{Endpoint, Family, Sock, State};
 
 /// The kernel could not be asked.
@@ -40,13 +42,8 @@ pub struct SockDiag {
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const TCPDIAG_GETSOCK: u16 = 18;
-const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
-const IPPROTO_TCP: u8 = 6;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
 /// `idiag_timer` of a mini-socket.
 const TIMER_TIME_WAIT: u8 = 3;
 /// All states, and bit 13: bound sockets without a connection (Linux 6.8).
@@ -54,39 +51,6 @@ const ALL_STATES: u32 = BOUND_STATES | 0x1fff;
 const BOUND_STATES: u32 = 1 << 13;
 /// The kernel fills up to 32 KiB per read.
 const BUFFER: usize = 64 * 1024;
-
-#[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct MessageHeader {
-    len: u32,
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    port: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct SocketId {
-    source_port: [u8; 2],
-    destination_port: [u8; 2],
-    source: [u8; 16],
-    destination: [u8; 16],
-    interface: u32,
-    cookie: [u32; 2],
-}
-
-#[repr(C)]
-#[derive(IntoBytes, Immutable, KnownLayout)]
-struct Request {
-    header: MessageHeader,
-    family: u8,
-    protocol: u8,
-    extensions: u8,
-    padding: u8,
-    states: u32,
-    id: SocketId,
-}
 
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
@@ -178,22 +142,8 @@ impl SockDiag {
         peer: Endpoint,
         cookie: u64,
     ) -> Result<Option<SocketItem>, DiagError> {
-        let id = SocketId {
-            source_port: local.port.to_be_bytes(),
-            destination_port: peer.port.to_be_bytes(),
-            source: address_bytes(local.addr),
-            destination: address_bytes(peer.addr),
-            interface: 0,
-            cookie: if cookie == 0 {
-                [u32::MAX; 2]
-            } else {
-                [low(cookie), low(cookie >> 32)]
-            },
-        };
-        let family = match family {
-            Family::Ipv4 => AF_INET,
-            Family::Ipv6 => AF_INET6,
-        };
+        let id = SocketId::new(local, peer, 0, cookie);
+        let family = wire::family(family);
         self.send(family, 0, ALL_STATES, id)?;
         let mut found = Vec::new();
         match self.receive(&mut found) {
@@ -227,21 +177,15 @@ impl SockDiag {
 
     fn send(&mut self, family: u8, flags: u16, states: u32, id: SocketId) -> Result<(), DiagError> {
         self.sequence = self.sequence.wrapping_add(1);
-        let request = Request {
-            header: MessageHeader {
-                len: u32::try_from(size_of::<Request>()).unwrap_or(u32::MAX),
-                kind: SOCK_DIAG_BY_FAMILY,
-                flags: NLM_F_REQUEST | flags,
-                sequence: self.sequence,
-                port: 0,
-            },
+        let flags = NLM_F_REQUEST | flags;
+        let request = Request::new(
+            SOCK_DIAG_BY_FAMILY,
+            flags,
+            self.sequence,
             family,
-            protocol: IPPROTO_TCP,
-            extensions: 0,
-            padding: 0,
             states,
             id,
-        };
+        );
         sendto(
             &self.socket,
             request.as_bytes(),
@@ -338,21 +282,6 @@ fn item(netns: u32, response: &Response, attributes: &[u8]) -> Option<SocketItem
         is_connect_bound: None,
         expires_ms: is_mini.then_some(u64::from(response.expires_ms)),
     })
-}
-
-fn low(value: u64) -> u32 {
-    u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0)
-}
-
-fn address_bytes(addr: IpAddr) -> [u8; 16] {
-    match addr {
-        IpAddr::V4(addr) => {
-            let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&addr.octets());
-            bytes
-        }
-        IpAddr::V6(addr) => addr.octets(),
-    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,29 @@ impl Units {
     /// The service of a process, by the path of its cgroup. `None`: it is in none, or in
     /// one that somebody else than root may have made.
     pub fn of(&mut self, pid: u32, path: &str) -> Option<Arc<Unit>> {
+        let (name, members) = self.read(path)?;
+        let (others, more) = members.others(pid);
+        Some(Arc::new(Unit {
+            name: name.to_owned(),
+            others,
+            more,
+        }))
+    }
+
+    /// All processes of the service that a cgroup path belongs to, as far as they were
+    /// looked at.
+    pub fn members(&mut self, path: &str) -> Vec<UnitMember> {
+        let Some((_, members)) = self.read(path) else {
+            return Vec::new();
+        };
+        let member = |(pid, stat): (&u32, &Stat)| UnitMember {
+            pid: *pid,
+            comm: Arc::clone(&stat.comm),
+        };
+        members.processes.iter().map(member).collect()
+    }
+
+    fn read<'a>(&mut self, path: &'a str) -> Option<(&'a str, &Members)> {
         let (name, names) = service(path)?;
         let key = names.join("/");
         let members = self
@@ -47,12 +70,7 @@ impl Units {
             .entry(key)
             .or_insert_with_key(|key| members_of(key, &names))
             .as_ref()?;
-        let (others, more) = members.others(pid);
-        Some(Arc::new(Unit {
-            name: name.to_owned(),
-            others,
-            more,
-        }))
+        Some((name, members))
     }
 }
 

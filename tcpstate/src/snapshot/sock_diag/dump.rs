@@ -7,10 +7,8 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{SendFlags, sendto};
 use zerocopy::{FromZeros as _, Immutable, IntoBytes, KnownLayout};
 
-use super::{
-    ALL_STATES, BOUND_STATES, DiagError, MessageHeader, NLM_F_DUMP, NLM_F_REQUEST, SockDiag,
-    SocketId, TCPDIAG_GETSOCK,
-};
+use super::wire::{MessageHeader, NLM_F_REQUEST, SocketId};
+use super::{ALL_STATES, BOUND_STATES, DiagError, NLM_F_DUMP, SockDiag, TCPDIAG_GETSOCK};
 use crate::snapshot::SocketItem;
 
 /// A list that is being read.

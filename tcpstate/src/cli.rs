@@ -39,8 +39,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 fine; 2 failed or bad usage; explain and wait use 1, too. NO_COLOR is honoured.";
+const EXIT_CODES: &str = "Exit codes: 0 fine; 2 failed or bad usage; explain, wait and release use 1, too. NO_COLOR is honoured.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -58,6 +57,11 @@ pub enum Command {
     ///
     /// Exit code 0: it would succeed; 1: the time is over; 2: failed.
     Wait(WaitArgs),
+    /// Free a port: show what would be ended and what that loses, ask, and do it.
+    ///
+    /// Exit code 0: a bind would succeed (also if it would before); 1: the port is still
+    /// held; 2: refused, or failed.
+    Release(ReleaseArgs),
     /// Show a recording again.
     Replay(ReplayArgs),
     /// Write the postmortem of a recording: restarts, downtime, each failed
@@ -273,6 +277,21 @@ pub struct PortArgs {
     /// The port.
     #[arg(value_parser = parse_port)]
     pub port: u16,
+    /// The socket.
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// Also bind for real, and give the port back at once. For that instant the
+    /// port is taken; nothing listens on it.
+    #[arg(long = "try")]
+    pub is_tried: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The socket that would bind a port.
+#[derive(Clone, Debug, Args)]
+pub struct SocketArgs {
     /// The address; by default every address.
     #[arg(long, value_name = "ADDR")]
     pub addr: Option<String>,
@@ -298,13 +317,6 @@ pub struct PortArgs {
     /// or `self`.
     #[arg(long, value_name = "NETNS", default_value = "self")]
     pub netns: String,
-    /// Also bind for real, and give the port back at once. For that instant the
-    /// port is taken; nothing listens on it.
-    #[arg(long = "try")]
-    pub is_tried: bool,
-    /// Print one JSON object.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Arguments of `explain`.
@@ -324,6 +336,34 @@ pub struct WaitArgs {
     /// Give up after this time (`500ms`, `30s`, `2m`); by default never.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
+}
+
+/// Arguments of `release`.
+#[derive(Clone, Debug, Args)]
+pub struct ReleaseArgs {
+    /// The ports.
+    #[arg(required = true, value_name = "PORT", value_parser = parse_port)]
+    pub ports: Vec<u16>,
+    /// The socket that is to be able to bind them. What does not stand in its way is left
+    /// alone.
+    #[command(flatten)]
+    pub socket: SocketArgs,
+    /// Only show the plan.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Kill (SIGKILL) what has not ended by SIGTERM within the timeout.
+    #[arg(long)]
+    pub force: bool,
+    /// How long each step may take (`500ms`, `30s`, `2m`); by default 10s. What goes by
+    /// itself and cannot be destroyed is waited for only if this is given.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `replay`.

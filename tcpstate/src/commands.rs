@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod live;
+mod release;
 mod replay;
 mod report;
 mod wait;
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Explain(args) => return explain::run(&args),
         Command::Wait(args) => return wait::run(&args),
+        Command::Release(args) => return release::run(&args),
         Command::Watch(args) => watch::run(&args, cli.verbose, capture),
         Command::Demo(args) => demo::run(&args, cli.verbose, capture),
         Command::Replay(args) => replay::run(&args),

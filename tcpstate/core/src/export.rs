@@ -3,6 +3,7 @@
 pub mod describe;
 pub mod explain;
 pub mod json;
+pub mod release;
 pub mod schema;
 pub mod text;
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-pub(super) use ask::Asker;
+pub(super) use ask::{Asker, Extent};
 
 use crate::cli::{ExplainArgs, PortArgs};
 use crate::confine;
@@ -18,7 +18,7 @@ use crate::snapshot::netns;
 /// Answers once.
 pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
     gain_nothing()?;
-    let mut asker = Asker::new(&args.port)?;
+    let mut asker = Asker::new(args.port.port, &args.port.socket)?.trying(args.port.is_tried)?;
     let answer = asker.ask_with_processes()?;
     print(&answer, &args.port)?;
     Ok(exit_code(&answer))
@@ -45,7 +45,7 @@ pub(super) fn print(answer: &Explanation, args: &PortArgs) -> Result<()> {
     } else {
         let own = netns::current().ok();
         // A path or a number says no more than the number does.
-        let name = Some(args.netns.as_str())
+        let name = Some(args.socket.netns.as_str())
             .filter(|name| !name.contains('/') && name.parse::<u32>().is_err());
         let asked = own.and_then(|own| ForeignNetns::of(answer.netns, name, Some(own)));
         export::explain::text(answer, asked)

@@ -22,7 +22,7 @@ pub(super) fn run(args: &WaitArgs) -> Result<ExitCode> {
     let began_ns = clock::monotonic_ns();
     let waited = || Duration::from_nanos(clock::monotonic_ns().saturating_sub(began_ns));
     explain::gain_nothing()?;
-    let mut asker = Asker::new(&args.port)?;
+    let mut asker = Asker::new(args.port.port, &args.port.socket)?.trying(args.port.is_tried)?;
     let pause = if asker.walks_buckets() {
         LOOK_EVERY
     } else {

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-use super::explain::Answer;
+use super::{explain, release};
 use crate::event::Body;
 
 /// One line of the export.
@@ -32,7 +32,9 @@ enum Printed {
     /// One line of `watch`, `demo`, `replay` or a recording.
     Line(Box<EventLine>),
     /// The answer of `explain` or `wait`.
-    Answer(Answer<'static>),
+    Answer(explain::Answer<'static>),
+    /// The answer of `release`.
+    Release(release::Released<'static>),
 }
 
 /// JSON Schema 2020-12 of one line.

@@ -11,13 +11,22 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::attempt::Wish;
-use crate::cli::PortArgs;
+use crate::cli::SocketArgs;
 use crate::diagnosis::{self, Environment, Question};
 use crate::event::{Explanation, Family, Reuse, Seen, SeenSource, State, Tried};
 use crate::kernel::{KernelError, PortReader, capabilities};
 use crate::snapshot::netns::{self, Namespaces};
 use crate::snapshot::sock_diag::SockDiag;
 use crate::snapshot::{ipv6, port, sysctl};
+
+/// How many of the sockets on a port are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::commands) enum Extent {
+    /// A few of those that are alike, with the number of the others.
+    Alike,
+    /// Every single one.
+    All,
+}
 
 /// Asks about one port as often as wanted.
 pub(in crate::commands) struct Asker {
@@ -37,7 +46,7 @@ pub(in crate::commands) struct Asker {
 
 impl Asker {
     /// Finds the namespace and reads what does not change between two looks.
-    pub(in crate::commands) fn new(args: &PortArgs) -> Result<Self> {
+    pub(in crate::commands) fn new(port: u16, args: &SocketArgs) -> Result<Self> {
         let Some(netns) = netns::resolve(&args.netns)? else {
             bail!(
                 "a port is held in one network namespace, and `all` names none: give a name of \
@@ -67,26 +76,33 @@ impl Asker {
         wish.scope = found.scope;
         let own_uid = rustix::process::geteuid().as_raw();
         let uid = args.uid.unwrap_or(own_uid);
-        if args.is_tried && uid != own_uid && own_uid != 0 {
-            bail!("trying a bind as user {uid} needs root; leave out --try or --uid");
-        }
         Ok(Self {
-            port: args.port,
+            port,
             uid,
             has_net_bind_service: if uid == own_uid {
                 capabilities::has_net_bind_service()
             } else {
                 uid == 0
             },
-            is_tried: args.is_tried,
+            is_tried: false,
             netns,
             namespaces,
             environment,
             guide: found.guide,
-            reader: PortReader::start(args.port),
+            reader: PortReader::start(port),
             device_index: found.device,
             wish,
         })
+    }
+
+    /// Each answer is confirmed by a real bind.
+    pub(in crate::commands) fn trying(self, is_tried: bool) -> Result<Self> {
+        let own_uid = rustix::process::geteuid().as_raw();
+        let uid = self.uid;
+        if is_tried && uid != own_uid && own_uid != 0 {
+            bail!("trying a bind as user {uid} needs root; leave out --try or --uid");
+        }
+        Ok(Self { is_tried, ..self })
     }
 
     /// Whether the port's bind bucket itself is read, which takes microseconds.
@@ -94,15 +110,33 @@ impl Asker {
         self.reader.is_ok()
     }
 
+    /// Does something in the namespace that is asked about.
+    pub(in crate::commands) fn inside<T: Send>(
+        &mut self,
+        act: impl FnOnce(u32) -> T + Send,
+    ) -> Result<T> {
+        let netns = self.netns;
+        Ok(self.namespaces.inside(netns, || act(netns))?)
+    }
+
     /// Asks; who has the holders open is not looked up.
     pub(in crate::commands) fn ask(&mut self) -> Result<Explanation> {
-        let (seen, missing) = self.read()?;
+        let (seen, missing) = self.read(Extent::Alike)?;
         self.explain(seen.as_ref(), &missing)
     }
 
     /// Asks, and looks up in `/proc` who has the holders open.
     pub(in crate::commands) fn ask_with_processes(&mut self) -> Result<Explanation> {
-        let (mut seen, mut missing) = self.read()?;
+        let (seen, missing) = self.read_with_processes(Extent::Alike)?;
+        self.explain(seen.as_ref(), &missing)
+    }
+
+    /// The sockets on the port with those who have them open, and what could not be seen.
+    pub(in crate::commands) fn read_with_processes(
+        &mut self,
+        extent: Extent,
+    ) -> Result<(Option<Seen>, Vec<String>)> {
+        let (mut seen, mut missing) = self.read(extent)?;
         if let Some(seen) = &mut seen {
             port::name_processes(seen, |_| None);
             if forget_unseen_processes(seen) {
@@ -113,7 +147,7 @@ impl Asker {
                 );
             }
         }
-        self.explain(seen.as_ref(), &missing)
+        Ok((seen, missing))
     }
 
     fn explain(&mut self, seen: Option<&Seen>, missing: &[String]) -> Result<Explanation> {
@@ -137,6 +171,22 @@ impl Asker {
         };
         let name = refused.map(errno_name);
         Ok(diagnosis::explain(&Question {
+            ipv6: ipv6.as_ref(),
+            address_error: refused
+                .zip(name.as_deref())
+                .map(|(error, name)| (error.raw_os_error().unsigned_abs(), name)),
+            tried: tried.as_ref(),
+            ..self.question(seen, missing)
+        }))
+    }
+
+    /// What is asked about the port, whatever the kernel says to the address.
+    pub(in crate::commands) fn question<'a>(
+        &'a self,
+        seen: Option<&'a Seen>,
+        missing: &'a [String],
+    ) -> Question<'a> {
+        Question {
             addr: self.wish.addr,
             port: self.port,
             family: self.wish.family,
@@ -145,15 +195,13 @@ impl Asker {
             uid: self.uid,
             netns: self.netns,
             has_net_bind_service: self.has_net_bind_service,
-            ipv6: ipv6.as_ref(),
-            address_error: refused
-                .zip(name.as_deref())
-                .map(|(error, name)| (error.raw_os_error().unsigned_abs(), name)),
+            ipv6: None,
+            address_error: None,
             seen,
             environment: &self.environment,
-            tried: tried.as_ref(),
+            tried: None,
             missing,
-        }))
+        }
     }
 
     /// A real bind, in a thread of its own: its user and namespace go with it.
@@ -181,7 +229,7 @@ impl Asker {
     }
 
     /// The sockets on the port, and what could not be seen of them.
-    fn read(&mut self) -> Result<(Option<Seen>, Vec<String>)> {
+    fn read(&mut self, extent: Extent) -> Result<(Option<Seen>, Vec<String>)> {
         let walked = match &mut self.reader {
             Ok(reader) => reader.read(&self.guide, self.port)?,
             Err(_) => None,
@@ -198,9 +246,10 @@ impl Asker {
                         port::bound_sockets(netns, port),
                     ))
                 })?;
-                let seen = match listed {
-                    Ok(listed) => port::merge(&seen, &listed),
-                    Err(_) => seen,
+                let seen = match (listed, extent) {
+                    (Ok(listed), Extent::Alike) => port::merge(&seen, &listed),
+                    (Ok(listed), Extent::All) => port::merge_all(&seen, &listed),
+                    (Err(_), _) => seen,
                 };
                 let missing = if seen.is_complete {
                     Vec::new()
@@ -298,7 +347,7 @@ fn prepare(wish: &Wish, zone: Option<&str>) -> Result<Found> {
 }
 
 /// What the arguments ask for, and the zone of a link-local address.
-fn wish(args: &PortArgs) -> Result<(Wish, Option<String>)> {
+fn wish(args: &SocketArgs) -> Result<(Wish, Option<String>)> {
     let (addr, zone) = match args.addr.as_deref() {
         None => (None, None),
         Some(text) => {

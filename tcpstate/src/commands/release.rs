@@ -1,0 +1,183 @@
+//! `tcpstate release`: frees a port. The only command that ends anything: what acts is in
+//! `act`, which nobody else can import.
+
+mod act;
+mod carry_out;
+mod comeback;
+mod consent;
+mod look;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cli::ReleaseArgs;
+use crate::event::{
+    Explanation, IsFree, Outcome, Refusal, Release, ReleaseStep, ReleasedPort, YesNo,
+};
+use crate::export;
+use crate::snapshot::proc;
+use crate::stdio::Stream;
+
+use carry_out::CarryOut;
+use consent::Consent;
+use look::{Look, Port};
+
+/// How long a step may take, unless it is said.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What somebody may decide who frees a port.
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    /// Of each step.
+    timeout: Duration,
+    /// What goes by itself is waited for.
+    waits: bool,
+    /// SIGKILL, after SIGTERM had its time.
+    force: bool,
+}
+
+/// Shows the plan, asks, and carries it out. 0: a bind would succeed; 1: it would not; 2:
+/// it was refused or failed.
+pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
+    if !proc::has_our_numbers() {
+        bail!(
+            "the processes that are listed here have other numbers for the kernel, so that a \
+             signal would reach somebody else; run it on the host, or where /proc is its own"
+        );
+    }
+    let mut numbers = args.ports.clone();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut ports: Vec<Port> = numbers
+        .into_iter()
+        .map(|port| Port::new(port, &args.socket))
+        .collect::<Result<_>>()?;
+    let printer = Printer { json: args.json };
+    let mut consent = Consent::new(args.yes);
+    let mut looks: Vec<Look> = Vec::new();
+    for port in &mut ports {
+        let look = port.look()?;
+        let before = port.explain()?;
+        printer.say(&before.summary)?;
+        printer.show(&export::release::plan(&look.says(), &look.plan.refusals))?;
+        looks.push(look);
+    }
+    let planned: Vec<ReleaseStep> = looks.iter().flat_map(Look::says).collect();
+    let mut answer = Release {
+        plan: planned,
+        refused: Vec::new(),
+        done: Vec::new(),
+        free: IsFree::No,
+        diagnosis: None,
+        ports: Vec::new(),
+        missing: Vec::new(),
+    };
+    let mut refused: Vec<Vec<Refusal>> = looks
+        .iter()
+        .map(|look| look.plan.refusals.clone())
+        .collect();
+    for missing in looks.iter().flat_map(|look| &look.missing) {
+        if !answer.missing.contains(missing) {
+            answer.missing.push(missing.clone());
+        }
+    }
+    let is_agreed = args.dry_run || answer.plan.is_empty() || {
+        if !args.yes && io::stdin().is_terminal() && !printer.plan_is_on_terminal() {
+            let plan: String = looks
+                .iter()
+                .map(|look| export::release::plan(&look.says(), &look.plan.refusals))
+                .collect();
+            Stream::stderr().write_all(plan.as_bytes()).ok();
+        }
+        consent.ask(&looks)?
+    };
+    if is_agreed && !args.dry_run {
+        let options = Options {
+            timeout: args.timeout.unwrap_or(STEP_TIMEOUT),
+            waits: args.timeout.is_some(),
+            force: args.force,
+        };
+        for ((port, look), refused) in ports.iter_mut().zip(looks).zip(&mut refused) {
+            let mut carry_out = CarryOut::new(port, options, &mut consent, &printer);
+            *refused = carry_out.run(look)?;
+            answer.done.append(&mut carry_out.done);
+        }
+    }
+    answer.refused = refused.into_iter().flatten().collect();
+    for port in &mut ports {
+        let after = port.explain()?;
+        if !answer.done.is_empty() {
+            printer.say(&after.summary)?;
+        }
+        answer.ports.push(released(port.number, after));
+    }
+    let is_held = |port: &&ReleasedPort| port.free == IsFree::No;
+    answer.free = IsFree::from(!answer.ports.iter().any(|port| is_held(&port)));
+    answer.diagnosis = answer
+        .ports
+        .iter()
+        .find(is_held)
+        .and_then(|port| port.diagnosis.clone());
+    if !is_agreed {
+        super::complain("nothing was done, because the answer was not `yes`");
+    }
+    if args.json {
+        let text = export::release::json(&answer).context("cannot print the answer")? + "\n";
+        super::print(text.as_bytes(), b"")?;
+    }
+    Ok(exit_code(&answer, is_agreed))
+}
+
+fn released(port: u16, after: Explanation) -> ReleasedPort {
+    let is_free = after.would_listen == YesNo::Yes;
+    ReleasedPort {
+        port,
+        free: IsFree::from(is_free),
+        diagnosis: (!is_free).then(|| Box::new(after)),
+    }
+}
+
+/// 0: a bind would succeed; 1: still held; 2: refused, or failed.
+fn exit_code(answer: &Release, is_agreed: bool) -> ExitCode {
+    if answer.free == IsFree::Yes {
+        return ExitCode::SUCCESS;
+    }
+    let is_refused = answer.refused.iter().any(|refusal| refusal.why.is_final());
+    let has_failed = answer
+        .done
+        .iter()
+        .any(|done| done.outcome == Outcome::Failed);
+    if !is_agreed || is_refused || has_failed || answer.plan.is_empty() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Says to a person what happens: on stdout, unless that has the JSON.
+#[derive(Clone, Copy, Debug)]
+struct Printer {
+    json: bool,
+}
+
+impl Printer {
+    fn show(self, text: &str) -> Result<()> {
+        if self.json {
+            // Nobody can be told that nobody listens there.
+            Stream::stderr().write_all(text.as_bytes()).ok();
+            return Ok(());
+        }
+        super::print(text.as_bytes(), b"")
+    }
+
+    fn say(self, sentence: &str) -> Result<()> {
+        self.show(&(crate::printable::printable(sentence).into_owned() + "\n"))
+    }
+
+    fn plan_is_on_terminal(self) -> bool {
+        self.json || io::stdout().is_terminal()
+    }
+}

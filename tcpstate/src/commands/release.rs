@@ -84,7 +84,7 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
             answer.missing.push(missing.clone());
         }
     }
-    let is_agreed = args.dry_run || answer.plan.is_empty() || {
+    let mut is_agreed = args.dry_run || answer.plan.is_empty() || {
         if !args.yes && io::stdin().is_terminal() && !printer.plan_is_on_terminal() {
             let plan: String = looks
                 .iter()
@@ -104,6 +104,10 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
             let mut carry_out = CarryOut::new(port, options, &mut consent, &printer);
             *refused = carry_out.run(look)?;
             answer.done.append(&mut carry_out.done);
+            if carry_out.is_declined {
+                is_agreed = false;
+                break;
+            }
         }
     }
     answer.refused = refused.into_iter().flatten().collect();
@@ -122,7 +126,11 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
         .find(is_held)
         .and_then(|port| port.diagnosis.clone());
     if !is_agreed {
-        super::complain("nothing was done, because the answer was not `yes`");
+        let is_begun = answer.done.iter().any(|done| done.outcome == Outcome::Done);
+        let what = if is_begun { "nothing more" } else { "nothing" };
+        super::complain(&format!(
+            "{what} was done, because the answer was not `yes`"
+        ));
     }
     if args.json {
         let text = export::release::json(&answer).context("cannot print the answer")? + "\n";

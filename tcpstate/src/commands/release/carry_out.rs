@@ -42,6 +42,8 @@ pub(super) struct CarryOut<'a> {
     printer: &'a Printer,
     /// What was done.
     pub(super) done: Vec<DoneStep>,
+    /// Somebody was asked once more, and has not said yes.
+    pub(super) is_declined: bool,
     tried: BTreeSet<Target>,
     stopped: Vec<Stopped>,
     /// Processes that held the port before anything was stopped.
@@ -76,6 +78,7 @@ impl<'a> CarryOut<'a> {
             consent,
             printer,
             done: Vec::new(),
+            is_declined: false,
             tried: BTreeSet::new(),
             stopped: Vec::new(),
             known: BTreeSet::new(),
@@ -178,7 +181,8 @@ impl<'a> CarryOut<'a> {
         self.printer
             .show(&export::release::plan(&look.says(), &look.plan.refusals))?;
         plan.clone_from(&look.plan.steps);
-        self.consent.ask([look])
+        self.is_declined = !self.consent.ask([look])?;
+        Ok(!self.is_declined)
     }
 
     fn is_untried(&self, step: &PlannedStep) -> bool {

@@ -5,7 +5,7 @@ pub(crate) mod fault;
 mod kernels;
 mod programs;
 pub(crate) mod stages;
-mod systemd;
+pub(crate) mod systemd;
 mod table;
 
 use std::process::{Command, Output, Stdio};

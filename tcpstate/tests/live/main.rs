@@ -26,6 +26,7 @@ mod namespaces;
 mod owners;
 mod peers;
 mod recording;
+mod release;
 mod replay;
 mod report;
 mod rights;

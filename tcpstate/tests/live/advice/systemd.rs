@@ -95,42 +95,9 @@ impl Drop for Container {
 
 #[test]
 fn a_service_is_stopped_with_systemd_and_a_job_in_one_is_not() {
-    if !require(&[
-        Program("unshare", "util-linux"),
-        Root,
-        Program("systemctl", "systemd"),
-        Program(SYSTEMD, "systemd"),
-        Program("/usr/bin/python3", "python3"),
-    ]) {
-        return;
-    }
-    let Some(cgroup) = Cgroup::make(&format!("tcpstate-systemd-{}", std::process::id())) else {
+    let Some(seen) = play_with_systemd(DRIVER) else {
         return;
     };
-    let directory = tempfile::tempdir().expect("there is room");
-    let result = directory.path().join("result.json");
-    fs::write(directory.path().join("driver.py"), DRIVER).expect("there is room");
-    let container = Container(
-        Command::new("sh")
-            .args(["-c", BOOT, "sh"])
-            .arg(cgroup.path())
-            .args([directory.path(), Path::new(TCPSTATE.path())])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("sh is there"),
-    );
-    let seen = (0..600).find_map(|_| {
-        std::thread::sleep(Duration::from_millis(100));
-        let text = fs::read_to_string(&result).ok()?;
-        serde_json::from_str::<Value>(&text).ok()
-    });
-    let errors = fs::read_to_string(directory.path().join("errors"));
-    let seen = seen.unwrap_or_else(|| panic!("systemd or its driver said nothing: {errors:?}"));
-    drop(container);
-    drop(cgroup);
 
     let web = &seen["web"];
     let unit = &web["holders"][0]["processes"][0]["unit"];
@@ -176,4 +143,43 @@ fn a_service_is_stopped_with_systemd_and_a_job_in_one_is_not() {
     report_figures(
         "active_listener | service of systemd | look_at_holder, stop_holder | run as printed",
     );
+}
+
+/// What a driver writes inside; `None`: it cannot be run here.
+pub(crate) fn play_with_systemd(driver: &str) -> Option<Value> {
+    if !require(&[
+        Program("unshare", "util-linux"),
+        Root,
+        Program("systemctl", "systemd"),
+        Program(SYSTEMD, "systemd"),
+        Program("/usr/bin/python3", "python3"),
+    ]) {
+        return None;
+    }
+    let cgroup = Cgroup::make(&format!("tcpstate-systemd-{}", std::process::id()))?;
+    let directory = tempfile::tempdir().expect("there is room");
+    let result = directory.path().join("result.json");
+    fs::write(directory.path().join("driver.py"), driver).expect("there is room");
+    let container = Container(
+        Command::new("sh")
+            .args(["-c", BOOT, "sh"])
+            .arg(cgroup.path())
+            .args([directory.path(), Path::new(TCPSTATE.path())])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("sh is there"),
+    );
+    let seen = (0..600).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        let text = fs::read_to_string(&result).ok()?;
+        serde_json::from_str::<Value>(&text).ok()
+    });
+    let errors = fs::read_to_string(directory.path().join("errors"));
+    let seen = seen.unwrap_or_else(|| panic!("systemd or its driver said nothing: {errors:?}"));
+    drop(container);
+    drop(cgroup);
+    Some(seen)
 }

@@ -1,0 +1,11 @@
+//! `release` on the real kernel: each step, each refusal, with a client of the port and a
+//! bystander that live on.
+
+mod comeback;
+mod killers;
+mod managers;
+mod races;
+mod reading;
+mod refusals;
+mod stage;
+mod steps;

@@ -88,6 +88,79 @@ fn a_time_wait_is_destroyed_and_not_that_of_another_port() {
 }
 
 #[test]
+fn what_an_ipv6_socket_left_that_takes_ipv4_too_is_destroyed_by_either_address() {
+    if !on_stage(&[PYTHON, DESTROYS_TIME_WAITS]) {
+        return;
+    }
+    for (address, option) in [("127.0.0.1", ""), ("::1", "--ipv6")] {
+        let mut gone = Actor::play(&format!(
+            "
+s = socket.create_server(('::', 8080), family=socket.AF_INET6, dualstack_ipv6=True)
+c = socket.create_connection(('{address}', 8080)); d = s.accept()[0]; d.close()
+c.recv(1); c.close(); ready()
+"
+        ));
+        gone.wait();
+        wait_for_time_wait(PORT);
+        let arguments: &[&str] = if option.is_empty() { &[] } else { &[option] };
+
+        let (answer, code) = release(arguments);
+
+        assert_eq!(code, 0, "{address}: {answer}");
+        assert_eq!(done(&answer), ["destroy_sockets done"], "{address}");
+        assert_eq!(count_listed(PORT, State::TimeWait), 0);
+    }
+}
+
+#[test]
+fn what_an_ipv6_server_leaves_is_destroyed_while_its_ipv4_client_lives() {
+    if !on_stage(&[PYTHON, DESTROYS_TIME_WAITS]) {
+        return;
+    }
+    let mut server = Actor::play(
+        "
+s = socket.create_server(('::', 8080), family=socket.AF_INET6, dualstack_ipv6=True)
+ready(); kept = []
+while True: kept.append(s.accept()[0])
+",
+    );
+    let mut bystanders = Bystanders::take_the_stage();
+    wait_until("it has accepted", || {
+        count_listed(PORT, State::Established) > 0
+    });
+
+    let (answer, code) = release(&[]);
+
+    assert_eq!((code, is_free()), (0, true), "{answer}");
+    assert_eq!(done(&answer), ["stop_process done", "destroy_sockets done"]);
+    assert!(!server.is_alive());
+    bystanders.have_noticed_nothing();
+}
+
+#[test]
+fn what_a_socket_of_one_interface_left_is_destroyed() {
+    if !on_stage(&[PYTHON, DESTROYS_TIME_WAITS]) {
+        return;
+    }
+    let mut gone = Actor::play(
+        "
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, 25, b'lo')
+s.bind(('127.0.0.1', 8080)); s.listen()
+c = socket.create_connection(('127.0.0.1', 8080)); d = s.accept()[0]; d.close()
+c.recv(1); c.close(); ready()
+",
+    );
+    gone.wait();
+    wait_for_time_wait(PORT);
+    assert!(!is_free());
+
+    let (answer, code) = release(&[]);
+
+    assert_eq!((code, is_free()), (0, true), "{answer}");
+    assert_eq!(done(&answer), ["destroy_sockets done"], "{answer}");
+}
+
+#[test]
 fn hundreds_of_time_waits_are_destroyed_one_by_one() {
     if !on_stage(&[DESTROYS_TIME_WAITS, LISTS_BOUND_SOCKETS]) {
         return;

@@ -24,16 +24,23 @@ python = "/usr/bin/python3 -m http.server --bind 127.0.0.1 "
 unit("again.service", "[Service]\nRestart=always\nRestartSec=0\nExecStart=" + python + "8070\n")
 unit("held.socket", "[Socket]\nListenStream=127.0.0.1:8060\n")
 unit("held.service", "[Service]\nExecStart=/bin/sleep 1000\n")
+open("/run/pair.py", "w").write("""
+import http.server, subprocess
+s = http.server.HTTPServer(("127.0.0.1", 8050), http.server.BaseHTTPRequestHandler)
+subprocess.Popen(["sleep", "1000"])
+s.serve_forever()
+""")
+unit("pair.service", "[Service]\nExecStart=/usr/bin/python3 /run/pair.py\n")
 sh("systemctl", "daemon-reload")
-sh("systemctl", "start", "again.service", "held.socket")
+sh("systemctl", "start", "again.service", "held.socket", "pair.service")
 def held(port, addr="127.0.0.1"):
     return sh(tcpstate, "explain", str(port), "--addr", addr).returncode == 1
-for port, addr in ((8080, "127.0.0.1"), (8080, "127.0.0.2"), (8090, "127.0.0.1"), (8070, "127.0.0.1"), (8060, "127.0.0.1")):
+for port, addr in ((8080, "127.0.0.1"), (8080, "127.0.0.2"), (8090, "127.0.0.1"), (8070, "127.0.0.1"), (8060, "127.0.0.1"), (8050, "127.0.0.1")):
     for _ in range(200):
         if held(port, addr): break
         time.sleep(0.1)
 seen = {}
-for port in (8080, 8090, 8070, 8060):
+for port in (8080, 8090, 8070, 8060, 8050):
     ran = sh(tcpstate, "release", str(port), "--addr", "127.0.0.1", "--yes", "--json")
     seen[str(port)] = {"code": ran.returncode, "answer": json.loads(ran.stdout or "null"), "errors": ran.stderr}
 time.sleep(1)
@@ -56,6 +63,10 @@ fn units_of_systemd_are_stopped_and_stay_stopped_and_their_neighbours_run() {
         seen["8080"]["answer"]["plan"][0]["command"],
         "systemctl stop web.service"
     );
+    // Its other processes are named.
+    let loses = seen["8050"]["answer"]["plan"][0]["loses"].to_string();
+    assert!(loses.contains("besides, sleep["), "{loses}");
+    assert_eq!(steps("8050"), ["stop_unit done"], "{seen}");
     // A job beside the main process of a service that goes on.
     assert_eq!(steps("8090"), ["stop_process done"], "{seen}");
     // What systemd starts again whenever it ends is not started again.

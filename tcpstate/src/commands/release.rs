@@ -55,7 +55,7 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
         .into_iter()
         .map(|port| Port::new(port, &args.socket))
         .collect::<Result<_>>()?;
-    let printer = Printer { json: args.json };
+    let printer = Printer::new(args);
     let mut consent = Consent::new(args.yes);
     let mut looks: Vec<Look> = Vec::new();
     for port in &mut ports {
@@ -85,7 +85,7 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
         }
     }
     let mut is_agreed = args.dry_run || answer.plan.is_empty() || {
-        if !args.yes && io::stdin().is_terminal() && !printer.plan_is_on_terminal() {
+        if !args.yes && io::stdin().is_terminal() && !printer.is_on_terminal() {
             let plan: String = looks
                 .iter()
                 .map(|look| export::release::plan(&look.says(), &look.plan.refusals))
@@ -165,27 +165,44 @@ fn exit_code(answer: &Release, is_agreed: bool) -> ExitCode {
     }
 }
 
-/// Says to a person what happens: on stdout, unless that has the JSON.
-#[derive(Clone, Copy, Debug)]
-struct Printer {
-    json: bool,
+/// Says to a person what happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Printer {
+    Stdout,
+    /// The standard output has the JSON, and somebody is asked.
+    Stderr,
+    /// It has the JSON, and nobody is there.
+    Nobody,
 }
 
 impl Printer {
-    fn show(self, text: &str) -> Result<()> {
-        if self.json {
-            // Nobody can be told that nobody listens there.
-            Stream::stderr().write_all(text.as_bytes()).ok();
-            return Ok(());
+    fn new(args: &ReleaseArgs) -> Self {
+        let asks = !args.yes && !args.dry_run && io::stdin().is_terminal();
+        match (args.json, asks) {
+            (false, _) => Self::Stdout,
+            (true, true) => Self::Stderr,
+            (true, false) => Self::Nobody,
         }
-        super::print(text.as_bytes(), b"")
+    }
+
+    fn show(self, text: &str) -> Result<()> {
+        match self {
+            Self::Stdout => super::print(text.as_bytes(), b""),
+            Self::Stderr => {
+                // Nobody can be told that nobody listens there.
+                Stream::stderr().write_all(text.as_bytes()).ok();
+                Ok(())
+            }
+            Self::Nobody => Ok(()),
+        }
     }
 
     fn say(self, sentence: &str) -> Result<()> {
         self.show(&(crate::printable::printable(sentence).into_owned() + "\n"))
     }
 
-    fn plan_is_on_terminal(self) -> bool {
-        self.json || io::stdout().is_terminal()
+    /// Whether who is asked sees what it is about.
+    fn is_on_terminal(self) -> bool {
+        self == Self::Stderr || io::stdout().is_terminal()
     }
 }

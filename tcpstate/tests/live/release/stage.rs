@@ -170,6 +170,7 @@ pub(super) fn parse(output: &Output) -> (Value, i32) {
     let answer: Value =
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{output:?}"));
     assert_eq!(answer["event"], "release");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{answer}");
     let schema = tcpstate::export::schema::schema();
     let validator = jsonschema::validator_for(schema.as_value()).expect("the schema is one");
     assert!(validator.is_valid(&answer), "not of the schema: {answer}");

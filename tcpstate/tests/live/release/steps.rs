@@ -490,8 +490,30 @@ ready(); sleep()
     assert!(!is_free());
 }
 
+/// Gives up everything that root has.
+const NOBODY: [&str; 6] = [
+    "--reuid",
+    "65534",
+    "--regid",
+    "65534",
+    "--clear-groups",
+    "--inh-caps=-all",
+];
+
+/// Frees the port as somebody who may do little.
+fn as_nobody(arguments: &[&str]) -> std::process::Output {
+    std::process::Command::new("setpriv")
+        .args(NOBODY)
+        .arg(support::TCPSTATE)
+        .args(["release", "8080", "--yes", "--json"])
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("setpriv runs")
+}
+
 #[test]
-fn without_root_one_s_own_is_stopped_and_the_rest_is_said() {
+fn what_may_not_be_destroyed_is_waited_for_only_if_told() {
     if !on_stage(&[
         PYTHON,
         Program("setpriv", "util-linux"),
@@ -499,28 +521,40 @@ fn without_root_one_s_own_is_stopped_and_the_rest_is_said() {
     ]) {
         return;
     }
-    let nobody = [
-        "--reuid",
-        "65534",
-        "--regid",
-        "65534",
-        "--clear-groups",
-        "--inh-caps=-all",
-    ];
-    let as_nobody = |arguments: &[&str]| {
-        std::process::Command::new("setpriv")
-            .args(nobody)
-            .arg(support::TCPSTATE)
-            .args(["release", "8080", "--yes", "--json"])
-            .args(arguments)
-            .stdin(std::process::Stdio::null())
-            .output()
-            .expect("setpriv runs")
-    };
+    // A FIN_WAIT_2 that goes by itself in a few seconds.
+    std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "4").expect("we are root");
+    let mut server = Actor::play(SERVER);
+    let mut bystanders = Bystanders::take_the_stage();
+    wait_until("it has accepted", || {
+        count_listed(PORT, State::Established) > 0
+    });
+    server.end();
+    wait_until("it is an orphan", || {
+        count_listed(PORT, State::FinWait2) == 1
+    });
+
+    let (at_once, code) = super::stage::parse(&as_nobody(&[]));
+    assert_eq!((code, is_free()), (1, false), "{at_once}");
+    assert_eq!(done(&at_once), ["destroy_sockets not_allowed"]);
+    let (waited, code) = super::stage::parse(&as_nobody(&["--timeout", "25s"]));
+
+    assert_eq!((code, is_free()), (0, true), "{waited}");
+    bystanders.have_noticed_nothing();
+}
+
+#[test]
+fn without_root_one_s_own_is_stopped_and_the_rest_is_said() {
+    if !on_stage(&[
+        Program("/usr/bin/python3", "python3"),
+        Program("setpriv", "util-linux"),
+        LISTS_BOUND_SOCKETS,
+    ]) {
+        return;
+    }
     let server = || {
         let mut command = std::process::Command::new("setpriv");
         command
-            .args(nobody)
+            .args(NOBODY)
             .args(["/usr/bin/python3", "-c", &Actor::script(SERVER)]);
         Actor::play_by(&mut command).0
     };

@@ -18,6 +18,7 @@ mod explain;
 mod flood;
 mod hogs;
 mod hostile;
+mod identity;
 mod kernels;
 mod keys;
 mod load;

@@ -309,6 +309,7 @@ fn stop_process(
     let halted = match process.halted {
         Some(Halted::Stopped) => " and SIGCONT, as it is stopped",
         Some(Halted::Traced) => "; a debugger has stopped it and has to let it go first",
+        Some(Halted::Frozen) => "; its control group is frozen and has to be thawed first",
         Some(Halted::Defunct) | None => "",
     };
     let unless = if is_child {

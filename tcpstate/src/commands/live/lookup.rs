@@ -49,13 +49,14 @@ pub(super) struct Question {
     /// Only the first process of each socket is asked for, as far as they can be read
     /// until then.
     pub(super) first_until_ns: Option<u64>,
+    /// Who has them elsewhere than among descriptors: nobody was found there.
+    pub(super) is_undisclosed: bool,
 }
 
 /// Who has the sockets of a question open.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// All of them, as far as lists of descriptors show them; where nobody has a socket, and
-    /// `is_whole`, whoever has it elsewhere, too.
+    /// All of them. `is_whole`: it was looked for them everywhere.
     All {
         found: BTreeMap<u64, Holders>,
         is_whole: bool,
@@ -255,6 +256,10 @@ fn answer_all(
 }
 
 fn answers_it(index: &Index, question: &Question) -> bool {
+    // It takes a pass of its own, which the answer is.
+    if question.is_undisclosed {
+        return true;
+    }
     let is_fresh = || {
         clock::monotonic_ns().saturating_sub(index.began_ns) < FRESH_NS
             && index.knows(&question.inodes)
@@ -264,11 +269,15 @@ fn answers_it(index: &Index, question: &Question) -> bool {
 
 fn answer(index: &Index, question: &Question, undisclosed: &mut Undisclosed) -> Found {
     match question.first_until_ns {
-        None => {
-            let mut found = index.holders(&question.inodes, &question.openers);
+        None if question.is_undisclosed => {
+            let mut found = BTreeMap::new();
             let is_whole = undisclosed.find(&mut found, &question.inodes);
             Found::All { found, is_whole }
         }
+        None => Found::All {
+            found: index.holders(&question.inodes, &question.openers),
+            is_whole: true,
+        },
         Some(until_ns) => Found::First(index.first_holders(&question.inodes, until_ns)),
     }
 }
@@ -282,10 +291,6 @@ struct Undisclosed {
 impl Undisclosed {
     /// `false`: it was not looked for everywhere.
     fn find(&mut self, found: &mut BTreeMap<u64, Holders>, inodes: &BTreeSet<u64>) -> bool {
-        let is_nobodys = |inode| found.get(inode).is_none_or(Holders::is_empty);
-        if !inodes.iter().any(is_nobodys) {
-            return true;
-        }
         let now_ns = clock::monotonic_ns();
         if now_ns < self.next_ns {
             return false;
@@ -308,6 +313,7 @@ mod tests {
             after_ns,
             may_be_older: false,
             first_until_ns: None,
+            is_undisclosed: false,
         }
     }
 

@@ -10,7 +10,7 @@ use super::Live;
 use super::lookup::{FRESH_NS, Found, Lookup, Question};
 use crate::clock;
 use crate::event::{Body, Call, Process, Seen, SeenHolder, Sock, SocketSeen, State, Unread};
-use crate::model::{NS_PER_MS, SocketId};
+use crate::model::{NS_PER_MS, SocketId, Tuple};
 use crate::snapshot::{owners, port, proc};
 
 /// A failed call waits so long for the names of the processes: an answer takes a
@@ -83,6 +83,13 @@ impl Owners {
     }
 }
 
+/// Whether it was looked for who has it open, and nobody was found.
+fn is_nobodys(holder: &SeenHolder) -> bool {
+    !holder.is_mini
+        && holder.processes_more == 0
+        && holder.processes.as_deref().is_some_and(<[_]>::is_empty)
+}
+
 impl Live {
     /// Adds to each socket that was seen the processes that have it open, or why they are
     /// not known.
@@ -113,6 +120,7 @@ impl Live {
             after_ns: mono_ns,
             may_be_older,
             first_until_ns: None,
+            is_undisclosed: false,
         };
         let is_in_vain = self.owners.lookup.pass_ns() > LONG_PASS_NS;
         let wait_ns = if is_in_vain || (is_behind && waited_ns > BEHIND_NS) {
@@ -122,13 +130,11 @@ impl Live {
         };
         let id = self.ask_for_owners(question);
         let answer = id.and_then(|id| self.owners.lookup.wait(id, now_ns + wait_ns));
-        if let Some(Found::All { found, is_whole }) = answer {
+        if let Some(Found::All { found, .. }) = answer {
             port::list_processes(seen, &found, opener);
-            if !is_whole {
-                seen.processes_unread = Some(Unread::Undisclosed);
-            }
             self.owners.keep(now_ns, inodes, found);
             self.doubt_nobody(seen);
+            self.find_undisclosed(seen, opener);
             return;
         }
         seen.processes_unread = Some(Unread::NoTime);
@@ -144,20 +150,69 @@ impl Live {
         }
     }
 
+    /// Who has what is there and in no list of descriptors.
+    fn find_undisclosed(&mut self, seen: &mut Seen, opener: impl Fn(&SeenHolder) -> Option<u32>) {
+        let nobodys = seen.holders.iter().filter(|holder| is_nobodys(holder));
+        let inodes: BTreeSet<u64> = nobodys.filter_map(|holder| holder.inode).collect();
+        if inodes.is_empty() {
+            return;
+        }
+        let question = Question {
+            inodes,
+            openers: BTreeSet::new(),
+            after_ns: 0,
+            may_be_older: true,
+            first_until_ns: None,
+            is_undisclosed: true,
+        };
+        let until_ns = clock::monotonic_ns() + WAIT_NS;
+        let id = self.ask_for_owners(question);
+        let answer = id.and_then(|id| self.owners.lookup.wait(id, until_ns));
+        let Some(Found::All { found, is_whole }) = answer else {
+            seen.processes_unread = Some(Unread::Undisclosed);
+            return;
+        };
+        let mut left = owners::MAX_BYTES;
+        for holder in seen.holders.iter_mut().filter(|holder| is_nobodys(holder)) {
+            if let Some(found) = holder.inode.and_then(|inode| found.get(&inode)) {
+                let (listed, more) = owners::listed(found, opener(holder), &mut left);
+                holder.processes = Some(listed);
+                holder.processes_more = more;
+                holder.is_opener_gone = false;
+            }
+        }
+        if !is_whole && seen.holders.iter().any(is_nobodys) {
+            seen.processes_unread = Some(Unread::Undisclosed);
+        }
+    }
+
     /// That no process has a socket open says something only of one that is still there: its
-    /// process may have ended, and closed it, since the call failed.
+    /// process may have ended, and closed it, since the call failed. What the kernel lists to
+    /// nobody by its name, a socket that is only bound, is doubted always.
     fn doubt_nobody(&mut self, seen: &mut Seen) {
-        for holder in &mut seen.holders {
-            if !holder.is_opener_gone {
-                continue;
+        let nobodys = seen.holders.iter().filter(|holder| is_nobodys(holder));
+        let names: Vec<_> = nobodys
+            .map(|holder| (holder.sock, holder.local, holder.peer))
+            .collect();
+        let Some((sock, ..)) = names.first() else {
+            return;
+        };
+        // All of one port, so of one namespace.
+        let there = self.look_up_by_name(sock.netns, names.iter().copied());
+        let there = there.unwrap_or_default();
+        for holder in seen.holders.iter_mut().filter(|holder| is_nobodys(holder)) {
+            let tuple = Tuple {
+                netns: holder.sock.netns,
+                local: holder.local,
+                peer: holder.peer,
+            };
+            let is_there = there
+                .get(&(false, tuple))
+                .is_some_and(|there| there.state == holder.state);
+            if !is_there {
+                holder.is_opener_gone = false;
+                holder.processes = None;
             }
-            let (sock, local, peer) = (holder.sock, holder.local, holder.peer);
-            let there = self.look_up_by_name(sock.netns, std::iter::once((sock, local, peer)));
-            if there.is_ok_and(|there| !there.is_empty()) {
-                continue;
-            }
-            holder.is_opener_gone = false;
-            holder.processes = None;
         }
     }
 
@@ -181,6 +236,7 @@ impl Live {
             after_ns: clock::monotonic_ns(),
             may_be_older: false,
             first_until_ns: None,
+            is_undisclosed: false,
         };
         if let Some(id) = self.ask_for_owners(question) {
             self.owners.late.insert(id, listeners);
@@ -207,6 +263,7 @@ impl Live {
             may_be_older: false,
             // So that what was read until then is still waited for.
             first_until_ns: Some(until_ns.saturating_sub(wait_ns / 8)),
+            is_undisclosed: false,
         };
         let Some(id) = self.ask_for_owners(question) else {
             return BTreeMap::new();

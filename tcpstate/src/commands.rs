@@ -4,6 +4,7 @@ mod config;
 mod demo;
 mod doctor;
 mod explain;
+mod header;
 mod live;
 mod release;
 mod replay;

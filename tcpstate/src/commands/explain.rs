@@ -2,12 +2,14 @@
 
 mod ask;
 mod attempt;
+mod holders;
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-pub(super) use ask::{Asker, Extent};
+pub(super) use ask::Asker;
+pub(super) use holders::Extent;
 
 use crate::cli::{ExplainArgs, PortArgs};
 use crate::confine;

@@ -11,22 +11,13 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::attempt::Wish;
+use super::holders::{self, Extent, PortHolders};
 use crate::cli::SocketArgs;
 use crate::diagnosis::{self, Environment, Question};
-use crate::event::{Explanation, Family, Reuse, Seen, SeenSource, State, Tried};
-use crate::kernel::{KernelError, PortReader, capabilities};
+use crate::event::{Explanation, Family, Reuse, Seen, Tried};
+use crate::kernel::capabilities;
 use crate::snapshot::netns::{self, Namespaces};
-use crate::snapshot::sock_diag::SockDiag;
-use crate::snapshot::{ipv6, port, sysctl};
-
-/// How many of the sockets on a port are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::commands) enum Extent {
-    /// A few of those that are alike, with the number of the others.
-    Alike,
-    /// Every single one.
-    All,
-}
+use crate::snapshot::{ipv6, sysctl};
 
 /// Asks about one port as often as wanted.
 pub(in crate::commands) struct Asker {
@@ -38,9 +29,7 @@ pub(in crate::commands) struct Asker {
     netns: u32,
     namespaces: Namespaces,
     environment: Environment,
-    /// A socket of ours in the namespace.
-    guide: OwnedFd,
-    reader: Result<PortReader, KernelError>,
+    holders: PortHolders,
     device_index: Option<u32>,
 }
 
@@ -88,8 +77,7 @@ impl Asker {
             netns,
             namespaces,
             environment,
-            guide: found.guide,
-            reader: PortReader::start(port),
+            holders: PortHolders::new(netns, port, found.guide),
             device_index: found.device,
             wish,
         })
@@ -107,7 +95,7 @@ impl Asker {
 
     /// Whether the port's bind bucket itself is read, which takes microseconds.
     pub(in crate::commands) fn walks_buckets(&self) -> bool {
-        self.reader.is_ok()
+        self.holders.walks_buckets()
     }
 
     /// Does something in the namespace that is asked about.
@@ -121,7 +109,7 @@ impl Asker {
 
     /// Asks; who has the holders open is not looked up.
     pub(in crate::commands) fn ask(&mut self) -> Result<Explanation> {
-        let (seen, missing) = self.read(Extent::Alike)?;
+        let (seen, missing) = self.holders.read(&mut self.namespaces, Extent::Alike)?;
         self.explain(seen.as_ref(), &missing)
     }
 
@@ -136,16 +124,9 @@ impl Asker {
         &mut self,
         extent: Extent,
     ) -> Result<(Option<Seen>, Vec<String>)> {
-        let (mut seen, mut missing) = self.read(extent)?;
+        let (mut seen, mut missing) = self.holders.read(&mut self.namespaces, extent)?;
         if let Some(seen) = &mut seen {
-            port::name_processes(seen, |_| None);
-            if forget_unseen_processes(seen) {
-                missing.push(
-                    "the processes that hold the port: other users' descriptors are shown to root \
-                     only"
-                        .to_owned(),
-                );
-            }
+            missing.extend(holders::name_processes(seen));
         }
         Ok((seen, missing))
     }
@@ -227,94 +208,6 @@ impl Asker {
             errno_name: answer.err().map(errno_name),
         })
     }
-
-    /// The sockets on the port, and what could not be seen of them.
-    fn read(&mut self, extent: Extent) -> Result<(Option<Seen>, Vec<String>)> {
-        let walked = match &mut self.reader {
-            Ok(reader) => reader.read(&self.guide, self.port)?,
-            Err(_) => None,
-        };
-        match (walked, &mut self.reader) {
-            (Some(seen), _) if seen.is_complete => Ok((Some(seen), Vec::new())),
-            (Some(seen), Ok(reader)) => {
-                let (netns, port) = (self.netns, self.port);
-                let listed = self.namespaces.inside(netns, || {
-                    let listed = reader.list()?;
-                    Ok::<_, crate::kernel::IterError>(port::holders(
-                        port,
-                        listed,
-                        port::bound_sockets(netns, port),
-                    ))
-                })?;
-                let seen = match (listed, extent) {
-                    (Ok(listed), Extent::Alike) => port::merge(&seen, &listed),
-                    (Ok(listed), Extent::All) => port::merge_all(&seen, &listed),
-                    (Err(_), _) => seen,
-                };
-                let missing = if seen.is_complete {
-                    Vec::new()
-                } else {
-                    vec!["some of the sockets on the port: there are too many".to_owned()]
-                };
-                Ok((Some(seen), missing))
-            }
-            _ => self.read_tables(),
-        }
-    }
-
-    /// What everybody may read: `sock_diag`, which knows no options.
-    fn read_tables(&mut self) -> Result<(Option<Seen>, Vec<String>)> {
-        let (netns, port) = (self.netns, self.port);
-        let found = self.namespaces.inside(netns, || {
-            SockDiag::open(netns).and_then(|mut diag| diag.dump_port(port))
-        })?;
-        let mut found = found.context("cannot read the sockets on the port")?;
-        // A connection request belongs to its listener and holds no port.
-        found.retain(|item| item.state != State::SynReceived || item.inode.is_some());
-        let mut missing = Vec::new();
-        let is_complete = port::lists_bound_sockets();
-        if !is_complete {
-            missing.push(
-                "sockets that are bound and neither listen nor are connected: this kernel lists \
-                 them to nobody, and reading its memory needs root"
-                    .to_owned(),
-            );
-        }
-        if !found.is_empty() {
-            missing.push(
-                "SO_REUSEADDR and SO_REUSEPORT of the sockets on the port: reading them needs \
-                 root (CAP_BPF and CAP_PERFMON); `--try` asks the kernel itself"
-                    .to_owned(),
-            );
-        }
-        let seen = Seen {
-            source: SeenSource::Snapshot,
-            is_complete,
-            visited: u32::try_from(found.len()).unwrap_or(u32::MAX),
-            holders: found.iter().map(|item| item.to_holder(None)).collect(),
-            holders_more: 0,
-            sharing: None,
-            admits_reuseaddr: false,
-            processes_unread: None,
-        };
-        Ok((Some(seen), missing))
-    }
-}
-
-/// `/proc` hides the descriptors of other users: that nobody was found then
-/// says nothing. `true`: that is so.
-fn forget_unseen_processes(seen: &mut Seen) -> bool {
-    if rustix::process::geteuid().is_root() {
-        return false;
-    }
-    let mut is_missing = false;
-    for holder in &mut seen.holders {
-        if holder.processes.as_ref().is_some_and(Vec::is_empty) {
-            holder.processes = None;
-            is_missing = true;
-        }
-    }
-    is_missing
 }
 
 /// What is found out inside the namespace.

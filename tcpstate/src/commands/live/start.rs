@@ -11,9 +11,10 @@ use super::reconcile::Reconcile;
 use super::resync::Resync;
 use super::signals::Signals;
 use crate::clock;
+use crate::commands::header;
 use crate::confine::Run;
 use crate::engine::Limits;
-use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus, SCHEMA_VERSION};
+use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus};
 use crate::kernel::{Observer, Options};
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
@@ -21,7 +22,7 @@ use crate::printable::printable;
 use crate::recording::parts::Rotation;
 use crate::recording::secure_file;
 use crate::recording::writer::Writer;
-use crate::snapshot::{netns, sysctl};
+use crate::snapshot::sysctl;
 use crate::stdio::Stream;
 use crate::tui::Ui;
 use crate::tui::config::Config;
@@ -164,8 +165,6 @@ fn tell_hooks(observer: &Observer, began_ns: u64) {
 
 impl Live {
     fn header(&mut self) -> Header {
-        let system = rustix::system::uname();
-        let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
         let sysctls = match self.filters.netns {
             Some(netns) => self
                 .resync
@@ -175,26 +174,12 @@ impl Live {
             None => sysctl::read(),
         };
         Header {
-            schema: SCHEMA_VERSION.to_owned(),
-            tcpstate: env!("CARGO_PKG_VERSION").to_owned(),
-            argv: std::env::args_os()
-                .map(|word| word.to_string_lossy().into_owned())
-                .collect(),
-            host: text(system.nodename()),
-            kernel: text(system.release()),
-            arch: text(system.machine()),
-            boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
-            netns: netns::current().ok(),
-            netns_cookie: netns::current_cookie(),
-            clock: clock::anchor(),
             filters: self.filters.clone(),
-            probes: self.observer.probes().to_vec(),
-            capture: self.observer.capture(),
-            sysctls,
-            part: None,
+            ..header::of(
+                self.observer.probes().to_vec(),
+                self.observer.capture(),
+                sysctls,
+            )
         }
     }
 

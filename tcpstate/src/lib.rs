@@ -10,6 +10,7 @@
 //! | [`recording`] | the JSON lines in a file | core |
 //! | [`tui`] | the dashboard: an engine and keys in, a screen out | core, `recording` |
 //! | [`pipeline`] | facts through the engine to the outputs | core, `recording` |
+//! | [`supervise`] | the calls of a program, put before us first | core, `snapshot` |
 //! | [`demo`] | a private stage with servers that do not restart | – |
 //! | [`commands`] | one file per command: the only place that wires parts together | everything |
 //!
@@ -36,4 +37,5 @@ pub mod pipeline;
 pub mod recording;
 pub mod snapshot;
 pub mod stdio;
+pub mod supervise;
 pub mod tui;

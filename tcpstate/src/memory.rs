@@ -1,6 +1,7 @@
 //! What happens when there is no memory left, and how many descriptors there are.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -70,13 +71,26 @@ fn end() {
     unsafe { libc::_exit(2) }
 }
 
+/// The limit that we were started with, where it was raised.
+static GIVEN: OnceLock<Rlimit> = OnceLock::new();
+
 /// Takes as many descriptors as there are for the asking: shells give few.
 pub fn raise_descriptor_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let most = DESCRIPTORS.min(maximum.unwrap_or(u64::MAX));
     if current.is_some_and(|current| current < most) {
+        let _ = GIVEN.set(Rlimit { current, maximum });
         let current = Some(most);
         // What cannot be had is missed where it is needed.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+    }
+}
+
+/// Gives back what was raised: for a program that is about to be started in our place.
+/// Async-signal-safe.
+pub fn restore_descriptor_limit() {
+    if let Some(Rlimit { current, maximum }) = GIVEN.get() {
+        let (current, maximum) = (*current, *maximum);
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     }
 }

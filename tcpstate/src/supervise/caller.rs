@@ -1,0 +1,131 @@
+//! Who makes a call: the memory that its arguments are in, its descriptor, what it may do.
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use super::proc;
+
+/// `PIDFD_THREAD` (Linux 6.9).
+const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.unsigned_abs());
+
+/// What decides whether the kernel lets a process have a port. Two that are equal may do the
+/// same; Landlock is not among it, as nothing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// `Uid`, `Gid`, `Groups` and `CapEff` of `status`.
+    credentials: Vec<String>,
+    /// Its user and network namespaces.
+    namespaces: [Option<Box<Path>>; 2],
+    /// Label of a security module; absent: none has labels.
+    label: Option<Vec<u8>>,
+    /// Control groups, whose programs may forbid a bind.
+    cgroup: Option<Vec<u8>>,
+}
+
+/// Reads the fields of `status`; `None`: it is gone.
+fn status(tid: u32) -> Option<String> {
+    fs::read_to_string(proc::of(tid).join("status")).ok()
+}
+
+impl Rights {
+    /// Those of this thread now.
+    #[must_use]
+    pub fn own() -> Option<Self> {
+        let tid = rustix::thread::gettid().as_raw_nonzero().get();
+        Self::of(tid.unsigned_abs())
+    }
+
+    /// Those of a thread. `None`: they cannot be read, or it is gone.
+    #[must_use]
+    pub fn of(tid: u32) -> Option<Self> {
+        let folder = proc::of(tid);
+        let status = status(tid)?;
+        let credentials: Vec<String> = ["Uid:", "Gid:", "Groups:", "CapEff:"]
+            .iter()
+            .filter_map(|name| status.lines().find(|line| line.starts_with(name)))
+            .map(str::to_owned)
+            .collect();
+        let namespace = |name: &str| {
+            let link = fs::read_link(folder.join("ns").join(name)).ok()?;
+            Some(link.into_boxed_path())
+        };
+        let namespaces = [namespace("user"), namespace("net")];
+        // What cannot be read cannot be compared. A kernel without user namespaces has none.
+        if credentials.len() != 4 || namespaces.last()?.is_none() {
+            return None;
+        }
+        Some(Self {
+            credentials,
+            namespaces,
+            label: fs::read(folder.join("attr/current")).ok(),
+            cgroup: fs::read(folder.join("cgroup")).ok(),
+        })
+    }
+}
+
+/// The process that a thread belongs to; `None`: it is gone.
+#[must_use]
+pub fn process_of(tid: u32) -> Option<u32> {
+    let status = status(tid)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    line.trim().parse().ok()
+}
+
+/// Our duplicate of a thread's descriptor: the same socket. Needs ptrace rights over it.
+pub fn descriptor(tid: u32, fd: i32) -> Result<OwnedFd, Errno> {
+    let pid_of = |number: u32| {
+        let number = i32::try_from(number).ok();
+        number.and_then(Pid::from_raw).ok_or(Errno::SRCH)
+    };
+    let get = |process: OwnedFd| {
+        let fd: ForeignRawFd = fd;
+        pidfd_getfd(process, fd, PidfdGetfdFlags::empty())
+    };
+    match pidfd_open(pid_of(tid)?, THREAD) {
+        Ok(thread) => get(thread),
+        // An older kernel knows processes only; their threads share descriptors.
+        Err(Errno::INVAL) => {
+            let process = process_of(tid).ok_or(Errno::SRCH)?;
+            get(pidfd_open(pid_of(process)?, PidfdFlags::empty())?)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Longest address that the kernel takes (`struct sockaddr_storage`).
+pub const MAX_ADDRESS: usize = 128;
+
+/// The address that a call was given, as it is in the thread's memory now.
+#[must_use]
+pub fn address(tid: u32, at: u64, len: u32) -> Option<Vec<u8>> {
+    let len = usize::try_from(len)
+        .ok()
+        .filter(|len| *len <= MAX_ADDRESS)?;
+    let mut bytes = vec![0; len];
+    let memory = File::open(proc::of(tid).join("mem")).ok()?;
+    memory.read_exact_at(&mut bytes, at).ok()?;
+    Some(bytes)
+}
+
+/// Whether a thread's descriptor is closed by an exec; `None`: it has none of this number.
+#[must_use]
+pub fn is_cloexec(tid: u32, fd: i32) -> Option<bool> {
+    let info = fs::read_to_string(proc::of(tid).join("fdinfo").join(fd.to_string())).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    let flags = u32::from_str_radix(flags.trim(), 8).ok()?;
+    Some(flags & libc::O_CLOEXEC.unsigned_abs() != 0)
+}
+
+/// The socket that a thread's descriptor is, by its inode number.
+#[must_use]
+pub fn inode(tid: u32, fd: i32) -> Option<u64> {
+    let link = fs::read_link(proc::of(tid).join("fd").join(fd.to_string())).ok()?;
+    let link = link.to_str()?;
+    let number = link.strip_prefix("socket:[")?.strip_suffix(']')?;
+    number.parse().ok()
+}

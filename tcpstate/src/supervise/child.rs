@@ -1,0 +1,155 @@
+//! Starts the program below the filter, with everything else as we were given it: standard
+//! streams, descriptors, terminal and process group, environment, folder, dispositions and
+//! mask of signals, the limit of open files.
+
+use std::ffi::OsString;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use rustix::process::Pid;
+use thiserror::Error;
+
+use super::filter::{Filter, Installed};
+use super::notification::Listener;
+use super::signals::{self, Mask};
+use crate::memory;
+
+/// The program did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// There is no filter, or none with notifications.
+    #[error(
+        "this kernel or container refuses the seccomp filter that `run` rests on ({0}); \
+         `tcpstate doctor` says more"
+    )]
+    Filter(io::Error),
+    /// Of nested filters only one can have notifications.
+    #[error(
+        "another supervisor above (a `tcpstate run`, or a container's) has taken the calls of \
+         this process already, and the kernel allows one only: leave out this `tcpstate run`"
+    )]
+    Nested,
+    /// The program itself.
+    #[error("cannot start `{program}`: {error}; give the name or the path of a program")]
+    Program {
+        /// Which.
+        program: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// Something else.
+    #[error("cannot start a process: {0}")]
+    Process(io::Error),
+}
+
+/// A started program.
+#[derive(Debug)]
+pub struct Started {
+    /// Its process.
+    pub pid: Pid,
+    /// Where its calls come from.
+    pub listener: Listener,
+}
+
+/// Starts `command`. `mask`: the blocked signals that it begins with.
+pub fn start(
+    command: &[OsString],
+    mask: Mask,
+    wants_killable: bool,
+) -> Result<Started, StartError> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(StartError::Process(io::ErrorKind::InvalidInput.into()));
+    };
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(|errno| StartError::Process(errno.into()))?;
+    let filter = Filter::new();
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let prepare = move || {
+        memory::restore_descriptor_limit();
+        signals::restore_sigpipe();
+        mask.block()?;
+        let (fd, installed) = filter.install(wants_killable)?;
+        hand_over(&theirs, &fd, installed)
+    };
+    #[expect(
+        unsafe_code,
+        reason = "what is done between fork and exec is so by contract"
+    )]
+    // SAFETY: system calls only; nothing is allocated, no lock is taken.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+    let started = command.spawn();
+    // What the child had of it goes with the command.
+    drop(command);
+    let taken = take_over(&ours);
+    match (started, taken) {
+        (Ok(child), Ok(Some(listener))) => Ok(Started {
+            pid: Pid::from_child(&child),
+            listener,
+        }),
+        (Ok(_), Ok(None)) => Err(StartError::Process(io::ErrorKind::UnexpectedEof.into())),
+        (Ok(_), Err(error)) => Err(StartError::Process(error)),
+        (Err(error), Ok(Some(_))) => Err(StartError::Program {
+            program: program.to_string_lossy().into_owned(),
+            error,
+        }),
+        (Err(error), _) => Err(match error.raw_os_error() {
+            Some(libc::EBUSY) => StartError::Nested,
+            Some(libc::EAGAIN | libc::ENOMEM) => StartError::Process(error),
+            _ => StartError::Filter(error),
+        }),
+    }
+}
+
+/// In the child: allocates nothing.
+fn hand_over(to: &OwnedFd, listener: &OwnedFd, installed: Installed) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = [listener.as_fd()];
+    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(io::ErrorKind::Other.into());
+    }
+    let how = [
+        u8::from(installed.no_new_privs),
+        u8::from(installed.waits_killable),
+    ];
+    sendmsg(to, &[IoSlice::new(&how)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+fn take_over(from: &OwnedFd) -> io::Result<Option<Listener>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut how = [0; 2];
+    // The child has sent it before its exec, or has ended.
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    match recvmsg(from, &mut [IoSliceMut::new(&mut how)], &mut control, flags) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::AGAIN) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    }
+    let [no_new_privs, waits_killable] = how;
+    let installed = Installed {
+        no_new_privs: no_new_privs != 0,
+        waits_killable: waits_killable != 0,
+    };
+    let fds = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok(fds.map(|fd| Listener::new(fd, installed)))
+}

@@ -1,5 +1,6 @@
 //! The command line: clap types and the checks that need no system.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -67,6 +68,11 @@ pub enum Command {
     /// Write the postmortem of a recording: restarts, downtime, each failed
     /// call with its diagnosis, timelines, resets, losses.
     Report(ReportArgs),
+    /// Run a program, and say at once why one of its processes may not have a port.
+    ///
+    /// Exit code: the program's own; 128 and the number of the signal that ended it; 2:
+    /// it could not be started.
+    Run(RunArgs),
     /// Say what this kernel and these privileges allow, hook by hook.
     Doctor(DoctorArgs),
     /// Say where the dashboard's configuration is and whether it is right, or
@@ -81,6 +87,12 @@ pub enum Command {
     },
     /// Print the manual page.
     Man,
+    /// Lets the calls of those pass who live longer than the program that `run` ran.
+    #[command(name = "__pass", hide = true)]
+    Pass,
+    /// Makes one `bind`, for `doctor` to try its supervision.
+    #[command(name = "__bind", hide = true)]
+    BindOnce,
     /// Plays a server or a client of the demo; told what to do on stdin.
     #[command(name = "__actor", hide = true)]
     Actor {
@@ -365,6 +377,60 @@ pub struct ReleaseArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Arguments of `run`.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = RUN_NOTES)]
+pub struct RunArgs {
+    /// Set SO_REUSEADDR on each TCP socket before its bind to a port other than 0.
+    #[arg(long = "reuseaddr")]
+    pub is_reuseaddr: bool,
+    /// The same with SO_REUSEPORT.
+    #[arg(long = "reuseport")]
+    pub is_reuseport: bool,
+    /// Hold a bind back until the kernel allows it, but not longer than this (`--wait=30s`);
+    /// by default without a limit.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = humantime::parse_duration)]
+    pub wait: Option<Option<Duration>>,
+    /// Keep the socket that listens on this port open when the program ends, and give it to
+    /// the program again at its next start; may be repeated. Needs Linux 5.9.
+    #[arg(long, value_name = "PORT", value_parser = parse_port, value_delimiter = ',')]
+    pub keep: Vec<u16>,
+    /// Close a kept socket when no process of the program has had it open for this long.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub keep_for: Duration,
+    /// Start the program again when it ends by itself; at once at first, then later and
+    /// later. (SIGHUP to `run` stops it and starts it again in any case.)
+    #[arg(long)]
+    pub respawn: bool,
+    /// How long the program has to end after SIGTERM when it is restarted, before SIGKILL.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub grace: Duration,
+    /// Write the events, as JSON lines, to this file; compressed if its name ends in `.zst`.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// The program and its arguments.
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub command: Vec<OsString>,
+}
+
+const RUN_NOTES: &str = "\
+Signals: SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH that are sent to `run` are \
+handed on; what a key at the terminal sends, the program gets from the terminal. SIGHUP \
+restarts the program.
+
+Privileges: none are needed. Without CAP_SYS_ADMIN the kernel wants no_new_privs to be set: \
+set-user-id programs (sudo, ping) that the program starts gain nothing then. What is bound is \
+bound with the privileges of the program; a process below it that has other ones (another user, \
+namespace, security label, a Landlock domain) binds for itself, and is not explained.
+
+If `run` is killed (SIGKILL), the program goes on serving, but the kernel answers ENOSYS to each \
+later bind and listen of it.";
 
 /// Arguments of `replay`.
 #[derive(Clone, Debug, Args)]

@@ -9,6 +9,7 @@ mod live;
 mod release;
 mod replay;
 mod report;
+mod run;
 mod wait;
 mod watch;
 
@@ -33,6 +34,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Explain(args) => return explain::run(&args),
         Command::Wait(args) => return wait::run(&args),
         Command::Release(args) => return release::run(&args),
+        Command::Run(args) => return run::run(&args, cli.verbose),
         Command::Watch(args) => watch::run(&args, cli.verbose, capture),
         Command::Demo(args) => demo::run(&args, cli.verbose, capture),
         Command::Replay(args) => replay::run(&args),
@@ -56,6 +58,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
                 .context("cannot make the manual page")?;
             print(&page, b"")
         }
+        Command::Pass => run::pass(),
+        Command::BindOnce => run::bind_once(),
         Command::Actor { child } => {
             crate::demo::actor::play(child).context("the demo's actor lost its stage")
         }

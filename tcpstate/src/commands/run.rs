@@ -1,0 +1,81 @@
+//! `tcpstate run`: a program with its binds explained, helped, held back or kept.
+
+mod calls;
+mod explainer;
+mod flood;
+mod github;
+mod keep;
+mod program;
+mod progress;
+mod respawn;
+
+use std::net::TcpListener;
+use std::os::fd::AsFd as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use self::calls::{Calls, HoldBack, Wishes};
+use self::explainer::Explainer;
+use self::keep::Keeps;
+use self::program::Program;
+use crate::cli::RunArgs;
+use crate::supervise::filter::Installed;
+use crate::supervise::notification::Listener;
+use crate::supervise::signals::Signals;
+
+/// Runs the program to its end, and gives its exit code.
+pub(super) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
+    // Before there is a second thread.
+    let signals = Signals::read_from_now().context("cannot read signals")?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .context("cannot become the parent of processes whose own has ended")?;
+    let wishes = Wishes {
+        reuseaddr: args.is_reuseaddr,
+        reuseport: args.is_reuseport,
+        hold_back: match args.wait {
+            None => HoldBack::Never,
+            Some(None) => HoldBack::Always,
+            Some(Some(time)) => HoldBack::AtMost(time),
+        },
+        verbose,
+    };
+    let keeps = Keeps::new(&args.keep, args.keep_for);
+    let explainer = Explainer::start(args.json.as_deref())?;
+    let calls = Calls::new(wishes, keeps, explainer)?;
+    Program::new(args, signals, calls).run()
+}
+
+/// Lets the calls pass of processes that go on after the program that they descend from: the
+/// listener is our standard input. Without anybody who answers the kernel would refuse them
+/// (ENOSYS).
+pub(super) fn pass() -> Result<()> {
+    let stdin = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .context("cannot take over the calls")?;
+    let listener = Listener::new(stdin, Installed::default());
+    loop {
+        let mut asked = [PollFd::new(&listener, PollFlags::IN)];
+        match poll(&mut asked, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("cannot wait for calls"),
+        }
+        let [asked] = asked;
+        if asked.revents().contains(PollFlags::IN) {
+            if let Some(call) = listener.receive().context("cannot take a call")? {
+                listener.let_pass(call.id);
+            }
+        } else if !asked.revents().is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// Makes one bind, which takes no port where it is answered by who supervises it.
+pub(super) fn bind_once() -> Result<()> {
+    TcpListener::bind("127.0.0.1:0")
+        .map(drop)
+        .context("cannot bind")
+}

@@ -1,0 +1,428 @@
+//! Explains failed calls and records what is called, in a thread of its own: reading what
+//! holds a port takes longer than other calls of the program may wait.
+//!
+//! The answer to a failed call is held back until it is explained, so that its process is
+//! still there to be looked at, and what is said stands above what the program says itself.
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use super::github;
+use super::progress::{Progress, Waiting};
+use crate::clock;
+use crate::commands::explain::{Extent, PortHolders, name_processes};
+use crate::commands::header;
+use crate::diagnosis::{CallKind, Environment, Question, explain};
+use crate::engine::Limits;
+use crate::event::{
+    Body, Call, CallName, Capture, Diagnosis, Explanation, Flood, Header, KnownBy, Probe,
+    ProbeStatus, Process, Seen, SeenSource, Sock,
+};
+use crate::export::describe::{self, Context};
+use crate::kernel::capabilities;
+use crate::pipeline::outputs::Stdout;
+use crate::pipeline::{Outputs, Pipeline, Selector};
+use crate::recording::parts::Rotation;
+use crate::recording::writer::Writer;
+use crate::snapshot::cgroup::Units;
+use crate::snapshot::netns::{self, Namespaces};
+use crate::snapshot::{ephemeral, executable, ipv6, owners, proc, rights, sysctl};
+use crate::supervise::notification::Listener;
+
+/// Calls that wait to be explained or recorded. Beyond, they are counted only.
+const MAX_WAITING: usize = 64;
+/// How long the end is held up by what is still to be explained.
+const END_LASTS: Duration = Duration::from_secs(3);
+/// How often the progress of what waits is shown.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// An answer that a call waits for. It is given when this is dropped, whatever happens.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) listener: Arc<Listener>,
+    pub(super) id: u64,
+    pub(super) errno: u32,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // Its thread may have been killed meanwhile.
+        let _ = self.listener.answer(self.id, self.errno);
+    }
+}
+
+/// What there is to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// A call was made.
+    Call {
+        mono_ns: u64,
+        kind: CallKind,
+        call: Box<Call>,
+        /// Given once it is explained.
+        answer: Option<Answer>,
+    },
+    /// A bind is held back.
+    WaitBegins {
+        id: u64,
+        call: Box<Call>,
+        until_ns: Option<u64>,
+    },
+    /// It is not any more.
+    WaitEnds { id: u64, is_bound: bool },
+    /// Failed calls that were only counted.
+    Flood {
+        call: CallName,
+        process: Box<Process>,
+        count: u64,
+    },
+    /// A line for who reads stderr.
+    Say(String),
+}
+
+/// The thread, seen from the one that takes calls.
+#[derive(Debug)]
+pub(super) struct Explainer {
+    jobs: Option<SyncSender<Job>>,
+    done: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+    /// Calls that succeed are wanted, too.
+    pub(super) is_recording: bool,
+}
+
+impl Explainer {
+    /// Begins. `json`: the file that the events go to.
+    pub(super) fn start(json: Option<&Path>) -> Result<Self> {
+        let recording = json
+            .map(|path| {
+                Writer::create(path, Rotation::default())
+                    .with_context(|| format!("cannot record to {} (--json)", path.display()))
+            })
+            .transpose()?;
+        let is_recording = recording.is_some();
+        let (jobs, to_do) = sync_channel(MAX_WAITING);
+        let (ended, done) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("explainer".to_owned())
+            .spawn(move || {
+                Worker::new(recording).work(&to_do);
+                let _ = ended.send(());
+            })
+            .context("cannot start a thread")?;
+        Ok(Self {
+            jobs: Some(jobs),
+            done,
+            thread: Some(thread),
+            is_recording,
+        })
+    }
+
+    /// `false`: there is too much to do already. An answer is given then.
+    pub(super) fn hand(&self, job: Job) -> bool {
+        self.jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.try_send(job).is_ok())
+    }
+
+    /// Waits until everything is said and written, as far as there is time.
+    pub(super) fn finish(&mut self) {
+        self.jobs = None;
+        if self.done.recv_timeout(END_LASTS).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The process that a thread belongs to, as far as `/proc` shows it.
+pub(super) fn process(pid: u32, tid: u32) -> Process {
+    let shown = proc::has_our_numbers().then(|| owners::process(pid));
+    let mut process = shown
+        .flatten()
+        .unwrap_or_else(|| Process::new(pid, 0, "?", KnownBy::Unknown));
+    process.tid = Some(tid);
+    process.via = KnownBy::Syscall;
+    process
+}
+
+struct Worker {
+    pipeline: Pipeline,
+    header: Header,
+    namespaces: Namespaces,
+    holders: Option<(u16, PortHolders)>,
+    progress: Progress,
+}
+
+impl Worker {
+    fn new(recording: Option<Writer>) -> Self {
+        let probe = Probe {
+            name: "bind, listen".to_owned(),
+            kind: "seccomp notification".to_owned(),
+            status: ProbeStatus::Attached,
+            why: None,
+        };
+        let header = header::of(vec![probe], Capture::Tracepoints, sysctl::read());
+        let outputs = Outputs::new(Stdout::None, recording);
+        let mut worker = Self {
+            pipeline: Pipeline::new(Limits::default(), Selector::default(), outputs),
+            header: header.clone(),
+            namespaces: Namespaces::default(),
+            holders: None,
+            progress: Progress::new(),
+        };
+        let mono_ns = header.clock.mono_ns;
+        worker.feed(mono_ns, Body::Header(Box::new(header)));
+        worker
+    }
+
+    fn work(mut self, jobs: &Receiver<Job>) {
+        loop {
+            match jobs.recv_timeout(REDRAW) {
+                Ok(job) => self.take(job),
+                Err(RecvTimeoutError::Timeout) => self.progress.redraw(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let finished = self.pipeline.finish(clock::monotonic_ns(), "command");
+        if let Err(error) = finished {
+            crate::commands::complain(&error.to_string());
+        }
+        self.complain_of_recording();
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Call {
+                mono_ns,
+                kind,
+                mut call,
+                answer,
+            } => {
+                if call.is_sum {
+                    let like = self.pipeline.engine().failure_like(kind, &call);
+                    if let Some(like) = like {
+                        call.process = Arc::clone(&like.call.process);
+                    }
+                } else if !call.ok {
+                    self.complete(&mut call);
+                }
+                self.feed(mono_ns, body(kind, call));
+                self.tell(kind);
+                drop(answer);
+            }
+            Job::WaitBegins { id, call, until_ns } => {
+                let question = self.ask(&call);
+                self.progress.begin(Waiting::new(
+                    id,
+                    &call,
+                    question.as_ref(),
+                    until_ns,
+                    clock::monotonic_ns(),
+                ));
+            }
+            Job::WaitEnds { id, is_bound } => self.progress.end(id, is_bound),
+            Job::Flood {
+                call,
+                process,
+                count,
+            } => {
+                let flood = Flood {
+                    call,
+                    uid: process.uid,
+                    pid: process.pid,
+                    comm: process.comm.to_string(),
+                    count,
+                };
+                let name = flood.call.name();
+                self.say(&format!(
+                    "{count} more calls of {name} failed than could be explained"
+                ));
+                self.feed(clock::monotonic_ns(), Body::Flood(flood));
+            }
+            Job::Say(line) => self.say(&line),
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.progress.clear();
+        crate::commands::complain(line);
+    }
+
+    fn feed(&mut self, mono_ns: u64, body: Body) {
+        let fed = self.pipeline.feed(mono_ns, body);
+        if let Err(error) = fed.and_then(|()| self.pipeline.write_out()) {
+            self.say(&error.to_string());
+        }
+        self.complain_of_recording();
+    }
+
+    fn complain_of_recording(&mut self) {
+        if let Some(error) = self.pipeline.outputs_mut().take_recording_error() {
+            self.say(&error.to_string());
+        }
+    }
+
+    /// What only a look into the tables and `/proc` shows, while the call waits.
+    fn complete(&mut self, call: &mut Call) {
+        let (pid, tid) = (call.process.pid, call.process.tid.unwrap_or(0));
+        let mut caller = process(pid, tid);
+        caller.language = executable::language(pid);
+        caller.unit = owners::unit(&caller, &mut Units::default());
+        call.process = Arc::new(caller);
+        let sysctls = sysctl::read();
+        let start = sysctls.ip_unprivileged_port_start;
+        call.unprivileged_port_start = start.and_then(|start| start.try_into().ok());
+        call.sysctls = Some(Box::new(sysctls));
+        call.rtnetlink_inode = netns::rtnetlink_inode();
+        let is_refused = matches!(call.errno_name.as_deref(), Some("EACCES" | "EPERM"));
+        if let Some(sock) = call.sock.filter(|_| is_refused) {
+            call.rights = rights::of(pid, sock.netns);
+        }
+        if let (Some(IpAddr::V6(addr)), Some("EADDRNOTAVAIL")) =
+            (call.requested.addr, call.errno_name.as_deref())
+        {
+            call.ipv6 = ipv6::read(addr).map(Box::new);
+        }
+        let wants_any =
+            call.requested.port == 0 && call.errno_name.as_deref() == Some("EADDRINUSE");
+        if let (Some(addr), Some(sock), Some(sysctls), true) = (
+            call.requested.addr,
+            call.sock,
+            call.sysctls.as_deref(),
+            wants_any,
+        ) {
+            let counted = ephemeral::read(sock.netns, sysctls, ephemeral::Purpose::Bind(addr));
+            call.ephemeral = counted.map(|(counted, _)| Box::new(counted));
+        }
+        let is_about_port = call.errno_name.as_deref() == Some("EADDRINUSE") || is_refused;
+        if is_about_port && call.requested.port != 0 {
+            let seen = self.read(call.requested.port);
+            call.seen = seen.map(|(mut seen, _)| {
+                let _ = name_processes(&mut seen);
+                seen
+            });
+        }
+    }
+
+    /// The sockets on a port, and what could not be seen of them.
+    fn read(&mut self, port: u16) -> Option<(Seen, Vec<String>)> {
+        if self.holders.as_ref().is_none_or(|(of, _)| *of != port) {
+            let guide: OwnedFd = socket_with(
+                AddressFamily::INET,
+                SocketType::STREAM,
+                SocketFlags::CLOEXEC,
+                None,
+            )
+            .ok()?;
+            let netns = netns::current().ok()?;
+            self.holders = Some((port, PortHolders::new(netns, port, guide)));
+        }
+        let (_, holders) = self.holders.as_mut()?;
+        let (seen, missing) = holders.read(&mut self.namespaces, Extent::Alike).ok()?;
+        let unread = Seen {
+            source: SeenSource::Snapshot,
+            is_complete: false,
+            visited: 0,
+            holders: Vec::new(),
+            holders_more: 0,
+            sharing: None,
+            admits_reuseaddr: false,
+            processes_unread: None,
+        };
+        Some((seen.unwrap_or(unread), missing))
+    }
+
+    /// What a bind that is held back waits for.
+    fn ask(&mut self, call: &Call) -> Option<Explanation> {
+        let (mut seen, mut missing) = self.read(call.requested.port)?;
+        missing.extend(name_processes(&mut seen));
+        let sysctls = sysctl::read();
+        let Sock { netns, family, .. } = call.sock?;
+        Some(explain(&Question {
+            addr: call.requested.addr?,
+            port: call.requested.port,
+            family,
+            reuse: call.reuse,
+            device: call.bound_dev_if,
+            uid: call.uid.unwrap_or(0),
+            netns,
+            has_net_bind_service: capabilities::has_net_bind_service(),
+            ipv6: None,
+            address_error: None,
+            seen: Some(&seen),
+            environment: &Environment {
+                own_netns: Some(netns),
+                ..Environment::from(&sysctls)
+            },
+            tried: None,
+            missing: &missing,
+        }))
+    }
+
+    /// Says the failed call that has just been taken in, and why.
+    fn tell(&mut self, kind: CallKind) {
+        let name = if kind == CallKind::Bind {
+            "bind"
+        } else {
+            "listen"
+        };
+        let log = self.pipeline.engine().log();
+        let mut text = String::new();
+        let mut diagnosed: Option<Diagnosis> = None;
+        let mut latest: Vec<_> = log.iter().rev().take(4).collect();
+        latest.reverse();
+        let Some(at) = latest
+            .iter()
+            .rposition(|event| event.body.name() == name)
+            .filter(|at| {
+                latest
+                    .get(*at)
+                    .and_then(|event| event.body.call())
+                    .is_some_and(|call| !call.ok)
+            })
+        else {
+            return;
+        };
+        for event in latest.into_iter().skip(at) {
+            let failed = match &event.body {
+                Body::Diagnosis(diagnosis) => {
+                    diagnosed = Some((**diagnosis).clone());
+                    log.get(diagnosis.of).and_then(|call| call.body.call())
+                }
+                body if body.name() == name => None,
+                _ => continue,
+            };
+            let context = Context {
+                failed,
+                ..Context::of(&self.header)
+            };
+            if let Some(said) = describe::text(event, &context) {
+                text.push_str("tcpstate: ");
+                text.push_str(&said);
+                text.push('\n');
+            }
+        }
+        self.progress.clear();
+        super::progress::write(&text);
+        if let Some(diagnosis) = diagnosed {
+            github::annotate(&diagnosis);
+        }
+    }
+}
+
+fn body(kind: CallKind, call: Box<Call>) -> Body {
+    match kind {
+        CallKind::Bind => Body::Bind(call),
+        CallKind::Listen => Body::Listen(call),
+        CallKind::Connect => Body::Connect(call),
+    }
+}

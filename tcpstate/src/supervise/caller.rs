@@ -68,6 +68,29 @@ impl Rights {
     }
 }
 
+/// The kernel's own number for a call that begins again after a signal, or ends with EINTR, as
+/// the signal's handler has it (`linux/errno.h`).
+const ERESTARTSYS: u32 = 512;
+
+/// With which error a call has to be answered so that a signal is acted on which waits for its
+/// thread; `None`: none waits. A call that was taken waits through all but fatal signals.
+#[must_use]
+pub fn interruption(tid: u32) -> Option<u32> {
+    let status = status(tid)?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let mask = |name: &str| u64::from_str_radix(field(name)?.trim(), 16).ok();
+    let open = !mask("SigBlk:")? & !mask("SigIgn:")?;
+    if mask("SigPnd:")? & open != 0 {
+        return Some(ERESTARTSYS);
+    }
+    // One of the process: where there are several threads, another one may take it meanwhile,
+    // and nothing would begin this call again.
+    (mask("ShdPnd:")? & open != 0).then(|| match field("Threads:").map(str::trim) {
+        Some("1") => ERESTARTSYS,
+        _ => libc::EINTR.unsigned_abs(),
+    })
+}
+
 /// The process that a thread belongs to; `None`: it is gone.
 #[must_use]
 pub fn process_of(tid: u32) -> Option<u32> {
@@ -78,6 +101,10 @@ pub fn process_of(tid: u32) -> Option<u32> {
 
 /// Our duplicate of a thread's descriptor: the same socket. Needs ptrace rights over it.
 pub fn descriptor(tid: u32, fd: i32) -> Result<OwnedFd, Errno> {
+    // None is that of no process, and rustix takes none.
+    if fd < 0 {
+        return Err(Errno::BADF);
+    }
     let pid_of = |number: u32| {
         let number = i32::try_from(number).ok();
         number.and_then(Pid::from_raw).ok_or(Errno::SRCH)

@@ -59,11 +59,7 @@ pub struct Started {
 }
 
 /// Starts `command`. `mask`: the blocked signals that it begins with.
-pub fn start(
-    command: &[OsString],
-    mask: Mask,
-    wants_killable: bool,
-) -> Result<Started, StartError> {
+pub fn start(command: &[OsString], mask: Mask) -> Result<Started, StartError> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(StartError::Process(io::ErrorKind::InvalidInput.into()));
     };
@@ -81,7 +77,7 @@ pub fn start(
         memory::restore_descriptor_limit();
         signals::restore_sigpipe();
         mask.block()?;
-        let (fd, installed) = filter.install(wants_killable)?;
+        let (fd, installed) = filter.install()?;
         hand_over(&theirs, &fd, installed)
     };
     #[expect(

@@ -99,12 +99,12 @@ impl Filter {
     /// Installs the filter in the calling thread, for good: `no_new_privs` is set only where
     /// the kernel asks for it. Gives the descriptor that the calls come from, which is closed
     /// by an exec. Async-signal-safe.
-    pub fn install(&self, wants_killable: bool) -> io::Result<(OwnedFd, Installed)> {
+    pub fn install(&self) -> io::Result<(OwnedFd, Installed)> {
         let mut installed = Installed::default();
         loop {
-            installed.waits_killable = wants_killable;
-            let mut result = self.try_install(wants_killable);
-            if wants_killable && is(&result, libc::EINVAL) {
+            installed.waits_killable = true;
+            let mut result = self.try_install(true);
+            if is(&result, libc::EINVAL) {
                 installed.waits_killable = false;
                 result = self.try_install(false);
             }
@@ -234,6 +234,6 @@ mod tests {
 
         assert_eq!(run(NARROW, SOCKETCALL, SOCKETCALL_BIND), NOTIFY);
         assert_eq!(run(NARROW, SOCKETCALL, 1), libc::SECCOMP_RET_ALLOW);
-        assert_eq!(run(NATIVE, X32 | 49, 0), NOTIFY);
+        assert_eq!(run(NATIVE, X32 + 49, 0), NOTIFY);
     }
 }

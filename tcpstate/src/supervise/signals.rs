@@ -63,6 +63,14 @@ impl Mask {
         }
     }
 
+    /// The blocked signals of the calling thread.
+    pub fn current() -> io::Result<Self> {
+        let none = Self::of(&[]);
+        let before = none.block()?;
+        before.block()?;
+        Ok(before)
+    }
+
     /// Makes it the set of blocked signals of the calling thread, and gives the one before.
     /// Async-signal-safe.
     #[expect(unsafe_code, reason = "no crate here changes the mask")]

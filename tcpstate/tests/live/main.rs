@@ -31,6 +31,7 @@ mod release;
 mod replay;
 mod report;
 mod rights;
+mod run;
 mod services;
 mod strangers;
 mod terminal;

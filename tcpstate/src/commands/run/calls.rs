@@ -394,6 +394,13 @@ impl Calls {
             pending.tried_ns = now_ns;
             let is_over = longest_ns
                 .is_some_and(|longest| now_ns >= pending.began_ns.saturating_add(longest));
+            let Asked {
+                listener, id, tid, ..
+            } = &pending.asked;
+            if let Some(errno) = caller::interruption(*tid).filter(|_| listener.is_valid(*id)) {
+                // It may begin again once the signal has been acted on.
+                let _ = listener.answer(*id, errno);
+            }
             let is_valid = pending.asked.listener.is_valid(pending.asked.id);
             let result = if is_valid {
                 socket::bind(&pending.asked.socket, &pending.asked.address)

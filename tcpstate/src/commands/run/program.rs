@@ -103,8 +103,7 @@ impl<'a> Program<'a> {
     fn start(&mut self) -> Result<()> {
         let command: &[OsString] = &self.args.command;
         self.calls.keeps.begin_start();
-        let wants_killable = self.args.wait.is_none();
-        let started = child::start(command, self.signals.before(), wants_killable)?;
+        let started = child::start(command, self.signals.before())?;
         self.started_ns = clock::monotonic_ns();
         self.pid = Some(started.pid);
         self.stage = Stage::Runs;
@@ -204,6 +203,8 @@ impl<'a> Program<'a> {
     }
 
     fn restart(&mut self) {
+        // Somebody sees to it.
+        self.respawn = Respawn::default();
         let kill_ns = self.grace_from_now();
         match (self.stage, self.pid) {
             (Stage::Runs, Some(pid)) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// After the first end that came too soon.
+/// After the second end in a row that came too soon.
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -37,10 +37,13 @@ impl Respawn {
             };
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
-        let doubled =
-            FIRST.saturating_mul(1_u32.checked_shl(self.in_a_row - 1).unwrap_or(u32::MAX));
+        let pause = match self.in_a_row.checked_sub(2) {
+            // One end alone is no reason to wait.
+            None => Duration::ZERO,
+            Some(times) => FIRST.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)),
+        };
         Next {
-            pause: doubled.min(LONGEST),
+            pause: pause.min(LONGEST),
             // Said again now and then, as the loop goes on.
             crash_loop: (self.in_a_row.is_multiple_of(LOOP)).then_some(self.in_a_row),
         }
@@ -56,12 +59,13 @@ mod tests {
         let mut respawn = Respawn::default();
         let ends: Vec<Next> = (0..40).map(|_| respawn.after(Duration::ZERO)).collect();
 
-        assert_eq!(ends[0].pause, FIRST);
-        assert_eq!(ends[1].pause, FIRST * 2);
+        assert_eq!(ends[0].pause, Duration::ZERO);
+        assert_eq!(ends[1].pause, FIRST);
+        assert_eq!(ends[2].pause, FIRST * 2);
         assert_eq!(ends[39].pause, LONGEST);
         assert_eq!(ends[3].crash_loop, None);
         assert_eq!(ends[4].crash_loop, Some(5));
         assert_eq!(respawn.after(SETTLED).pause, Duration::ZERO);
-        assert_eq!(respawn.after(Duration::ZERO).pause, FIRST);
+        assert_eq!(respawn.after(Duration::ZERO).pause, Duration::ZERO);
     }
 }

@@ -11,6 +11,7 @@
 //! | [`signals`] | signals to us, of which some are the program's |
 //! | [`proc`] | `/proc` by the numbers that the kernel tells us |
 //! | [`tree`] | the processes that descend from us |
+//! | [`trial`] | whether any of it is allowed here |
 //!
 //! What is decided rests on our own copy of the call. No privilege of ours is lent: what is
 //! done in a caller's place is done only for one that may do the same
@@ -24,3 +25,4 @@ pub mod proc;
 pub mod signals;
 pub mod socket;
 pub mod tree;
+pub mod trial;

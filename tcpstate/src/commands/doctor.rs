@@ -12,6 +12,7 @@ use crate::event::{Capture, Probe, ProbeStatus};
 use crate::kernel::{Capability, capabilities, lack};
 use crate::printable::printable;
 use crate::snapshot::sock_diag::SockDiag;
+use crate::supervise::trial;
 
 #[derive(Serialize)]
 struct Report {
@@ -108,6 +109,7 @@ fn examine(capture: Option<Capture>) -> Report {
     } = capabilities(capture);
     let mut hooks: Vec<Finding> = probes.into_iter().map(finding).collect();
     hooks.push(finding(sock_diag()));
+    hooks.extend(supervision().map(finding));
     Report {
         tcpstate: env!("CARGO_PKG_VERSION"),
         kernel: release,
@@ -136,6 +138,35 @@ fn sock_diag() -> Probe {
     }
 }
 
+/// What `run` rests on.
+fn supervision() -> [Probe; 3] {
+    let trial::Outcome {
+        calls,
+        socket,
+        place,
+        ..
+    } = trial::run();
+    [
+        (NOTIFICATIONS, calls),
+        (CALLERS_SOCKET, socket),
+        (PUT_IN_PLACE, place),
+    ]
+    .map(|(name, why)| Probe {
+        name: name.to_owned(),
+        kind: "run".to_owned(),
+        status: if why.is_none() {
+            ProbeStatus::Attached
+        } else {
+            ProbeStatus::Unavailable
+        },
+        why,
+    })
+}
+
+const NOTIFICATIONS: &str = "seccomp notifications";
+const CALLERS_SOCKET: &str = "pidfd_getfd";
+const PUT_IN_PLACE: &str = "seccomp addfd";
+
 fn finding(probe: Probe) -> Finding {
     let is_missing = probe.status == ProbeStatus::Unavailable;
     let costs = is_missing.then(|| cost_of(&probe.name));
@@ -146,6 +177,9 @@ fn finding(probe: Probe) -> Finding {
 fn cost_of(name: &str) -> &'static str {
     match name {
         "sock_diag" => "a TIME_WAIT's end is found by reading the whole table",
+        NOTIFICATIONS => "`tcpstate run` does not work (Linux 5.5)",
+        CALLERS_SOCKET => "`tcpstate run` explains and helps nothing (Linux 5.6, ptrace rights)",
+        PUT_IN_PLACE => "`tcpstate run --keep` keeps nothing (Linux 5.9)",
         _ => lack(name).unwrap_or("part of the picture is missing"),
     }
 }

@@ -48,6 +48,7 @@ fn planned_by(releaser: &Releaser, reuse: crate::event::Reuse, holders: Vec<Seen
             uid: 0,
             netns: NETNS,
             has_net_bind_service: true,
+            ipv6: None,
             address_error: None,
             seen: Some(&seen),
             environment: &environment,

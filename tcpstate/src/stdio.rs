@@ -113,6 +113,15 @@ impl Stream {
         }
     }
 
+    /// The standard error, for whose reader nobody is kept waiting long.
+    #[must_use]
+    pub fn brief_stderr() -> Self {
+        Self {
+            patience: Some(COMPLAINT),
+            ..Self::new(rustix::stdio::stderr())
+        }
+    }
+
     fn new(fd: BorrowedFd<'static>) -> Self {
         Self {
             fd,

@@ -194,7 +194,7 @@ impl Worker {
         }
         let finished = self.pipeline.finish(clock::monotonic_ns(), "command");
         if let Err(error) = finished {
-            crate::commands::complain(&error.to_string());
+            super::progress::say(&error.to_string());
         }
         self.complain_of_recording();
     }
@@ -254,7 +254,7 @@ impl Worker {
 
     fn say(&mut self, line: &str) {
         self.progress.clear();
-        crate::commands::complain(line);
+        super::progress::say(line);
     }
 
     fn feed(&mut self, mono_ns: u64, body: Body) {

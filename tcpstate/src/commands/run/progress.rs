@@ -80,7 +80,7 @@ impl Progress {
             .filter(|_| !self.is_terminal)
             .map(|until_ns| format!(" (about {} s)", seconds(until_ns, waiting.since_ns)))
             .unwrap_or_default();
-        super::super::complain(&format!(
+        say(&format!(
             "waiting to bind {}{left}: {}",
             waiting.place, waiting.why
         ));
@@ -95,7 +95,7 @@ impl Progress {
         };
         if is_bound {
             let now_ns = clock::monotonic_ns();
-            super::super::complain(&format!(
+            say(&format!(
                 "bound {} after {} s",
                 waiting.place,
                 seconds(now_ns, waiting.since_ns)
@@ -132,7 +132,13 @@ fn seconds(later_ns: u64, earlier_ns: u64) -> String {
     format!("{}.{}", tenths / 10, tenths % 10)
 }
 
-/// Says it on stderr; nobody can be told that nobody listens there.
+/// Says a sentence on stderr.
+pub(super) fn say(text: &str) {
+    write(&format!("tcpstate: {}\n", printable(text)));
+}
+
+/// Writes to stderr. A call may wait for its answer meanwhile: who does not read is not waited
+/// for, and nobody can be told.
 pub(super) fn write(text: &str) {
-    let _ = Stream::stderr().write_all(text.as_bytes());
+    let _ = Stream::brief_stderr().write_all(text.as_bytes());
 }

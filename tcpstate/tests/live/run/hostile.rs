@@ -209,3 +209,26 @@ fn set_user_id_programs_gain_nothing_from_it() {
     let ended = output(run(User::Root, &[], &[PYTHON, "-c", &dropped]));
     assert_eq!(text(&ended.stdout), "bound 0\n", "{}", text(&ended.stderr));
 }
+
+#[test]
+fn a_stderr_that_nobody_reads_holds_no_call_up() {
+    if !on_stage(&[SETPRIV, NEEDS_PYTHON]) {
+        return;
+    }
+    // The program fails on port after port, which is more text than a pipe takes.
+    let source = "import os, socket, sys\n\
+                  os.dup2(1, 2)\n\
+                  s = [socket.socket() for _ in range(150)]\n\
+                  for n, it in enumerate(s): it.bind(('127.0.0.1', 9000 + n)); it.listen()\n\
+                  failed = 0\n\
+                  for n in range(150):\n\
+                  \x20   try: socket.socket().bind(('127.0.0.1', 9000 + n))\n\
+                  \x20   except OSError: failed += 1\n\
+                  print(failed, flush=True)\n";
+    let mut running = Running::start(run(User::Nobody, &[], &[PYTHON, "-c", source]));
+    let began_ns = clock::monotonic_ns();
+
+    assert_eq!(running.line(), "150\n");
+
+    assert!(since(began_ns) < patience());
+}

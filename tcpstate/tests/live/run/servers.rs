@@ -15,6 +15,14 @@ struct Server {
     command: &'static str,
 }
 
+impl Server {
+    fn is_here(&self) -> bool {
+        ["/usr/sbin", "/usr/bin", "/bin"]
+            .iter()
+            .any(|folder| Path::new(folder).join(self.needs).exists())
+    }
+}
+
 const SERVERS: [Server; 8] = [
     Server {
         name: "python http.server",
@@ -85,13 +93,14 @@ fn serves() -> bool {
 
 #[test]
 fn servers_of_many_languages_run_as_they_are() {
-    if !on_stage(&[SETPRIV]) {
+    if !on_stage(&[SETPRIV, NEEDS_PYTHON]) {
         return;
     }
     let mut tried = Vec::new();
     let mut failed = Vec::new();
     for server in &SERVERS {
-        if !support::require(&[Program(server.needs, server.needs)]) {
+        if !server.is_here() {
+            println!("{} is not tried: there is no {}", server.name, server.needs);
             continue;
         }
         for options in OPTIONS {

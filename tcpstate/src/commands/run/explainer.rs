@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::github;
@@ -31,7 +31,7 @@ use crate::kernel::capabilities;
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
 use crate::recording::parts::Rotation;
-use crate::recording::writer::Writer;
+use crate::recording::writer::{RecordError, Writer};
 use crate::snapshot::cgroup::Units;
 use crate::snapshot::netns::{self, Namespaces};
 use crate::snapshot::{ephemeral, executable, ipv6, owners, proc, rights, sysctl};
@@ -103,8 +103,13 @@ impl Explainer {
     pub(super) fn start(json: Option<&Path>) -> Result<Self> {
         let recording = json
             .map(|path| {
-                Writer::create(path, Rotation::default())
-                    .with_context(|| format!("cannot record to {} (--json)", path.display()))
+                Writer::create(path, Rotation::default()).map_err(|error| match error {
+                    RecordError::Create { path, source } => anyhow!(
+                        "cannot write the events to {}: {source}; choose another file with --json",
+                        path.display()
+                    ),
+                    error => error.into(),
+                })
             })
             .transpose()?;
         let is_recording = recording.is_some();
@@ -192,6 +197,7 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.progress.clear();
         let finished = self.pipeline.finish(clock::monotonic_ns(), "command");
         if let Err(error) = finished {
             super::progress::say(&error.to_string());

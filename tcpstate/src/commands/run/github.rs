@@ -69,7 +69,10 @@ mod tests {
 
     #[test]
     fn what_a_process_chose_ends_no_command_and_is_no_markup() {
-        assert_eq!(escape("100%\n::set-env::\r"), "100%25\\u{a}::set-env::\\u{d}");
+        assert_eq!(
+            escape("100%\n::set-env::\r"),
+            "100%25\\u{a}::set-env::\\u{d}"
+        );
         assert_eq!(markdown("<b>*"), "\\<b\\>\\*");
     }
 }

@@ -221,3 +221,46 @@ fn a_landlock_domain_holds_below_run() {
         assert_eq!(printed, "13\n", "{}", text(&ended.stderr));
     }
 }
+
+#[test]
+fn a_program_goes_on_when_run_is_killed_and_the_kernel_refuses_its_further_binds() {
+    if !on_stage(&[SETPRIV, NEEDS_PYTHON]) {
+        return;
+    }
+    let source = "import os, socket, time\n\
+                  s = socket.socket(); s.bind(('127.0.0.1', 8080)); s.listen()\n\
+                  run = os.getppid()\n\
+                  print('serving', flush=True)\n\
+                  while os.getppid() == run: time.sleep(0.01)\n\
+                  c, _ = s.accept(); c.close()\n\
+                  try: socket.socket().bind(('127.0.0.1', 8081))\n\
+                  except OSError as error: print(error.errno, flush=True)\n";
+    for user in USERS {
+        let mut running = Running::start(run(user, &["--reuseaddr"], &[PYTHON, "-c", source]));
+        assert_eq!(running.line(), "serving\n");
+
+        running.signal(Signal::KILL);
+
+        wait_until_serving(SERVER);
+        // ENOSYS
+        assert_eq!(running.line(), "38\n");
+        running.finish(None);
+    }
+}
+
+#[test]
+fn what_cannot_be_recorded_is_said_before_anything_starts() {
+    let ended = support::run(&["run", "--json", "/no/such/file", "--", "echo", "started"]);
+
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("/no/such/file") && said.contains("--json"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("--record") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert_eq!(text(&ended.stdout), "");
+}

@@ -488,7 +488,11 @@ impl Calls {
         };
         let now_ns = clock::monotonic_ns();
         let local = socket::local(&socket);
-        let is_own = listener.is_valid(id) && self.may_act_for(tid);
+        let is_own = self.may_act_for(tid);
+        if !listener.is_valid(id) {
+            // Its thread was killed, or what was looked at is another one's.
+            return;
+        }
         if let Some(local) = local.filter(|local| self.keeps.is_for(local.port)) {
             let kept = is_own
                 && socket

@@ -29,7 +29,8 @@ const COMPARED: [&str; 9] = [
     "diagnosis",
 ];
 /// What says when, how it is known, or where it stands in its own stream.
-const BY_MODE: [&str; 12] = [
+const BY_MODE: [&str; 13] = [
+    "age_s",
     "seq",
     "ts",
     "mono_ns",

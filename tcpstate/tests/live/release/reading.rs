@@ -61,8 +61,8 @@ const ACTING: [&str; 9] = [
     "Signal::KILL",
     "posix_spawn",
 ];
-/// The demo plays with programs that it starts itself, and `release` acts.
-const MAY_ACT: [&str; 2] = ["commands/release/", "demo/"];
+/// The demo and `run` have programs that they start themselves, and `release` acts.
+const MAY_ACT: [&str; 4] = ["commands/release/", "commands/run/", "demo/", "supervise/"];
 /// Stops itself, as ctrl-z does.
 const STOPS_ITSELF: &str = "tui/output/terminal.rs";
 

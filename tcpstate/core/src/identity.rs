@@ -51,16 +51,24 @@ pub fn identity(process: &Process) -> Option<String> {
 /// not have it: a process may write over its line.
 fn command(process: &Process) -> Option<String> {
     let words = process.argv.as_deref()?.iter();
-    let words: Vec<&str> = words
+    let mut words: Vec<&str> = words
         .map(|word| word.trim())
         .filter(|word| !word.is_empty())
         .collect();
+    // The folder of the program says less than what comes behind it.
+    if let Some(first) = words.first_mut().filter(|first| !first.contains(' ')) {
+        *first = first.rsplit('/').next().unwrap_or_default();
+    }
     let line = words.join(" ");
+    let first = words.first().copied().unwrap_or_default();
     let program = process
         .exe
         .as_deref()
         .and_then(|path| path.rsplit('/').next());
-    let program = program.filter(|name| !name.is_empty() && !line.contains(name));
+    // `python3` is `python3.11`.
+    let is_told =
+        |name: &str| line.contains(name) || (!first.is_empty() && name.starts_with(first));
+    let program = program.filter(|name| !name.is_empty() && !is_told(name));
     let line = shortened(&printable(&line), MAX_COMMAND);
     match program {
         Some(program) if line.is_empty() => Some(printable(program).into_owned()),
@@ -131,6 +139,10 @@ mod tests {
         assert_eq!(
             identity(&process(&["master: web "])).unwrap(),
             "master: web (python3.11)"
+        );
+        assert_eq!(
+            identity(&process(&["/usr/bin/python3", "-m", "http.server"])).unwrap(),
+            "python3 -m http.server"
         );
         assert_eq!(identity(&Process::new(7, 0, "x", KnownBy::Proc)), None);
     }

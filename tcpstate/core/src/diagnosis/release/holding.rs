@@ -80,6 +80,24 @@ impl<'f, 'a> Holding<'f, 'a> {
         }
     }
 
+    /// Refuses for each of a socket's processes that may not be touched; whether there are any.
+    fn refuses(
+        &mut self,
+        facts: &Facts<'_>,
+        blocker: &Blocker<'_>,
+        processes: &[&Process],
+        releaser: &Releaser,
+    ) -> bool {
+        let mut is_refused = false;
+        for process in processes {
+            if let Some(refusal) = untouchable(facts, blocker, process, processes, releaser) {
+                self.refuse(refusal);
+                is_refused = true;
+            }
+        }
+        is_refused
+    }
+
     /// A socket that listens or is bound: whoever has it open has to let go of it.
     fn add_open(&mut self, facts: &Facts<'a>, blocker: &'f Blocker<'a>, releaser: &Releaser) {
         let processes = blocker.open_in();
@@ -91,15 +109,8 @@ impl<'f, 'a> Holding<'f, 'a> {
         if blocker.role == HolderRole::Bound && blocker.seen.peer.port != 0 {
             return self.refuse(outgoing(facts, &processes));
         }
-        let refused: Vec<Refusal> = processes
-            .iter()
-            .filter_map(|process| untouchable(facts, blocker, process, &processes, releaser))
-            .collect();
-        if !refused.is_empty() {
-            // As long as they have it, it does not help to stop the others.
-            for refusal in refused {
-                self.refuse(refusal);
-            }
+        // As long as they have it, it does not help to stop the others.
+        if self.refuses(facts, blocker, &processes, releaser) {
             return;
         }
         for process in processes {
@@ -146,14 +157,7 @@ impl<'f, 'a> Holding<'f, 'a> {
         {
             return self.ending.push(blocker);
         }
-        let refused: Vec<Refusal> = processes
-            .iter()
-            .filter_map(|process| untouchable(facts, blocker, process, &processes, releaser))
-            .collect();
-        if !refused.is_empty() {
-            for refusal in refused {
-                self.refuse(refusal);
-            }
+        if self.refuses(facts, blocker, &processes, releaser) {
             return;
         }
         // The kernel gives the port back with the connection only where it was chosen.

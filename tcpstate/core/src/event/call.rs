@@ -146,6 +146,23 @@ pub struct Seen {
     pub processes_unread: Option<Unread>,
 }
 
+impl Seen {
+    /// What is known before anything was read.
+    #[must_use]
+    pub fn unread() -> Self {
+        Self {
+            source: SeenSource::Snapshot,
+            is_complete: false,
+            visited: 0,
+            holders: Vec::new(),
+            holders_more: 0,
+            sharing: None,
+            admits_reuseaddr: false,
+            processes_unread: None,
+        }
+    }
+}
+
 /// Why nobody is named who has a socket open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

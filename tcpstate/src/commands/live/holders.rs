@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Live;
 use crate::clock;
-use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, SeenSource, Sysctls, Unread};
+use crate::event::{Body, Call, FileId, Process, Seen, SeenHolder, Sysctls, Unread};
 use crate::snapshot::cgroup::{self, Units};
 use crate::snapshot::{executable, ipv6, netns, owners, port, proc, rights, sysctl};
 
@@ -55,7 +55,8 @@ impl Live {
                     && (self.is_late || clock::monotonic_ns() > mono_ns.saturating_add(LATE_NS));
                 self.read_settings(call);
                 if is_bind && is_low_port_refused(call) {
-                    call.seen = Some(not_walked());
+                    // The kernel program had no reason to walk the bucket.
+                    call.seen = Some(Seen::unread());
                 }
                 self.list_all_holders(call);
                 if self.is_late {
@@ -207,20 +208,6 @@ fn complete_rights(call: &mut Call) {
         let read = rights::of(call.process.pid, sock.netns);
         let now = proc::stat(call.process.pid).map(|stat| stat.start_ticks);
         call.rights = read.filter(|_| now.is_some() && now == call.process.start_ticks);
-    }
-}
-
-/// What is known where the kernel program had no reason to walk the bucket.
-fn not_walked() -> Seen {
-    Seen {
-        source: SeenSource::Snapshot,
-        is_complete: false,
-        visited: 0,
-        holders: Vec::new(),
-        holders_more: 0,
-        sharing: None,
-        admits_reuseaddr: false,
-        processes_unread: None,
     }
 }
 

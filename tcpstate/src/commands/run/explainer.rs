@@ -24,7 +24,7 @@ use crate::diagnosis::{CallKind, Environment, Question, explain};
 use crate::engine::Limits;
 use crate::event::{
     Body, Call, CallName, Capture, Diagnosis, Explanation, Flood, Header, KnownBy, Probe,
-    ProbeStatus, Process, Seen, SeenSource, Sock,
+    ProbeStatus, Process, Seen, Sock,
 };
 use crate::export::describe::{self, Context};
 use crate::kernel::capabilities;
@@ -334,17 +334,7 @@ impl Worker {
         }
         let (_, holders) = self.holders.as_mut()?;
         let (seen, missing) = holders.read(&mut self.namespaces, Extent::Alike).ok()?;
-        let unread = Seen {
-            source: SeenSource::Snapshot,
-            is_complete: false,
-            visited: 0,
-            holders: Vec::new(),
-            holders_more: 0,
-            sharing: None,
-            admits_reuseaddr: false,
-            processes_unread: None,
-        };
-        Some((seen.unwrap_or(unread), missing))
+        Some((seen.unwrap_or_else(Seen::unread), missing))
     }
 
     /// What a bind that is held back waits for.

@@ -521,8 +521,8 @@ fn what_may_not_be_destroyed_is_waited_for_only_if_told() {
     ]) {
         return;
     }
-    // A FIN_WAIT_2 that goes by itself in a few seconds.
-    std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "4").expect("we are root");
+    // A FIN_WAIT_2 that goes by itself, but not before it was tried at once.
+    std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "12").expect("we are root");
     let mut server = Actor::play(SERVER);
     let mut bystanders = Bystanders::take_the_stage();
     wait_until("it has accepted", || {
@@ -536,7 +536,7 @@ fn what_may_not_be_destroyed_is_waited_for_only_if_told() {
     let (at_once, code) = super::stage::parse(&as_nobody(&[]));
     assert_eq!((code, is_free()), (1, false), "{at_once}");
     assert_eq!(done(&at_once), ["destroy_sockets not_allowed"]);
-    let (waited, code) = super::stage::parse(&as_nobody(&["--timeout", "25s"]));
+    let (waited, code) = super::stage::parse(&as_nobody(&["--timeout", "40s"]));
 
     assert_eq!((code, is_free()), (0, true), "{waited}");
     bystanders.have_noticed_nothing();

@@ -4,7 +4,7 @@
 //! - [`require`] and [`on_stage`]: what a test needs of the machine
 //! - [`socket`]: sockets; [`stage`]: the namespace that they are in
 //! - [`Watch`]: the program watching it; [`TCPSTATE`], [`run`]: the program itself
-//! - [`Cgroup`]: a control group
+//! - [`Cgroup`]: a control group; [`Stalls`]: times without a processor
 //! - [`lines`], [`paths`], [`story`]: what output must be, and events to make it from
 
 #![expect(
@@ -20,6 +20,7 @@ mod program;
 mod requirement;
 pub mod socket;
 pub mod stage;
+mod stalls;
 pub mod story;
 mod watch;
 
@@ -31,4 +32,5 @@ pub use requirement::{
 };
 pub use socket::{at, connection, drain, listener, port_of, socket, try_bind};
 pub use stage::{count_listed, on_stage, ss, wait_for_time_wait, wait_until, wait_until_gone};
+pub use stalls::Stalls;
 pub use watch::{Watch, listing, path_of};

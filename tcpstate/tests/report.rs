@@ -11,7 +11,8 @@ use expect_test::expect_file;
 use pulldown_cmark::{Event, Tag};
 use story::{PORT, Story, process};
 use tcpstate::event::{
-    Body, Cause, Effect, ExitReason, Family, Fix, Footer, Sock, SocketSeen, Source, State,
+    Body, Cause, Effect, ExitReason, Family, Fix, Footer, LateHolders, Sock, SocketSeen, Source,
+    State,
 };
 use tcpstate::recording::reader::Reader;
 use tcpstate::report::{Builder, Reading, Report, Service, html, markdown};
@@ -108,6 +109,57 @@ fn a_report_never_denies_what_could_not_be_read() {
                 .any(|text| text.contains("line 7"))
         );
     }
+}
+
+#[test]
+fn a_call_whose_holder_is_found_later_is_listed_once_with_its_name() {
+    let mut story = story::down();
+    let (server, second) = (process("nginx", 4802), process("nginx", 4815));
+    let mut holder = story.held_by_time_wait(PORT).remove(0);
+    holder.state = State::Listen;
+    holder.peer.port = 0;
+    (holder.is_mini, holder.expires_ms) = (false, None);
+    holder.inode = Some(9);
+    story.bind_fails(PORT, &second, vec![holder.clone()]);
+    let failure = story.engine.failures().next_back().expect("it failed");
+    let (of, call) = (failure.seq, Arc::clone(&failure.call));
+    assert_eq!(failure.diagnosis.holders[0].processes, None);
+
+    let mut seen = call.seen.clone().expect("it was looked at");
+    seen.holders[0].processes = Some(vec![Arc::clone(&server)]);
+    story.tell(Body::Holders(Box::new(LateHolders { of, seen })));
+
+    let diagnoses = story
+        .engine
+        .log()
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::Diagnosis(diagnosis) if diagnosis.of == of => Some(diagnosis),
+            _ => None,
+        });
+    let [first, completed] = diagnoses.collect::<Vec<_>>()[..] else {
+        panic!("one, and another that completes it");
+    };
+    assert_eq!(first.cause, completed.cause);
+    assert!(completed.summary.contains("nginx[4802]"), "{completed:?}");
+    let kept = story.engine.failures().filter(|failure| failure.seq == of);
+    let [kept] = kept.collect::<Vec<_>>()[..] else {
+        panic!("it has failed once");
+    };
+    assert_eq!(*kept.diagnosis, **completed);
+
+    let report = report_of(&story);
+    let listed = report.failures.iter().filter(|listed| listed.seq == of);
+    let [listed] = listed.collect::<Vec<_>>()[..] else {
+        panic!("{:?}", report.failures);
+    };
+    assert_eq!(listed.diagnosis.summary, completed.summary);
+    let counts = report.failure_counts.iter();
+    let like_it: Vec<u64> = counts
+        .filter(|kind| kind.cause == completed.cause)
+        .map(|kind| kind.count)
+        .collect();
+    assert_eq!(like_it, [1]);
 }
 
 #[test]

@@ -162,6 +162,7 @@ impl Engine {
                 self.flooded = self.flooded.saturating_add(flood.count);
                 self.push(mono_ns, Body::Flood(flood));
             }
+            Body::Holders(holders) => self.on_late_holders(mono_ns, holders),
             Body::Tick(tick) => {
                 self.push(mono_ns, Body::Tick(tick));
             }

@@ -255,7 +255,9 @@ impl Live {
         self.complete(mono_ns, &mut body);
         self.note_for_reconcile(&body);
         self.count_losses_before(mono_ns, &body)?;
-        Ok(self.pipeline.feed(mono_ns, body)?)
+        self.pipeline.feed(mono_ns, body)?;
+        self.note_unanswered(mono_ns);
+        Ok(())
     }
 
     /// Takes in what has come, as far as there is time at the end: the rest is counted.

@@ -290,3 +290,42 @@ fn a_walk_over_nine_hundred_ports_is_explained_call_by_call() {
     assert_eq!(whys.count(), ports.len());
     assert_eq!(count(&events, is_one), (900, 900));
 }
+
+#[test]
+fn a_call_that_is_explained_without_names_is_completed_once_they_are_found() {
+    if !on_stage(&[]) {
+        return;
+    }
+    let _idle = Idle::start();
+    let _holder = listener("127.0.0.1:7002", false);
+    let mut watch = Watch::start(&[]);
+
+    try_bind("127.0.0.1:7002", false).expect_err("somebody listens");
+    let own = u64::from(std::process::id());
+    let names = |why: &Value| flood::number(&why["holders"][0]["processes"][0]["pid"]) == own;
+    let is_named = |seen: &[Value]| {
+        seen.iter()
+            .any(|why| why["event"] == "diagnosis" && names(why))
+    };
+    watch.read_until(is_named);
+    let events = watch.finish();
+
+    let of = |name: &str| -> Vec<&Value> {
+        events
+            .iter()
+            .filter(|event| event["event"] == name)
+            .collect()
+    };
+    let whys = of("diagnosis");
+    let last = whys.last().expect("it is explained");
+    assert!(names(last), "{last}");
+    assert_eq!(last["cause"], "active_listener", "{last}");
+    // A fast machine finds the names in time.
+    println!("{} diagnoses", whys.len());
+    assert_eq!(whys.len(), 1 + of("holders").len(), "{whys:?}");
+    if let [first, _] = whys[..] {
+        assert!(!names(first), "{first}");
+        assert!(first["missing"][0].is_string(), "{first}");
+        assert_eq!(first["of"], last["of"]);
+    }
+}

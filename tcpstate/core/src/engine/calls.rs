@@ -105,7 +105,7 @@ fn is_the_peers_doing(kind: CallKind, call: &Call) -> bool {
 
 /// The local port that a call is about. For `connect` it is the one that the
 /// caller fixed before.
-fn port_of(kind: CallKind, call: &Call) -> Option<PortKey> {
+pub(super) fn port_of(kind: CallKind, call: &Call) -> Option<PortKey> {
     let port = match kind {
         CallKind::Bind => match call.local {
             Some(local) if call.ok => local.port,

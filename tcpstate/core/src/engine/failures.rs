@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::calls::port_of;
 use super::{Engine, Failure};
 use crate::diagnosis::{self, CallKind, Environment, KnownHolder};
-use crate::event::{Body, Call, Process, SeenHolder, State};
+use crate::event::{Body, Call, Diagnosis, LateHolders, Process, SeenHolder, State};
 use crate::model::{NS_PER_MS, Phase, PortKey, SocketId};
 
 impl Failure {
@@ -37,27 +38,8 @@ impl Engine {
         if let Some(seen) = &call.seen {
             self.learn_cookies_seen(seen);
         }
-        let known: Vec<KnownHolder> = call.seen.as_ref().map_or_else(Vec::new, |seen| {
-            let known = |holder| self.known_holder(holder);
-            seen.holders.iter().map(known).collect()
-        });
         self.note_holders_seen(&call);
-        let mut missing = Vec::new();
-        if self.unresynced > 0 {
-            missing.push(format!("{} events were lost before this", self.unresynced));
-        }
-        let last_listener = key.and_then(|key| self.last_listener(mono_ns, key));
-        let diagnosis = diagnosis::diagnose(&diagnosis::Failure {
-            seq,
-            kind,
-            call: &call,
-            known: &known,
-            environment: &self.environment(&call),
-            has_net_bind_service: None,
-            last_listener: last_listener.as_ref(),
-            missing: &missing,
-            is_question: false,
-        });
+        let diagnosis = self.diagnose((mono_ns, seq), kind, &call);
         if self.failures.len() == self.failure_limit {
             self.failures.pop_front();
         }
@@ -69,6 +51,53 @@ impl Engine {
             call,
             diagnosis: Arc::new(diagnosis.clone()),
         });
+        self.push(mono_ns, Body::Diagnosis(Box::new(diagnosis)));
+    }
+
+    /// Why a call failed at `at`, its time and position.
+    fn diagnose(&self, (mono_ns, seq): (u64, u64), kind: CallKind, call: &Call) -> Diagnosis {
+        let known: Vec<KnownHolder> = call.seen.as_ref().map_or_else(Vec::new, |seen| {
+            let known = |holder| self.known_holder(holder);
+            seen.holders.iter().map(known).collect()
+        });
+        let mut missing = Vec::new();
+        if self.unresynced > 0 {
+            missing.push(format!("{} events were lost before this", self.unresynced));
+        }
+        let last_listener = port_of(kind, call).and_then(|key| self.last_listener(mono_ns, key));
+        diagnosis::diagnose(&diagnosis::Failure {
+            seq,
+            kind,
+            call,
+            known: &known,
+            environment: &self.environment(call),
+            has_net_bind_service: None,
+            last_listener: last_listener.as_ref(),
+            missing: &missing,
+            is_question: false,
+        })
+    }
+
+    /// Completes the diagnosis of a call whose holders' processes were found too late for it.
+    pub(super) fn on_late_holders(&mut self, mono_ns: u64, late: Box<LateHolders>) {
+        let of = late.of;
+        let seen = late.seen.clone();
+        self.push(mono_ns, Body::Holders(late));
+        let Some(failure) = self.failures.iter().find(|failure| failure.seq == of) else {
+            return;
+        };
+        let at = (failure.mono_ns, of);
+        let kind = failure.kind;
+        let call = Call {
+            seen: Some(seen),
+            ..(*failure.call).clone()
+        };
+        self.note_holders_seen(&call);
+        let diagnosis = self.diagnose(at, kind, &call);
+        if let Some(failure) = self.failures.iter_mut().find(|failure| failure.seq == of) {
+            failure.call = Arc::new(call);
+            failure.diagnosis = Arc::new(diagnosis.clone());
+        }
         self.push(mono_ns, Body::Diagnosis(Box::new(diagnosis)));
     }
 

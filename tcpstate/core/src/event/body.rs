@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::payload::Payload;
 use super::{
-    Call, Diagnosis, Fallback, Flood, Footer, Header, Loss, Reset, Restart, SocketSeen,
-    StateChange, Tick, TimeWaitEnter, TimeWaitExit,
+    Call, Diagnosis, Fallback, Flood, Footer, Header, LateHolders, Loss, Reset, Restart,
+    SocketSeen, StateChange, Tick, TimeWaitEnter, TimeWaitExit,
 };
 
 macro_rules! events {
@@ -96,6 +96,8 @@ events! { $
     Connect(Box<Call>) = "connect", fact;
     /// An `accept` returned: who took the connection.
     Accept(Box<Call>) = "accept", fact;
+    /// Who has the holders of a failed call open, found after its diagnosis.
+    Holders(Box<LateHolders>) = "holders", fact;
     /// Why a call failed. Derived.
     Diagnosis(Box<Diagnosis>) = "diagnosis", derived;
     /// A port was listened on again. Derived.

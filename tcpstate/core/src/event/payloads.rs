@@ -2,8 +2,8 @@
 
 use super::payload::Payload;
 use super::{
-    Call, Diagnosis, Fallback, Flood, Footer, Header, Loss, Process, Reset, Restart, SocketSeen,
-    StateChange, Tick, TimeWaitEnter, TimeWaitExit, Unit,
+    Call, Diagnosis, Fallback, Flood, Footer, Header, LateHolders, Loss, Process, Reset, Restart,
+    Seen, SocketSeen, StateChange, Tick, TimeWaitEnter, TimeWaitExit, Unit,
 };
 
 // One of each stream, or nothing but numbers.
@@ -64,11 +64,18 @@ impl Payload for Call {
     }
 
     fn weight(&self) -> usize {
-        let holders = self.seen.iter().flat_map(|seen| &seen.holders);
-        let seen: usize = holders
-            .map(|holder| size_of_val(holder) + of_all(holder.processes.as_deref()))
-            .sum();
+        let seen = self.seen.as_ref().map_or(0, of_seen);
         size_of_val(self) + of(Some(&self.process)) + text(self.netns_name.as_deref()) + seen
+    }
+}
+
+impl Payload for LateHolders {
+    fn netns(&self) -> Option<u32> {
+        self.seen.holders.first().map(|holder| holder.sock.netns)
+    }
+
+    fn weight(&self) -> usize {
+        size_of_val(self) + of_seen(&self.seen)
     }
 }
 
@@ -128,6 +135,13 @@ impl Payload for Flood {
     fn weight(&self) -> usize {
         self.comm.len()
     }
+}
+
+fn of_seen(seen: &Seen) -> usize {
+    let holders = seen.holders.iter();
+    holders
+        .map(|holder| size_of_val(holder) + of_all(holder.processes.as_deref()))
+        .sum()
 }
 
 fn of_all<P: AsRef<Process>>(processes: Option<&[P]>) -> usize {

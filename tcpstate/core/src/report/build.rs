@@ -67,6 +67,13 @@ struct Window {
     count: u64,
 }
 
+fn port_of(failure: &Failure) -> u16 {
+    match failure.kind {
+        CallKind::Connect => failure.call.local.map_or(0, |local| local.port),
+        CallKind::Bind | CallKind::Listen => failure.call.requested.port,
+    }
+}
+
 /// Failed calls that were counted, as one event.
 struct RepeatedFailures {
     mono_ns: u64,
@@ -226,6 +233,7 @@ impl Builder {
         let mut sum = None;
         let mut refused = None;
         let mut lost = Vec::new();
+        let (mut has_late_holders, mut is_late) = (false, false);
         for event in engine.log().since(from) {
             begin_ns.get_or_insert(event.mono_ns);
             *end_ns = (*end_ns).max(event.mono_ns);
@@ -250,19 +258,22 @@ impl Builder {
                 Body::Flood(flood) => floods.note(flood),
                 Body::Diagnosis(diagnosis) => {
                     sockets.note_holders(event.mono_ns, diagnosis, engine);
-                    failed = engine
-                        .failures()
-                        .next_back()
-                        .filter(|failure| failure.seq == diagnosis.of)
-                        .cloned();
+                    let mut latest = engine.failures().rev();
+                    failed = latest.find(|failure| failure.seq == diagnosis.of).cloned();
+                    is_late = has_late_holders;
                 }
+                Body::Holders(_) => has_late_holders = true,
                 Body::Fallback(fallback) => fallbacks.push(trim::fallback(fallback)),
                 Body::Loss(loss) => lost.push((event.mono_ns, loss.clone())),
                 _ => {}
             }
         }
         if let Some(failure) = failed {
-            self.note_failure(failure);
+            if is_late {
+                self.complete_failure(&failure);
+            } else {
+                self.note_failure(failure);
+            }
         } else if let Some(sum) = sum {
             self.note_repeated(&sum);
         } else if let Some((errno, times)) = refused {
@@ -273,12 +284,32 @@ impl Builder {
         }
     }
 
+    /// What was listed of it is explained better now.
+    fn complete_failure(&mut self, failure: &Failure) {
+        let is_it = |listed: &&mut ListedFailure| listed.failure.seq == failure.seq;
+        let Some(listed) = self.failures.iter_mut().rev().find(is_it) else {
+            return;
+        };
+        let (diagnosis, holders_left_out) = trim::diagnosis(&failure.diagnosis);
+        let before = listed.failure.diagnosis.cause;
+        listed.failure.call = failure.call.clone();
+        listed.failure.diagnosis = diagnosis.into();
+        listed.holders_left_out = holders_left_out;
+        if before != failure.diagnosis.cause {
+            let (port, call) = (port_of(failure), call_name(failure.kind));
+            let count = failure.call.failures();
+            if let Some(kind) = self.failure_kinds.get_mut(&(port, before, call)) {
+                kind.count = kind.count.saturating_sub(count);
+            }
+            self.failure_kinds.retain(|_, kind| kind.count > 0);
+            let kind = (port, failure.diagnosis.cause, call);
+            self.count_kind(kind, (failure.mono_ns, failure.seq), count);
+        }
+    }
+
     fn note_failure(&mut self, failure: Failure) {
         let count = failure.call.failures();
-        let port = match failure.kind {
-            CallKind::Connect => failure.call.local.map_or(0, |local| local.port),
-            CallKind::Bind | CallKind::Listen => failure.call.requested.port,
-        };
+        let port = port_of(&failure);
         let key = failure.call.sock.map(|sock| PortKey {
             port,
             netns: sock.netns,

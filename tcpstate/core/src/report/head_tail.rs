@@ -46,6 +46,10 @@ impl<T> HeadTail<T> {
         self.first.iter().chain(&self.last)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut T> {
+        self.first.iter_mut().chain(&mut self.last)
+    }
+
     pub(super) fn into_vec(self) -> Vec<T> {
         self.first.into_iter().chain(self.last).collect()
     }

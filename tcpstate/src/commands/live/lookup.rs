@@ -82,6 +82,8 @@ pub(super) struct Lookup {
     /// When nothing was outstanding, or something was answered.
     heard_ns: u64,
     hanging: u32,
+    /// Questions before this one are not answered any more: their thread hangs.
+    given_up_before: u64,
     /// Answers that came while another one was waited for.
     early: Vec<(u64, Found)>,
 }
@@ -120,6 +122,7 @@ impl Lookup {
             outstanding: 0,
             heard_ns: 0,
             hanging: 0,
+            given_up_before: 0,
             early: Vec::new(),
         }
     }
@@ -155,10 +158,16 @@ impl Lookup {
         Some(id)
     }
 
+    /// Whether an answer may still come.
+    pub(super) fn may_answer(&self, id: u64) -> bool {
+        id >= self.given_up_before
+    }
+
     fn replace_thread(&mut self, now_ns: u64) {
         if self.hanging < MAX_HANGING {
             self.hanging += 1;
             self.thread = Thread::start();
+            self.given_up_before = self.next_id;
             self.outstanding = 0;
             self.heard_ns = now_ns;
         }
@@ -218,16 +227,20 @@ fn answer_all(
         let Some(asked) = asked else { return };
         waiting.push(asked);
         waiting.extend(questions.try_iter());
-        if let Some(index) = &index {
-            waiting.retain(|asked| {
-                let is_answered = answers_it(index, &asked.question);
-                if is_answered {
-                    let _ =
-                        answers.send((asked.id, answer(index, &asked.question, &mut undisclosed)));
-                }
-                !is_answered
-            });
-        }
+        waiting.retain(|Asked { id, question, .. }| {
+            let found = if question.is_undisclosed {
+                Some(undisclosed.answer(&question.inodes))
+            } else {
+                let index = index.as_ref();
+                let index = index.filter(|index| answers_it(index, question));
+                index.map(|index| answer(index, question))
+            };
+            let is_answered = found.is_some();
+            if let Some(found) = found {
+                let _ = answers.send((*id, found));
+            }
+            !is_answered
+        });
         if waiting.is_empty() {
             continue;
         }
@@ -247,19 +260,17 @@ fn answer_all(
         next_ns = clock::monotonic_ns() + rest_ns;
         // All of them were asked before it began.
         for Asked { id, question, .. } in waiting.drain(..) {
-            let found = index.as_ref().map_or(Found::Nothing, |index| {
-                answer(index, &question, &mut undisclosed)
-            });
+            let found = match &index {
+                _ if question.is_undisclosed => undisclosed.answer(&question.inodes),
+                Some(index) => answer(index, &question),
+                None => Found::Nothing,
+            };
             let _ = answers.send((id, found));
         }
     }
 }
 
 fn answers_it(index: &Index, question: &Question) -> bool {
-    // It takes a pass of its own, which the answer is.
-    if question.is_undisclosed {
-        return true;
-    }
     let is_fresh = || {
         clock::monotonic_ns().saturating_sub(index.began_ns) < FRESH_NS
             && index.knows(&question.inodes)
@@ -267,13 +278,8 @@ fn answers_it(index: &Index, question: &Question) -> bool {
     index.began_ns >= question.after_ns || (question.may_be_older && is_fresh())
 }
 
-fn answer(index: &Index, question: &Question, undisclosed: &mut Undisclosed) -> Found {
+fn answer(index: &Index, question: &Question) -> Found {
     match question.first_until_ns {
-        None if question.is_undisclosed => {
-            let mut found = BTreeMap::new();
-            let is_whole = undisclosed.find(&mut found, &question.inodes);
-            Found::All { found, is_whole }
-        }
         None => Found::All {
             found: index.holders(&question.inodes, &question.openers),
             is_whole: true,
@@ -289,14 +295,17 @@ struct Undisclosed {
 }
 
 impl Undisclosed {
-    /// `false`: it was not looked for everywhere.
-    fn find(&mut self, found: &mut BTreeMap<u64, Holders>, inodes: &BTreeSet<u64>) -> bool {
+    /// It takes a pass of its own, which no list of descriptors stands for.
+    fn answer(&mut self, inodes: &BTreeSet<u64>) -> Found {
+        let mut found = BTreeMap::new();
         let now_ns = clock::monotonic_ns();
-        if now_ns < self.next_ns {
-            return false;
+        let is_time = now_ns >= self.next_ns;
+        if is_time {
+            self.next_ns = now_ns.saturating_add(UNDISCLOSED_EVERY_NS);
         }
-        self.next_ns = now_ns.saturating_add(UNDISCLOSED_EVERY_NS);
-        owners::find_undisclosed(found, inodes, now_ns.saturating_add(UNDISCLOSED_NS))
+        let until_ns = now_ns.saturating_add(UNDISCLOSED_NS);
+        let is_whole = is_time && owners::find_undisclosed(&mut found, inodes, until_ns);
+        Found::All { found, is_whole }
     }
 }
 

@@ -9,7 +9,9 @@ use anyhow::Result;
 use super::Live;
 use super::lookup::{FRESH_NS, Found, Lookup, Question};
 use crate::clock;
-use crate::event::{Body, Call, Process, Seen, SeenHolder, Sock, SocketSeen, State, Unread};
+use crate::event::{
+    Body, Call, LateHolders, Process, Seen, SeenHolder, Sock, SocketSeen, State, Unread,
+};
 use crate::model::{NS_PER_MS, SocketId, Tuple};
 use crate::snapshot::{owners, port, proc};
 
@@ -38,8 +40,23 @@ pub(super) struct Owners {
     /// Answers of a moment ago, with when they were asked for: one that may be older is
     /// had without waiting for another thread's turn.
     recent: VecDeque<(u64, BTreeSet<u64>, BTreeMap<u64, owners::Holders>)>,
-    /// Listening sockets whose processes are to be fed, by question.
-    late: BTreeMap<u64, Vec<Listener>>,
+    /// Whose processes are to be fed once they are found, by question.
+    late: BTreeMap<u64, Late>,
+    /// What stood in the way of the call that is taken in now, where it goes out without
+    /// names, and the question about it.
+    unanswered: Option<(u64, Seen, BTreeMap<u64, u32>)>,
+}
+
+/// For what processes are asked that come later.
+#[derive(Debug)]
+enum Late {
+    Listeners(Vec<Listener>),
+    /// A failed call: its position, its holders, and who has opened them, by inode.
+    Call {
+        of: u64,
+        seen: Seen,
+        openers: BTreeMap<u64, u32>,
+    },
 }
 
 /// A listening socket whose processes are asked for.
@@ -57,6 +74,7 @@ impl Owners {
             lookup: Lookup::start(),
             recent: VecDeque::new(),
             late: BTreeMap::new(),
+            unanswered: None,
         }
     }
 
@@ -137,16 +155,23 @@ impl Live {
             self.find_undisclosed(seen, opener);
             return;
         }
-        seen.processes_unread = Some(Unread::NoTime);
         if let (Some(id), None) = (id, answer) {
-            let listeners = seen.holders.iter();
-            let listeners = listeners.filter(|holder| holder.state == State::Listen);
-            let listeners = listeners.map(|holder| Listener {
-                id: SocketId::of(&holder.sock, holder.local, holder.peer),
-                sock: holder.sock,
-                inode: holder.inode,
-            });
-            self.owners.late.insert(id, listeners.collect());
+            self.owners.unanswered = Some((id, seen.clone(), openers));
+        }
+        seen.processes_unread = Some(Unread::NoTime);
+    }
+
+    /// Remembers for which call names are still to come, once it has its position.
+    pub(super) fn note_unanswered(&mut self, mono_ns: u64) {
+        let Some((id, seen, openers)) = self.owners.unanswered.take() else {
+            return;
+        };
+        let latest = self.pipeline.engine().failures().next_back();
+        if let Some(failure) = latest.filter(|failure| failure.mono_ns == mono_ns) {
+            let of = failure.seq;
+            self.owners
+                .late
+                .insert(id, Late::Call { of, seen, openers });
         }
     }
 
@@ -239,7 +264,7 @@ impl Live {
             is_undisclosed: false,
         };
         if let Some(id) = self.ask_for_owners(question) {
-            self.owners.late.insert(id, listeners);
+            self.owners.late.insert(id, Late::Listeners(listeners));
         }
     }
 
@@ -286,31 +311,64 @@ impl Live {
     fn ask_for_owners(&mut self, question: Question) -> Option<u64> {
         // The iterator lists the processes of our own pid namespace, under the numbers
         // that they have in the initial one.
-        let descriptors = proc::has_our_numbers()
+        let descriptors = (proc::has_our_numbers() && !question.is_undisclosed)
             .then(|| self.observer.begin_descriptors().ok())
             .flatten();
-        self.owners.lookup.ask(question, descriptors)
+        let id = self.owners.lookup.ask(question, descriptors);
+        let Owners { lookup, late, .. } = &mut self.owners;
+        late.retain(|id, _| lookup.may_answer(*id));
+        id
     }
 
-    /// Feeds the processes of listening sockets that were found meanwhile.
+    /// Feeds the processes that were found meanwhile.
     pub(super) fn take_late_owners(&mut self) -> Result<()> {
         while let Some((id, found)) = self.owners.lookup.take() {
-            let listeners = self.owners.late.remove(&id).unwrap_or_default();
-            let Found::All { found, .. } = found else {
+            let late = self.owners.late.remove(&id);
+            let (Found::All { found, .. }, Some(late)) = (found, late) else {
                 continue;
             };
-            if listeners.is_empty() {
-                continue;
-            }
             self.catch_up()?;
-            let nobody = owners::Holders::default();
-            for Listener { id, sock, inode } in listeners {
-                let found = inode.and_then(|inode| found.get(&inode)).unwrap_or(&nobody);
-                let (listed, _) = owners::listed(found, None, &mut { owners::MAX_BYTES });
-                self.feed_owners(id, sock, listed)?;
+            match late {
+                Late::Listeners(listeners) => self.feed_owners_of(listeners, &found)?,
+                Late::Call { of, seen, openers } => {
+                    self.feed_late_holders(of, seen, &openers, &found)?;
+                }
             }
         }
         Ok(())
+    }
+
+    fn feed_owners_of(
+        &mut self,
+        listeners: Vec<Listener>,
+        found: &BTreeMap<u64, owners::Holders>,
+    ) -> Result<()> {
+        let nobody = owners::Holders::default();
+        for Listener { id, sock, inode } in listeners {
+            let found = inode.and_then(|inode| found.get(&inode)).unwrap_or(&nobody);
+            let (listed, _) = owners::listed(found, None, &mut { owners::MAX_BYTES });
+            self.feed_owners(id, sock, listed)?;
+        }
+        Ok(())
+    }
+
+    fn feed_late_holders(
+        &mut self,
+        of: u64,
+        mut seen: Seen,
+        openers: &BTreeMap<u64, u32>,
+        found: &BTreeMap<u64, owners::Holders>,
+    ) -> Result<()> {
+        port::list_processes(&mut seen, found, |holder| {
+            openers.get(&holder.inode?).copied()
+        });
+        self.doubt_nobody(&mut seen);
+        if seen.holders.iter().any(is_nobodys) {
+            seen.processes_unread = Some(Unread::Undisclosed);
+        }
+        let late = LateHolders { of, seen };
+        let body = Body::Holders(Box::new(late));
+        Ok(self.pipeline.feed(clock::monotonic_ns(), body)?)
     }
 
     fn feed_owners(

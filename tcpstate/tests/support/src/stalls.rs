@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tcpstate::clock;
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_millis(10);
@@ -25,10 +27,12 @@ impl Stalls {
         let (over, longest) = (Arc::clone(&is_over), Arc::clone(&longest_ns));
         let thread = std::thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
-                let began = Instant::now();
+                let began_ns = clock::monotonic_ns();
                 std::thread::sleep(EVERY);
-                let late = began.elapsed().saturating_sub(EVERY).as_nanos();
-                longest.fetch_max(u64::try_from(late).unwrap_or(u64::MAX), Ordering::Relaxed);
+                let took = Duration::from_nanos(clock::monotonic_ns().saturating_sub(began_ns));
+                let late_ns = took.saturating_sub(EVERY).as_nanos();
+                let late_ns = u64::try_from(late_ns).unwrap_or(u64::MAX);
+                longest.fetch_max(late_ns, Ordering::Relaxed);
             }
         });
         Self {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::words::{by, name, seconds};
 use super::{Context, Describe, EventRow, Meaning, View};
-use crate::event::{CallName, Fallback, Flood, Restart};
+use crate::event::{CallName, Fallback, Flood, LateHolders, Restart};
 use crate::model::NS_PER_MS;
 use crate::printable::printable;
 use crate::units;
@@ -62,6 +62,29 @@ impl Describe for Fallback {
             self.took
         );
         EventRow::emphasized("fallback", Meaning::Warn, text)
+    }
+}
+
+/// The diagnosis that follows names them.
+impl Describe for LateHolders {
+    fn text(&self, _: &'static str, _: &Context<'_>) -> Option<String> {
+        let port = self.seen.holders.first()?.local.port;
+        Some(format!("HOLDERS      who has :{port} open was found"))
+    }
+
+    fn row(&self, _: &'static str, _: &View) -> EventRow {
+        let processes = self
+            .seen
+            .holders
+            .iter()
+            .flat_map(|holder| &holder.processes);
+        let count = processes.flatten().count();
+        let text = match count {
+            0 => "who has the port was looked for: nobody was found".to_owned(),
+            1 => "who has the port was found: 1 process".to_owned(),
+            _ => format!("who has the port was found: {count} processes"),
+        };
+        EventRow::plain("holders", Meaning::Dim, text)
     }
 }
 

@@ -119,6 +119,11 @@ fn subject_of(event: &Event) -> Fields<'_> {
             fields.endpoints = [first.map(at), Some(at(fallback.took)), None];
             fields.processes[0] = Some(&fallback.process);
         }
+        Body::Holders(late) => {
+            let first = late.seen.holders.first();
+            fields.endpoints[0] = first.map(|holder| holder.local);
+            fields.states[0] = first.map(|holder| holder.state);
+        }
         Body::Flood(flood) => fields.texts[1] = &flood.comm,
         Body::Header(_) | Body::Loss(_) | Body::Tick(_) | Body::Footer(_) => {}
     }

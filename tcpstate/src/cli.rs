@@ -93,6 +93,9 @@ pub enum Command {
     /// Makes one `bind`, for `doctor` to try its supervision.
     #[command(name = "__bind", hide = true)]
     BindOnce,
+    /// Frees ports for the dashboard, which asks for it on stdin.
+    #[command(name = "__release", hide = true)]
+    ReleaseHelper,
     /// Plays a server or a client of the demo; told what to do on stdin.
     #[command(name = "__actor", hide = true)]
     Actor {
@@ -258,6 +261,10 @@ pub struct WatchArgs {
     /// End after this time (`500ms`, `30s`, `2m`).
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
+    /// Free no port from the dashboard: start nothing that could (`read_only` in its
+    /// configuration does the same).
+    #[arg(long)]
+    pub read_only: bool,
     /// Also report connects that succeed.
     #[arg(long)]
     pub connects: bool,

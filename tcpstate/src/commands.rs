@@ -34,6 +34,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Explain(args) => return explain::run(&args),
         Command::Wait(args) => return wait::run(&args),
         Command::Release(args) => return release::run(&args),
+        Command::ReleaseHelper => return release::serve(),
         Command::Run(args) => return run::run(&args, cli.verbose),
         Command::Watch(args) => watch::run(&args, cli.verbose, capture),
         Command::Demo(args) => demo::run(&args, cli.verbose, capture),

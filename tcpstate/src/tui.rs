@@ -33,6 +33,7 @@ pub mod ui;
 pub use app::App;
 pub use input::control::Control;
 pub use input::keys::{self, Action, ReplayAction};
+pub use state::release::ReleaseRequest;
 pub use state::replay;
 pub use state::{columns, filter};
 pub use theme::Theme;

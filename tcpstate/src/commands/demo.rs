@@ -83,6 +83,7 @@ fn play(
             capture,
             // The stage is set by this process, too.
             is_confined: false,
+            is_read_only: false,
         })?;
         // The stage waits for this, or for the channel to close on an error.
         let _ = begin.send(());

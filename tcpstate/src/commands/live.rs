@@ -3,6 +3,7 @@
 mod changes;
 mod counted;
 mod exhaustion;
+mod freeing;
 mod holders;
 mod lookup;
 mod losses;
@@ -22,12 +23,13 @@ use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use super::release::Helper;
 use crate::clock;
 use crate::event::{Body, Filters, Tick};
 use crate::kernel::Observer;
 use crate::pipeline::{OutputError, Pipeline};
 use crate::stdio::{self, Stream};
-use crate::tui::{Control, Ui};
+use crate::tui::Ui;
 
 pub(super) use signals::Signals;
 pub(super) use start::{Start, start};
@@ -63,6 +65,8 @@ pub(super) struct Live {
     pub(super) observer: Observer,
     pub(super) pipeline: Pipeline,
     pub(super) ui: Option<Ui>,
+    /// Frees ports for the dashboard.
+    helper: Option<Helper>,
     signals: Signals,
     pub(super) resync: resync::Resync,
     reconcile: reconcile::Reconcile,
@@ -157,7 +161,9 @@ impl Live {
                     if stdio::has_hung_up() {
                         return Ok("sighup");
                     }
-                    if ui.handle(&input.context("cannot read keys from the terminal")?, self.pipeline.engine())? == Control::Quit {
+                    let input = input.context("cannot read keys from the terminal")?;
+                    let control = ui.handle(&input, self.pipeline.engine())?;
+                    if self.obey(&control) {
                         return Ok("quit");
                     }
                 }
@@ -214,6 +220,7 @@ impl Live {
         self.pipeline.settle_recording(now_ns);
         self.notice_recording_error();
         self.emit_diagnostics();
+        self.show_release();
         if let Some(ui) = &mut self.ui
             && ui.needs_redraw(self.pipeline.engine(), now_ns)
         {

@@ -5,6 +5,8 @@ mod act;
 mod carry_out;
 mod comeback;
 mod consent;
+mod dialogue;
+mod helper;
 mod look;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -22,8 +24,11 @@ use crate::snapshot::proc;
 use crate::stdio::Stream;
 
 use carry_out::CarryOut;
-use consent::Consent;
+use consent::{Asked, Consent};
 use look::{Look, Port};
+
+pub(super) use dialogue::Said;
+pub(super) use helper::{Helper, serve};
 
 /// How long a step may take, unless it is said.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,9 +44,38 @@ struct Options {
     force: bool,
 }
 
+impl Options {
+    fn usual() -> Self {
+        Self {
+            timeout: STEP_TIMEOUT,
+            waits: false,
+            force: false,
+        }
+    }
+}
+
 /// Shows the plan, asks, and carries it out. 0: a bind would succeed; 1: it would not; 2:
 /// it was refused or failed.
 pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
+    let options = Options {
+        timeout: args.timeout.unwrap_or(STEP_TIMEOUT),
+        waits: args.timeout.is_some(),
+        force: args.force,
+    };
+    let asked = if args.yes {
+        Asked::Nobody
+    } else {
+        Asked::Terminal
+    };
+    free(args, options, Printer::new(args), Consent::new(asked))
+}
+
+fn free(
+    args: &ReleaseArgs,
+    options: Options,
+    printer: Printer,
+    mut consent: Consent,
+) -> Result<ExitCode> {
     if !proc::has_our_numbers() {
         bail!(
             "the processes that are listed here have other numbers for the kernel, so that a \
@@ -55,8 +89,6 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
         .into_iter()
         .map(|port| Port::new(port, &args.socket))
         .collect::<Result<_>>()?;
-    let printer = Printer::new(args);
-    let mut consent = Consent::new(args.yes);
     let mut looks: Vec<Look> = Vec::new();
     for port in &mut ports {
         let look = port.look()?;
@@ -85,7 +117,7 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
         }
     }
     let mut is_agreed = args.dry_run || answer.plan.is_empty() || {
-        if !args.yes && io::stdin().is_terminal() && !printer.is_on_terminal() {
+        if consent.is_on_terminal() && !printer.is_on_terminal() {
             let plan: String = looks
                 .iter()
                 .map(|look| export::release::plan(&look.says(), &look.plan.refusals))
@@ -95,11 +127,6 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
         consent.ask(&looks)?
     };
     if is_agreed && !args.dry_run {
-        let options = Options {
-            timeout: args.timeout.unwrap_or(STEP_TIMEOUT),
-            waits: args.timeout.is_some(),
-            force: args.force,
-        };
         for ((port, look), refused) in ports.iter_mut().zip(looks).zip(&mut refused) {
             let mut carry_out = CarryOut::new(port, options, &mut consent, &printer);
             *refused = carry_out.run(look)?;
@@ -128,9 +155,9 @@ pub(super) fn run(args: &ReleaseArgs) -> Result<ExitCode> {
     if !is_agreed {
         let is_begun = answer.done.iter().any(|done| done.outcome == Outcome::Done);
         let what = if is_begun { "nothing more" } else { "nothing" };
-        super::complain(&format!(
+        printer.complain(&format!(
             "{what} was done, because the answer was not `yes`"
-        ));
+        ))?;
     }
     if args.json {
         let text = export::release::json(&answer).context("cannot print the answer")? + "\n";
@@ -173,6 +200,8 @@ enum Printer {
     Stderr,
     /// It has the JSON, and nobody is there.
     Nobody,
+    /// To the dashboard that this process frees ports for.
+    Dashboard,
 }
 
 impl Printer {
@@ -194,7 +223,19 @@ impl Printer {
                 Ok(())
             }
             Self::Nobody => Ok(()),
+            Self::Dashboard => {
+                dialogue::say(&Said::Text(text.to_owned()));
+                Ok(())
+            }
         }
+    }
+
+    fn complain(self, sentence: &str) -> Result<()> {
+        if self == Self::Dashboard {
+            return self.say(sentence);
+        }
+        super::complain(sentence);
+        Ok(())
     }
 
     fn say(self, sentence: &str) -> Result<()> {

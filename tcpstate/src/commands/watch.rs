@@ -48,6 +48,7 @@ pub(super) fn run(args: &WatchArgs, verbose: bool, capture: Option<Capture>) -> 
             verbose,
             capture,
             is_confined: true,
+            is_read_only: args.read_only,
         })?;
         live.run(args.duration, None).await.map(|_| ())
     })

@@ -35,6 +35,7 @@ impl App {
             columns,
             sort,
             filter,
+            read_only: _,
             keys,
         } = config;
         let settings = Settings {

@@ -27,6 +27,8 @@ pub struct Config {
     pub sort: Sort,
     /// The filter from the beginning.
     pub filter: Filter,
+    /// Whether no port is freed from the dashboard.
+    pub read_only: bool,
     /// The keys.
     pub keys: Keys,
 }
@@ -39,6 +41,7 @@ impl Default for Config {
             columns: Column::USUAL.to_vec(),
             sort: Sort::default(),
             filter: Filter::default(),
+            read_only: false,
             keys: Keys::default(),
         }
     }
@@ -58,8 +61,15 @@ pub struct ConfigError {
 const AUTO: &str = "auto";
 
 /// What may stand at the top of the file.
-const SETTINGS: [&str; 7] = [
-    "theme", "mouse", "columns", "sort", "reverse", "filter", "keys",
+const SETTINGS: [&str; 8] = [
+    "theme",
+    "mouse",
+    "columns",
+    "sort",
+    "reverse",
+    "filter",
+    "read_only",
+    "keys",
 ];
 
 impl Config {
@@ -89,6 +99,7 @@ impl Config {
                     self.theme = Theme::from_name(theme);
                 }
                 "mouse" => self.mouse = truth(value)?,
+                "read_only" => self.read_only = truth(value)?,
                 "reverse" => self.sort.is_reversed = truth(value)?,
                 "sort" => {
                     let column = one_of(value, "a column", &column_names(&Column::ALL))?;
@@ -158,13 +169,17 @@ impl Config {
              reverse = {}\n\
              \n\
              # As typed after `/`, such as \"port:8080 !state:established\".\n\
-             filter = \"\"\n",
+             filter = \"\"\n\
+             \n\
+             # Whether no port can be freed from here.\n\
+             read_only = {}\n",
             Theme::ALL.map(Theme::name).join(", "),
             usual.mouse,
             column_names(&Column::ALL).join(", "),
             quoted(&column_names(&usual.columns)),
             usual.sort.column.name(),
             usual.sort.is_reversed,
+            usual.read_only,
         );
         for mode in Mode::ALL {
             let what = match mode {

@@ -17,6 +17,7 @@ mod pen;
 mod phrases;
 mod pickers;
 mod ports;
+mod release;
 mod replay_bar;
 mod screen;
 mod sockets;

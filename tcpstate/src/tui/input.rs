@@ -9,6 +9,7 @@ pub mod keys;
 pub(crate) mod mouse;
 pub(crate) mod navigate;
 pub(crate) mod pick;
+pub(crate) mod release;
 pub(crate) mod time;
 pub(crate) mod typing;
 
@@ -21,6 +22,7 @@ use super::state::filter::Filter;
 use super::state::overlay::{Content, Overlay};
 use super::state::panel::Subject;
 use super::state::prompt::Prompt;
+use super::state::release::Stage;
 use super::state::view::View;
 use crate::engine::Engine;
 
@@ -66,7 +68,7 @@ pub(crate) fn act(
         Action::NextPanel => navigate::next_panel(state, view, 1),
         Action::PreviousPanel => navigate::next_panel(state, view, -1),
         Action::Open => navigate::open_chosen(state, view),
-        Action::Close => close(state),
+        Action::Close => return close(state),
         Action::Filter => state.prompt = Some(Prompt::filter(state.filter.text())),
         Action::AskTime => state.prompt = Some(Prompt::time()),
         Action::Replay(action) => return Control::Replay(action),
@@ -84,6 +86,7 @@ pub(crate) fn act(
         Action::Copy => return copy::chosen(state, view),
         Action::CopyDiagnosis => return copy::diagnosis(state, view),
         Action::CopyFix => return copy::fix(state, view),
+        Action::Release => return release::ask(state, view),
         Action::Export => return copy::export(state, view),
         Action::ScreenshotText => return Control::Screenshot(ScreenshotFormat::Text),
         Action::ScreenshotSvg => return Control::Screenshot(ScreenshotFormat::Svg),
@@ -97,10 +100,16 @@ pub(crate) fn act(
 
 /// Goes back, or closes what is open, or dismisses the message, or clears the
 /// filter: the first of these that there is.
-fn close(state: &mut UiState) {
+fn close(state: &mut UiState) -> Control {
     if let Some(overlay) = &mut state.overlay {
         if overlay.go_back() {
-            return;
+            return Control::Continue;
+        }
+        if matches!(overlay.content, Content::Release)
+            && state.freeing.stage() == Some(Stage::Asking)
+        {
+            state.overlay = None;
+            return release::answer(state, "");
         }
         if let Content::Themes { before, .. } = overlay.content {
             state.settings.theme = before;
@@ -109,6 +118,7 @@ fn close(state: &mut UiState) {
     } else if !state.messages.dismiss() {
         state.filter = Filter::default();
     }
+    Control::Continue
 }
 
 /// Hides the events so far, or shows them again.

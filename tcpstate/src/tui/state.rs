@@ -18,6 +18,7 @@ pub(crate) mod port_order;
 pub(crate) mod problems;
 pub(crate) mod prompt;
 pub(crate) mod regions;
+pub(crate) mod release;
 pub mod replay;
 pub(crate) mod rows;
 pub(crate) mod settings;
@@ -34,6 +35,7 @@ use self::port_order::port_order;
 use self::problems::Banner;
 use self::prompt::Prompt;
 use self::regions::Regions;
+use self::release::Freeing;
 use self::replay::ReplayPosition;
 use self::rows::Rows;
 use self::settings::Settings;
@@ -62,6 +64,8 @@ pub(crate) struct UiState {
     /// Where in a recording the screen is; `None`: it is live.
     pub(crate) replay: Option<ReplayPosition>,
     pub(crate) regions: Regions,
+    /// The port that is freed from here.
+    pub(crate) freeing: Freeing,
 }
 
 impl UiState {
@@ -81,6 +85,7 @@ impl UiState {
             banner: Banner::default(),
             replay: None,
             regions: Regions::default(),
+            freeing: Freeing::Off("it is off here; `tcpstate release PORT` does it"),
         }
     }
 

@@ -25,6 +25,8 @@ use crate::tui::input::control::Control;
 use crate::tui::output::new_file::{NewFile, stem};
 use crate::tui::output::screenshot::{self, ScreenshotFormat};
 use crate::tui::output::terminal::Guard;
+use crate::tui::state::overlay::Content;
+use crate::tui::state::release::{Freeing, Stage};
 use crate::tui::state::replay::ReplayPosition;
 use crate::tui::theme::Environment;
 use crate::units::{NS_PER_MS, NS_PER_S};
@@ -131,7 +133,11 @@ impl Ui {
                 let file = self.screenshot(format, engine)?;
                 self.save(&file);
             }
-            Control::Continue | Control::Quit | Control::Replay(_) => return Ok(control),
+            Control::Continue
+            | Control::Quit
+            | Control::Replay(_)
+            | Control::Release(_)
+            | Control::AnswerRelease(_) => return Ok(control),
         }
         Ok(Control::Continue)
     }
@@ -211,6 +217,39 @@ impl Ui {
     /// Adds a message. Nothing else may print while the terminal is ours.
     pub fn notice(&mut self, text: String) {
         self.app.state.messages.push(text);
+        self.drawn = None;
+    }
+
+    /// Says whether ports can be freed from here; if not, why.
+    pub fn set_freeing(&mut self, able: Result<(), &'static str>) {
+        self.app.state.freeing = match able {
+            Ok(()) => Freeing::Idle,
+            Err(why) => Freeing::Off(why),
+        };
+    }
+
+    /// Shows what is said of the port that is freed.
+    pub fn show_release(&mut self, text: &str) {
+        self.app.state.freeing.add(text);
+        self.drawn = None;
+    }
+
+    /// The plan waits for `yes`.
+    pub fn ask_for_release(&mut self) {
+        self.app.state.freeing.enter(Stage::Asking);
+        self.drawn = None;
+    }
+
+    /// Nothing more is done about the port.
+    pub fn end_release(&mut self) {
+        let state = &mut self.app.state;
+        state.freeing.enter(Stage::Ended);
+        let is_open =
+            matches!(&state.overlay, Some(open) if matches!(open.content, Content::Release));
+        if let (false, Some(last)) = (is_open, state.freeing.last_line()) {
+            let last = last.trim().to_owned();
+            state.messages.push(last);
+        }
         self.drawn = None;
     }
 

@@ -2,6 +2,7 @@
 //! bystander that live on.
 
 mod comeback;
+mod dashboard;
 mod killers;
 mod managers;
 mod races;

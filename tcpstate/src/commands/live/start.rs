@@ -12,6 +12,7 @@ use super::resync::Resync;
 use super::signals::Signals;
 use crate::clock;
 use crate::commands::header;
+use crate::commands::release::Helper;
 use crate::confine::Run;
 use crate::engine::Limits;
 use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus};
@@ -47,6 +48,8 @@ pub(in crate::commands) struct Start<'a> {
     pub capture: Option<Capture>,
     /// Whether all that is not needed to go on is given up once the hooks are on.
     pub is_confined: bool,
+    /// Whether the dashboard frees no port, whatever its configuration says.
+    pub is_read_only: bool,
 }
 
 /// Begins a live run. Everything that can be refused is tried before the
@@ -74,6 +77,9 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
     if start.verbose {
         tell_hooks(&observer, began_ns);
     }
+    let is_read_only = start.is_read_only || start.screen.read_only;
+    // With the rights that are given up below.
+    let helper = (start.stdout.is_none() && !is_read_only).then(Helper::start);
     if start.is_confined {
         let run = Run {
             folders: folders(start.record, start.stdout.is_none()),
@@ -95,10 +101,26 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
             Some(Ui::start(start.screen).context("cannot take the terminal")?),
         ),
     };
+    let (helper, able) = match helper {
+        None => (
+            None,
+            Err("this run is read-only; `tcpstate release PORT` frees a port"),
+        ),
+        Some(Ok(helper)) => (Some(helper), Ok(())),
+        Some(Err(_)) => (
+            None,
+            Err("what frees ports could not be started; `tcpstate release PORT` does the same"),
+        ),
+    };
+    let ui = ui.map(|mut ui| {
+        ui.set_freeing(able);
+        ui
+    });
     let mut live = Live {
         observer,
         pipeline: Pipeline::new(Limits::default(), selector, Outputs::new(stdout, recording)),
         ui,
+        helper,
         signals,
         resync: Resync::default(),
         reconcile: Reconcile::default(),

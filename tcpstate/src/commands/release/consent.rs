@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::{Context as _, Result, bail};
 use rustix::termios::{QueueSelector, tcflush};
 
+use super::dialogue;
 use super::look::Look;
 use crate::diagnosis::release::{Act, TargetProcess};
 use crate::stdio::Stream;
@@ -40,27 +41,46 @@ impl Target {
     }
 }
 
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Everything is agreed to beforehand.
+    Nobody,
+    Terminal,
+    Dashboard,
+}
+
 /// The targets of the plans that were agreed to.
 #[derive(Debug)]
 pub(super) struct Consent {
-    assume_yes: bool,
+    asked: Asked,
     targets: BTreeSet<Target>,
     /// Sockets that nobody has open come and go; one more or less changes nothing.
     with_nobodys: bool,
 }
 
 impl Consent {
-    pub(super) fn new(assume_yes: bool) -> Self {
+    pub(super) fn new(asked: Asked) -> Self {
         Self {
-            assume_yes,
+            asked,
             targets: BTreeSet::new(),
             with_nobodys: false,
         }
     }
 
+    /// Whether somebody is asked on a terminal, which is there.
+    pub(super) fn is_on_terminal(&self) -> bool {
+        self.asked == Asked::Terminal && io::stdin().is_terminal()
+    }
+
     /// Asks for consent to these plans, which have been shown. `false`: it was not given.
     pub(super) fn ask<'l>(&mut self, looks: impl IntoIterator<Item = &'l Look>) -> Result<bool> {
-        if !self.assume_yes && !is_typed()? {
+        let is_given = match self.asked {
+            Asked::Nobody => true,
+            Asked::Terminal => is_typed()?,
+            Asked::Dashboard => dialogue::is_yes(),
+        };
+        if !is_given {
             return Ok(false);
         }
         for plan in looks.into_iter().map(|look| &look.plan) {

@@ -6,7 +6,7 @@ use ratatui::widgets::{Clear, Widget as _};
 
 use crate::tui::draw::page::{Page, frame};
 use crate::tui::draw::screen::{Screen, mark_row};
-use crate::tui::draw::{detail, help, messages, pickers};
+use crate::tui::draw::{detail, help, messages, pickers, release};
 use crate::tui::input::keys::Keys;
 use crate::tui::state::UiState;
 use crate::tui::state::overlay::Content;
@@ -21,6 +21,7 @@ pub(crate) fn text(view: &View<'_>, state: &UiState, keys: &Keys, area: Rect) ->
         Content::Messages => messages::text(view, state, width),
         Content::Columns { chosen } => pickers::columns(&state.settings, *chosen, width),
         Content::Themes { chosen, .. } => pickers::themes(*chosen, width),
+        Content::Release => release::text(&state.freeing, width),
         Content::Detail(detail) => detail::text(view, detail.subject, width, state.is_replay()),
     })
 }

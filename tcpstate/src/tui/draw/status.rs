@@ -11,6 +11,7 @@ use crate::tui::input::time;
 use crate::tui::state::overlay::{Content, Detail};
 use crate::tui::state::panel::{Panel, Subject};
 use crate::tui::state::prompt::{Asked, Prompt};
+use crate::tui::state::release::{Freeing, Stage};
 use crate::tui::text::width_of;
 use crate::tui::theme::Tone;
 
@@ -45,6 +46,10 @@ fn draw_prompt(pen: &mut Pen<'_>, prompt: &Prompt) {
             "port: state: pid: comm: addr: cause: netns: word !not",
         ),
         Asked::Time => ("go to: ", time::LANGUAGE),
+        Asked::Release => (
+            "type yes to do this: ",
+            "anything else, or Esc: nothing is done",
+        ),
     };
     let text = &prompt.text;
     let error = prompt.error.as_ref();
@@ -74,7 +79,7 @@ fn hints(screen: &Screen<'_>) -> Vec<(String, &'static str)> {
     };
     if let Some(overlay) = &state.overlay {
         match &overlay.content {
-            Content::Detail(detail) => hints.add_detail(detail),
+            Content::Detail(detail) => hints.add_detail(detail, &state.freeing),
             Content::Columns { .. } => {
                 hints.add(&[Action::Open], "show or hide");
                 hints.add(&[Action::Up, Action::Down], "choose");
@@ -86,6 +91,7 @@ fn hints(screen: &Screen<'_>) -> Vec<(String, &'static str)> {
                 hints.add(&[Action::Open], "take");
                 hints.add(&[Action::Close], "close");
             }
+            Content::Release => hints.add_release(&state.freeing),
             Content::Help | Content::Messages => {
                 hints.add(&[Action::Quit], "quit");
                 hints.add(&[Action::Close], "close");
@@ -132,7 +138,20 @@ struct Hints<'a> {
 }
 
 impl Hints<'_> {
-    fn add_detail(&mut self, detail: &Detail) {
+    fn add_release(&mut self, freeing: &Freeing) {
+        let close = match freeing.stage() {
+            Some(Stage::Asking) => {
+                self.add(&[Action::Release], "do it");
+                "leave it"
+            }
+            _ => "close",
+        };
+        self.add(&[Action::Close], close);
+        self.add(&[Action::Up, Action::Down], "scroll");
+        self.add(&[Action::Quit], "quit");
+    }
+
+    fn add_detail(&mut self, detail: &Detail, freeing: &Freeing) {
         let links = &detail.links;
         let is_failure = matches!(detail.subject, Subject::Failure(_));
         self.add(&[Action::Quit], "quit");
@@ -140,6 +159,9 @@ impl Hints<'_> {
         self.add(&[Action::Close], close);
         if is_failure {
             self.add(&[Action::CopyFix], "copy fix");
+        }
+        if is_failure && !matches!(freeing, Freeing::Off(_)) {
+            self.add(&[Action::Release], "free the port");
         }
         if links.chosen_line().is_some() {
             self.add(&[Action::Open], "go there");

@@ -4,6 +4,7 @@ use super::keys::ReplayAction;
 use crate::tui::output::clipboard::ClipboardText;
 use crate::tui::output::new_file::NewFile;
 use crate::tui::output::screenshot::ScreenshotFormat;
+use crate::tui::state::release::ReleaseRequest;
 
 /// What the caller is to do after a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,4 +25,8 @@ pub enum Control {
     Screenshot(ScreenshotFormat),
     /// Ask the terminal for the mouse, or leave it alone.
     Mouse(bool),
+    /// Show what would free a port.
+    Release(ReleaseRequest),
+    /// Whether `yes` was typed for it.
+    AnswerRelease(bool),
 }

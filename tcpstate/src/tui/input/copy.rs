@@ -92,7 +92,7 @@ fn events_file(state: &UiState, view: &View<'_>) -> Result<NewFile, String> {
 }
 
 /// The failure that is open, else the banner's, else the last of all.
-fn failure_in_sight(state: &UiState, view: &View<'_>) -> Option<u64> {
+pub(super) fn failure_in_sight(state: &UiState, view: &View<'_>) -> Option<u64> {
     if let Some(seq) = state.overlay.as_ref().and_then(Overlay::failure) {
         return Some(seq);
     }

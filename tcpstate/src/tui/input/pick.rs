@@ -21,7 +21,9 @@ pub(super) fn step(state: &mut UiState, by: isize) -> bool {
             // A theme is judged by looking at it.
             state.settings.theme = Theme::ALL[*chosen];
         }
-        Content::Help | Content::Messages | Content::Detail(_) => return false,
+        Content::Help | Content::Messages | Content::Release | Content::Detail(_) => {
+            return false;
+        }
     }
     true
 }
@@ -49,7 +51,9 @@ pub(super) fn take(state: &mut UiState) -> bool {
             state.reply = Some(format!("theme {}", theme.name()));
             state.overlay = None;
         }
-        Content::Help | Content::Messages | Content::Detail(_) => return false,
+        Content::Help | Content::Messages | Content::Release | Content::Detail(_) => {
+            return false;
+        }
     }
     true
 }
@@ -74,7 +78,9 @@ pub(super) fn shift(state: &mut UiState, is_right: bool) -> bool {
             }
         }
         Content::Themes { .. } => {}
-        Content::Help | Content::Messages | Content::Detail(_) => return false,
+        Content::Help | Content::Messages | Content::Release | Content::Detail(_) => {
+            return false;
+        }
     }
     true
 }

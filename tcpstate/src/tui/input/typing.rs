@@ -2,6 +2,7 @@
 
 use super::control::Control;
 use super::keys::{Action, ReplayAction};
+use super::release;
 use super::time::{TimeRange, TimeTarget, duration};
 use crate::tui::state::UiState;
 use crate::tui::state::event_list::Entry;
@@ -44,6 +45,7 @@ pub(super) fn accept(state: &mut UiState, view: &View<'_>) -> Control {
     let accepted = match prompt.asked {
         Asked::Filter => accept_filter(state, &prompt.text),
         Asked::Time => go_to(state, view, &prompt.text),
+        Asked::Release => Ok(release::answer(state, &prompt.text)),
     };
     accepted.unwrap_or_else(|error| {
         prompt.error = Some(error);

@@ -1,17 +1,20 @@
 //! Every key of the table, pressed once.
 
+use crossterm::event::KeyCode;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::engine::Engine;
 use crate::tui::app::App;
 use crate::tui::input::control::Control;
-use crate::tui::input::keys::{Action, BINDINGS, Mode};
+use crate::tui::input::keys::{Action, BINDINGS, Key, Mode};
 use crate::tui::output::screenshot::ScreenshotFormat;
 use crate::tui::screens::harness::{press, type_keys};
 use crate::tui::screens::{position, story};
 use crate::tui::state::columns::Column;
 use crate::tui::state::overlay::{Content, Overlay};
 use crate::tui::state::panel::{Panel, Subject};
+use crate::tui::state::release::{Freeing, Stage};
 use crate::tui::state::view::View;
 use crate::tui::theme::Theme;
 
@@ -25,6 +28,36 @@ fn subject(app: &App) -> Option<Subject> {
 
 fn text(app: &App) -> Option<&str> {
     app.state.prompt.as_ref().map(|prompt| prompt.text.as_str())
+}
+
+/// The plan, then a typed `yes`; anything else is no.
+fn check_release(app: &mut App, key: Key, engine: &Engine) {
+    for (typed, is_yes) in [("no", false), ("", false), ("yes", true)] {
+        app.state.freeing = Freeing::Idle;
+        let Control::Release(request) = press(app, key, engine) else {
+            panic!("it is asked for");
+        };
+        assert_eq!(request.port, 8080);
+        assert!(matches!(content(app), Some(Content::Release)));
+        assert_eq!(
+            press(app, key, engine),
+            Control::Continue,
+            "it is looked at"
+        );
+        assert!(app.state.prompt.is_none());
+
+        app.state.freeing.enter(Stage::Asking);
+        assert_eq!(press(app, key, engine), Control::Continue);
+        assert_eq!(app.mode(), Mode::Typing);
+        type_keys(app, typed, engine);
+        let enter = Key::Plain(KeyCode::Enter);
+        assert_eq!(press(app, enter, engine), Control::AnswerRelease(is_yes));
+    }
+
+    app.state.freeing.enter(Stage::Asking);
+    let escape = Key::Plain(KeyCode::Esc);
+    assert_eq!(press(app, escape, engine), Control::AnswerRelease(false));
+    assert!(content(app).is_none());
 }
 
 #[test]
@@ -87,6 +120,12 @@ fn every_key_does_what_the_help_says() {
                     press(&mut app, *key, &story.engine);
                     let next = app.state.reply.expect("it is told");
                     assert!(told.contains("copied: ") && told != next, "{told} {next}");
+                }
+                Action::Release => {
+                    assert_eq!(control, Control::Continue);
+                    let told = app.state.reply.clone().expect("it is told");
+                    assert!(told.contains("off"), "{told}");
+                    check_release(&mut app, *key, &story.engine);
                 }
                 Action::Export => {
                     let Control::Save(save) = control else {

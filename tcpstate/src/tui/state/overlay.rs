@@ -27,6 +27,8 @@ pub(crate) enum Content {
     Columns { chosen: usize },
     /// The themes, the chosen line, and the theme to go back to.
     Themes { chosen: usize, before: Theme },
+    /// A port that is freed.
+    Release,
     /// The detail of something.
     Detail(Detail),
 }
@@ -86,6 +88,10 @@ impl Overlay {
             chosen: at.unwrap_or(0),
             before: current,
         })
+    }
+
+    pub(crate) fn release() -> Self {
+        Self::new(Content::Release)
     }
 
     pub(crate) fn detail(subject: Subject) -> Self {

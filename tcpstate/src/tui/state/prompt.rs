@@ -12,6 +12,8 @@ pub(crate) enum Asked {
     Filter,
     /// A time or an event to go to.
     Time,
+    /// `yes`, so that a port is freed.
+    Release,
 }
 
 /// What is being typed.
@@ -41,6 +43,11 @@ impl Prompt {
     /// Asks for a time.
     pub(crate) fn time() -> Self {
         Self::new(Asked::Time, String::new())
+    }
+
+    /// Asks for `yes`.
+    pub(crate) fn release() -> Self {
+        Self::new(Asked::Release, String::new())
     }
 
     fn new(asked: Asked, text: String) -> Self {

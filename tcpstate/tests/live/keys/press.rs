@@ -241,6 +241,17 @@ impl Dashboard {
                     assert!(copied.contains("held by"), "{copied}");
                 }
             }
+            Action::Release if self.mode == Mode::Replay => {
+                self.press(key);
+                until("it is not to be had", &|screen| {
+                    screen.contains("a recording says nothing of now")
+                });
+            }
+            Action::Release => {
+                opens("release");
+                until("it has looked", &|screen| !screen.contains("│ …"));
+                self.close();
+            }
             Action::Export | Action::ScreenshotText | Action::ScreenshotSvg => {
                 self.press(key);
                 until("the file is named", &|screen| {

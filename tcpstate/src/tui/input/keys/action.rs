@@ -53,6 +53,8 @@ pub enum Action {
     CopyDiagnosis,
     /// Copy its fix; again: the next one.
     CopyFix,
+    /// Show what would free the port of the failure; again: do it.
+    Release,
     /// Write the events of what is chosen into a file.
     Export,
     /// Write the screen into a file, as text.

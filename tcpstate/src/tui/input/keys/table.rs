@@ -216,6 +216,12 @@ pub const BINDINGS: &[Binding] = &[
         "copy the fix of the failure; again: the next fix",
     ),
     browse(
+        "release",
+        &[Key::Plain(KeyCode::Char('x'))],
+        Action::Release,
+        "free the port of the failure: show the plan; again: ask, and do it",
+    ),
+    browse(
         "export",
         &[Key::Plain(KeyCode::Char('e'))],
         Action::Export,

@@ -23,7 +23,7 @@ impl Server {
     }
 }
 
-const SERVERS: [Server; 8] = [
+const SERVERS: [Server; 12] = [
     Server {
         name: "python http.server",
         needs: PYTHON,
@@ -66,6 +66,28 @@ const SERVERS: [Server; 8] = [
         command: "printf 'class S { public static void main(String[] a) throws Exception { var s = new \
                   java.net.ServerSocket(8080, 50, java.net.InetAddress.getLoopbackAddress()); \
                   while (true) s.accept().close(); } }' > S.java; exec java S.java",
+    },
+    Server {
+        name: "redis",
+        needs: "redis-server",
+        command: "exec redis-server --bind 127.0.0.1 --port 8080 --save '' --dir .",
+    },
+    Server {
+        name: "memcached",
+        needs: "memcached",
+        command: "exec memcached -l 127.0.0.1 -p 8080 -U 0",
+    },
+    Server {
+        name: "gunicorn",
+        needs: "gunicorn",
+        command: "printf 'def app(env, start):\n    start(\"200 OK\", [])\n    return [b\"hi\"]\n' > app.py; \
+                  exec gunicorn -b 127.0.0.1:8080 -w 2 app:app",
+    },
+    Server {
+        name: "PostgreSQL",
+        needs: "pg_lsclusters",
+        command: "bin=$(echo /usr/lib/postgresql/*/bin); [ -d data ] || $bin/initdb -D data >/dev/null; \
+                  exec $bin/postgres -D data -h 127.0.0.1 -p 8080 -k $PWD",
     },
     Server {
         name: "a static binary",

@@ -9,5 +9,6 @@ mod iter_task_file;
 mod iter_tcp;
 mod port;
 mod reset;
+mod reuseaddr;
 mod state;
 mod trial;

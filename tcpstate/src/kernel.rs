@@ -23,6 +23,7 @@ mod port;
 mod preflight;
 mod requirements;
 mod reset_filter;
+mod reuseaddr;
 mod ring;
 mod settings;
 mod tracefs;
@@ -46,6 +47,7 @@ pub use error::KernelError;
 pub use iter_tcp::IterError;
 pub(crate) use iter_tcp::Walk;
 pub use port::PortReader;
+pub use reuseaddr::Reuseaddr;
 pub use ring::Counters;
 
 use crate::clock;

@@ -6,6 +6,7 @@
 //! | [`filter`] | which system calls are put before us |
 //! | [`notification`] | takes them and answers them |
 //! | [`child`] | starts the program below the filter, as if we were not there |
+//! | [`group`] | a control group of its own, where supervision cannot be had |
 //! | [`caller`] | who makes the call: its memory, its socket, what it may do |
 //! | [`socket`] | the caller's socket: options, bind, what it is |
 //! | [`signals`] | signals to us, of which some are the program's |
@@ -20,6 +21,7 @@
 pub mod caller;
 pub mod child;
 pub mod filter;
+pub mod group;
 pub mod notification;
 pub mod proc;
 pub mod signals;

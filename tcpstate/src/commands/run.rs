@@ -8,6 +8,7 @@ mod keep;
 mod program;
 mod progress;
 mod respawn;
+mod reuseaddr_group;
 
 use std::net::TcpListener;
 use std::os::fd::AsFd as _;

@@ -144,7 +144,7 @@ fn hz() -> u32 {
 }
 
 /// Up to Linux 5.10 maps are charged to the locked memory of the process.
-fn lift_memlock_limit() {
+pub(super) fn lift_memlock_limit() {
     use rustix::process::{Resource, Rlimit, setrlimit};
 
     let unlimited = Rlimit {

@@ -7,7 +7,7 @@ mod unit;
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use container::Container;
@@ -79,6 +79,14 @@ fn mounted_at() -> Option<&'static str> {
     MOUNT_POINTS
         .into_iter()
         .find(|path| Path::new(path).join("cgroup.controllers").exists())
+}
+
+/// The folder of our own cgroup of version 2.
+#[must_use]
+pub fn own_folder() -> Option<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(Path::new(mounted_at()?).join(path))
 }
 
 /// Whether version 2 is all there is, so that its path names every container.

@@ -3,6 +3,7 @@
 //! mask of signals, the limit of open files.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -49,17 +50,34 @@ pub enum StartError {
     Process(io::Error),
 }
 
+impl StartError {
+    /// Whether it is the supervision that cannot be had, not the program.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Filter(_) | Self::Nested)
+    }
+}
+
 /// A started program.
 #[derive(Debug)]
 pub struct Started {
     /// Its process.
     pub pid: Pid,
-    /// Where its calls come from.
-    pub listener: Listener,
+    /// Where its calls come from, if they are supervised.
+    pub listener: Option<Listener>,
+}
+
+/// What the program is started below.
+#[derive(Clone, Copy, Debug)]
+pub enum Below<'a> {
+    /// The filter.
+    Filter,
+    /// Nothing but the control group whose `cgroup.procs` this is.
+    Group(&'a File),
 }
 
 /// Starts `command`. `mask`: the blocked signals that it begins with.
-pub fn start(command: &[OsString], mask: Mask) -> Result<Started, StartError> {
+pub fn start(command: &[OsString], mask: Mask, below: Below<'_>) -> Result<Started, StartError> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(StartError::Process(io::ErrorKind::InvalidInput.into()));
     };
@@ -70,15 +88,27 @@ pub fn start(command: &[OsString], mask: Mask) -> Result<Started, StartError> {
         None,
     )
     .map_err(|errno| StartError::Process(errno.into()))?;
-    let filter = Filter::new();
+    let filter = matches!(below, Below::Filter).then(Filter::new);
+    let entrance = match below {
+        Below::Filter => None,
+        Below::Group(procs) => Some(procs.try_clone().map_err(StartError::Process)?),
+    };
     let mut command = Command::new(program);
     command.args(arguments);
     let prepare = move || {
         memory::restore_descriptor_limit();
         signals::restore_sigpipe();
         mask.block()?;
-        let (fd, installed) = filter.install()?;
-        hand_over(&theirs, &fd, installed)
+        if let Some(procs) = &entrance {
+            rustix::io::write(procs, b"0")?;
+        }
+        match &filter {
+            Some(filter) => {
+                let (fd, installed) = filter.install()?;
+                hand_over(&theirs, &fd, installed)
+            }
+            None => Ok(()),
+        }
     };
     #[expect(
         unsafe_code,
@@ -95,11 +125,19 @@ pub fn start(command: &[OsString], mask: Mask) -> Result<Started, StartError> {
     match (started, taken) {
         (Ok(child), Ok(Some(listener))) => Ok(Started {
             pid: Pid::from_child(&child),
-            listener,
+            listener: Some(listener),
+        }),
+        (Ok(child), Ok(None)) if matches!(below, Below::Group(_)) => Ok(Started {
+            pid: Pid::from_child(&child),
+            listener: None,
         }),
         (Ok(_), Ok(None)) => Err(StartError::Process(io::ErrorKind::UnexpectedEof.into())),
         (Ok(_), Err(error)) => Err(StartError::Process(error)),
         (Err(error), Ok(Some(_))) => Err(StartError::Program {
+            program: program.to_string_lossy().into_owned(),
+            error,
+        }),
+        (Err(error), _) if matches!(below, Below::Group(_)) => Err(StartError::Program {
             program: program.to_string_lossy().into_owned(),
             error,
         }),

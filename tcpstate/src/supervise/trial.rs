@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::caller;
-use super::child::{self, StartError, Started};
+use super::child::{self, Below, StartError, Started};
 use super::filter::Installed;
 use super::notification::SystemCall;
 use super::signals::Mask;
@@ -45,12 +45,13 @@ pub fn run() -> Outcome {
     };
     let started = Mask::current()
         .map_err(StartError::Process)
-        .and_then(|mask| child::start(&COMMAND.map(OsString::from), mask));
+        .and_then(|mask| child::start(&COMMAND.map(OsString::from), mask, Below::Filter));
     match started {
         Ok(Started { pid, listener }) => {
-            outcome.installed = Some(listener.installed);
-            outcome.calls = look(&listener, &mut outcome.socket, &mut outcome.place).err();
-            drop(listener);
+            if let Some(listener) = listener {
+                outcome.installed = Some(listener.installed);
+                outcome.calls = look(&listener, &mut outcome.socket, &mut outcome.place).err();
+            }
             end(pid);
         }
         Err(error) => outcome.calls = Some(error.to_string()),

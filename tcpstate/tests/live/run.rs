@@ -3,6 +3,7 @@
 
 mod cost;
 mod explains;
+mod fallback;
 mod hostile;
 mod keeps;
 mod restarts;

@@ -15,9 +15,10 @@ use tcpstate_common::release::numbers;
 use super::calls::Calls;
 use super::explainer::Job;
 use super::respawn::Respawn;
+use super::reuseaddr_group::{ReuseaddrGroup, is_enough_for};
 use crate::cli::RunArgs;
 use crate::clock;
-use crate::supervise::child::{self, StartError};
+use crate::supervise::child::{self, Below, StartError};
 use crate::supervise::notification::Listener;
 use crate::supervise::signals::{self, Signals};
 use crate::supervise::tree;
@@ -58,6 +59,8 @@ pub(super) struct Program<'a> {
     is_told_to_stop: bool,
     respawn: Respawn,
     has_terminal: bool,
+    /// Where the program is whose calls may not be supervised.
+    group: Option<ReuseaddrGroup>,
 }
 
 impl<'a> Program<'a> {
@@ -74,6 +77,7 @@ impl<'a> Program<'a> {
             is_told_to_stop: false,
             respawn: Respawn::default(),
             has_terminal: is_terminal_there(),
+            group: None,
         }
     }
 
@@ -103,11 +107,23 @@ impl<'a> Program<'a> {
     fn start(&mut self) -> Result<()> {
         let command: &[OsString] = &self.args.command;
         self.calls.keeps.begin_start();
-        let started = child::start(command, self.signals.before())?;
+        let mask = self.signals.before();
+        let started = match &self.group {
+            Some(group) => child::start(command, mask, Below::Group(group.entrance()))?,
+            None => match child::start(command, mask, Below::Filter) {
+                Err(error) if is_enough_for(self.args) && error.is_refusal() => {
+                    let group = ReuseaddrGroup::make(error)?;
+                    let started = child::start(command, mask, Below::Group(group.entrance()))?;
+                    self.group = Some(group);
+                    started
+                }
+                started => started?,
+            },
+        };
         self.started_ns = clock::monotonic_ns();
         self.pid = Some(started.pid);
         self.stage = Stage::Runs;
-        self.listeners.push(Arc::new(started.listener));
+        self.listeners.extend(started.listener.map(Arc::new));
         Ok(())
     }
 

@@ -68,6 +68,20 @@ fn run(user: User, options: &[&str], program: &[&str]) -> Command {
     command
 }
 
+/// A folder from which programs may be run, set-user-id ones too.
+fn folder_for_programs() -> tempfile::TempDir {
+    let there = ["/var/tmp", "/tmp"];
+    let there = there
+        .into_iter()
+        .find(|path| std::path::Path::new(path).is_dir());
+    tempfile::tempdir_in(there.expect("one of them is there")).expect("there is room")
+}
+
+/// Whether the machine is as fast as it seems.
+fn is_real_time() -> bool {
+    std::env::var_os("TCPSTATE_EMULATED").is_none()
+}
+
 #[track_caller]
 fn output(mut command: Command) -> Output {
     command.output().expect("it starts")

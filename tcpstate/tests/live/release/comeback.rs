@@ -1,11 +1,14 @@
 //! What is started again after it was stopped.
 
 use super::stage::{Actor, Bystanders, done, is_free, release};
-use support::{Program, on_stage};
+use support::{Program, RealTime, on_stage};
 
 #[test]
 fn who_starts_a_server_again_is_named_and_nothing_is_stopped_twice() {
-    if !on_stage(&[Program("python3", "python3")]) {
+    if !on_stage(&[
+        Program("python3", "python3"),
+        RealTime("how soon it is back"),
+    ]) {
         return;
     }
     let (mut supervisor, server) = Actor::tell(

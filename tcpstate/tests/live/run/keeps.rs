@@ -141,7 +141,10 @@ fn nobody_is_refused_in_twenty_restarts_under_load() {
         );
         // The server serves one at a time.
         assert!(count(Fate::CutOff) <= RESTARTS, "{fates:?}");
-        assert!(per_second >= 500, "{per_second} a second is no load");
+        assert!(
+            per_second >= 500 || !is_real_time(),
+            "{per_second} a second is no load"
+        );
     }
 }
 

@@ -25,7 +25,7 @@ const BEGINS_WITH: &str = "import os, resource, signal, sys\n\
 /// descriptor open and little room for others.
 #[track_caller]
 fn began_with(user: User, is_below_run: bool) -> Vec<String> {
-    let shell = "trap '' PIPE USR1; ulimit -Sn 200; exec 7</etc/hostname; cd /tmp; umask 27; \
+    let shell = "trap '' PIPE USR1; ulimit -Sn 200; exec 7</etc/passwd; cd /tmp; umask 27; \
                  export MARK=here; printf input | \"$@\"";
     let program = [PYTHON, "-c", BEGINS_WITH, "an argument", "--"];
     let mut command = as_user(user, "sh");

@@ -104,9 +104,10 @@ pub fn current() -> Result<u32, NetnsError> {
 #[must_use]
 #[expect(unsafe_code, reason = "no safe wrapper for SO_NETNS_COOKIE")]
 pub fn current_cookie() -> Option<u64> {
-    let socket = rustix::net::socket(
+    let socket = rustix::net::socket_with(
         rustix::net::AddressFamily::INET,
         rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
         None,
     )
     .ok()?;

@@ -93,6 +93,17 @@ struct Pending {
     name: u64,
 }
 
+/// A bind that was made, and that begins anew if a signal took its caller away before it heard
+/// of it.
+struct Unheard {
+    /// Of the socket.
+    cookie: u64,
+    tid: u32,
+    address: Address,
+    /// It is not the same call any more from then on.
+    until_ns: u64,
+}
+
 /// A `listen` that went on, until it shows whether it took effect.
 struct Listening {
     socket: OwnedFd,
@@ -110,8 +121,8 @@ pub(super) struct Calls {
     pending: Vec<Pending>,
     waits: u64,
     listening: Vec<Listening>,
-    /// Sockets that were bound for a call which a signal ended before it was answered.
-    unheard: VecDeque<(u64, Address)>,
+    /// Binds of which their callers may not have heard.
+    unheard: VecDeque<Unheard>,
     /// A process of the program is in a Landlock domain, which nothing shows: what it may
     /// bind is not known any more.
     is_confined: bool,
@@ -225,11 +236,13 @@ impl Calls {
     fn bind(&mut self, asked: Asked) {
         let port = asked.address.endpoint.port;
         let cookie = sockopt::socket_cookie(&asked.socket).unwrap_or(0);
-        if let Some(at) = self
-            .unheard
-            .iter()
-            .position(|(of, address)| *of == cookie && address.is_like(&asked.address))
-        {
+        let now_ns = clock::monotonic_ns();
+        self.unheard.retain(|unheard| now_ns < unheard.until_ns);
+        if let Some(at) = self.unheard.iter().position(|unheard| {
+            unheard.cookie == cookie
+                && unheard.tid == asked.tid
+                && unheard.address.is_like(&asked.address)
+        }) {
             // The same call once more: a signal had ended it after the bind was made.
             self.unheard.remove(at);
             self.done(asked, cookie);
@@ -279,16 +292,24 @@ impl Calls {
         let Asked {
             listener,
             id,
+            tid,
             address,
             socket,
             ..
         } = asked;
         drop(socket);
-        if !listener.answer(id, 0) {
+        let is_answered = listener.answer(id, 0);
+        // Before Linux 5.19 a signal may end the call although the kernel has taken the answer.
+        if !is_answered || !listener.installed.waits_killable {
             if self.unheard.len() >= MAX_UNHEARD {
                 self.unheard.pop_front();
             }
-            self.unheard.push_back((cookie, address));
+            self.unheard.push_back(Unheard {
+                cookie,
+                tid,
+                address,
+                until_ns: clock::monotonic_ns().saturating_add(COMES_AGAIN_NS),
+            });
         }
         if let Some(job) = job {
             self.explainer.hand(job);

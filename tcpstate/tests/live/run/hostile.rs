@@ -1,14 +1,16 @@
 //! Programs that mean no good: no hang, no wrong socket, no privilege.
 
 use super::*;
-use support::{on_stage, wait_until_gone};
+use support::{RealTime, on_stage, wait_until_gone};
 
 /// Runs it to its end, which must come soon.
 #[track_caller]
 fn ends(user: User, options: &[&str], source: &str) -> Output {
     let began_ns = clock::monotonic_ns();
-    let ended = output(run(user, options, &["timeout", "60", PYTHON, "-c", source]));
-    assert!(since(began_ns) < Duration::from_mins(1), "it hangs");
+    let most = if is_real_time() { 60 } else { 400 };
+    let program = ["timeout", &most.to_string(), PYTHON, "-c", source];
+    let ended = output(run(user, options, &program));
+    assert!(since(began_ns) < Duration::from_secs(most), "it hangs");
     assert_ne!(ended.status.code(), Some(124), "it hangs");
     ended
 }
@@ -40,7 +42,10 @@ fn a_thousand_processes_that_bind_at_once_are_answered() {
         assert_eq!(text(&ended.stdout), "0\n", "{said}");
         // All are told of, most of them by their number.
         assert!(said.contains("WHY"), "{said}");
-        assert!(said.contains("more calls of bind failed"), "{said}");
+        assert!(
+            said.contains("more calls of bind failed") || !is_real_time(),
+            "{said}"
+        );
         assert!(said.len() < 1_000_000, "{}", said.len());
     }
 }
@@ -215,7 +220,7 @@ fn set_user_id_programs_gain_nothing_from_it() {
 
 #[test]
 fn a_stderr_that_nobody_reads_holds_no_call_up() {
-    if !on_stage(&[SETPRIV, NEEDS_PYTHON]) {
+    if !on_stage(&[SETPRIV, NEEDS_PYTHON, RealTime("hundreds of diagnoses")]) {
         return;
     }
     // The program fails on port after port, which is more text than a pipe takes.

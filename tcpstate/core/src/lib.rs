@@ -5,6 +5,7 @@
 //! | --- | --- | --- |
 //! | [`event`] | typed, owned events with their time; the lines of the JSON | – |
 //! | [`printable`] | strings of strangers made harmless for a terminal | – |
+//! | [`markdown`] | strings of strangers that are no markup | – |
 //! | [`units`] | times and counts as a person reads them | `event`, `model` |
 //! | [`identity`] | one line that tells a process from others of its name | `units`, `printable` |
 //! | [`model`] | sockets, ports, history | `event` |
@@ -55,6 +56,7 @@ pub mod engine;
 pub mod event;
 pub mod export;
 pub mod identity;
+pub mod markdown;
 pub mod model;
 pub mod printable;
 pub mod report;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const MODULES: &[(&str, &[&str])] = &[
     ("event", &["event"]),
     ("printable", &[]),
+    ("markdown", &[]),
     ("model", &["event", "model"]),
     ("units", &["event", "model"]),
     ("identity", &["event", "printable", "units"]),
@@ -22,6 +23,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "model",
             "diagnosis",
             "printable",
+            "markdown",
             "units",
             "identity",
             "export",
@@ -35,6 +37,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "diagnosis",
             "engine",
             "printable",
+            "markdown",
             "identity",
             "report",
         ],

@@ -2,7 +2,6 @@
 //! chats. Strings of strangers never become markup.
 
 mod calls;
-mod escape;
 
 use std::fmt::Write as _;
 
@@ -13,7 +12,7 @@ use super::format::{
 use super::summary::main_failure;
 use super::{Report, Restart, Service};
 use crate::event::Direction;
-use escape::{code, escape};
+use crate::markdown::{code, escape};
 
 /// Stretches and states of one timeline that are written out.
 const SHOWN_SPANS: usize = 24;

@@ -5,9 +5,9 @@ use super::super::format::{
     options, overlap, owner, relative, requested, second, sentence, shown, warning, would_work,
 };
 use super::super::{FailedCall, Report};
-use super::escape::{code, escape};
 use super::{line, table};
 use crate::event::{Applies, Certainty};
+use crate::markdown::{code, escape};
 
 /// Failed calls that are described in full; the others get a line each.
 const SHOWN_FAILURES: usize = 16;

@@ -1,8 +1,11 @@
-//! Strings of strangers as text and as code, never as markup.
+//! Strings of strangers in Markdown: as text and as code, never as markup.
+//!
+//! Pure.
 
 /// The text with everything that Markdown or HTML could take for markup escaped.
 /// `TIME_WAIT` and `nginx[4711]` stay readable: neither can be markup.
-pub(super) fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 8);
     let mut before = None;
     let mut is_number_so_far = true;
@@ -43,7 +46,8 @@ fn is_number_in_brackets(rest: &str) -> bool {
 }
 
 /// The text as a code span, which also a table takes.
-pub(super) fn code(text: &str) -> String {
+#[must_use]
+pub fn code(text: &str) -> String {
     let mut longest = 0;
     let mut run = 0;
     for character in text.chars() {

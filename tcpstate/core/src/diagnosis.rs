@@ -20,6 +20,7 @@ mod language;
 mod managers;
 mod relation;
 pub mod release;
+pub mod restart_test;
 mod roles;
 mod service;
 mod stop;

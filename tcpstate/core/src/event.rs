@@ -23,6 +23,7 @@ pub mod place;
 pub mod release;
 pub mod reset;
 pub mod restart;
+pub mod restart_test;
 pub mod rfc3339;
 pub mod run;
 pub mod socket;
@@ -50,6 +51,9 @@ pub use release::{
 };
 pub use reset::{Direction, Reset};
 pub use restart::Restart;
+pub use restart_test::{
+    LeftProcess, LeftSockets, RestartOutcome, RestartRound, RestartTest, SkippedWay, Way,
+};
 pub use run::{
     Ability, Capture, ClockAnchor, Filters, Footer, Header, Loss, LossStage, Probe, ProbeStatus,
     Sysctls, Tick,

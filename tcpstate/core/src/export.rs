@@ -4,6 +4,7 @@ pub mod describe;
 pub mod explain;
 pub mod json;
 pub mod release;
+pub mod restart_test;
 pub mod schema;
 pub mod text;
 

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-use super::{explain, release};
+use super::{explain, release, restart_test};
 use crate::event::Body;
 
 /// One line of the export.
@@ -35,6 +35,8 @@ enum Printed {
     Answer(explain::Answer<'static>),
     /// The answer of `release`.
     Release(release::Released<'static>),
+    /// The answer of `restart-test`.
+    RestartTest(restart_test::Tested<'static>),
 }
 
 /// JSON Schema 2020-12 of one line.

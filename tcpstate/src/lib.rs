@@ -23,7 +23,7 @@
 extern crate self as tcpstate;
 
 pub use tcpstate_core::{
-    diagnosis, engine, event, export, identity, model, printable, report, units,
+    diagnosis, engine, event, export, identity, markdown, model, printable, report, units,
 };
 
 pub mod cli;

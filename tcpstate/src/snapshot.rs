@@ -51,6 +51,8 @@ pub struct SocketItem {
     pub is_connect_bound: Option<bool>,
     /// Milliseconds until the mini-socket's timer ends; 0: overdue.
     pub expires_ms: Option<u64>,
+    /// Bytes that came and were not read; of a listener connections that were not accepted.
+    pub receive_queue: Option<u32>,
 }
 
 impl SocketItem {

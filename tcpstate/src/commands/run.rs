@@ -1,10 +1,10 @@
 //! `tcpstate run`: a program with its binds explained, helped, held back or kept.
 
-mod calls;
-mod explainer;
+pub(super) mod calls;
+pub(super) mod explainer;
 mod flood;
-mod github;
-mod keep;
+pub(super) mod github;
+pub(super) mod keep;
 mod program;
 mod progress;
 mod respawn;
@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use self::calls::{Calls, HoldBack, Wishes};
-use self::explainer::Explainer;
+use self::explainer::{Explainer, Tell};
 use self::keep::Keeps;
 use self::program::Program;
 use crate::cli::RunArgs;
@@ -43,7 +43,7 @@ pub(super) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
         verbose,
     };
     let keeps = Keeps::new(&args.keep, args.keep_for);
-    let explainer = Explainer::start(args.json.as_deref())?;
+    let explainer = Explainer::start(args.json.as_deref(), Tell::Stderr)?;
     let calls = Calls::new(wishes, keeps, explainer)?;
     Program::new(args, signals, calls).run()
 }

@@ -34,6 +34,11 @@ pub enum NamespaceError {
 /// that it answers is gone by then, and the RST for that would end it.
 pub fn enter_private() -> Result<u32, NamespaceError> {
     unshare().map_err(NamespaceError::Unshare)?;
+    set_up()
+}
+
+/// Makes the calling thread's network namespace, which is new, what [`enter_private`] says.
+pub fn set_up() -> Result<u32, NamespaceError> {
     loopback_up().map_err(NamespaceError::Loopback)?;
     // Where it may not be set, stories come out otherwise now and then.
     let _ = fs::write("/proc/sys/net/ipv4/tcp_rfc1337", "1");

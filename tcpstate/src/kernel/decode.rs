@@ -164,6 +164,7 @@ impl Decoder {
                 is_port_locked: holder.is_port_locked,
                 is_connect_bound: holder.is_connect_bound,
                 expires_ms: holder.expires_ms,
+                receive_queue: None,
             },
         ))
     }

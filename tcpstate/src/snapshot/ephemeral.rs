@@ -143,6 +143,7 @@ mod tests {
             is_port_locked: None,
             is_connect_bound: None,
             expires_ms: None,
+            receive_queue: None,
         }
     }
 

@@ -281,6 +281,7 @@ fn item(netns: u32, response: &Response, attributes: &[u8]) -> Option<SocketItem
         is_port_locked: None,
         is_connect_bound: None,
         expires_ms: is_mini.then_some(u64::from(response.expires_ms)),
+        receive_queue: Some(response.receive_queue),
     })
 }
 

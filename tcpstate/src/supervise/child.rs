@@ -78,6 +78,16 @@ pub enum Below<'a> {
 
 /// Starts `command`. `mask`: the blocked signals that it begins with.
 pub fn start(command: &[OsString], mask: Mask, below: Below<'_>) -> Result<Started, StartError> {
+    start_with(command, mask, below, |_| {})
+}
+
+/// The same with something set otherwise: streams, process group.
+pub fn start_with(
+    command: &[OsString],
+    mask: Mask,
+    below: Below<'_>,
+    set: impl FnOnce(&mut Command),
+) -> Result<Started, StartError> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(StartError::Process(io::ErrorKind::InvalidInput.into()));
     };
@@ -95,6 +105,7 @@ pub fn start(command: &[OsString], mask: Mask, below: Below<'_>) -> Result<Start
     };
     let mut command = Command::new(program);
     command.args(arguments);
+    set(&mut command);
     let prepare = move || {
         memory::restore_descriptor_limit();
         signals::restore_sigpipe();
@@ -145,6 +156,40 @@ pub fn start(command: &[OsString], mask: Mask, below: Below<'_>) -> Result<Start
             Some(libc::EBUSY) => StartError::Nested,
             Some(libc::EAGAIN | libc::ENOMEM) => StartError::Process(error),
             _ => StartError::Filter(error),
+        }),
+    }
+}
+
+/// Starts `command` without a filter: nothing of its calls is heard.
+pub fn start_unsupervised(
+    command: &[OsString],
+    mask: Mask,
+    set: impl FnOnce(&mut Command),
+) -> Result<Pid, StartError> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(StartError::Process(io::ErrorKind::InvalidInput.into()));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    set(&mut command);
+    let prepare = move || {
+        memory::restore_descriptor_limit();
+        signals::restore_sigpipe();
+        mask.block().map(drop)
+    };
+    #[expect(
+        unsafe_code,
+        reason = "what is done between fork and exec is so by contract"
+    )]
+    // SAFETY: system calls only; nothing is allocated, no lock is taken.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+    match command.spawn() {
+        Ok(child) => Ok(Pid::from_child(&child)),
+        Err(error) => Err(StartError::Program {
+            program: program.to_string_lossy().into_owned(),
+            error,
         }),
     }
 }

@@ -15,10 +15,16 @@ const MOST: usize = 4096;
 /// All that descend from this process and run, at most 4096; a moment later some have ended.
 #[must_use]
 pub fn descendants() -> Vec<u32> {
+    descendants_of(std::process::id())
+}
+
+/// The same of another process.
+#[must_use]
+pub fn descendants_of(pid: u32) -> Vec<u32> {
     let mut found: Vec<u32> = Vec::new();
     let mut known = BTreeSet::new();
     let mut at = 0;
-    let mut parent = std::process::id();
+    let mut parent = pid;
     loop {
         for child in children(parent) {
             if found.len() < MOST && known.insert(child) {
@@ -69,13 +75,19 @@ pub fn send(pid: u32, signal: Signal) {
 /// The sockets that processes descending from us have open, by their inode numbers.
 #[must_use]
 pub fn open_sockets() -> BTreeSet<u64> {
+    open_sockets_of(&descendants())
+}
+
+/// The same of these processes.
+#[must_use]
+pub fn open_sockets_of(pids: &[u32]) -> BTreeSet<u64> {
     let number = |link: PathBuf| -> Option<u64> {
         let number = link.to_str()?.strip_prefix("socket:[")?;
         number.strip_suffix(']')?.parse().ok()
     };
-    let folders = descendants()
-        .into_iter()
-        .filter_map(|pid| fs::read_dir(proc::of(pid).join("fd")).ok());
+    let folders = pids
+        .iter()
+        .filter_map(|pid| fs::read_dir(proc::of(*pid).join("fd")).ok());
     folders
         .flat_map(|folder| {
             folder

@@ -41,16 +41,16 @@ const MAX_LISTENING: usize = 64;
 
 /// What is to be done with calls.
 #[derive(Clone, Debug)]
-pub(super) struct Wishes {
-    pub(super) reuseaddr: bool,
-    pub(super) reuseport: bool,
-    pub(super) hold_back: HoldBack,
-    pub(super) verbose: bool,
+pub(in crate::commands) struct Wishes {
+    pub(in crate::commands) reuseaddr: bool,
+    pub(in crate::commands) reuseport: bool,
+    pub(in crate::commands) hold_back: HoldBack,
+    pub(in crate::commands) verbose: bool,
 }
 
 /// For how long a bind is held back that the kernel does not allow yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum HoldBack {
+pub(in crate::commands) enum HoldBack {
     /// It fails at once.
     Never,
     /// It fails after so long.
@@ -112,7 +112,7 @@ struct Listening {
 }
 
 /// All that is decided about calls.
-pub(super) struct Calls {
+pub(in crate::commands) struct Calls {
     wishes: Wishes,
     own: Rights,
     netns: u32,
@@ -127,10 +127,16 @@ pub(super) struct Calls {
     /// bind is not known any more.
     is_confined: bool,
     flood: Flood,
+    /// Calls that have failed until now.
+    failed: u64,
 }
 
 impl Calls {
-    pub(super) fn new(wishes: Wishes, keeps: Keeps, explainer: Explainer) -> Result<Self> {
+    pub(in crate::commands) fn new(
+        wishes: Wishes,
+        keeps: Keeps,
+        explainer: Explainer,
+    ) -> Result<Self> {
         Ok(Self {
             wishes,
             own: Rights::own().context("cannot read our own rights in /proc; mount it")?,
@@ -143,11 +149,21 @@ impl Calls {
             unheard: VecDeque::new(),
             is_confined: false,
             flood: Flood::default(),
+            failed: 0,
         })
     }
 
+    /// How many calls have failed until now, those that are not explained too.
+    pub(in crate::commands) fn failed(&self) -> u64 {
+        self.failed
+    }
+
     /// Decides about a call.
-    pub(super) fn take(&mut self, listener: &Arc<Listener>, notification: Notification) {
+    pub(in crate::commands) fn take(
+        &mut self,
+        listener: &Arc<Listener>,
+        notification: Notification,
+    ) {
         let Notification { id, tid, call } = notification;
         // What we still have of sockets may not be in the way of it.
         self.look_after_listening(true);
@@ -464,6 +480,7 @@ impl Calls {
 
     /// The bind has failed: it is explained first.
     fn refuse(&mut self, asked: Asked, errno: u32) {
+        self.failed += 1;
         let mut call = self.call(&asked, Err(errno));
         let Asked {
             listener,
@@ -571,6 +588,7 @@ impl Calls {
                     });
                 }
             } else if is_over && is_bound {
+                self.failed += 1;
                 call.ok = false;
                 call.errno = Some(EADDRINUSE);
                 call.errno_name = Some(errno_name(EADDRINUSE));
@@ -589,7 +607,7 @@ impl Calls {
     }
 
     /// What is to be done from time to time; gives how long nothing else is.
-    pub(super) fn advance(&mut self, is_running: bool) -> Duration {
+    pub(in crate::commands) fn advance(&mut self, is_running: bool) -> Duration {
         let now_ns = clock::monotonic_ns();
         self.look_after_listening(false);
         self.try_pending(now_ns);
@@ -612,7 +630,7 @@ impl Calls {
     }
 
     /// Says and writes what is left.
-    pub(super) fn finish(mut self) {
+    pub(in crate::commands) fn finish(mut self) {
         self.look_after_listening(true);
         for pending in std::mem::take(&mut self.pending) {
             let _ = pending.asked.listener.answer(pending.asked.id, EADDRINUSE);

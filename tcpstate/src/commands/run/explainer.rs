@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -88,9 +88,18 @@ pub(super) enum Job {
     Say(String),
 }
 
+/// Who hears of failed calls.
+#[derive(Debug)]
+pub(in crate::commands) enum Tell {
+    /// Who reads stderr, in words.
+    Stderr,
+    /// Another part of the program, which gets each diagnosis before its call is answered.
+    Channel(Sender<Diagnosis>),
+}
+
 /// The thread, seen from the one that takes calls.
 #[derive(Debug)]
-pub(super) struct Explainer {
+pub(in crate::commands) struct Explainer {
     jobs: Option<SyncSender<Job>>,
     done: Receiver<()>,
     thread: Option<JoinHandle<()>>,
@@ -100,7 +109,7 @@ pub(super) struct Explainer {
 
 impl Explainer {
     /// Begins. `json`: the file that the events go to.
-    pub(super) fn start(json: Option<&Path>) -> Result<Self> {
+    pub(in crate::commands) fn start(json: Option<&Path>, tell: Tell) -> Result<Self> {
         let recording = json
             .map(|path| {
                 Writer::create(path, Rotation::default()).map_err(|error| match error {
@@ -112,13 +121,14 @@ impl Explainer {
                 })
             })
             .transpose()?;
-        let is_recording = recording.is_some();
+        // Who hears of diagnoses alone is to hear of those that rest on what was called before.
+        let is_recording = recording.is_some() || matches!(tell, Tell::Channel(_));
         let (jobs, to_do) = sync_channel(MAX_WAITING);
         let (ended, done) = sync_channel(1);
         let thread = thread::Builder::new()
             .name("explainer".to_owned())
             .spawn(move || {
-                Worker::new(recording).work(&to_do);
+                Worker::new(recording, tell).work(&to_do);
                 let _ = ended.send(());
             })
             .context("cannot start a thread")?;
@@ -165,10 +175,11 @@ struct Worker {
     namespaces: Namespaces,
     holders: Option<(u16, PortHolders)>,
     progress: Progress,
+    tell: Tell,
 }
 
 impl Worker {
-    fn new(recording: Option<Writer>) -> Self {
+    fn new(recording: Option<Writer>, tell: Tell) -> Self {
         let probe = Probe {
             name: "bind, listen".to_owned(),
             kind: "seccomp notification".to_owned(),
@@ -183,6 +194,7 @@ impl Worker {
             namespaces: Namespaces::default(),
             holders: None,
             progress: Progress::new(),
+            tell,
         };
         let mono_ns = header.clock.mono_ns;
         worker.feed(mono_ns, Body::Header(Box::new(header)));
@@ -259,6 +271,9 @@ impl Worker {
     }
 
     fn say(&mut self, line: &str) {
+        if matches!(self.tell, Tell::Channel(_)) {
+            return;
+        }
         self.progress.clear();
         super::progress::say(line);
     }
@@ -406,6 +421,11 @@ impl Worker {
                 text.push_str(&said);
                 text.push('\n');
             }
+        }
+        if let Tell::Channel(channel) = &self.tell {
+            // Nobody waits for it any more where that fails.
+            diagnosed.into_iter().for_each(|it| drop(channel.send(it)));
+            return;
         }
         self.progress.clear();
         super::progress::write(&text);

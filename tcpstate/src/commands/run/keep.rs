@@ -49,7 +49,7 @@ pub(super) enum Match {
 
 /// All of them, in the order in which they listened.
 #[derive(Debug)]
-pub(super) struct Keeps {
+pub(in crate::commands) struct Keeps {
     ports: Vec<u16>,
     keep_for: Duration,
     bound: BTreeMap<u64, Bound>,
@@ -60,7 +60,7 @@ pub(super) struct Keeps {
 }
 
 impl Keeps {
-    pub(super) fn new(ports: &[u16], keep_for: Duration) -> Self {
+    pub(in crate::commands) fn new(ports: &[u16], keep_for: Duration) -> Self {
         Self {
             ports: ports.to_vec(),
             keep_for,

@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use regex::bytes::Regex;
 
-use crate::event::{Capture, State};
+use crate::event::{Capture, State, Way};
 use crate::tui::Theme;
 
 /// Why does my server not restart?
@@ -40,7 +41,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 fine; 2 failed or bad usage; explain, wait and release use 1, too. NO_COLOR is honoured.";
+const EXIT_CODES: &str = "Exit codes: 0 fine; 2 failed or bad usage; explain, wait, release and restart-test use 1, too. NO_COLOR is honoured.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -73,6 +74,11 @@ pub enum Command {
     /// Exit code: the program's own; 128 and the number of the signal that ended it; 2:
     /// it could not be started.
     Run(RunArgs),
+    /// Restart a server again and again while clients hold connections, and say for each way
+    /// whether it restarts at once, why not, and for how long its port was down.
+    ///
+    /// Exit code 0: it restarts at once in every way; 1: it does not; 2: cannot tell, or failed.
+    RestartTest(RestartTestArgs),
     /// Say what this kernel and these privileges allow, hook by hook.
     Doctor(DoctorArgs),
     /// Say where the dashboard's configuration is and whether it is right, or
@@ -439,6 +445,70 @@ namespace, security label, a Landlock domain) binds for itself, and is not expla
 If `run` is killed (SIGKILL), the program goes on serving, but the kernel answers ENOSYS to each \
 later bind and listen of it.";
 
+/// Arguments of `restart-test`.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = RESTART_TEST_NOTES)]
+pub struct RestartTestArgs {
+    /// The port that the server listens on.
+    #[arg(long, value_name = "PORT", value_parser = parse_port)]
+    pub port: u16,
+    /// Restart it so often in each way.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub times: u32,
+    /// The ways: idle, server_closes_first, client_closes_first, half_closed, unread_data,
+    /// sigkill, child_left; by default all of them.
+    #[arg(long, value_name = "WAY", value_parser = parse_way, value_delimiter = ',')]
+    pub ways: Vec<Way>,
+    /// Connections that clients hold.
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub clients: u16,
+    /// How one sees that it serves: `listen`, `stdout=REGEX` (it prints such a line), or
+    /// `http=/path` (it answers with a status of 200 to 399).
+    #[arg(long, value_name = "HOW", default_value = "listen", value_parser = parse_ready)]
+    pub ready: Ready,
+    /// How long a start may take (`500ms`, `30s`, `2m`).
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+    /// How long it has to end after SIGTERM, before SIGKILL.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub grace: Duration,
+    /// On the host, and not in network namespaces of its own: where none can be made, or the
+    /// server needs what is only there.
+    #[arg(long)]
+    pub host: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Print Markdown, for a pull request.
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+    /// The server and its arguments.
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub command: Vec<OsString>,
+}
+
+/// How one sees that a server serves.
+#[derive(Clone, Debug)]
+pub enum Ready {
+    /// It listens on the port.
+    Listen,
+    /// It listens, and has printed such a line on its standard output.
+    Stdout(Regex),
+    /// It answers a request for this path.
+    Http(String),
+}
+
+const RESTART_TEST_NOTES: &str = "\
+Each restart has a network namespace of its own with the loopback interface and the host's \
+settings of ports, made as root or, as any other user, through a user namespace. The server runs \
+in the foreground; its standard output and error are shown with -v. SIGINT ends it and all that \
+it started.";
+
 /// Arguments of `replay`.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
@@ -524,6 +594,32 @@ fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     Ok(first..=last)
 }
 
+fn parse_way(text: &str) -> Result<Way, String> {
+    let name = text.trim().to_ascii_lowercase().replace('-', "_");
+    Way::from_name(&name).ok_or_else(|| {
+        let names: Vec<&str> = Way::ALL.iter().map(|way| way.name()).collect();
+        format!("`{text}` is not a way; the ways are {}", names.join(", "))
+    })
+}
+
+fn parse_ready(text: &str) -> Result<Ready, String> {
+    match text.split_once('=') {
+        None if text == "listen" => Ok(Ready::Listen),
+        Some(("stdout", pattern)) => Regex::new(pattern)
+            .map(Ready::Stdout)
+            .map_err(|why| format!("the pattern cannot be used: {why}")),
+        Some(("http", path))
+            if path.starts_with('/') && path.bytes().all(|it| it.is_ascii_graphic()) =>
+        {
+            Ok(Ready::Http(path.to_owned()))
+        }
+        Some(("http", path)) => Err(format!("`{path}` is not a path; write http=/health")),
+        _ => Err(format!(
+            "`{text}` is none; write listen, stdout=REGEX or http=/path"
+        )),
+    }
+}
+
 /// Smaller parts would be mostly headers.
 const MIN_PART: u64 = 64 << 10;
 
@@ -573,6 +669,27 @@ mod tests {
             parse_ports("8010-8000").unwrap_err(),
             "the range 8010-8000 is empty; write 8000-8010"
         );
+    }
+
+    #[test]
+    fn ways_and_signs_of_readiness_are_read() {
+        assert_eq!(parse_way("half-closed"), Ok(Way::HalfClosed));
+        assert!(parse_way("gently").is_err());
+        assert!(matches!(parse_ready("listen"), Ok(Ready::Listen)));
+        assert!(
+            matches!(parse_ready("stdout=a=[0-9]"), Ok(Ready::Stdout(it)) if it.as_str() == "a=[0-9]")
+        );
+        assert!(matches!(parse_ready("http=/up"), Ok(Ready::Http(path)) if path == "/up"));
+        for wrong in [
+            "",
+            "stdout=(",
+            "http=up",
+            "http=/a b",
+            "http=/\r\nX: y",
+            "tcp",
+        ] {
+            assert!(parse_ready(wrong).is_err(), "{wrong:?} was taken");
+        }
     }
 
     #[test]

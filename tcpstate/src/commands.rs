@@ -9,6 +9,7 @@ mod live;
 mod release;
 mod replay;
 mod report;
+mod restart_test;
 mod run;
 mod wait;
 mod watch;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Release(args) => return release::run(&args),
         Command::ReleaseHelper => return release::serve(),
         Command::Run(args) => return run::run(&args, cli.verbose),
+        Command::RestartTest(args) => return restart_test::run(&args, cli.verbose),
         Command::Watch(args) => watch::run(&args, cli.verbose, capture),
         Command::Demo(args) => demo::run(&args, cli.verbose, capture),
         Command::Replay(args) => replay::run(&args),

@@ -1,0 +1,232 @@
+//! `tcpstate restart-test`: does a server survive its restart?
+
+mod client;
+mod look;
+mod options;
+mod output;
+mod place;
+mod ready;
+mod round;
+mod server;
+mod stage;
+
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+use std::thread;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cli::{Ready, RestartTestArgs};
+use crate::clock;
+use crate::diagnosis::restart_test as rule;
+use crate::event::{RestartOutcome, RestartRound, RestartTest, SkippedWay, Way, YesNo};
+use crate::export::restart_test as export;
+use crate::supervise::signals::Signals;
+
+use super::run::github;
+use look::Look;
+use place::Place;
+use round::{Plan, Tried};
+use server::Program;
+
+/// Restarts the server in each way. 0: at once in all; 1: not; 2: it could not be told.
+pub(super) fn run(args: &RestartTestArgs, is_verbose: bool) -> Result<ExitCode> {
+    // Before there is a second thread.
+    let signals = Signals::read_from_now().context("cannot read signals")?;
+    let place = if args.host {
+        refuse_held_port(args.port)?;
+        Place::host()
+    } else {
+        Place::private()?
+    };
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .context("cannot become the parent of processes whose own has ended")?;
+    let plan = Plan {
+        program: Program {
+            command: &args.command,
+            pattern: match &args.ready {
+                Ready::Stdout(pattern) => Some(pattern),
+                _ => None,
+            },
+            verbose: is_verbose,
+        },
+        port: args.port,
+        clients: args.clients,
+        ready: &args.ready,
+        timeout: args.timeout,
+        grace: args.grace,
+    };
+    let test = Test {
+        args,
+        plan,
+        signals: &signals,
+        place: &place,
+    };
+    let answer = test.run()?;
+    print(&answer, args)?;
+    Ok(ExitCode::from(match answer.verdict {
+        RestartOutcome::AtOnce => 0,
+        RestartOutcome::Waits | RestartOutcome::Fails => 1,
+        RestartOutcome::Unknown => 2,
+    }))
+}
+
+/// On the host, what is tested is the server and not what holds its port besides.
+fn refuse_held_port(port: u16) -> Result<()> {
+    let answer = options::ask_plainly(port)?;
+    if answer.would_listen == YesNo::Yes {
+        return Ok(());
+    }
+    bail!(
+        "the port is not free before the first start: {}",
+        answer.summary
+    )
+}
+
+struct Test<'a> {
+    args: &'a RestartTestArgs,
+    plan: Plan<'a>,
+    signals: &'a Signals,
+    place: &'a Place,
+}
+
+impl Test<'_> {
+    fn run(&self) -> Result<RestartTest> {
+        let mut answer = RestartTest {
+            port: self.plan.port,
+            private: self.place.is_private(),
+            rounds: Vec::new(),
+            skipped: Vec::new(),
+            verdict: RestartOutcome::Unknown,
+            fixes: Vec::new(),
+            notes: Vec::new(),
+        };
+        'ways: for way in self.ways() {
+            for number in 1..=self.args.times {
+                self.announce(way, number);
+                match self.try_way(way, number, &mut answer.notes)? {
+                    Tried::Round(round) => answer.rounds.push(*round),
+                    Tried::Skipped(why) => {
+                        answer.skipped.push(SkippedWay { way, why });
+                        continue 'ways;
+                    }
+                    Tried::NoStart(round) => {
+                        answer.rounds.push(*round);
+                        break 'ways;
+                    }
+                    Tried::ReadBeforeEnd => {}
+                }
+            }
+        }
+        answer.verdict = rule::verdict(&answer.rounds);
+        let diagnoses = answer
+            .rounds
+            .iter()
+            .filter_map(|it| it.diagnosis.as_deref());
+        answer.fixes = rule::fixes(diagnoses);
+        Ok(answer)
+    }
+
+    /// The ways that are asked for, each once.
+    fn ways(&self) -> Vec<Way> {
+        let is_asked = |way: &Way| self.args.ways.is_empty() || self.args.ways.contains(way);
+        Way::ALL.into_iter().filter(is_asked).collect()
+    }
+
+    fn announce(&self, way: Way, number: u32) {
+        if io::stderr().is_terminal() && !self.args.json {
+            let times = self.args.times;
+            super::complain(&format!("{}, {number} of {times}", way.name()));
+        }
+    }
+
+    fn try_way(&self, way: Way, number: u32, notes: &mut Vec<String>) -> Result<Tried> {
+        let tried = self.round(way, number, false, notes)?;
+        let Tried::ReadBeforeEnd = tried else {
+            return Ok(tried);
+        };
+        // The same again with what cannot be handled.
+        let mut tried = self.round(way, number, true, notes)?;
+        if let Tried::Round(round) = &mut tried {
+            round.notes.push(
+                "it reads what has come before it ends at SIGTERM: it was killed with SIGKILL"
+                    .to_owned(),
+            );
+        }
+        Ok(tried)
+    }
+
+    fn round(
+        &self,
+        way: Way,
+        number: u32,
+        is_killed_unread: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<Tried> {
+        for note in self.place.enter_next()? {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        // A thread of its own has the namespace of this one, and gives up rights for itself.
+        let round = || {
+            self.place.drop_gained_rights()?;
+            if !self.place.is_private()
+                && let Some(tried) = self.wait_for_port(way, number)?
+            {
+                return Ok(tried);
+            }
+            round::run(self.plan, self.signals, way, number, is_killed_unread)
+        };
+        let ended = thread::scope(|scope| {
+            thread::Builder::new()
+                .name("round".to_owned())
+                .spawn_scoped(scope, round)
+                .map(thread::ScopedJoinHandle::join)
+        })
+        .context("cannot start a thread")?;
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// On the host the round before may have left something on the port.
+    fn wait_for_port(&self, way: Way, number: u32) -> Result<Option<Tried>> {
+        let began_ns = clock::monotonic_ns();
+        let mut look = Look::new(self.plan.port)?;
+        while !look.sockets()?.is_empty() {
+            if round::since(began_ns) >= self.plan.timeout {
+                let answer = options::ask_plainly(self.plan.port)?;
+                let mut round = RestartRound::new(way, number, RestartOutcome::Unknown);
+                round.notes = vec![format!(
+                    "the port is not free before the first start: {}",
+                    answer.summary
+                )];
+                return Ok(Some(Tried::Round(Box::new(round))));
+            }
+            if let Some(signal) = self.signals.next()
+                && [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].contains(&signal.number)
+            {
+                bail!("interrupted while it waited for the port to be free");
+            }
+            thread::sleep(round::LOOK_EVERY * 20);
+        }
+        Ok(None)
+    }
+}
+
+fn print(answer: &RestartTest, args: &RestartTestArgs) -> Result<()> {
+    let text = if args.json {
+        export::json(answer).context("cannot print the answer")? + "\n"
+    } else if args.markdown {
+        export::markdown(answer)
+    } else {
+        export::text(answer)
+    };
+    super::print(text.as_bytes(), b"")?;
+    let markdown = export::markdown(answer);
+    if answer.verdict == RestartOutcome::AtOnce {
+        github::summarize(&markdown);
+    } else {
+        github::say("restart-test", &export::sentence(answer), &markdown);
+    }
+    Ok(())
+}

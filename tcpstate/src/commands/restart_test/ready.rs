@@ -1,0 +1,135 @@
+//! How one sees that the server serves.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::client::{Client, Connection, Ports};
+use super::look::{Look, reach};
+use super::server::Server;
+use crate::cli::Ready;
+use crate::supervise::tree;
+
+/// Bytes of an answer's first line.
+const STATUS_LINE: usize = 16;
+
+/// Looks again and again.
+#[derive(Debug)]
+pub(super) struct Readiness<'a> {
+    how: &'a Ready,
+    request: Option<Request>,
+}
+
+/// A request under way.
+#[derive(Debug)]
+struct Request {
+    client: Client,
+    is_sent: bool,
+    answer: Vec<u8>,
+}
+
+impl<'a> Readiness<'a> {
+    pub(super) fn new(how: &'a Ready) -> Self {
+        Self { how, request: None }
+    }
+
+    /// Where the listener of this start's processes is reached; `None`: there is none.
+    pub(super) fn listens(server: &Server<'_>, look: &mut Look) -> Result<Option<SocketAddr>> {
+        let open = tree::open_sockets_of(&server.processes());
+        let listeners = look.listeners(&open)?;
+        Ok(listeners.first().map(reach))
+    }
+
+    /// Whether it serves, besides listening at `addr`.
+    pub(super) fn is_ready(
+        &mut self,
+        server: &Server<'_>,
+        addr: SocketAddr,
+        ports: &mut Ports,
+    ) -> Result<bool> {
+        match self.how {
+            Ready::Listen => Ok(true),
+            Ready::Stdout(_) => Ok(server.has_printed_pattern()),
+            Ready::Http(path) => self.has_answered(path, addr, ports),
+        }
+    }
+
+    fn has_answered(&mut self, path: &str, addr: SocketAddr, ports: &mut Ports) -> Result<bool> {
+        let mut request = match self.request.take() {
+            Some(request) => request,
+            None => Request {
+                client: Client::begin(addr, ports)?,
+                is_sent: false,
+                answer: Vec::new(),
+            },
+        };
+        match request.advance(path, addr) {
+            Answer::Waits => self.request = Some(request),
+            // It leaves nothing behind on the port.
+            Answer::Good => {
+                request.client.abort();
+                return Ok(true);
+            }
+            Answer::Bad => request.client.abort(),
+        }
+        Ok(false)
+    }
+}
+
+enum Answer {
+    Waits,
+    Good,
+    Bad,
+}
+
+impl Request {
+    fn advance(&mut self, path: &str, addr: SocketAddr) -> Answer {
+        if self.client.state == Connection::Connecting {
+            self.client.connect(Duration::ZERO);
+        }
+        match self.client.state {
+            Connection::Connecting => return Answer::Waits,
+            Connection::Open => {}
+            _ => return Answer::Bad,
+        }
+        if !self.is_sent {
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUser-Agent: tcpstate\r\nAccept: */*\r\n\r\n"
+            );
+            if self.client.send(request.as_bytes()).is_err() {
+                return Answer::Bad;
+            }
+            self.is_sent = true;
+        }
+        self.client.read_into(&mut self.answer, STATUS_LINE);
+        let has_more = self.client.state == Connection::Open;
+        match is_good(&self.answer) {
+            Some(true) => Answer::Good,
+            Some(false) => Answer::Bad,
+            None if has_more => Answer::Waits,
+            None => Answer::Bad,
+        }
+    }
+}
+
+/// Whether an answer's first line has a status of 200 to 399; `None`: it is not there yet.
+fn is_good(answer: &[u8]) -> Option<bool> {
+    let status = answer.get(9..12)?;
+    let is_http = answer.starts_with(b"HTTP/1.") && answer.get(8) == Some(&b' ');
+    Some(is_http && matches!(status, [b'2' | b'3', b'0'..=b'9', b'0'..=b'9']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_good_by_its_status() {
+        assert_eq!(is_good(b"HTTP/1.1 20"), None);
+        assert_eq!(is_good(b"HTTP/1.0 200 OK"), Some(true));
+        assert_eq!(is_good(b"HTTP/1.1 302 Found"), Some(true));
+        assert_eq!(is_good(b"HTTP/1.1 503 No"), Some(false));
+        assert_eq!(is_good(b"SSH-2.0-OpenSSH_9"), Some(false));
+    }
+}

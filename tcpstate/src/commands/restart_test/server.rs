@@ -1,0 +1,345 @@
+//! The server: started below the supervisor of `run`, stopped, and its processes.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use regex::bytes::Regex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+
+use super::output::{Ends, Output};
+use crate::clock;
+use crate::commands::run::calls::{Calls, HoldBack, Wishes};
+use crate::commands::run::explainer::{Explainer, Tell};
+use crate::commands::run::keep::Keeps;
+use crate::event::{Diagnosis, LeftProcess};
+use crate::supervise::child::{self, StartError};
+use crate::supervise::notification::Listener;
+use crate::supervise::signals::Signals;
+use crate::supervise::{proc, tree};
+
+/// Calls that are taken before something else is looked at again.
+const TAKE: usize = 64;
+/// How often it is looked whether all have ended.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// What is left after the end of a round is killed; that lasts no longer.
+const END_LASTS: Duration = Duration::from_secs(5);
+
+/// What is started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Program<'a> {
+    pub(super) command: &'a [OsString],
+    /// The line on stdout that is waited for.
+    pub(super) pattern: Option<&'a Regex>,
+    pub(super) verbose: bool,
+}
+
+/// A start of it.
+#[derive(Debug)]
+struct Main {
+    pid: Pid,
+    ended: Option<ExitStatus>,
+    output: Output,
+}
+
+/// The server through its starts and stops.
+pub(super) struct Server<'a> {
+    program: Program<'a>,
+    signals: &'a Signals,
+    calls: Calls,
+    told: Receiver<Diagnosis>,
+    /// One for each start of which processes are left.
+    listeners: Vec<Arc<Listener>>,
+    main: Option<Main>,
+    /// Processes of the start before, which were there when this one began.
+    left: Vec<Process>,
+    latest: Option<Diagnosis>,
+    /// Why its calls are not heard.
+    pub(super) unsupervised: Option<String>,
+}
+
+/// A process that is no other one that has its number meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Process {
+    pid: u32,
+    start_ticks: u64,
+}
+
+impl Process {
+    fn of(pid: u32) -> Option<Self> {
+        let stat = proc::stat(pid)?;
+        Some(Self {
+            pid,
+            start_ticks: stat.start_ticks,
+        })
+    }
+
+    fn runs(self) -> bool {
+        proc::stat(self.pid)
+            .is_some_and(|stat| stat.start_ticks == self.start_ticks && stat.state != 'Z')
+    }
+}
+
+impl<'a> Server<'a> {
+    /// Nothing is started yet.
+    pub(super) fn new(program: Program<'a>, signals: &'a Signals) -> Result<Self> {
+        let wishes = Wishes {
+            reuseaddr: false,
+            reuseport: false,
+            hold_back: HoldBack::Never,
+            verbose: false,
+        };
+        let (tell, told) = channel();
+        let explainer = Explainer::start(None, Tell::Channel(tell))?;
+        Ok(Self {
+            program,
+            signals,
+            calls: Calls::new(wishes, Keeps::new(&[], Duration::ZERO), explainer)?,
+            told,
+            listeners: Vec::new(),
+            main: None,
+            left: Vec::new(),
+            latest: None,
+            unsupervised: None,
+        })
+    }
+
+    /// Starts it. What is left of the start before is told apart from here on.
+    pub(super) fn start(&mut self) -> Result<()> {
+        self.left = tree::descendants()
+            .into_iter()
+            .filter_map(Process::of)
+            .collect();
+        self.latest = None;
+        let (mut output, mut ends) = self.output()?;
+        let mut started = Err(StartError::Nested);
+        if self.unsupervised.is_none() {
+            let command = self.program.command;
+            started = child::start_with(command, self.signals.before(), |command| {
+                set(command, ends);
+            });
+            ends = match &started {
+                Err(StartError::Filter(_) | StartError::Nested) => {
+                    self.unsupervised = started.as_ref().err().map(ToString::to_string);
+                    let (again, ends) = self.output()?;
+                    output = again;
+                    ends
+                }
+                _ => Ends {
+                    stdout: Stdio::null(),
+                    stderr: Stdio::null(),
+                },
+            };
+        }
+        let pid = match started {
+            Ok(started) => {
+                self.listeners.push(Arc::new(started.listener));
+                started.pid
+            }
+            Err(StartError::Filter(_) | StartError::Nested) => {
+                let command = self.program.command;
+                child::start_unsupervised(command, self.signals.before(), |command| {
+                    set(command, ends);
+                })?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.main = Some(Main {
+            pid,
+            ended: None,
+            output,
+        });
+        Ok(())
+    }
+
+    fn output(&self) -> Result<(Output, Ends)> {
+        Output::read(self.program.pattern, self.program.verbose)
+    }
+
+    /// Lets time pass, at most so much: takes calls and signals.
+    pub(super) fn pump(&mut self, time: Duration) -> Result<()> {
+        let pause = self.calls.advance(self.main.is_some()).min(time);
+        let pause = Timespec {
+            tv_sec: i64::try_from(pause.as_secs()).unwrap_or(1),
+            tv_nsec: i64::from(pause.subsec_nanos()),
+        };
+        let mut asked = vec![PollFd::new(self.signals, PollFlags::IN)];
+        let calls = self.listeners.iter();
+        asked.extend(calls.map(|listener| PollFd::new(&**listener, PollFlags::IN)));
+        match poll(&mut asked, Some(&pause)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("cannot wait for the server's calls"),
+        }
+        self.take_calls()?;
+        self.reap()?;
+        self.latest = self.told.try_iter().last().or(self.latest.take());
+        while let Some(signal) = self.signals.next() {
+            let name = match signal.number {
+                libc::SIGINT => "SIGINT",
+                libc::SIGTERM => "SIGTERM",
+                libc::SIGHUP => "SIGHUP",
+                libc::SIGQUIT => "SIGQUIT",
+                _ => continue,
+            };
+            bail!("interrupted by {name}: what was started has been ended");
+        }
+        Ok(())
+    }
+
+    fn take_calls(&mut self) -> Result<()> {
+        for listener in self.listeners.clone() {
+            for _ in 0..TAKE {
+                let mut asked = [PollFd::new(&*listener, PollFlags::IN)];
+                let is_there = poll(&mut asked, Some(&Timespec::default()));
+                let [asked] = asked;
+                if is_there.is_err() || !asked.revents().contains(PollFlags::IN) {
+                    break;
+                }
+                let taken = listener
+                    .receive()
+                    .context("cannot take the server's calls")?;
+                if let Some(notification) = taken {
+                    self.calls.take(&listener, notification);
+                }
+            }
+        }
+        self.listeners.retain(|listener| !listener.has_ended());
+        Ok(())
+    }
+
+    fn reap(&mut self) -> Result<()> {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    if let Some(main) = self.main.as_mut().filter(|main| main.pid == pid) {
+                        main.ended = Some(ExitStatus::from_raw(status.as_raw()));
+                    }
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(()),
+                Err(errno) => return Err(errno).context("cannot wait for the server"),
+            }
+        }
+    }
+
+    /// How its first process has ended.
+    pub(super) fn ended(&self) -> Option<ExitStatus> {
+        self.main.as_ref().and_then(|main| main.ended)
+    }
+
+    /// Its first process.
+    pub(super) fn main_pid(&self) -> Option<u32> {
+        let main = self.main.as_ref().filter(|main| main.ended.is_none())?;
+        Some(main.pid.as_raw_nonzero().get().unsigned_abs())
+    }
+
+    /// The processes of this start.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        let mut others: BTreeSet<u32> = BTreeSet::new();
+        for left in self.left.iter().filter(|left| left.runs()) {
+            others.insert(left.pid);
+            others.extend(tree::descendants_of(left.pid));
+        }
+        let all = tree::descendants().into_iter();
+        all.filter(|pid| !others.contains(pid)).collect()
+    }
+
+    /// Processes of the start before this one that go on.
+    pub(super) fn left(&self) -> Vec<LeftProcess> {
+        self.left
+            .iter()
+            .filter(|left| left.runs())
+            .filter_map(|left| {
+                Some(LeftProcess {
+                    pid: left.pid,
+                    comm: proc::stat(left.pid)?.comm.to_string(),
+                })
+            })
+            .collect()
+    }
+
+    /// Sends a signal to its first process.
+    pub(super) fn signal_main(&self, signal: Signal) {
+        let running = self.main.as_ref().filter(|main| main.ended.is_none());
+        if let Some(main) = running {
+            // Not reaped yet, so that nobody else has its number.
+            let _ = kill_process(main.pid, signal);
+        }
+    }
+
+    /// Sends a signal to all its processes.
+    pub(super) fn signal_all(signal: Signal) {
+        for pid in tree::descendants() {
+            tree::send(pid, signal);
+        }
+    }
+
+    /// How many calls have failed until now.
+    pub(super) fn failed_calls(&self) -> u64 {
+        self.calls.failed()
+    }
+
+    /// Why the last one of this start has failed.
+    pub(super) fn diagnosis(&self) -> Option<&Diagnosis> {
+        self.latest.as_ref()
+    }
+
+    /// The line that is waited for was printed.
+    pub(super) fn has_printed_pattern(&self) -> bool {
+        self.main.as_ref().is_some_and(|it| it.output.is_found())
+    }
+
+    /// The last lines that this start has printed.
+    pub(super) fn last_lines(&self) -> Option<String> {
+        self.main.as_ref().and_then(|it| it.output.last_lines(2))
+    }
+
+    /// Ends all that was started, first by SIGTERM if there is `grace`. Signals to us wait.
+    pub(super) fn end(mut self, grace: Duration) -> Result<()> {
+        let began_ns = clock::monotonic_ns();
+        let since = || Duration::from_nanos(clock::monotonic_ns().saturating_sub(began_ns));
+        self.signal_main(Signal::TERM);
+        Self::signal_all(Signal::CONT);
+        loop {
+            let result = self.take_calls().and_then(|()| self.reap());
+            let left = tree::descendants();
+            let is_over = since() > grace.saturating_add(END_LASTS);
+            if left.is_empty() || is_over || result.is_err() {
+                self.calls.finish();
+                result?;
+                if !left.is_empty() {
+                    bail!("processes of the server could not be ended: {left:?}; end them");
+                }
+                return Ok(());
+            }
+            if since() >= grace || self.main_pid().is_none() {
+                Self::signal_all(Signal::KILL);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+/// In a process group of its own: a program that signals its group does not mean us.
+fn set(command: &mut Command, ends: Ends) {
+    command
+        .stdin(Stdio::null())
+        .stdout(ends.stdout)
+        .stderr(ends.stderr)
+        .process_group(0);
+}
+
+/// How a process has ended, in words.
+pub(super) fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("with exit code {code}"),
+        (_, Some(number)) => format!("by signal {number}"),
+        _ => "in a way that is not known".to_owned(),
+    }
+}

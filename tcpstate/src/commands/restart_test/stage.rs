@@ -1,0 +1,334 @@
+//! The connections of a round: brought into the state that its way says, and held against
+//! what the kernel says of them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use super::client::{self, Client, Connection};
+use super::look::Look;
+use super::round::{LOOK_EVERY, Round, in_state, since};
+use super::server::Server;
+use crate::clock;
+use crate::event::{LeftSockets, State, Way};
+use crate::snapshot::SocketItem;
+use crate::supervise::{proc, tree};
+
+/// A server has accepted what it is going to accept after so long; one is enough.
+const ACCEPTS: Duration = Duration::from_millis(500);
+/// None is waited for longer than this.
+const ACCEPTS_ONE: Duration = Duration::from_secs(5);
+/// A server that closes when its client has closed does so within this time.
+const ANSWERS: Duration = Duration::from_millis(300);
+/// Bytes that are sent to be left unread. They end no line.
+const UNREAD: &[u8] = b"tcpstate";
+/// Times that clients try to close before a server that closes at once.
+const MAX_RACES: usize = 5;
+
+/// Whether the state was reached.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Staged {
+    Yes,
+    /// It was not, for this reason.
+    No(String),
+    /// It does not exist for this server, for this reason.
+    NotApplicable(String),
+}
+
+/// A client that is held, and what it has done.
+#[derive(Debug)]
+struct Held {
+    /// `None`: it is closed.
+    client: Option<Client>,
+    local: SocketAddr,
+    server: SocketAddr,
+    has_closed_direction: bool,
+    is_reset: bool,
+}
+
+/// All clients of a round.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    held: Vec<Held>,
+    /// The kernel has shown the state before the stop.
+    is_seen: bool,
+}
+
+impl Clients {
+    /// Brings connections into the state that the round's way says.
+    pub(super) fn stage(&mut self, round: &mut Round<'_>, addr: SocketAddr) -> Result<Staged> {
+        match round.way {
+            Way::Idle => Ok(Staged::Yes),
+            Way::ServerClosesFirst | Way::Sigkill => self.connect(round, addr),
+            Way::ChildLeft => {
+                let staged = self.connect(round, addr)?;
+                let main = round.server.main_pid();
+                let has_child = round.server.processes().iter().any(|it| Some(*it) != main);
+                Ok(match staged {
+                    Staged::Yes if !has_child => Staged::NotApplicable(
+                        "the server has no child process that could be left".to_owned(),
+                    ),
+                    staged => staged,
+                })
+            }
+            Way::ClientClosesFirst => self.close_first(round, addr),
+            Way::HalfClosed => self.close_half(round, addr),
+            Way::UnreadData => self.leave_unread(round, addr),
+        }
+    }
+
+    /// Connects, until the server has accepted all, or some in their time.
+    fn connect(&mut self, round: &mut Round<'_>, addr: SocketAddr) -> Result<Staged> {
+        for _ in 0..round.plan.clients {
+            let client = Client::begin(addr, &mut round.ports)?;
+            self.held.push(Held {
+                local: client.local,
+                server: client.server,
+                client: Some(client),
+                has_closed_direction: false,
+                is_reset: false,
+            });
+        }
+        let began_ns = clock::monotonic_ns();
+        loop {
+            round.server.pump(LOOK_EVERY)?;
+            let mut accepted = 0;
+            for client in self.held.iter_mut().filter_map(|held| held.client.as_mut()) {
+                client.advance();
+                if round.is_accepted(client, &[])? {
+                    accepted += 1;
+                }
+            }
+            let waited = since(began_ns);
+            if accepted == self.held.len() || accepted > 0 && waited >= ACCEPTS {
+                return Ok(Staged::Yes);
+            }
+            if let Some(status) = round.server.ended() {
+                return Ok(Staged::No(format!(
+                    "it ended {} when clients connected",
+                    super::server::describe(status)
+                )));
+            }
+            if waited >= ACCEPTS_ONE {
+                return Ok(Staged::No(format!(
+                    "could not be staged: the server accepted none of {} connections within {} s",
+                    self.held.len(),
+                    ACCEPTS_ONE.as_secs()
+                )));
+            }
+        }
+    }
+
+    /// Clients close before the server does.
+    fn close_first(&mut self, round: &mut Round<'_>, addr: SocketAddr) -> Result<Staged> {
+        let staged = self.connect(round, addr)?;
+        if staged != Staged::Yes {
+            return Ok(staged);
+        }
+        self.close_directions(|_| true);
+        for _ in 0..MAX_RACES {
+            self.wait_for_answers(round)?;
+            let mut is_first = false;
+            for held in &self.held {
+                let servers = round.look.servers_end(held.local, held.server)?;
+                let clients = round.look.clients_end(held.local, held.server)?;
+                is_first |= held.has_closed_direction && has_closed_first(servers, clients);
+            }
+            if is_first {
+                // Both directions are closed now, of those that the server has answered.
+                self.held.iter_mut().for_each(|held| held.client = None);
+                return Ok(Staged::Yes);
+            }
+            // The server closes at once: its client has to be faster.
+            let mut client = Client::begin(addr, &mut round.ports)?;
+            client.connect(Duration::from_secs(1));
+            client.close_direction();
+            self.held.push(Held {
+                local: client.local,
+                server: client.server,
+                client: Some(client),
+                has_closed_direction: true,
+                is_reset: false,
+            });
+        }
+        Ok(Staged::No(
+            "could not be staged: the server closes each connection before its client can"
+                .to_owned(),
+        ))
+    }
+
+    /// Every second client closes its direction; none closes what the server closes.
+    fn close_half(&mut self, round: &mut Round<'_>, addr: SocketAddr) -> Result<Staged> {
+        let staged = self.connect(round, addr)?;
+        if staged != Staged::Yes {
+            return Ok(staged);
+        }
+        self.close_directions(|at| at % 2 == 1);
+        self.wait_for_answers(round)?;
+        for held in self.held.iter().filter(|held| held.has_closed_direction) {
+            let servers = round.look.servers_end(held.local, held.server)?;
+            self.is_seen |= servers.is_some_and(|end| end.state == State::CloseWait);
+        }
+        Ok(Staged::Yes)
+    }
+
+    /// The server stands still while clients send.
+    fn leave_unread(&mut self, round: &mut Round<'_>, addr: SocketAddr) -> Result<Staged> {
+        let staged = self.connect(round, addr)?;
+        if staged != Staged::Yes {
+            return Ok(staged);
+        }
+        Server::signal_all(Signal::STOP);
+        let began_ns = clock::monotonic_ns();
+        let stands_still = || {
+            tree::descendants()
+                .into_iter()
+                .all(|pid| proc::stat(pid).is_none_or(|stat| matches!(stat.state, 'T' | 't')))
+        };
+        while !stands_still() && since(began_ns) < ANSWERS {
+            round.server.pump(LOOK_EVERY)?;
+        }
+        let mut unread = 0;
+        for held in &mut self.held {
+            let Some(client) = &mut held.client else {
+                continue;
+            };
+            if client.state != Connection::Open || client.send(UNREAD).is_err() {
+                continue;
+            }
+            let servers = round.look.servers_end(held.local, held.server)?;
+            let is_there = |end: SocketItem| {
+                end.inode.is_some() && end.receive_queue.is_some_and(|bytes| bytes > 0)
+            };
+            unread += u32::from(servers.is_some_and(is_there));
+        }
+        Ok(if unread > 0 {
+            Staged::Yes
+        } else {
+            Staged::No(
+                "could not be staged: no connection that the server had accepted could be \
+                 left with unread data"
+                    .to_owned(),
+            )
+        })
+    }
+
+    fn close_directions(&mut self, is_one: impl Fn(usize) -> bool) {
+        for (at, held) in self.held.iter_mut().enumerate() {
+            if let Some(client) = &mut held.client {
+                client.advance();
+                if client.state == Connection::Open && is_one(at) {
+                    client.close_direction();
+                    held.has_closed_direction = true;
+                }
+            }
+        }
+    }
+
+    /// Gives the server time to close what its clients have closed.
+    fn wait_for_answers(&mut self, round: &mut Round<'_>) -> Result<()> {
+        let began_ns = clock::monotonic_ns();
+        loop {
+            let mut waits = false;
+            for held in self
+                .held
+                .iter_mut()
+                .filter(|held| held.has_closed_direction)
+            {
+                if let Some(client) = &mut held.client {
+                    client.advance();
+                    waits |= client.state == Connection::Open;
+                }
+            }
+            if !waits || since(began_ns) >= ANSWERS {
+                return Ok(());
+            }
+            round.server.pump(LOOK_EVERY)?;
+        }
+    }
+
+    /// Takes note of what has come; a client closes what the server has closed, unless the
+    /// way says otherwise.
+    pub(super) fn advance(&mut self, way: Way) {
+        for held in &mut self.held {
+            let Some(client) = &mut held.client else {
+                continue;
+            };
+            client.advance();
+            match client.state {
+                Connection::ClosedByServer if way != Way::HalfClosed => held.client = None,
+                Connection::Reset | Connection::Refused => {
+                    held.is_reset = true;
+                    held.client = None;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a client waits for the server still.
+    pub(super) fn are_any_open(&self) -> bool {
+        let mut clients = self.held.iter().filter_map(|held| held.client.as_ref());
+        clients.any(|client| matches!(client.state, Connection::Open | Connection::Connecting))
+    }
+
+    /// Connections that were reset.
+    pub(super) fn count_reset(&self) -> u64 {
+        let count = self.held.iter().filter(|held| held.is_reset).count();
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+
+    /// Why the state of the way was not reached after all, by what the stop has left.
+    pub(super) fn not_reached(&self, way: Way, left: &[LeftSockets]) -> Option<String> {
+        match way {
+            Way::HalfClosed => {
+                let waits = in_state(left, State::FinWait1) + in_state(left, State::FinWait2);
+                (waits == 0 && !self.is_seen).then(|| {
+                    "could not be staged: the server left no half-closed connection, it \
+                     resets them when it ends"
+                        .to_owned()
+                })
+            }
+            Way::UnreadData => {
+                // Open still: somebody else has it.
+                let is_lost = self.count_reset() > 0 || self.are_any_open();
+                (!is_lost).then(|| {
+                    "could not be staged: the server read what was sent before it ended".to_owned()
+                })
+            }
+            Way::Idle
+            | Way::ServerClosesFirst
+            | Way::ClientClosesFirst
+            | Way::Sigkill
+            | Way::ChildLeft => None,
+        }
+    }
+
+    /// Ends what is left of these connections, for the next one who binds the port.
+    pub(super) fn leave_nothing(self, look: &mut Look) -> Result<()> {
+        let ends: Vec<(SocketAddr, SocketAddr)> =
+            self.held.iter().map(|it| (it.local, it.server)).collect();
+        for client in self.held.into_iter().filter_map(|held| held.client) {
+            client.abort();
+        }
+        for (local, server) in ends {
+            let end = look.servers_end(local, server)?;
+            if end.is_some_and(|end| end.state == State::TimeWait) {
+                client::end_time_wait(local, server);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the client's FIN came first: the server has not answered it yet, or the client
+/// alone has the connection in a state that only who closed first comes to.
+fn has_closed_first(servers: Option<SocketItem>, clients: Option<SocketItem>) -> bool {
+    match servers.map(|end| end.state) {
+        Some(State::CloseWait | State::LastAck) => true,
+        Some(_) => false,
+        None => clients.is_some_and(|end| matches!(end.state, State::TimeWait | State::FinWait2)),
+    }
+}

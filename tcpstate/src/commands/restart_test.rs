@@ -119,11 +119,7 @@ impl Test<'_> {
             }
         }
         answer.verdict = rule::verdict(&answer.rounds);
-        let diagnoses = answer
-            .rounds
-            .iter()
-            .filter_map(|it| it.diagnosis.as_deref());
-        answer.fixes = rule::fixes(diagnoses);
+        answer.fixes = rule::fixes(&answer.rounds);
         Ok(answer)
     }
 

@@ -1,7 +1,7 @@
 //! What the restarts of a server add up to: each one's outcome, the verdict, the fix.
 
 use crate::event::{
-    Applies, Certainty, Diagnosis, Explanation, Fix, RestartOutcome, RestartRound, YesNo,
+    Applies, Cause, Certainty, Diagnosis, Explanation, Fix, RestartOutcome, RestartRound, YesNo,
 };
 
 /// A restart may take so much longer than twice the first start, in milliseconds: starts
@@ -51,26 +51,18 @@ pub fn verdict(rounds: &[RestartRound]) -> RestartOutcome {
         .unwrap_or(RestartOutcome::Unknown)
 }
 
-/// The fix of each diagnosis, the first ones first, none twice.
+/// The fix of each round's diagnosis, the first ones first, none twice.
 ///
 /// It is for who develops the server and has it restart every time: a change of the program
 /// comes before a command, which would be about sockets that are gone by now.
 #[must_use]
-pub fn fixes<'a>(diagnoses: impl IntoIterator<Item = &'a Diagnosis>) -> Vec<Fix> {
+pub fn fixes(rounds: &[RestartRound]) -> Vec<Fix> {
     let mut fixes: Vec<Fix> = Vec::new();
-    for diagnosis in diagnoses {
-        let applicable = || {
-            diagnosis
-                .fixes
-                .iter()
-                .filter(|fix| fix.applies != Applies::No)
+    for round in rounds {
+        let Some(mut fix) = round.diagnosis.as_deref().and_then(|it| fix(round, it)) else {
+            continue;
         };
-        let chosen = applicable()
-            .find(|fix| fix.effect.is_none() && !NO_RESTART.contains(&&*fix.id))
-            .or_else(|| applicable().next());
-        let Some(fix) = chosen else { continue };
         if fixes.iter().all(|known| known.id != fix.id) {
-            let mut fix = fix.clone();
             if fix.language.is_none() {
                 fix.command = None;
                 fix.effect = None;
@@ -79,6 +71,41 @@ pub fn fixes<'a>(diagnoses: impl IntoIterator<Item = &'a Diagnosis>) -> Vec<Fix>
         }
     }
     fixes
+}
+
+fn fix(round: &RestartRound, diagnosis: &Diagnosis) -> Option<Fix> {
+    // The listener is the stopped server's own, in a child: elsewhere that would be the
+    // server, which is to be left alone.
+    if diagnosis.cause == Cause::ActiveListener && is_held_by_leftover(round, diagnosis) {
+        return Some(Fix {
+            id: "end_children".into(),
+            text: "Have the server end its child processes, and wait for them, before it ends \
+                   itself"
+                .to_owned(),
+            command: None,
+            language: None,
+            effect: None,
+            applies: Applies::NextTime,
+            why: None,
+        });
+    }
+    let applicable = || {
+        let fixes = diagnosis.fixes.iter();
+        fixes.filter(|fix| fix.applies != Applies::No)
+    };
+    applicable()
+        .find(|fix| fix.effect.is_none() && !NO_RESTART.contains(&&*fix.id))
+        .or_else(|| applicable().next())
+        .cloned()
+}
+
+fn is_held_by_leftover(round: &RestartRound, diagnosis: &Diagnosis) -> bool {
+    let mut holders = diagnosis.holders.iter();
+    holders.any(|holder| {
+        let processes = holder.processes.iter().flatten();
+        let mut pids = processes.map(|process| process.pid);
+        pids.any(|pid| round.leftover.iter().any(|left| left.pid == pid))
+    })
 }
 
 /// Changes of a program that do not help it to restart on its port.
@@ -117,7 +144,7 @@ pub fn likely(answer: Explanation) -> Option<Diagnosis> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Cause, Effect, Way, WouldWork};
+    use crate::event::{Effect, Way, WouldWork};
 
     fn round(outcome: RestartOutcome) -> RestartRound {
         RestartRound::new(Way::Idle, 1, outcome)
@@ -205,7 +232,11 @@ mod tests {
         ]);
         let second = diagnosis(vec![fix("stop", Applies::Now, Some(Effect::Reads))]);
 
-        let fixes = fixes([&first, &first, &second]);
+        let rounds = [&first, &first, &second].map(|diagnosis| RestartRound {
+            diagnosis: Some(Box::new(diagnosis.clone())),
+            ..round(RestartOutcome::Fails)
+        });
+        let fixes = fixes(&rounds);
 
         let ids: Vec<&str> = fixes.iter().map(|fix| &*fix.id).collect();
         assert_eq!(ids, ["set_reuseaddr", "stop"]);

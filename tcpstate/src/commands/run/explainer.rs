@@ -4,7 +4,7 @@
 //! The answer to a failed call is held back until it is explained, so that its process is
 //! still there to be looked at, and what is said stands above what the program says itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::commands::header;
 use crate::diagnosis::{CallKind, Environment, Question, explain};
 use crate::engine::Limits;
 use crate::event::{
-    Body, Call, CallName, Capture, Diagnosis, Explanation, Flood, Header, KnownBy, Probe,
-    ProbeStatus, Process, Seen, Sock,
+    Body, Call, CallName, Capture, Diagnosis, Endpoint, Explanation, Flood, Header, KnownBy, Probe,
+    ProbeStatus, Process, Seen, Sock, SocketSeen, Source, State,
 };
 use crate::export::describe::{self, Context};
 use crate::kernel::capabilities;
@@ -233,7 +233,11 @@ impl Worker {
                 } else if !call.ok {
                     self.complete(&mut call);
                 }
+                let listener = self.opened(kind, &call);
                 self.feed(mono_ns, body(kind, call));
+                if let Some(listener) = listener {
+                    self.feed(mono_ns, Body::Socket(listener));
+                }
                 self.tell(kind);
                 drop(answer);
             }
@@ -268,6 +272,34 @@ impl Worker {
             }
             Job::Say(line) => self.say(&line),
         }
+    }
+
+    /// A listener, for whom it matters later who has opened it: no hook tells that here.
+    fn opened(&self, kind: CallKind, call: &Call) -> Option<SocketSeen> {
+        let is_wanted = matches!(self.tell, Tell::Channel(_));
+        if kind != CallKind::Listen || !call.ok || !is_wanted {
+            return None;
+        }
+        let local = call.local?;
+        Some(SocketSeen {
+            sock: call.sock?,
+            local,
+            peer: Endpoint {
+                addr: match local.addr {
+                    IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                    IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+                },
+                port: 0,
+            },
+            state: State::Listen,
+            process: Some(Arc::clone(&call.process)),
+            processes: None,
+            reuse: Some(call.reuse),
+            expires_ms: None,
+            netns_ended: None,
+            ended: None,
+            source: Source::Snapshot,
+        })
     }
 
     fn say(&mut self, line: &str) {

@@ -172,7 +172,14 @@ impl Test<'_> {
             {
                 return Ok(tried);
             }
-            round::run(self.plan, self.signals, way, number, is_killed_unread)
+            round::run(
+                self.plan,
+                self.signals,
+                way,
+                number,
+                is_killed_unread,
+                notes,
+            )
         };
         let ended = thread::scope(|scope| {
             thread::Builder::new()
@@ -192,10 +199,9 @@ impl Test<'_> {
             if round::since(began_ns) >= self.plan.timeout {
                 let answer = options::ask_plainly(self.plan.port)?;
                 let mut round = RestartRound::new(way, number, RestartOutcome::Unknown);
-                round.notes = vec![format!(
-                    "the port is not free before the first start: {}",
-                    answer.summary
-                )];
+                round.notes =
+                    vec!["the port was still held by what the restart before had left".to_owned()];
+                round.diagnosis = rule::likely(answer).map(Box::new);
                 return Ok(Some(Tried::Round(Box::new(round))));
             }
             if let Some(signal) = self.signals.next()

@@ -135,8 +135,9 @@ pub struct RestartRound {
     pub refused: u64,
     /// Connections of clients that were reset, held ones and new ones.
     pub reset: u64,
-    /// Calls of `bind` and `listen` that failed in the restarted server's processes.
-    pub failed_binds: u64,
+    /// Calls of `bind` and `listen` that failed in the restarted server's processes; null:
+    /// they could not be seen.
+    pub failed_binds: Option<u64>,
     /// Why the last of them failed, or would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Box<Diagnosis>>,
@@ -165,7 +166,7 @@ impl RestartRound {
             first_start_ms: None,
             refused: 0,
             reset: 0,
-            failed_binds: 0,
+            failed_binds: None,
             diagnosis: None,
             left: Vec::new(),
             leftover: Vec::new(),

@@ -55,7 +55,7 @@ pub fn markdown(test: &RestartTest) -> String {
             downtime(round),
             round.refused,
             round.reset,
-            round.failed_binds,
+            failed_binds(round),
         );
     }
     for skipped in &test.skipped {
@@ -178,6 +178,12 @@ fn says(outcome: RestartOutcome) -> &'static str {
     }
 }
 
+fn failed_binds(round: &RestartRound) -> String {
+    round
+        .failed_binds
+        .map_or_else(|| "-".to_owned(), |count| count.to_string())
+}
+
 fn downtime(round: &RestartRound) -> String {
     match round.downtime_ms {
         Some(ms) if ms < 10_000 => format!("{ms} ms"),
@@ -195,12 +201,14 @@ mod tests {
         let mut late = RestartRound::new(Way::Sigkill, 1, RestartOutcome::Waits);
         late.downtime_ms = Some(12_340);
         late.refused = 2_400;
+        late.failed_binds = Some(0);
         late.leftover = vec![LeftProcess {
             pid: 7,
             comm: "\u{1b}[2Jworker|x".to_owned(),
         }];
         let mut fine = RestartRound::new(Way::Idle, 1, RestartOutcome::AtOnce);
         fine.downtime_ms = Some(42);
+        fine.failed_binds = Some(0);
         RestartTest {
             port: 8080,
             private: true,

@@ -76,6 +76,7 @@ pub(super) fn run(
     way: Way,
     number: u32,
     is_killed_unread: bool,
+    notes: &mut Vec<String>,
 ) -> Result<Tried> {
     let mut round = Round {
         plan,
@@ -89,6 +90,15 @@ pub(super) fn run(
     };
     let mut clients = Clients::default();
     let tried = round.go(&mut clients);
+    if let Some(why) = &round.server.unsupervised {
+        let note = format!(
+            "failed binds could not be seen, so that they are not counted and a cause is likely \
+             at best: {why}"
+        );
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
     let Round {
         server, mut look, ..
     } = round;
@@ -107,13 +117,14 @@ impl Round<'_> {
             Err(why) => return Ok(Tried::NoStart(Box::new(self.no_start(why)?))),
         };
         let first_start_ms = ms_since(start_ns);
-        let first_failed_binds = self.server.failed_calls();
+        let first_failed_binds = self.server.failed_calls().unwrap_or(0);
         let options = options::of_listener(&self.server, &mut self.look)?;
         match clients.stage(self, addr)? {
             Staged::Yes => {}
             Staged::No(why) => return Ok(self.unknown(why)),
             Staged::NotApplicable(why) => return Ok(Tried::Skipped(why)),
         }
+        self.server.let_go()?;
         let stop_ns = clock::monotonic_ns();
         if !self.stop(clients, stop_ns)? {
             return Ok(self.unknown(format!(
@@ -141,12 +152,13 @@ impl Round<'_> {
         let start_ms = up
             .up_ns
             .map(|_| now_ns.saturating_sub(start_ns) / NS_PER_MS);
-        let failed_binds = self.server.failed_calls() - first_failed_binds;
+        let failed_binds = self.server.failed_calls();
+        let failed_binds = failed_binds.map(|all| all.saturating_sub(first_failed_binds));
         let outcome = restart_test::outcome(Measured {
             first_start_ms,
             start_ms,
             first_failed_binds,
-            failed_binds,
+            failed_binds: failed_binds.unwrap_or(0),
         });
         let mut round = RestartRound::new(self.way, self.number, outcome);
         round.downtime_ms = up.up_ns.map(|_| now_ns.saturating_sub(stop_ns) / NS_PER_MS);

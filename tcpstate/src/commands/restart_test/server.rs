@@ -192,6 +192,16 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
+    /// Lets time pass until no socket of the server is held by who supervises it: it would
+    /// outlive its process.
+    pub(super) fn let_go(&mut self) -> Result<()> {
+        self.pump(Duration::ZERO)?;
+        while !self.calls.holds_none() {
+            self.pump(LOOK_EVERY)?;
+        }
+        Ok(())
+    }
+
     fn take_calls(&mut self) -> Result<()> {
         for listener in self.listeners.clone() {
             for _ in 0..TAKE {
@@ -280,9 +290,9 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// How many calls have failed until now.
-    pub(super) fn failed_calls(&self) -> u64 {
-        self.calls.failed()
+    /// How many calls have failed until now; `None`: they are not heard.
+    pub(super) fn failed_calls(&self) -> Option<u64> {
+        self.unsupervised.is_none().then(|| self.calls.failed())
     }
 
     /// Why the last one of this start has failed.

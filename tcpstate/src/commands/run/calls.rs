@@ -158,6 +158,11 @@ impl Calls {
         self.failed
     }
 
+    /// Whether no socket of the program is held open to look after its `listen`.
+    pub(in crate::commands) fn holds_none(&self) -> bool {
+        self.listening.is_empty()
+    }
+
     /// Decides about a call.
     pub(in crate::commands) fn take(
         &mut self,

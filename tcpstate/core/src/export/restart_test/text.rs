@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{downtime, label, reasons, says, sentence};
+use super::{downtime, failed_binds, label, reasons, says, sentence};
 use crate::event::RestartTest;
 use crate::printable::printable;
 
@@ -32,7 +32,7 @@ pub fn text(test: &RestartTest) -> String {
             downtime(round),
             round.refused,
             round.reset,
-            round.failed_binds
+            failed_binds(round)
         );
     }
     for skipped in &test.skipped {

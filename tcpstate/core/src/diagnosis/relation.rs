@@ -36,7 +36,7 @@ impl Relation {
             Self::Child
         } else if !caller.exe.as_deref().is_some_and(is_program) {
             Self::Other
-        } else if holder.argv.is_some() && holder.argv == caller.argv {
+        } else if is_same_argv(holder, caller) == Some(true) {
             Self::SameCommand
         } else if Language::of(holder).is_interpreted() {
             // What it runs is in the arguments.
@@ -104,9 +104,55 @@ pub(super) fn is_fork_of(process: &Process, opener: &Process) -> bool {
         (Some(now), Some(then)) => now == then,
         _ => process.comm == opener.comm,
     };
-    let is_same_command = match (&process.argv, &opener.argv) {
-        (Some(now), Some(then)) => now == then,
-        _ => true,
+    is_same_program && is_same_argv(process, opener) != Some(false)
+}
+
+/// Whether two processes have the same arguments, as far as each is known: those of a
+/// socket's holders are cut ([`Process::with_short_argv`]).
+fn is_same_argv(one: &Process, other: &Process) -> Option<bool> {
+    let (one, other) = (one.argv.as_deref()?, other.argv.as_deref()?);
+    let cut = |argv: &[String]| {
+        let (last, before) = argv.split_last()?;
+        let begin = last.strip_suffix('…')?;
+        Some((begin.to_owned(), before.to_vec()))
     };
-    is_same_program && is_same_command
+    let begins_like = |whole: &[String], (begin, before): (String, Vec<String>)| {
+        whole.get(..before.len()) == Some(&before)
+            && whole
+                .get(before.len())
+                .is_some_and(|word| word.starts_with(&begin))
+    };
+    Some(
+        one == other
+            || cut(one).is_some_and(|cut| begins_like(other, cut))
+            || cut(other).is_some_and(|cut| begins_like(one, cut)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::KnownBy;
+
+    fn process(pid: u32, argv: &[&str]) -> Process {
+        let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
+        Process {
+            argv: Some(argv.into()),
+            exe: Some("/usr/bin/python3".into()),
+            ..Process::new(pid, 1, "python3", KnownBy::Proc)
+        }
+    }
+
+    #[test]
+    fn arguments_that_were_cut_are_the_same_as_far_as_they_are_known() {
+        let source = "x".repeat(600);
+        let opener = process(1, &["python3", "-c", &source, "more"]);
+        let child = process(2, &["python3", "-c", &source, "more"]).with_short_argv(512);
+        let other = process(3, &["python3", "-c", &source.replace('x', "y")]).with_short_argv(512);
+
+        assert!(is_fork_of(&child, &opener));
+        assert!(is_fork_of(&opener, &child));
+        assert!(!is_fork_of(&other, &opener));
+        assert_eq!(Relation::of(&child, &opener), Relation::SameCommand);
+    }
 }

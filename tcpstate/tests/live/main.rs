@@ -30,6 +30,7 @@ mod recording;
 mod release;
 mod replay;
 mod report;
+mod restart_test;
 mod rights;
 mod run;
 mod services;

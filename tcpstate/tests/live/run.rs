@@ -23,23 +23,23 @@ use support::{Program, Requirement, TCPSTATE, patience, wait_until};
 
 /// Who runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum User {
+pub(crate) enum User {
     Root,
     Nobody,
 }
 
-const USERS: [User; 2] = [User::Root, User::Nobody];
+pub(crate) const USERS: [User; 2] = [User::Root, User::Nobody];
 
 /// What every one of these tests needs.
-const SETPRIV: Requirement = Program("setpriv", "util-linux");
+pub(crate) const SETPRIV: Requirement = Program("setpriv", "util-linux");
 /// The system's own, which every user can run.
-const PYTHON: &str = "/usr/bin/python3";
-const NEEDS_PYTHON: Requirement = Program(PYTHON, "python3");
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const NEEDS_PYTHON: Requirement = Program(PYTHON, "python3");
 
 const SERVER: &str = "127.0.0.1:8080";
 
 /// A command as that user, whose programs are the system's.
-fn as_user(user: User, program: &str) -> Command {
+pub(crate) fn as_user(user: User, program: &str) -> Command {
     let mut command = match user {
         User::Root => Command::new("env"),
         User::Nobody => {
@@ -87,7 +87,7 @@ fn output(mut command: Command) -> Output {
     command.output().expect("it starts")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

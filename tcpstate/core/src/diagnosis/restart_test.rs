@@ -1,7 +1,8 @@
 //! What the restarts of a server add up to: each one's outcome, the verdict, the fix.
 
 use crate::event::{
-    Applies, Cause, Certainty, Diagnosis, Explanation, Fix, RestartOutcome, RestartRound, YesNo,
+    Applies, Cause, Certainty, Diagnosis, Explanation, Fix, RestartOutcome, RestartRound, Way,
+    YesNo,
 };
 
 /// A restart may take so much longer than twice the first start, in milliseconds: starts
@@ -74,20 +75,8 @@ pub fn fixes(rounds: &[RestartRound]) -> Vec<Fix> {
 }
 
 fn fix(round: &RestartRound, diagnosis: &Diagnosis) -> Option<Fix> {
-    // The listener is the stopped server's own, in a child: elsewhere that would be the
-    // server, which is to be left alone.
-    if diagnosis.cause == Cause::ActiveListener && is_held_by_leftover(round, diagnosis) {
-        return Some(Fix {
-            id: "end_children".into(),
-            text: "Have the server end its child processes, and wait for them, before it ends \
-                   itself"
-                .to_owned(),
-            command: None,
-            language: None,
-            effect: None,
-            applies: Applies::NextTime,
-            why: None,
-        });
+    if is_held_by_child(round, diagnosis) {
+        return Some(children_fix(round.way));
     }
     let applicable = || {
         let fixes = diagnosis.fixes.iter();
@@ -99,13 +88,45 @@ fn fix(round: &RestartRound, diagnosis: &Diagnosis) -> Option<Fix> {
         .cloned()
 }
 
-fn is_held_by_leftover(round: &RestartRound, diagnosis: &Diagnosis) -> bool {
-    let mut holders = diagnosis.holders.iter();
-    holders.any(|holder| {
-        let processes = holder.processes.iter().flatten();
-        let mut pids = processes.map(|process| process.pid);
-        pids.any(|pid| round.leftover.iter().any(|left| left.pid == pid))
-    })
+/// Whether what listens is the stopped server's own program in a child: elsewhere that would
+/// be another server, which is to be left alone. A child that runs something else was not to
+/// have the listener at all.
+fn is_held_by_child(round: &RestartRound, diagnosis: &Diagnosis) -> bool {
+    let causes = [Cause::ActiveListener, Cause::InheritedListener];
+    let is_child = |pid| round.leftover.iter().any(|left| left.pid == pid);
+    causes.contains(&diagnosis.cause)
+        && diagnosis.holders.iter().any(|holder| {
+            let mut children = holder.processes.iter().flatten();
+            let opener = holder.process.as_ref();
+            children.any(|child| {
+                let is_like_opener = opener.is_none_or(|opener| opener.comm == child.comm);
+                is_child(child.pid) && is_like_opener
+            })
+        })
+}
+
+fn children_fix(way: Way) -> Fix {
+    let (id, text) = if way == Way::ChildLeft {
+        (
+            "children_end_with_parent",
+            "Have the server's child processes end when their parent has gone \
+             (PR_SET_PDEATHSIG, or a pipe from it that closes)",
+        )
+    } else {
+        (
+            "end_children",
+            "Have the server end its child processes, and wait for them, before it ends itself",
+        )
+    };
+    Fix {
+        id: id.into(),
+        text: text.to_owned(),
+        command: None,
+        language: None,
+        effect: None,
+        applies: Applies::NextTime,
+        why: None,
+    }
 }
 
 /// Changes of a program that do not help it to restart on its port.
@@ -144,7 +165,7 @@ pub fn likely(answer: Explanation) -> Option<Diagnosis> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Effect, Way, WouldWork};
+    use crate::event::{Effect, WouldWork};
 
     fn round(outcome: RestartOutcome) -> RestartRound {
         RestartRound::new(Way::Idle, 1, outcome)

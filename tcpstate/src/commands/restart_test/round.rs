@@ -29,6 +29,8 @@ const MAX_TRIES: usize = 16;
 const SETTLES: Duration = Duration::from_millis(200);
 /// The same where others have its connections open, so that there may be none.
 const SETTLES_BESIDE_OTHERS: Duration = Duration::from_millis(20);
+/// A server that goes to the background has its first process end so soon after it listens.
+const GOES_TO_BACKGROUND: Duration = Duration::from_millis(20);
 /// What is left of a round is told to end, and killed after so long.
 const END_GRACE: Duration = Duration::from_secs(1);
 
@@ -114,17 +116,26 @@ impl Round<'_> {
         self.server.start()?;
         let addr = match self.first_start(start_ns)? {
             Ok(addr) => addr,
-            Err(why) => return Ok(Tried::NoStart(Box::new(self.no_start(why)?))),
+            Err(why) => return Ok(Tried::NoStart(Box::new(self.no_start(&why)?))),
         };
         let first_start_ms = ms_since(start_ns);
         let first_failed_binds = self.server.failed_calls().unwrap_or(0);
         let options = options::of_listener(&self.server, &mut self.look)?;
+        self.settle()?;
+        if self.server.ended().is_some() {
+            let why = self.why_ended();
+            return Ok(Tried::NoStart(Box::new(self.no_start(&why)?)));
+        }
         match clients.stage(self, addr)? {
             Staged::Yes => {}
             Staged::No(why) => return Ok(self.unknown(why)),
             Staged::NotApplicable(why) => return Ok(Tried::Skipped(why)),
         }
         self.server.let_go()?;
+        if let Some(status) = self.server.ended() {
+            let how = server::describe(status);
+            return Ok(self.unknown(format!("it ended {how} before it was stopped")));
+        }
         let stop_ns = clock::monotonic_ns();
         if !self.stop(clients, stop_ns)? {
             return Ok(self.unknown(format!(
@@ -192,12 +203,8 @@ impl Round<'_> {
         let mut readiness = Readiness::new(self.plan.ready);
         loop {
             self.server.pump(LOOK_EVERY)?;
-            if let Some(status) = self.server.ended() {
-                return Ok(Err(if self.server.processes().is_empty() {
-                    WhyNot::Ended(server::describe(status))
-                } else {
-                    WhyNot::Background
-                }));
+            if self.server.ended().is_some() {
+                return Ok(Err(self.why_ended()));
             }
             if let Some(addr) = Readiness::listens(&self.server, &mut self.look)?
                 && readiness.is_ready(&self.server, addr, &mut self.ports)?
@@ -207,6 +214,25 @@ impl Round<'_> {
             if since(start_ns) >= self.plan.timeout {
                 return Ok(Err(WhyNot::Timeout));
             }
+        }
+    }
+
+    /// Lets the first process of a server end that goes to the background.
+    fn settle(&mut self) -> Result<()> {
+        let ready_ns = clock::monotonic_ns();
+        while self.server.ended().is_none() && since(ready_ns) < GOES_TO_BACKGROUND {
+            self.server.pump(LOOK_EVERY)?;
+        }
+        Ok(())
+    }
+
+    /// Why a start that has ended does not serve.
+    fn why_ended(&self) -> WhyNot {
+        match self.server.ended() {
+            Some(status) if self.server.processes().is_empty() => {
+                WhyNot::Ended(server::describe(status))
+            }
+            _ => WhyNot::Background,
         }
     }
 
@@ -328,14 +354,14 @@ impl Round<'_> {
         Tried::Round(Box::new(round))
     }
 
-    fn no_start(&mut self, why: WhyNot) -> Result<RestartRound> {
+    fn no_start(&mut self, why: &WhyNot) -> Result<RestartRound> {
         self.server.pump(Duration::ZERO)?;
         let mut round = RestartRound::new(self.way, self.number, RestartOutcome::Unknown);
         round.diagnosis = self.server.diagnosis().cloned().map(Box::new);
         round.failed_binds = self.server.failed_calls();
         round.notes = vec![format!(
             "the first start did not serve: {}",
-            self.say_why_not(&why)
+            self.say_why_not(why)
         )];
         Ok(round)
     }

@@ -455,8 +455,8 @@ pub struct RestartTestArgs {
     /// Restart it so often in each way.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub times: u32,
-    /// The ways: idle, server_closes_first, client_closes_first, half_closed, unread_data,
-    /// sigkill, child_left; by default all of them.
+    /// The ways: `idle`, `server_closes_first`, `client_closes_first`, `half_closed`,
+    /// `unread_data`, `sigkill`, `child_left`; by default all of them.
     #[arg(long, value_name = "WAY", value_parser = parse_way, value_delimiter = ',')]
     pub ways: Vec<Way>,
     /// Connections that clients hold.

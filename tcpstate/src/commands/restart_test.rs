@@ -7,6 +7,7 @@ mod output;
 mod place;
 mod ready;
 mod round;
+mod scene;
 mod server;
 mod stage;
 
@@ -26,7 +27,8 @@ use crate::supervise::signals::Signals;
 use super::run::github;
 use look::Look;
 use place::Place;
-use round::{Plan, Tried};
+use round::Tried;
+use scene::{LOOK_EVERY, Plan, since};
 use server::Program;
 
 /// Restarts the server in each way. 0: at once in all; 1: not; 2: it could not be told.
@@ -196,7 +198,7 @@ impl Test<'_> {
         let began_ns = clock::monotonic_ns();
         let mut look = Look::new(self.plan.port)?;
         while !look.sockets()?.is_empty() {
-            if round::since(began_ns) >= self.plan.timeout {
+            if since(began_ns) >= self.plan.timeout {
                 let answer = options::ask_plainly(self.plan.port)?;
                 let mut round = RestartRound::new(way, number, RestartOutcome::Unknown);
                 round.notes =
@@ -209,7 +211,7 @@ impl Test<'_> {
             {
                 bail!("interrupted while it waited for the port to be free");
             }
-            thread::sleep(round::LOOK_EVERY * 20);
+            thread::sleep(LOOK_EVERY * 20);
         }
         Ok(None)
     }

@@ -41,7 +41,8 @@ fn the_schemas_in_docs_are_the_ones_that_the_types_give() {
 fn every_command_of_the_documents_is_one() {
     let (_, readme) = document("README.md");
     let (_, dashboard) = document("docs/dashboard.md");
-    let text = readme + &dashboard;
+    let (_, restart_test) = document("docs/restart-test.md");
+    let text = readme + &dashboard + &restart_test;
     let mut checked = 0;
     for line in text
         .split("```sh")

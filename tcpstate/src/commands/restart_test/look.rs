@@ -128,3 +128,9 @@ pub(super) fn count(sockets: &[SocketItem]) -> Vec<LeftSockets> {
         .filter(|left| left.count > 0)
         .collect()
 }
+
+/// How many sockets of these are in a state.
+pub(super) fn in_state(left: &[LeftSockets], state: State) -> u32 {
+    let found = left.iter().find(|left| left.state == state);
+    found.map_or(0, |left| left.count)
+}

@@ -123,7 +123,7 @@ mod tests {
     fn a_pattern_is_found_across_pieces_and_the_end_is_kept() {
         let pattern = Regex::new("listening on [0-9]+").unwrap();
         let output = Output::default();
-        output.lock().add(&[b'x'; 100_000], Some(&pattern));
+        output.lock().add(&vec![b'x'; 100_000], Some(&pattern));
         output.lock().add(b"\nlisten", Some(&pattern));
         assert!(!output.is_found());
         output

@@ -106,9 +106,8 @@ impl Request {
         let has_more = self.client.state == Connection::Open;
         match is_good(&self.answer) {
             Some(true) => Answer::Good,
-            Some(false) => Answer::Bad,
             None if has_more => Answer::Waits,
-            None => Answer::Bad,
+            Some(false) | None => Answer::Bad,
         }
     }
 }

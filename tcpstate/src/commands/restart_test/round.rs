@@ -6,21 +6,19 @@ use std::time::Duration;
 use anyhow::Result;
 use rustix::process::Signal;
 
-use super::client::{Client, Connection, Ports};
-use super::look::{self, Look};
+use super::client::{Client, Connection};
+use super::look;
 use super::options::{self, Options};
 use super::ready::Readiness;
-use super::server::{self, Program, Server};
+use super::scene::{LOOK_EVERY, Plan, Scene, since};
+use super::server::{self, Server};
 use super::stage::{Clients, Staged};
-use crate::cli::Ready;
 use crate::clock;
 use crate::diagnosis::restart_test::{self, Measured};
-use crate::event::{LeftSockets, RestartOutcome, RestartRound, State, Way};
+use crate::event::{RestartOutcome, RestartRound, State, Way};
 use crate::model::NS_PER_MS;
 use crate::supervise::signals::Signals;
 
-/// How often something is looked at.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// A client tries to connect so often.
 const TRY_EVERY: Duration = Duration::from_millis(5);
 /// Tries that wait for an answer, or to be accepted, at one time.
@@ -33,17 +31,6 @@ const SETTLES_BESIDE_OTHERS: Duration = Duration::from_millis(20);
 const GOES_TO_BACKGROUND: Duration = Duration::from_millis(20);
 /// What is left of a round is told to end, and killed after so long.
 const END_GRACE: Duration = Duration::from_secs(1);
-
-/// What is tested.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Plan<'a> {
-    pub(super) program: Program<'a>,
-    pub(super) port: u16,
-    pub(super) clients: u16,
-    pub(super) ready: &'a Ready,
-    pub(super) timeout: Duration,
-    pub(super) grace: Duration,
-}
 
 /// What came of a round.
 #[derive(Debug)]
@@ -58,16 +45,11 @@ pub(super) enum Tried {
     ReadBeforeEnd,
 }
 
-/// What a round has at hand.
-pub(super) struct Round<'a> {
-    pub(super) plan: Plan<'a>,
-    pub(super) way: Way,
+struct Round<'a> {
+    scene: Scene<'a>,
     number: u32,
     /// The server is killed where it would read before it ends.
     is_killed_unread: bool,
-    pub(super) server: Server<'a>,
-    pub(super) look: Look,
-    pub(super) ports: Ports,
     notes: Vec<String>,
 }
 
@@ -81,18 +63,14 @@ pub(super) fn run(
     notes: &mut Vec<String>,
 ) -> Result<Tried> {
     let mut round = Round {
-        plan,
-        way,
+        scene: Scene::new(plan, way, signals)?,
         number,
         is_killed_unread,
-        server: Server::new(plan.program, signals)?,
-        look: Look::new(plan.port)?,
-        ports: Ports::new(plan.port),
         notes: Vec::new(),
     };
     let mut clients = Clients::default();
     let tried = round.go(&mut clients);
-    if let Some(why) = &round.server.unsupervised {
+    if let Some(why) = &round.scene.server.unsupervised {
         let note = format!(
             "failed binds could not be seen, so that they are not counted and a cause is likely \
              at best: {why}"
@@ -101,9 +79,9 @@ pub(super) fn run(
             notes.push(note);
         }
     }
-    let Round {
+    let Scene {
         server, mut look, ..
-    } = round;
+    } = round.scene;
     // Told first: it may have something to clean up.
     server.end(END_GRACE.min(plan.grace))?;
     clients.leave_nothing(&mut look)?;
@@ -113,26 +91,26 @@ pub(super) fn run(
 impl Round<'_> {
     fn go(&mut self, clients: &mut Clients) -> Result<Tried> {
         let start_ns = clock::monotonic_ns();
-        self.server.start()?;
+        self.scene.server.start()?;
         let addr = match self.first_start(start_ns)? {
             Ok(addr) => addr,
             Err(why) => return Ok(Tried::NoStart(Box::new(self.no_start(&why)?))),
         };
         let first_start_ms = ms_since(start_ns);
-        let first_failed_binds = self.server.failed_calls().unwrap_or(0);
-        let options = options::of_listener(&self.server, &mut self.look)?;
+        let first_failed_binds = self.scene.server.failed_calls().unwrap_or(0);
+        let options = options::of_listener(&self.scene.server, &mut self.scene.look)?;
         self.settle()?;
-        if self.server.ended().is_some() {
+        if self.scene.server.ended().is_some() {
             let why = self.why_ended();
             return Ok(Tried::NoStart(Box::new(self.no_start(&why)?)));
         }
-        match clients.stage(self, addr)? {
+        match clients.stage(&mut self.scene, addr)? {
             Staged::Yes => {}
             Staged::No(why) => return Ok(self.unknown(why)),
             Staged::NotApplicable(why) => return Ok(Tried::Skipped(why)),
         }
-        self.server.let_go()?;
-        if let Some(status) = self.server.ended() {
+        self.scene.server.let_go()?;
+        if let Some(status) = self.scene.server.ended() {
             let how = server::describe(status);
             return Ok(self.unknown(format!("it ended {how} before it was stopped")));
         }
@@ -140,13 +118,13 @@ impl Round<'_> {
         if !self.stop(clients, stop_ns)? {
             return Ok(self.unknown(format!(
                 "it could not be stopped within {} s, not even by SIGKILL",
-                self.plan.timeout.as_secs()
+                self.scene.plan.timeout.as_secs()
             )));
         }
-        let sockets = self.look.sockets()?;
+        let sockets = self.scene.look.sockets()?;
         let left = look::count(&sockets);
-        if let Some(why) = clients.not_reached(self.way, &left) {
-            if self.way == Way::UnreadData && !self.is_killed_unread {
+        if let Some(why) = clients.not_reached(self.scene.way, &left) {
+            if self.scene.way == Way::UnreadData && !self.is_killed_unread {
                 return Ok(Tried::ReadBeforeEnd);
             }
             return Ok(self.unknown(why));
@@ -157,13 +135,13 @@ impl Round<'_> {
             .map(|item| item.sock.cookie)
             .collect();
         let start_ns = clock::monotonic_ns();
-        self.server.start()?;
+        self.scene.server.start()?;
         let up = self.restart(start_ns, Connecting::new(addr, old_listeners), clients)?;
-        let now_ns = up.up_ns.unwrap_or_else(clock::monotonic_ns);
+        let now_ns = up.at_ns.unwrap_or_else(clock::monotonic_ns);
         let start_ms = up
-            .up_ns
+            .at_ns
             .map(|_| now_ns.saturating_sub(start_ns) / NS_PER_MS);
-        let failed_binds = self.server.failed_calls();
+        let failed_binds = self.scene.server.failed_calls();
         let failed_binds = failed_binds.map(|all| all.saturating_sub(first_failed_binds));
         let outcome = restart_test::outcome(Measured {
             first_start_ms,
@@ -171,17 +149,17 @@ impl Round<'_> {
             first_failed_binds,
             failed_binds: failed_binds.unwrap_or(0),
         });
-        let mut round = RestartRound::new(self.way, self.number, outcome);
-        round.downtime_ms = up.up_ns.map(|_| now_ns.saturating_sub(stop_ns) / NS_PER_MS);
+        let mut round = RestartRound::new(self.scene.way, self.number, outcome);
+        round.downtime_ms = up.at_ns.map(|_| now_ns.saturating_sub(stop_ns) / NS_PER_MS);
         round.start_ms = start_ms;
         round.first_start_ms = Some(first_start_ms);
         round.refused = up.refused;
         round.reset = up.reset + clients.count_reset();
         round.failed_binds = failed_binds;
         round.left = left;
-        round.leftover = self.server.left();
+        round.leftover = self.scene.server.left();
         if outcome != RestartOutcome::AtOnce {
-            round.diagnosis = self.server.diagnosis().cloned().map(Box::new);
+            round.diagnosis = self.scene.server.diagnosis().cloned().map(Box::new);
         }
         if outcome == RestartOutcome::Fails {
             if round.diagnosis.is_none() {
@@ -200,18 +178,18 @@ impl Round<'_> {
 
     /// Waits until the first start serves, and gives where. An error: why it does not.
     fn first_start(&mut self, start_ns: u64) -> Result<Result<std::net::SocketAddr, WhyNot>> {
-        let mut readiness = Readiness::new(self.plan.ready);
+        let mut readiness = Readiness::new(self.scene.plan.ready);
         loop {
-            self.server.pump(LOOK_EVERY)?;
-            if self.server.ended().is_some() {
+            self.scene.server.pump(LOOK_EVERY)?;
+            if self.scene.server.ended().is_some() {
                 return Ok(Err(self.why_ended()));
             }
-            if let Some(addr) = Readiness::listens(&self.server, &mut self.look)?
-                && readiness.is_ready(&self.server, addr, &mut self.ports)?
+            if let Some(addr) = Readiness::listens(&self.scene.server, &mut self.scene.look)?
+                && readiness.is_ready(&self.scene.server, addr, &mut self.scene.ports)?
             {
                 return Ok(Ok(addr));
             }
-            if since(start_ns) >= self.plan.timeout {
+            if since(start_ns) >= self.scene.plan.timeout {
                 return Ok(Err(WhyNot::Timeout));
             }
         }
@@ -220,16 +198,16 @@ impl Round<'_> {
     /// Lets the first process of a server end that goes to the background.
     fn settle(&mut self) -> Result<()> {
         let ready_ns = clock::monotonic_ns();
-        while self.server.ended().is_none() && since(ready_ns) < GOES_TO_BACKGROUND {
-            self.server.pump(LOOK_EVERY)?;
+        while self.scene.server.ended().is_none() && since(ready_ns) < GOES_TO_BACKGROUND {
+            self.scene.server.pump(LOOK_EVERY)?;
         }
         Ok(())
     }
 
     /// Why a start that has ended does not serve.
     fn why_ended(&self) -> WhyNot {
-        match self.server.ended() {
-            Some(status) if self.server.processes().is_empty() => {
+        match self.scene.server.ended() {
+            Some(status) if self.scene.server.processes().is_empty() => {
                 WhyNot::Ended(server::describe(status))
             }
             _ => WhyNot::Background,
@@ -238,36 +216,49 @@ impl Round<'_> {
 
     /// Stops it as the way says. `false`: it could not be stopped.
     fn stop(&mut self, clients: &mut Clients, stop_ns: u64) -> Result<bool> {
-        match self.way {
-            Way::Sigkill => Server::signal_all(Signal::KILL),
-            Way::UnreadData if self.is_killed_unread => Server::signal_all(Signal::KILL),
-            Way::ChildLeft => self.server.signal_main(Signal::KILL),
-            _ => self.server.signal_main(Signal::TERM),
+        let are_all_killed = self.scene.way == Way::Sigkill
+            || self.scene.way == Way::UnreadData && self.is_killed_unread;
+        match self.scene.way {
+            _ if are_all_killed => Server::signal_all(Signal::KILL),
+            Way::ChildLeft => self.scene.server.signal_main(Signal::KILL),
+            _ => self.scene.server.signal_main(Signal::TERM),
         }
-        if self.way == Way::UnreadData {
+        if self.scene.way == Way::UnreadData {
             // It was held still until now.
             Server::signal_all(Signal::CONT);
         }
         let mut is_killed = false;
-        while self.server.ended().is_none() {
-            self.server.pump(LOOK_EVERY)?;
-            clients.advance(self.way);
-            if since(stop_ns) >= self.plan.grace && !is_killed {
+        // Whoever kills a control group waits until it is empty.
+        while self.scene.server.ended().is_none()
+            || are_all_killed && !self.scene.server.processes().is_empty()
+        {
+            self.scene.server.pump(LOOK_EVERY)?;
+            clients.advance(self.scene.way);
+            if are_all_killed {
+                Server::signal_all(Signal::KILL);
+            }
+            if since(stop_ns) >= self.scene.plan.grace && !is_killed && !are_all_killed {
                 is_killed = true;
-                self.server.signal_main(Signal::KILL);
+                self.scene.server.signal_main(Signal::KILL);
                 self.notes.push(format!(
                     "it did not end within {} s after SIGTERM, and was killed",
-                    self.plan.grace.as_secs_f64()
+                    self.scene.plan.grace.as_secs_f64()
                 ));
             }
-            if since(stop_ns) >= self.plan.grace.saturating_add(self.plan.timeout) {
+            if since(stop_ns)
+                >= self
+                    .scene
+                    .plan
+                    .grace
+                    .saturating_add(self.scene.plan.timeout)
+            {
                 return Ok(false);
             }
         }
         let ended_ns = clock::monotonic_ns();
         loop {
-            clients.advance(self.way);
-            let settles = if self.server.processes().is_empty() {
+            clients.advance(self.scene.way);
+            let settles = if self.scene.server.processes().is_empty() {
                 SETTLES
             } else {
                 SETTLES_BESIDE_OTHERS
@@ -275,7 +266,7 @@ impl Round<'_> {
             if !clients.are_any_open() || since(ended_ns) >= settles {
                 return Ok(true);
             }
-            self.server.pump(LOOK_EVERY)?;
+            self.scene.server.pump(LOOK_EVERY)?;
         }
     }
 
@@ -286,79 +277,51 @@ impl Round<'_> {
         mut connecting: Connecting,
         clients: &mut Clients,
     ) -> Result<Up> {
-        let mut readiness = Readiness::new(self.plan.ready);
+        let mut readiness = Readiness::new(self.scene.plan.ready);
         let mut up = Up {
-            up_ns: None,
+            at_ns: None,
             refused: 0,
             reset: 0,
             why_not: WhyNot::Timeout,
         };
         loop {
-            self.server.pump(LOOK_EVERY)?;
-            clients.advance(self.way);
-            connecting.advance(self, &mut up)?;
+            self.scene.server.pump(LOOK_EVERY)?;
+            clients.advance(self.scene.way);
+            connecting.advance(&mut self.scene, &mut up)?;
             if connecting.is_accepted
-                && readiness.is_ready(&self.server, connecting.addr, &mut self.ports)?
+                && readiness.is_ready(&self.scene.server, connecting.addr, &mut self.scene.ports)?
             {
-                up.up_ns = Some(clock::monotonic_ns());
+                up.at_ns = Some(clock::monotonic_ns());
                 break;
             }
-            if let Some(status) = self.server.ended()
-                && self.server.processes().is_empty()
+            if let Some(status) = self.scene.server.ended()
+                && self.scene.server.processes().is_empty()
             {
                 up.why_not = WhyNot::Ended(server::describe(status));
                 break;
             }
-            if since(start_ns) >= self.plan.timeout {
+            if since(start_ns) >= self.scene.plan.timeout {
                 break;
             }
         }
         // What has been explained a moment ago.
-        self.server.pump(Duration::ZERO)?;
+        self.scene.server.pump(Duration::ZERO)?;
         connecting.abort();
         Ok(up)
     }
 
-    /// Whether the server's processes have taken a connection. `old_listeners`: those that
-    /// another one may have taken it from.
-    pub(super) fn is_accepted(&mut self, client: &Client, old_listeners: &[u64]) -> Result<bool> {
-        if matches!(
-            client.state,
-            Connection::Connecting | Connection::Refused | Connection::Reset
-        ) {
-            return Ok(false);
-        }
-        let end = self.look.servers_end(client.local, client.server)?;
-        if let Some(inode) = end.and_then(|end| end.inode) {
-            let open = crate::supervise::tree::open_sockets_of(&self.server.processes());
-            return Ok(open.contains(&inode));
-        }
-        // It has no file yet, or none any more.
-        let has_answered = client.has_got_data || client.state == Connection::ClosedByServer;
-        if !has_answered || old_listeners.is_empty() {
-            return Ok(has_answered);
-        }
-        let sockets = self.look.sockets()?;
-        let is_old = |cookie: &u64| {
-            sockets
-                .iter()
-                .any(|item| item.state == State::Listen && item.sock.cookie == *cookie)
-        };
-        Ok(!old_listeners.iter().any(is_old))
-    }
-
     fn unknown(&mut self, why: String) -> Tried {
-        let mut round = RestartRound::new(self.way, self.number, RestartOutcome::Unknown);
+        let mut round = RestartRound::new(self.scene.way, self.number, RestartOutcome::Unknown);
         round.notes = std::mem::take(&mut self.notes);
         round.notes.push(why);
         Tried::Round(Box::new(round))
     }
 
     fn no_start(&mut self, why: &WhyNot) -> Result<RestartRound> {
-        self.server.pump(Duration::ZERO)?;
-        let mut round = RestartRound::new(self.way, self.number, RestartOutcome::Unknown);
-        round.diagnosis = self.server.diagnosis().cloned().map(Box::new);
-        round.failed_binds = self.server.failed_calls();
+        self.scene.server.pump(Duration::ZERO)?;
+        let mut round = RestartRound::new(self.scene.way, self.number, RestartOutcome::Unknown);
+        round.diagnosis = self.scene.server.diagnosis().cloned().map(Box::new);
+        round.failed_binds = self.scene.server.failed_calls();
         round.notes = vec![format!(
             "the first start did not serve: {}",
             self.say_why_not(why)
@@ -368,16 +331,17 @@ impl Round<'_> {
 
     fn say_why_not(&self, why: &WhyNot) -> String {
         let said = self
+            .scene
             .server
             .last_lines()
             .map(|lines| format!("; it printed last: {lines}"))
             .unwrap_or_default();
-        let port = self.plan.port;
+        let port = self.scene.plan.port;
         match why {
             WhyNot::Ended(how) => format!("it ended {how}{said}"),
             WhyNot::Timeout => format!(
                 "it does not serve on port {port} after {} s{said}",
-                self.plan.timeout.as_secs_f64()
+                self.scene.plan.timeout.as_secs_f64()
             ),
             WhyNot::Background => {
                 "it went to the background: have it run in the foreground".to_owned()
@@ -387,13 +351,13 @@ impl Round<'_> {
 
     /// What a bind like the first one would meet now.
     fn likely(&self, options: &Options) -> Result<Option<crate::event::Diagnosis>> {
-        options::ask(self.plan.port, options).map(restart_test::likely)
+        options::ask(self.scene.plan.port, options).map(restart_test::likely)
     }
 }
 
 /// What came of a start.
 struct Up {
-    up_ns: Option<u64>,
+    at_ns: Option<u64>,
     refused: u64,
     reset: u64,
     why_not: WhyNot,
@@ -432,10 +396,10 @@ impl Connecting {
         }
     }
 
-    fn advance(&mut self, round: &mut Round<'_>, up: &mut Up) -> Result<()> {
+    fn advance(&mut self, scene: &mut Scene<'_>, up: &mut Up) -> Result<()> {
         if !self.is_accepted && self.tries.len() < MAX_TRIES && since(self.tried_ns) >= TRY_EVERY {
             self.tried_ns = clock::monotonic_ns();
-            self.tries.push(Client::begin(self.addr, &mut round.ports)?);
+            self.tries.push(Client::begin(self.addr, &mut scene.ports)?);
         }
         let mut kept = Vec::new();
         for mut client in std::mem::take(&mut self.tries) {
@@ -445,7 +409,7 @@ impl Connecting {
                 Connection::Reset => up.reset += 1,
                 _ => {
                     if !self.is_accepted {
-                        self.is_accepted = round.is_accepted(&client, &self.old_listeners)?;
+                        self.is_accepted = scene.is_accepted(&client, &self.old_listeners)?;
                     }
                     // One that the stopped server's heir has closed tells nothing any more.
                     if client.state != Connection::ClosedByServer {
@@ -463,16 +427,6 @@ impl Connecting {
     }
 }
 
-pub(super) fn since(began_ns: u64) -> Duration {
-    Duration::from_nanos(clock::monotonic_ns().saturating_sub(began_ns))
-}
-
 fn ms_since(began_ns: u64) -> u64 {
     clock::monotonic_ns().saturating_sub(began_ns) / NS_PER_MS
-}
-
-/// How many sockets of these are in a state.
-pub(super) fn in_state(left: &[LeftSockets], state: State) -> u32 {
-    let found = left.iter().find(|left| left.state == state);
-    found.map_or(0, |left| left.count)
 }

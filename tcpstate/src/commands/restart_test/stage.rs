@@ -8,8 +8,8 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use super::client::{self, Client, Connection};
-use super::look::Look;
-use super::round::{LOOK_EVERY, Round, in_state, since};
+use super::look::{Look, in_state};
+use super::scene::{LOOK_EVERY, Scene, since};
 use super::server::Server;
 use crate::clock;
 use crate::event::{LeftSockets, State, Way};
@@ -48,7 +48,7 @@ struct Held {
     is_reset: bool,
 }
 
-/// All clients of a round.
+/// All clients of a scene.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     held: Vec<Held>,
@@ -58,14 +58,14 @@ pub(super) struct Clients {
 
 impl Clients {
     /// Brings connections into the state that the round's way says.
-    pub(super) fn stage(&mut self, round: &mut Round<'_>, addr: SocketAddr) -> Result<Staged> {
-        match round.way {
+    pub(super) fn stage(&mut self, scene: &mut Scene<'_>, addr: SocketAddr) -> Result<Staged> {
+        match scene.way {
             Way::Idle => Ok(Staged::Yes),
-            Way::ServerClosesFirst | Way::Sigkill => self.connect(round, addr),
+            Way::ServerClosesFirst | Way::Sigkill => self.connect(scene, addr),
             Way::ChildLeft => {
-                let staged = self.connect(round, addr)?;
-                let main = round.server.main_pid();
-                let has_child = round.server.processes().iter().any(|it| Some(*it) != main);
+                let staged = self.connect(scene, addr)?;
+                let main = scene.server.main_pid();
+                let has_child = scene.server.processes().iter().any(|it| Some(*it) != main);
                 Ok(match staged {
                     Staged::Yes if !has_child => Staged::NotApplicable(
                         "the server has no child process that could be left".to_owned(),
@@ -73,25 +73,25 @@ impl Clients {
                     staged => staged,
                 })
             }
-            Way::ClientClosesFirst => self.close_first(round, addr),
-            Way::HalfClosed => self.close_half(round, addr),
-            Way::UnreadData => self.leave_unread(round, addr),
+            Way::ClientClosesFirst => self.close_first(scene, addr),
+            Way::HalfClosed => self.close_half(scene, addr),
+            Way::UnreadData => self.leave_unread(scene, addr),
         }
     }
 
     /// Connects, until the server has accepted all, or some in their time.
-    fn connect(&mut self, round: &mut Round<'_>, addr: SocketAddr) -> Result<Staged> {
-        for _ in 0..round.plan.clients {
-            let client = Client::begin(addr, &mut round.ports)?;
+    fn connect(&mut self, scene: &mut Scene<'_>, addr: SocketAddr) -> Result<Staged> {
+        for _ in 0..scene.plan.clients {
+            let client = Client::begin(addr, &mut scene.ports)?;
             self.hold(client, false);
         }
         let began_ns = clock::monotonic_ns();
         loop {
-            round.server.pump(LOOK_EVERY)?;
+            scene.server.pump(LOOK_EVERY)?;
             let mut accepted = 0;
             for client in self.held.iter_mut().filter_map(|held| held.client.as_mut()) {
                 client.advance();
-                if round.is_accepted(client, &[])? {
+                if scene.is_accepted(client, &[])? {
                     accepted += 1;
                 }
             }
@@ -99,7 +99,7 @@ impl Clients {
             if accepted == self.held.len() || accepted > 0 && waited >= ACCEPTS {
                 return Ok(Staged::Yes);
             }
-            if let Some(status) = round.server.ended() {
+            if let Some(status) = scene.server.ended() {
                 return Ok(Staged::No(format!(
                     "it ended {} when clients connected",
                     super::server::describe(status)
@@ -116,18 +116,18 @@ impl Clients {
     }
 
     /// Clients close before the server does.
-    fn close_first(&mut self, round: &mut Round<'_>, addr: SocketAddr) -> Result<Staged> {
-        let staged = self.connect(round, addr)?;
+    fn close_first(&mut self, scene: &mut Scene<'_>, addr: SocketAddr) -> Result<Staged> {
+        let staged = self.connect(scene, addr)?;
         if staged != Staged::Yes {
             return Ok(staged);
         }
         self.close_directions(|_| true);
         for _ in 0..MAX_RACES {
-            self.wait_for_answers(round)?;
+            self.wait_for_answers(scene)?;
             let mut is_first = false;
             for held in &self.held {
-                let servers = round.look.servers_end(held.local, held.server)?;
-                let clients = round.look.clients_end(held.local, held.server)?;
+                let servers = scene.look.servers_end(held.local, held.server)?;
+                let clients = scene.look.clients_end(held.local, held.server)?;
                 is_first |= held.has_closed_direction && has_closed_first(servers, clients);
             }
             if is_first {
@@ -136,7 +136,7 @@ impl Clients {
                 return Ok(Staged::Yes);
             }
             // The server closes at once: its client has to be faster.
-            let mut client = Client::begin(addr, &mut round.ports)?;
+            let mut client = Client::begin(addr, &mut scene.ports)?;
             client.connect(Duration::from_secs(1));
             client.close_direction();
             self.hold(client, true);
@@ -148,23 +148,23 @@ impl Clients {
     }
 
     /// Every second client closes its direction; none closes what the server closes.
-    fn close_half(&mut self, round: &mut Round<'_>, addr: SocketAddr) -> Result<Staged> {
-        let staged = self.connect(round, addr)?;
+    fn close_half(&mut self, scene: &mut Scene<'_>, addr: SocketAddr) -> Result<Staged> {
+        let staged = self.connect(scene, addr)?;
         if staged != Staged::Yes {
             return Ok(staged);
         }
         self.close_directions(|at| at % 2 == 1);
-        self.wait_for_answers(round)?;
+        self.wait_for_answers(scene)?;
         for held in self.held.iter().filter(|held| held.has_closed_direction) {
-            let servers = round.look.servers_end(held.local, held.server)?;
+            let servers = scene.look.servers_end(held.local, held.server)?;
             self.is_seen |= servers.is_some_and(|end| end.state == State::CloseWait);
         }
         Ok(Staged::Yes)
     }
 
     /// The server stands still while clients send.
-    fn leave_unread(&mut self, round: &mut Round<'_>, addr: SocketAddr) -> Result<Staged> {
-        let staged = self.connect(round, addr)?;
+    fn leave_unread(&mut self, scene: &mut Scene<'_>, addr: SocketAddr) -> Result<Staged> {
+        let staged = self.connect(scene, addr)?;
         if staged != Staged::Yes {
             return Ok(staged);
         }
@@ -176,19 +176,19 @@ impl Clients {
                 .all(|pid| proc::stat(pid).is_none_or(|stat| matches!(stat.state, 'T' | 't')))
         };
         while !stands_still() && since(began_ns) < ANSWERS {
-            round.server.pump(LOOK_EVERY)?;
+            scene.server.pump(LOOK_EVERY)?;
         }
-        if self.send_unread(round, 0)? {
+        if self.send_unread(scene, 0)? {
             return Ok(Staged::Yes);
         }
         // A server that has closed what it accepted leaves unread what comes now.
         let first = self.held.len();
-        for _ in 0..round.plan.clients {
-            let mut client = Client::begin(addr, &mut round.ports)?;
+        for _ in 0..scene.plan.clients {
+            let mut client = Client::begin(addr, &mut scene.ports)?;
             client.connect(ANSWERS);
             self.hold(client, false);
         }
-        Ok(if self.send_unread(round, first)? {
+        Ok(if self.send_unread(scene, first)? {
             Staged::Yes
         } else {
             Staged::No("could not be staged: the kernel shows no unread data".to_owned())
@@ -196,7 +196,7 @@ impl Clients {
     }
 
     /// Sends on the connections from this one on. Whether the kernel has it unread.
-    fn send_unread(&mut self, round: &mut Round<'_>, first: usize) -> Result<bool> {
+    fn send_unread(&mut self, scene: &mut Scene<'_>, first: usize) -> Result<bool> {
         let mut is_unread = false;
         for held in self.held.iter_mut().skip(first) {
             let Some(client) = &mut held.client else {
@@ -206,7 +206,7 @@ impl Clients {
             if client.state != Connection::Open || client.send(UNREAD).is_err() {
                 continue;
             }
-            let servers = round.look.servers_end(held.local, held.server)?;
+            let servers = scene.look.servers_end(held.local, held.server)?;
             is_unread |= servers
                 .and_then(|end| end.receive_queue)
                 .is_some_and(|bytes| bytes > 0);
@@ -237,7 +237,7 @@ impl Clients {
     }
 
     /// Gives the server time to close what its clients have closed.
-    fn wait_for_answers(&mut self, round: &mut Round<'_>) -> Result<()> {
+    fn wait_for_answers(&mut self, scene: &mut Scene<'_>) -> Result<()> {
         let began_ns = clock::monotonic_ns();
         loop {
             let mut waits = false;
@@ -254,7 +254,7 @@ impl Clients {
             if !waits || since(began_ns) >= ANSWERS {
                 return Ok(());
             }
-            round.server.pump(LOOK_EVERY)?;
+            scene.server.pump(LOOK_EVERY)?;
         }
     }
 

@@ -455,8 +455,10 @@ impl Worker {
             }
         }
         if let Tell::Channel(channel) = &self.tell {
-            // Nobody waits for it any more where that fails.
-            diagnosed.into_iter().for_each(|it| drop(channel.send(it)));
+            if let Some(diagnosis) = diagnosed {
+                // Nobody waits for it any more where that fails.
+                let _ = channel.send(diagnosis);
+            }
             return;
         }
         self.progress.clear();

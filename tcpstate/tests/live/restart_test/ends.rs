@@ -129,6 +129,41 @@ fn under_github_actions_the_summary_has_the_table() {
     }
 }
 
+/// The workflow of the docs: the steps that prepare the runner are its own affair.
+#[test]
+fn the_workflow_of_the_docs_does_what_it_says() {
+    if !on_stage(&[SETPRIV, NEEDS_PYTHON]) {
+        return;
+    }
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/restart-test.md");
+    let page = fs::read_to_string(page).expect("the page is there");
+    let steps: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- run: tcpstate "))
+        .collect();
+    let [step] = steps[..] else {
+        panic!("{steps:?}")
+    };
+    let folder = open_folder();
+    fs::write(folder.path().join("index.html"), "fine").expect("there is room");
+    let summary = folder.path().join("summary.md");
+    let script = format!("{} {step}", TCPSTATE.path());
+
+    // As GitHub's runner runs a step.
+    let output = as_user(User::Nobody, "bash")
+        .args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script])
+        .current_dir(folder.path())
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", &summary)
+        .output()
+        .expect("bash is there");
+
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let summary = fs::read_to_string(&summary).expect("it was written");
+    assert!(summary.contains("| idle | at once |"), "{summary}");
+}
+
 #[test]
 fn what_cannot_be_tested_is_one_sentence_and_exit_code_2() {
     if !on_stage(&[SETPRIV]) {

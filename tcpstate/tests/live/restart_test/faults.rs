@@ -171,7 +171,7 @@ fn a_server_that_tries_again_until_the_port_is_free_waits() {
         answer.assert("waits", 1);
         let round = answer.round("idle");
         assert_eq!(round["at_once"], false);
-        assert!(round["failed_binds"].as_u64() > Some(2), "{round}");
+        assert!(round["failed_binds"].as_u64() > Some(0), "{round}");
         assert!(round["downtime_ms"].as_u64() >= Some(400), "{round}");
         assert_eq!(answer.cause("idle"), "active_listener");
     }

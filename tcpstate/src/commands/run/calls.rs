@@ -23,6 +23,7 @@ use crate::kernel::errno_name;
 use crate::snapshot::netns;
 use crate::supervise::caller::{self, Rights};
 use crate::supervise::notification::{Listener, Notification, SystemCall};
+use crate::supervise::proc;
 use crate::supervise::socket::{self, Address, Nature};
 
 const EADDRINUSE: u32 = libc::EADDRINUSE.unsigned_abs();
@@ -36,6 +37,8 @@ const MAX_WAITING: usize = 256;
 const MAX_UNHEARD: usize = 64;
 /// A call that goes on has taken effect after so long.
 const TAKES_EFFECT_NS: u64 = 10_000_000;
+/// The same of a thread that waits for a processor, or has one.
+const TAKES_EFFECT_AT_LAST_NS: u64 = 1_000_000_000;
 /// Calls of `listen` that are looked after at one time.
 const MAX_LISTENING: usize = 64;
 
@@ -107,8 +110,19 @@ struct Unheard {
 /// A `listen` that went on, until it shows whether it took effect.
 struct Listening {
     socket: OwnedFd,
+    tid: u32,
     since_ns: u64,
     call: Box<Call>,
+}
+
+impl Listening {
+    /// The call has returned, whatever came of it.
+    fn is_over(&self, now_ns: u64) -> bool {
+        let since = |time_ns: u64| now_ns >= self.since_ns.saturating_add(time_ns);
+        // On a busy machine its thread may not have had a processor yet.
+        let is_runnable = || proc::stat(self.tid).is_some_and(|stat| stat.state == 'R');
+        since(TAKES_EFFECT_NS) && (since(TAKES_EFFECT_AT_LAST_NS) || !is_runnable())
+    }
 }
 
 /// All that is decided about calls.
@@ -565,6 +579,7 @@ impl Calls {
         listener.let_pass(id);
         self.listening.push(Listening {
             socket,
+            tid,
             since_ns: now_ns,
             call: Box::new(call),
         });
@@ -575,8 +590,9 @@ impl Calls {
         let now_ns = clock::monotonic_ns();
         let mut at = 0;
         while let Some(listening) = self.listening.get(at) {
+            // In this order: what has returned has taken effect.
+            let is_over = listening.is_over(now_ns);
             let is_listening = socket::is_listening(&listening.socket);
-            let is_over = now_ns >= listening.since_ns.saturating_add(TAKES_EFFECT_NS);
             if !is_listening && !is_over && !at_once {
                 at += 1;
                 continue;

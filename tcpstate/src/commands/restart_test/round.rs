@@ -18,6 +18,7 @@ use crate::diagnosis::restart_test::{self, Measured};
 use crate::event::{RestartOutcome, RestartRound, State, Way};
 use crate::model::NS_PER_MS;
 use crate::supervise::signals::Signals;
+use crate::supervise::tree;
 
 /// A client tries to connect so often.
 const TRY_EVERY: Duration = Duration::from_millis(5);
@@ -29,6 +30,8 @@ const SETTLES: Duration = Duration::from_millis(200);
 const SETTLES_BESIDE_OTHERS: Duration = Duration::from_millis(20);
 /// A server that goes to the background has its first process end so soon after it listens.
 const GOES_TO_BACKGROUND: Duration = Duration::from_millis(20);
+/// The same where it has not got the listener, and is the more likely about to.
+const GOES_TO_BACKGROUND_WITHOUT_LISTENER: Duration = Duration::from_millis(500);
 /// What is left of a round is told to end, and killed after so long.
 const END_GRACE: Duration = Duration::from_secs(1);
 
@@ -198,7 +201,14 @@ impl Round<'_> {
     /// Lets the first process of a server end that goes to the background.
     fn settle(&mut self) -> Result<()> {
         let ready_ns = clock::monotonic_ns();
-        while self.scene.server.ended().is_none() && since(ready_ns) < GOES_TO_BACKGROUND {
+        let main: Vec<u32> = self.scene.server.main_pid().into_iter().collect();
+        let open = tree::open_sockets_of(&main);
+        let time = if self.scene.look.listeners(&open)?.is_empty() {
+            GOES_TO_BACKGROUND_WITHOUT_LISTENER
+        } else {
+            GOES_TO_BACKGROUND
+        };
+        while self.scene.server.ended().is_none() && since(ready_ns) < time {
             self.scene.server.pump(LOOK_EVERY)?;
         }
         Ok(())

@@ -24,8 +24,6 @@ const ACCEPTS_ONE: Duration = Duration::from_secs(5);
 const ANSWERS: Duration = Duration::from_millis(300);
 /// Bytes that are sent to be left unread. They end no line.
 const UNREAD: &[u8] = b"tcpstate";
-/// Times that clients try to close before a server that closes at once.
-const MAX_RACES: usize = 5;
 
 /// Whether the state was reached.
 #[derive(Debug, PartialEq, Eq)]
@@ -122,29 +120,42 @@ impl Clients {
             return Ok(staged);
         }
         self.close_directions(|_| true);
-        for _ in 0..MAX_RACES {
+        self.wait_for_answers(scene)?;
+        if !self.has_any_closed_first(scene)? {
+            // The server closes at once: it stands still until its clients have closed.
+            stand_still(scene)?;
+            for _ in 0..scene.plan.clients {
+                let mut client = Client::begin(addr, &mut scene.ports)?;
+                client.connect(ANSWERS);
+                client.close_direction();
+                self.hold(client, true);
+            }
+            let is_seen = self.has_any_closed_first(scene)?;
+            Server::signal_all(Signal::CONT);
+            if !is_seen {
+                return Ok(Staged::No(
+                    "could not be staged: the kernel shows no connection that its client has \
+                     closed first"
+                        .to_owned(),
+                ));
+            }
             self.wait_for_answers(scene)?;
-            let mut is_first = false;
-            for held in &self.held {
-                let servers = scene.look.servers_end(held.local, held.server)?;
-                let clients = scene.look.clients_end(held.local, held.server)?;
-                is_first |= held.has_closed_direction && has_closed_first(servers, clients);
-            }
-            if is_first {
-                // Both directions are closed now, of those that the server has answered.
-                self.held.iter_mut().for_each(|held| held.client = None);
-                return Ok(Staged::Yes);
-            }
-            // The server closes at once: its client has to be faster.
-            let mut client = Client::begin(addr, &mut scene.ports)?;
-            client.connect(Duration::from_secs(1));
-            client.close_direction();
-            self.hold(client, true);
         }
-        Ok(Staged::No(
-            "could not be staged: the server closes each connection before its client can"
-                .to_owned(),
-        ))
+        // Both directions are closed now, of those that the server has answered.
+        self.held.iter_mut().for_each(|held| held.client = None);
+        Ok(Staged::Yes)
+    }
+
+    /// Whether the kernel shows a connection whose client's FIN came first.
+    fn has_any_closed_first(&self, scene: &mut Scene<'_>) -> Result<bool> {
+        for held in self.held.iter().filter(|held| held.has_closed_direction) {
+            let servers = scene.look.servers_end(held.local, held.server)?;
+            let clients = scene.look.clients_end(held.local, held.server)?;
+            if has_closed_first(servers, clients) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Every second client closes its direction; none closes what the server closes.
@@ -168,16 +179,7 @@ impl Clients {
         if staged != Staged::Yes {
             return Ok(staged);
         }
-        Server::signal_all(Signal::STOP);
-        let began_ns = clock::monotonic_ns();
-        let stands_still = || {
-            tree::descendants()
-                .into_iter()
-                .all(|pid| proc::stat(pid).is_none_or(|stat| matches!(stat.state, 'T' | 't')))
-        };
-        while !stands_still() && since(began_ns) < ANSWERS {
-            scene.server.pump(LOOK_EVERY)?;
-        }
+        stand_still(scene)?;
         if self.send_unread(scene, 0)? {
             return Ok(Staged::Yes);
         }
@@ -330,6 +332,21 @@ impl Clients {
         }
         Ok(())
     }
+}
+
+/// Stops all processes of the server, until a SIGCONT.
+fn stand_still(scene: &mut Scene<'_>) -> Result<()> {
+    Server::signal_all(Signal::STOP);
+    let began_ns = clock::monotonic_ns();
+    let stands_still = || {
+        tree::descendants()
+            .into_iter()
+            .all(|pid| proc::stat(pid).is_none_or(|stat| matches!(stat.state, 'T' | 't')))
+    };
+    while !stands_still() && since(began_ns) < ANSWERS {
+        scene.server.pump(LOOK_EVERY)?;
+    }
+    Ok(())
 }
 
 /// Whether the client's FIN came first: the server has not answered it yet, or the client

@@ -36,7 +36,7 @@ fn the_kernel_is_in_the_state_that_the_way_says() {
 }
 
 #[test]
-fn a_server_that_closes_at_once_is_closed_by_faster_clients() {
+fn a_server_that_closes_at_once_stands_still_until_its_clients_have_closed() {
     if !on_stage(&[SETPRIV, NEEDS_PYTHON]) {
         return;
     }

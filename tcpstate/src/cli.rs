@@ -679,6 +679,7 @@ mod tests {
         assert!(
             matches!(parse_ready("stdout=a=[0-9]"), Ok(Ready::Stdout(it)) if it.as_str() == "a=[0-9]")
         );
+        assert!(parse_ready("stdout=(?i)serving").is_ok());
         assert!(matches!(parse_ready("http=/up"), Ok(Ready::Http(path)) if path == "/up"));
         for wrong in [
             "",

@@ -53,6 +53,7 @@ pub(super) fn run(args: &RestartTestArgs, is_verbose: bool) -> Result<ExitCode> 
             verbose: is_verbose,
         },
         port: args.port,
+        is_private: place.is_private(),
         clients: args.clients,
         ready: &args.ready,
         timeout: args.timeout,

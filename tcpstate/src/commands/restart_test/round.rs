@@ -87,7 +87,9 @@ pub(super) fn run(
     } = round.scene;
     // Told first: it may have something to clean up.
     server.end(END_GRACE.min(plan.grace))?;
-    clients.leave_nothing(&mut look)?;
+    if !plan.is_private {
+        clients.leave_nothing(&mut look)?;
+    }
     tried
 }
 
@@ -412,6 +414,7 @@ impl Connecting {
             self.tries.push(Client::begin(self.addr, &mut scene.ports)?);
         }
         let mut kept = Vec::new();
+        let open = scene.open_sockets();
         for mut client in std::mem::take(&mut self.tries) {
             client.advance();
             match client.state {
@@ -419,7 +422,8 @@ impl Connecting {
                 Connection::Reset => up.reset += 1,
                 _ => {
                     if !self.is_accepted {
-                        self.is_accepted = scene.is_accepted(&client, &self.old_listeners)?;
+                        self.is_accepted =
+                            scene.is_accepted(&client, &open, &self.old_listeners)?;
                     }
                     // One that the stopped server's heir has closed tells nothing any more.
                     if client.state != Connection::ClosedByServer {

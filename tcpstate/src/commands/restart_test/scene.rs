@@ -1,5 +1,6 @@
 //! What a round has at hand: the server, the kernel's view of its port, ports for clients.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -21,6 +22,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(1);
 pub(super) struct Plan<'a> {
     pub(super) program: Program<'a>,
     pub(super) port: u16,
+    /// What is left on the port is nobody else's concern.
+    pub(super) is_private: bool,
     pub(super) clients: u16,
     pub(super) ready: &'a Ready,
     pub(super) timeout: Duration,
@@ -48,9 +51,19 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Whether the server's processes have taken a connection. `old_listeners`: those that
+    /// The sockets that the server's processes have open.
+    pub(super) fn open_sockets(&self) -> BTreeSet<u64> {
+        tree::open_sockets_of(&self.server.processes())
+    }
+
+    /// Whether the server's processes have taken a connection. `open`: their sockets. `old_listeners`: those that
     /// another one may have taken it from.
-    pub(super) fn is_accepted(&mut self, client: &Client, old_listeners: &[u64]) -> Result<bool> {
+    pub(super) fn is_accepted(
+        &mut self,
+        client: &Client,
+        open: &BTreeSet<u64>,
+        old_listeners: &[u64],
+    ) -> Result<bool> {
         if matches!(
             client.state,
             Connection::Connecting | Connection::Refused | Connection::Reset
@@ -59,7 +72,6 @@ impl<'a> Scene<'a> {
         }
         let end = self.look.servers_end(client.local, client.server)?;
         if let Some(inode) = end.and_then(|end| end.inode) {
-            let open = tree::open_sockets_of(&self.server.processes());
             return Ok(open.contains(&inode));
         }
         // It has no file yet, or none any more.

@@ -1,6 +1,7 @@
 //! The connections of a round: brought into the state that its way says, and held against
 //! what the kernel says of them.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -84,15 +85,17 @@ impl Clients {
             self.hold(client, false);
         }
         let began_ns = clock::monotonic_ns();
+        let mut are_accepted = BTreeSet::new();
         loop {
             scene.server.pump(LOOK_EVERY)?;
-            let mut accepted = 0;
+            let open = scene.open_sockets();
             for client in self.held.iter_mut().filter_map(|held| held.client.as_mut()) {
                 client.advance();
-                if scene.is_accepted(client, &[])? {
-                    accepted += 1;
+                if !are_accepted.contains(&client.local) && scene.is_accepted(client, &open, &[])? {
+                    are_accepted.insert(client.local);
                 }
             }
+            let accepted = are_accepted.len();
             let waited = since(began_ns);
             if accepted == self.held.len() || accepted > 0 && waited >= ACCEPTS {
                 return Ok(Staged::Yes);

@@ -133,3 +133,30 @@ fn each_way_is_tried_as_often_as_it_is_asked_for() {
     let expected: Vec<_> = each("idle").chain(each("sigkill")).collect();
     assert_eq!(numbers, expected);
 }
+
+#[test]
+fn many_clients_take_no_time() {
+    if !on_stage(&[SETPRIV, NEEDS_PYTHON]) {
+        return;
+    }
+    let program = server(
+        "s = socket.socket()\n\
+         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n\
+         s.bind(('127.0.0.1', 8080)); s.listen(2000)\n\
+         serve(s)",
+    );
+    let began_ns = tcpstate::clock::monotonic_ns();
+    let options = ["--clients=800", "--ways=server_closes_first,unread_data"];
+    let answer = restart_test(User::Nobody, &options, &program);
+
+    answer.assert("at_once", 0);
+    assert_eq!(
+        left(answer.round("server_closes_first"), "time_wait"),
+        800,
+        "{}",
+        answer.json
+    );
+    assert_eq!(answer.round("unread_data")["reset"], 800);
+    let took_ms = (tcpstate::clock::monotonic_ns() - began_ns) / 1_000_000;
+    assert!(took_ms < 10_000, "{took_ms} ms");
+}

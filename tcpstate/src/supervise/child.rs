@@ -74,6 +74,8 @@ pub enum Below<'a> {
     Filter,
     /// Nothing but the control group whose `cgroup.procs` this is.
     Group(&'a File),
+    /// Nothing: its calls are not heard of.
+    Nothing,
 }
 
 /// Starts `command`. `mask`: the blocked signals that it begins with.
@@ -98,9 +100,10 @@ pub fn start_with(
         None,
     )
     .map_err(|errno| StartError::Process(errno.into()))?;
-    let filter = matches!(below, Below::Filter).then(Filter::new);
+    let is_supervised = matches!(below, Below::Filter);
+    let filter = is_supervised.then(Filter::new);
     let entrance = match below {
-        Below::Filter => None,
+        Below::Filter | Below::Nothing => None,
         Below::Group(procs) => Some(procs.try_clone().map_err(StartError::Process)?),
     };
     let mut command = Command::new(program);
@@ -138,7 +141,7 @@ pub fn start_with(
             pid: Pid::from_child(&child),
             listener: Some(listener),
         }),
-        (Ok(child), Ok(None)) if matches!(below, Below::Group(_)) => Ok(Started {
+        (Ok(child), Ok(None)) if !is_supervised => Ok(Started {
             pid: Pid::from_child(&child),
             listener: None,
         }),
@@ -148,7 +151,7 @@ pub fn start_with(
             program: program.to_string_lossy().into_owned(),
             error,
         }),
-        (Err(error), _) if matches!(below, Below::Group(_)) => Err(StartError::Program {
+        (Err(error), _) if !is_supervised => Err(StartError::Program {
             program: program.to_string_lossy().into_owned(),
             error,
         }),
@@ -156,40 +159,6 @@ pub fn start_with(
             Some(libc::EBUSY) => StartError::Nested,
             Some(libc::EAGAIN | libc::ENOMEM) => StartError::Process(error),
             _ => StartError::Filter(error),
-        }),
-    }
-}
-
-/// Starts `command` without a filter: nothing of its calls is heard.
-pub fn start_unsupervised(
-    command: &[OsString],
-    mask: Mask,
-    set: impl FnOnce(&mut Command),
-) -> Result<Pid, StartError> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(StartError::Process(io::ErrorKind::InvalidInput.into()));
-    };
-    let mut command = Command::new(program);
-    command.args(arguments);
-    set(&mut command);
-    let prepare = move || {
-        memory::restore_descriptor_limit();
-        signals::restore_sigpipe();
-        mask.block().map(drop)
-    };
-    #[expect(
-        unsafe_code,
-        reason = "what is done between fork and exec is so by contract"
-    )]
-    // SAFETY: system calls only; nothing is allocated, no lock is taken.
-    unsafe {
-        command.pre_exec(prepare);
-    }
-    match command.spawn() {
-        Ok(child) => Ok(Pid::from_child(&child)),
-        Err(error) => Err(StartError::Program {
-            program: program.to_string_lossy().into_owned(),
-            error,
         }),
     }
 }

@@ -19,7 +19,7 @@ use crate::commands::run::calls::{Calls, HoldBack, Wishes};
 use crate::commands::run::explainer::{Explainer, Tell};
 use crate::commands::run::keep::Keeps;
 use crate::event::{Diagnosis, LeftProcess};
-use crate::supervise::child::{self, StartError};
+use crate::supervise::child::{self, Below, StartError};
 use crate::supervise::notification::Listener;
 use crate::supervise::signals::Signals;
 use crate::supervise::{proc, tree};
@@ -121,7 +121,8 @@ impl<'a> Server<'a> {
         let mut started = Err(StartError::Nested);
         if self.unsupervised.is_none() {
             let command = self.program.command;
-            started = child::start_with(command, self.signals.before(), |command| {
+            let mask = self.signals.before();
+            started = child::start_with(command, mask, Below::Filter, |command| {
                 set(command, ends);
             });
             ends = match &started {
@@ -139,14 +140,16 @@ impl<'a> Server<'a> {
         }
         let pid = match started {
             Ok(started) => {
-                self.listeners.push(Arc::new(started.listener));
+                self.listeners.extend(started.listener.map(Arc::new));
                 started.pid
             }
             Err(StartError::Filter(_) | StartError::Nested) => {
                 let command = self.program.command;
-                child::start_unsupervised(command, self.signals.before(), |command| {
+                let mask = self.signals.before();
+                let started = child::start_with(command, mask, Below::Nothing, |command| {
                     set(command, ends);
-                })?
+                })?;
+                started.pid
             }
             Err(error) => return Err(error.into()),
         };

@@ -18,12 +18,14 @@ mod facts;
 mod fixes;
 mod language;
 mod managers;
+mod program;
 mod relation;
 pub mod release;
 pub mod restart_test;
 mod roles;
 mod service;
 mod stop;
+mod supervisors;
 mod text;
 mod would_work;
 
@@ -37,6 +39,7 @@ use crate::event::{Call, Cause, Certainty, Diagnosis, Process, Sysctls};
 pub use crate::model::Origin;
 pub use explain::{Question, explain};
 use facts::Facts;
+pub use supervisors::supervisor;
 
 /// Which call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,7 +174,7 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
             .blockers
             .iter()
             .chain(&facts.behind)
-            .map(roles::Blocker::holder)
+            .map(|blocker| blocker.holder(&failure.call.process))
             .collect(),
         holders_more: failure
             .call

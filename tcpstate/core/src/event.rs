@@ -43,7 +43,7 @@ pub use explanation::{Explanation, Tried};
 pub use fallback::{FailedTry, Fallback};
 pub use flood::{CallName, Flood};
 pub use holders::LateHolders;
-pub use identity::{Ancestor, Identity};
+pub use identity::{Ancestor, Identity, RelationName, Supervisor};
 pub use lifecycle::{Mini, NetnsEnd, SocketSeen, StateChange};
 pub use place::{Container, ForeignNetns, place};
 pub use release::{

@@ -36,6 +36,7 @@ pub fn identity(process: &Process) -> Option<String> {
         parts.extend(terminal.map(|name| format!("on {}", printable(name))));
         let cwd = known.cwd.as_deref();
         parts.extend(cwd.map(|path| format!("in {}", shortened(&printable(path), MAX_CWD))));
+        parts.extend(known.is_orphan.then(|| "outlived what started it".to_owned()));
         let above = known.ancestors.iter().take(MAX_ANCESTORS);
         let above: Vec<String> = above
             .map(|above| format!("{}[{}]", printable(&above.comm), above.pid))
@@ -117,12 +118,15 @@ mod tests {
                     Ancestor {
                         pid: 9,
                         comm: "bash".into(),
+                        supervisor: None,
                     },
                     Ancestor {
                         pid: 3,
                         comm: "sshd".into(),
+                        supervisor: None,
                     },
                 ],
+                is_orphan: true,
             }
             .into(),
         );
@@ -130,7 +134,8 @@ mod tests {
         assert_eq!(
             identity(&server).unwrap(),
             "python3.11 server.py --port 8080, stopped (SIGSTOP or ctrl-z), for 4m12s, user app, \
-             on pts/3, in /srv/app, below bash[9] < sshd[3]"
+             on pts/3, in /srv/app, outlived what started it, \
+             below bash[9] < sshd[3]"
         );
     }
 

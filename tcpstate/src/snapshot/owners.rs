@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
+pub(crate) use identity::{above, of_caller};
 pub use index::Holders;
 pub(crate) use index::Index;
 
@@ -152,16 +153,7 @@ pub fn process_in_time(pid: u32, is_argv_known: bool) -> Option<Process> {
 
 fn process_without_argv(pid: u32) -> Option<Process> {
     let stat = proc::stat(pid)?;
-    let status = fs::read(proc::of(pid).join("status")).ok()?;
-    let status = String::from_utf8_lossy(&status);
-    // The effective one, as for a failing call.
-    let uid = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Uid:"))?
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()?;
+    let uid = uid(pid)?;
     let ppid = (stat.ppid != 0).then_some(stat.ppid);
     let groups = fs::read(proc::of(pid).join("cgroup")).unwrap_or_default();
     let member = Membership::parse(&String::from_utf8_lossy(&groups));
@@ -184,6 +176,19 @@ fn process_without_argv(pid: u32) -> Option<Process> {
         halted: halted(&stat, path.as_deref()),
         ..Process::new(pid, uid, stat.comm, KnownBy::Proc)
     })
+}
+
+/// The effective user of a process, as for a failing call.
+fn uid(pid: u32) -> Option<u32> {
+    let status = fs::read(proc::of(pid).join("status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 fn halted(stat: &proc::Stat, cgroup: Option<&str>) -> Option<Halted> {

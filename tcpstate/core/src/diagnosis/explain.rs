@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::event::{
-    Call, Cause, Certainty, Explanation, Family, Ipv6State, KnownBy, Process, Requested, Reuse,
-    Seen, Sock, State, Tried, Via, YesNo,
+    Ancestor, Call, Cause, Certainty, Explanation, Family, Identity, Ipv6State, KnownBy, Process,
+    Requested, Reuse, Seen, Sock, State, Tried, Via, YesNo,
 };
 
 use super::conflict::Forecast;
@@ -47,6 +47,8 @@ pub struct Question<'a> {
     pub tried: Option<&'a Tried>,
     /// What could not be seen.
     pub missing: &'a [String],
+    /// The processes above the one that asks: what they started may end with them.
+    pub ancestors: &'a [Ancestor],
 }
 
 const EACCES: (u32, &str) = (13, "EACCES");
@@ -98,6 +100,7 @@ pub fn explain(question: &Question<'_>) -> Explanation {
     // A refusal that comes before the port is looked at has no holder to blame.
     let is_about_port = would_serve != YesNo::Yes && error == EADDRINUSE;
     let (blockers, others) = split(&facts, is_about_port);
+    let caller = &failed.call.process;
     Explanation {
         requested: Requested {
             addr: Some(question.addr),
@@ -110,8 +113,8 @@ pub fn explain(question: &Question<'_>) -> Explanation {
         would_listen: forecast.listen,
         cause,
         summary,
-        holders: blockers.iter().map(Blocker::holder).collect(),
-        others: others.iter().map(Blocker::holder).collect(),
+        holders: blockers.iter().map(|b| b.holder(caller)).collect(),
+        others: others.iter().map(|b| b.holder(caller)).collect(),
         clears_ms: is_about_port.then(|| facts.clears_ms()).flatten(),
         would_work: match (would_serve, error) {
             (YesNo::Yes, _) | (_, EADDRINUSE) => would_work::for_question(&facts, would_serve),
@@ -213,7 +216,7 @@ impl Question<'_> {
             reuse: self.reuse,
             bound_dev_if: self.device,
             uid: Some(self.uid),
-            process: Arc::new(Process::new(0, self.uid, "a new server", KnownBy::Unknown)),
+            process: Arc::new(self.new_server()),
             via: Via::Syscall,
             unprivileged_port_start: self.environment.unprivileged_port_start,
             netns_name: self.environment.netns_name.as_deref().map(Into::into),
@@ -225,6 +228,18 @@ impl Question<'_> {
             repeated: 0,
             is_sum: false,
             seen: self.seen.cloned(),
+        }
+    }
+
+    /// Whoever would bind: known by nothing but who asks for it.
+    fn new_server(&self) -> Process {
+        let identity = Identity {
+            ancestors: self.ancestors.to_vec(),
+            ..Identity::default()
+        };
+        Process {
+            identity: (!self.ancestors.is_empty()).then(|| Arc::new(identity)),
+            ..Process::new(0, self.uid, "a new server", KnownBy::Unknown)
         }
     }
 

@@ -40,6 +40,7 @@ fn question<'a>(seen: Option<&'a Seen>, environment: &'a Environment) -> Questio
         environment,
         tried: None,
         missing: &[],
+        ancestors: &[],
     }
 }
 

@@ -10,6 +10,7 @@ use super::command::{Command, ContainerName, ContainerTool};
 use super::facts::Facts;
 use super::fixes::fix;
 use super::service::Service;
+use super::supervisors::{self, Stop};
 use super::text;
 
 /// Whom the port is held for.
@@ -29,6 +30,9 @@ impl Manager {
             .iter()
             .find_map(|holder| stop_agent(facts, holder, processes));
         if let Some(fix) = agent {
+            return Some(Self::ToBeFound(fix));
+        }
+        if let Some((Stop::Verb { .. }, fix)) = supervisors::stop(facts, processes) {
             return Some(Self::ToBeFound(fix));
         }
         let is_one_container = processes.iter().all(|p| is_of_container(p, first))

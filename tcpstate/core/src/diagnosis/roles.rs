@@ -177,8 +177,8 @@ impl<'a> Blocker<'a> {
         self.seen.reuse.is_none()
     }
 
-    /// As it goes into the event.
-    pub(super) fn holder(&self) -> Holder {
+    /// As it goes into the event about a call of `caller`.
+    pub(super) fn holder(&self, caller: &Process) -> Holder {
         let seen = self.seen;
         let is_leaving = matches!(self.role, HolderRole::TimeWait | HolderRole::Closing);
         let owner = self.known.and_then(|known| known.owner.clone());
@@ -198,6 +198,7 @@ impl<'a> Blocker<'a> {
             process: process.filter(|_| !seen.is_mini),
             processes: seen.processes.clone(),
             processes_more: seen.processes_more,
+            relation: relation::nearest(self.processes(), caller),
             left_by: left_by
                 .or(owner.filter(|_| seen.is_mini))
                 .filter(|_| is_leaving),

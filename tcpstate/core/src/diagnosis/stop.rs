@@ -1,7 +1,7 @@
 //! Advice to stop whoever holds a port: with the tool that manages it, and
 //! only after a look.
 
-use crate::event::{Applies, Fix, Halted, Process};
+use crate::event::{Applies, Fix, Halted, Process, RelationName};
 
 use super::command::Command;
 use super::facts::Facts;
@@ -9,7 +9,11 @@ use super::fixes::fix;
 use super::relation::{self, Relation};
 use super::roles::{Blocker, HolderRole};
 use super::service::Service;
+use super::supervisors::{self, Stop};
 use super::{managers, text};
+
+/// Processes that advice to end them numbers.
+const MAX_KILLED: usize = 8;
 
 /// Stopping whoever has the blockers open: a look first, and then, where a service
 /// or a container is theirs alone, the command that stops it.
@@ -33,7 +37,9 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
             .iter()
             .any(|blocker| is_handed_over(blocker, caller))
     {
-        return vec![use_own_socket(caller)];
+        let own = known.iter().find(|process| process.pid == caller.pid);
+        let descriptor = own.and_then(|process| process.descriptor);
+        return vec![use_own_socket(caller, descriptor)];
     }
     if !known.is_empty() && known.iter().all(|process| process.pid == caller.pid) {
         let names = text::processes(known.iter().copied()).unwrap_or_default();
@@ -56,7 +62,7 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
         ];
     }
     if let Some(fixes) = managers::stop_manager(facts, &processes) {
-        return fixes;
+        return before_stopping(facts, blockers, &processes, fixes);
     }
     let is_leak = blockers.iter().all(|b| b.role == HolderRole::CloseWait);
     let service = Service::of(&processes);
@@ -94,12 +100,13 @@ fn is_handed_over(blocker: &Blocker<'_>, caller: &Process) -> bool {
             .is_some_and(|owner| owner.pid != caller.pid || !relation::is_fork_of(caller, owner))
 }
 
-fn use_own_socket(caller: &Process) -> Fix {
+fn use_own_socket(caller: &Process, descriptor: Option<u32>) -> Fix {
+    let place = descriptor.map_or_else(String::new, |fd| format!(" as descriptor {fd}"));
     fix(
         "use_own_socket",
         Applies::Now,
         format!(
-            "Have {} listen with the socket that it has already instead of binding another one",
+            "Have {} accept on the socket that it has already{place} instead of binding another one",
             text::process(caller)
         ),
     )
@@ -116,92 +123,181 @@ fn before_stopping(
     processes: &[&Process],
     fixes: Vec<Fix>,
 ) -> Vec<Fix> {
-    let caller = &facts.call().process;
     let Some((first, others)) = processes.split_first() else {
         return fixes;
     };
     let is_one = others.iter().all(|other| other.pid == first.pid);
-    let (who, asked) = (text::process(first), text::process(caller));
-    let relations: Vec<Relation> = processes
-        .iter()
-        .map(|process| Relation::of(process, caller))
-        .collect();
-    let is_listener = blockers.iter().all(|b| b.role == HolderRole::Listener);
     let mut before = Vec::new();
     let mut caveat = None;
-    if relations.contains(&Relation::Parent) {
-        before.push(fix(
-            "leave_to_parent",
-            Applies::Now,
-            format!(
-                "Leave the port to the parent of {asked}, which has it, or give {asked} another one"
-            ),
-        ));
-        caveat = Some(format!(
-            "what started {asked} would end, and {asked} may end with it"
-        ));
-    } else if is_one && is_listener && relations == [Relation::SameCommand] {
-        before.push(
-            fix(
-                "already_running",
-                Applies::Now,
-                format!("Leave it at that, if one is enough: {who} runs the same command already"),
-            )
-            .because("a second start finds the port of the first one taken"),
-        );
+    let is_left = leave_to_ancestor(facts, processes).map(|(fix, why)| {
+        before.push(fix);
+        caveat = Some(why);
+    });
+    // Somebody has stopped it already, and it is back.
+    let respawned = match blockers {
+        [blocker] => stop_respawner(facts, blocker, first),
+        _ => None,
+    };
+    let is_back = respawned.is_some();
+    before.extend(respawned);
+    if is_left.is_none() && blockers.iter().all(|b| b.role == HolderRole::Listener) {
+        before.extend(leave_running(facts, processes));
     }
-    if let [blocker] = blockers
-        && let (Some(gone), Some(parent)) = (blocker.predecessor(), first.ppid)
+    if let Some((Stop::Parent | Stop::Both, fix)) =
+        supervisors::stop(facts, processes).filter(|_| !is_back)
     {
-        let name = first.parent.as_deref().map_or_else(
-            || format!("process {parent}"),
-            |name| format!("{}[{parent}]", text::safe(name)),
-        );
-        before.push(
-            fix(
-                "stop_parent",
-                Applies::Now,
-                format!(
-                    "Have {name} stop it: it started {who} again after {} had ended",
-                    text::process(gone)
-                ),
-            )
-            .run(facts, &Command::look_at_processes(&[parent, first.pid]))
-            .because("what is stopped below it comes back"),
-        );
+        before.push(fix);
     }
-    if is_one && first.halted == Some(Halted::Stopped) {
-        before.push(
-            fix(
-                "continue_holder",
-                Applies::Now,
-                format!(
-                    "Let {who} go on with fg in its terminal, or end it: kill {pid}, then kill -CONT {pid}",
-                    pid = first.pid
-                ),
-            )
-            .run(facts, &Command::look_at_processes(&[first.pid]))
-            .because("a stopped process takes no signal but SIGKILL until it is continued"),
-        );
-    }
-    if is_one && first.halted == Some(Halted::Frozen) {
-        before.push(
-            fix(
-                "thaw_holder",
-                Applies::Now,
-                format!(
-                    "Let {who} go on: thaw its control group with what froze it (docker unpause, systemctl thaw, or 0 into its cgroup.freeze)"
-                ),
-            )
-            .run(facts, &Command::look_at_processes(&[first.pid]))
-            .because("a frozen process takes no signal but SIGKILL until it is thawed"),
-        );
+    if is_one {
+        before.extend(wake(facts, first));
     }
     let fixes = fixes.into_iter().map(|fix| match &caveat {
         Some(caveat) => fix.because(caveat.clone()),
         None => fix,
     });
     before.into_iter().chain(fixes).collect()
+}
+
+/// Where the end of a holder would be the end of the process that asked, with what to say of
+/// stopping it.
+fn leave_to_ancestor(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Fix, String)> {
+    let caller = &facts.call().process;
+    let (holder, relation) = processes
+        .iter()
+        .map(|process| (process, Relation::of(process, caller)))
+        .find(|(_, relation)| relation.is_above())?;
+    let leave = |text: String| fix("leave_to_parent", Applies::Now, text);
+    if caller.pid == 0 {
+        let holder = text::process(holder);
+        return Some((
+            leave(format!(
+                "Leave the port to {holder}, which this very program was started from, or choose \
+                 another one"
+            )),
+            format!("what {holder} has started, this very program too, may end with it"),
+        ));
+    }
+    let asked = text::process(caller);
+    let (whose, started) = if relation.name == Some(RelationName::Parent) {
+        (format!("the parent of {asked}, which has it"), "started")
+    } else {
+        (
+            format!("{}, an ancestor of {asked}", text::process(holder)),
+            "led to the start of",
+        )
+    };
+    Some((
+        leave(format!(
+            "Leave the port to {whose}, or give {asked} another one"
+        )),
+        format!("what {started} {asked} would end, and {asked} may end with it"),
+    ))
+}
+
+/// Where the port is in the hands of a healthy instance of the same program. What its wrapper
+/// has left behind is none.
+fn leave_running(facts: &Facts<'_>, processes: &[&Process]) -> Option<Fix> {
+    let caller = &facts.call().process;
+    let is_healthy = |process: &&Process| process.halted.is_none() && !relation::is_orphan(process);
+    let is_like = |process: &&Process| process.exe.is_some() && process.exe == caller.exe;
+    if !processes
+        .iter()
+        .all(|process| is_healthy(process) && is_like(process))
+    {
+        return None;
+    }
+    let (holder, relation) = processes
+        .iter()
+        .map(|process| (process, Relation::of(process, caller)))
+        .min_by_key(|(_, relation)| relation.name.map_or(u8::MAX, |name| name as u8))?;
+    let (who, asked) = (text::process(holder), text::process(caller));
+    let leave = |id: &str, text: String| fix(id, Applies::Now, text);
+    Some(match relation.name? {
+        RelationName::ConfigTested => leave(
+            "already_running",
+            format!("Leave it at that: {asked} only tests the configuration, and {who} serves"),
+        )
+        .because("a test of the configuration opens the ports as well, and finds those of the running server taken"),
+        RelationName::SameCommand => leave(
+            "already_running",
+            format!("Leave it at that, if one is enough: {who} runs the same command already"),
+        )
+        .because("a second start finds the port of the first one taken"),
+        RelationName::SameProgram => leave(
+            "already_running",
+            format!(
+                "Leave it at that, if one is enough: {who} runs the same program already, with \
+                 other arguments; have it read a changed configuration anew instead of starting \
+                 it again"
+            ),
+        )
+        .because("a second start finds the port of the first one taken"),
+        RelationName::SameOption => {
+            let option = text::safe(relation.shared_option()?);
+            leave(
+                "leave_out_option",
+                format!(
+                    "Start {asked} without the option {option}, which makes it listen: {who}, \
+                     the server, has it already"
+                ),
+            )
+            .because(
+                "what only stops or asks a server is often started with the server's own options: \
+                 give those to the server alone (CATALINA_OPTS, not JAVA_OPTS; not NODE_OPTIONS or \
+                 JAVA_TOOL_OPTIONS for all)",
+            )
+        }
+        _ => return None,
+    })
+}
+
+/// Where the parent was seen to start the holder again.
+fn stop_respawner(facts: &Facts<'_>, blocker: &Blocker<'_>, holder: &Process) -> Option<Fix> {
+    let (gone, parent) = (blocker.predecessor()?, holder.ppid?);
+    let name = holder.parent.as_deref().map_or_else(
+        || format!("process {parent}"),
+        |name| format!("{}[{parent}]", text::safe(name)),
+    );
+    Some(
+        fix(
+            "stop_parent",
+            Applies::Now,
+            format!(
+                "Have {name} stop it: it started {} again after {} had ended",
+                text::process(holder),
+                text::process(gone)
+            ),
+        )
+        .run(facts, &Command::look_at_processes(&[parent, holder.pid]))
+        .because("what is stopped below it comes back"),
+    )
+}
+
+/// Where the one holder does not run, and takes no signal before it does.
+fn wake(facts: &Facts<'_>, holder: &Process) -> Option<Fix> {
+    let (who, pid) = (text::process(holder), holder.pid);
+    let (id, text, why) = match holder.halted? {
+        Halted::Stopped => (
+            "continue_holder",
+            format!(
+                "Let {who} go on with fg in its terminal, or end it: kill {pid}, then kill -CONT {pid}"
+            ),
+            "a stopped process takes no signal but SIGKILL until it is continued",
+        ),
+        Halted::Frozen => (
+            "thaw_holder",
+            format!(
+                "Let {who} go on: thaw its control group with what froze it (docker unpause, systemctl thaw, or 0 into its cgroup.freeze)"
+            ),
+            "a frozen process takes no signal but SIGKILL until it is thawed",
+        ),
+        Halted::Traced | Halted::Defunct => return None,
+    };
+    Some(
+        fix(id, Applies::Now, text)
+            .run(facts, &Command::look_at_processes(&[pid]))
+            .because(why),
+    )
 }
 
 /// Of a service that is theirs alone: a stopped one takes all of its processes
@@ -268,8 +364,9 @@ fn stop_processes(
         format!("Restart {names}{started_by}, which closes the connections; look first")
     } else {
         format!(
-            "Stop {names}{started_by} {}; look first",
-            unless(blockers, processes)
+            "Stop {names}{started_by} {}; look first{}",
+            unless(blockers, processes),
+            then_kill(blockers, processes)
         )
     };
     let stop = fix("stop_holder", Applies::Now, text)
@@ -282,6 +379,20 @@ fn stop_processes(
         )),
         None => stop,
     }
+}
+
+/// `, then kill 10 11`: all that have it open, or nothing. No line that is pasted: the numbers
+/// may be others' by then.
+fn then_kill(blockers: &[&Blocker<'_>], processes: &[&Process]) -> String {
+    let pids = pids(processes);
+    let are_all = blockers.iter().all(|b| b.seen.processes_more == 0);
+    // Whoever does not run takes no signal, and has advice of his own.
+    let is_plain = |process: &&Process| process.pid > 1 && process.halted.is_none();
+    if pids.len() > MAX_KILLED || !are_all || !processes.iter().all(is_plain) {
+        return String::new();
+    }
+    let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+    format!(", then kill {}", pids.join(" "))
 }
 
 /// When it may be stopped.
@@ -325,7 +436,7 @@ mod tests {
     use super::*;
     use crate::diagnosis::Origin;
     use crate::diagnosis::test_support::{PLAIN, Scene, holder, in_unit, owned, process};
-    use crate::event::{Effect, KnownBy, State};
+    use crate::event::{Ancestor, Effect, Identity, KnownBy, State, Supervisor};
 
     fn stopped(scene: &Scene) -> Vec<(String, Option<String>)> {
         let fixes = scene.diagnose().fixes;
@@ -459,6 +570,187 @@ mod tests {
         );
         assert_eq!(first(&second_start), "already_running");
         assert!(!of_init.diagnose().summary.contains("parent"));
+    }
+
+    fn stranger() -> Process {
+        Process {
+            exe: Some("/usr/bin/other".into()),
+            ..running(50, 5, &["x"])
+        }
+    }
+
+    fn below(process: Process, above: &[(u32, &str, Option<Supervisor>)]) -> Process {
+        let ancestors = above.iter().map(|&(pid, comm, supervisor)| Ancestor {
+            pid,
+            comm: comm.into(),
+            supervisor,
+        });
+        let identity = Identity {
+            ancestors: ancestors.collect(),
+            ..Identity::default()
+        };
+        Process {
+            identity: Some(identity.into()),
+            ..process
+        }
+    }
+
+    #[test]
+    fn an_ancestor_is_left_alone_and_whoever_asks_beforehand_is_told_so() {
+        let top = running(20, 1, &["ide"]);
+        let caller = below(
+            running(22, 21, &["web"]),
+            &[(21, "sh", None), (20, "ide", None)],
+        );
+
+        let diagnosis = asked_by(caller, vec![top.clone()]).diagnose();
+        let scene = asked_by(process(0, "a new server"), vec![top]);
+        let mut asked = scene.clone();
+        asked.call.process = below(process(0, "a new server"), &[(20, "ide", None)]).into();
+
+        assert_eq!(&*diagnosis.fixes[0].id, "leave_to_parent");
+        assert_eq!(diagnosis.holders[0].relation, Some(RelationName::Ancestor));
+        assert!(
+            diagnosis
+                .summary
+                .contains("web[20], an ancestor of web[22], listens"),
+            "{}",
+            diagnosis.summary
+        );
+        assert_eq!(first(&scene), "stop_holder");
+        assert_eq!(first(&asked), "leave_to_parent");
+        assert!(
+            asked
+                .diagnose()
+                .summary
+                .contains("which this very program was started from")
+        );
+    }
+
+    #[test]
+    fn a_healthy_instance_stays_and_what_a_wrapper_left_behind_does_not() {
+        let server = running(20, 1, &["web", "--port=1"]);
+        let mut orphan = below(server.clone(), &[]);
+        std::sync::Arc::make_mut(orphan.identity.as_mut().unwrap()).is_orphan = true;
+        let mut stopped = server.clone();
+        stopped.halted = Some(Halted::Stopped);
+        let caller = running(30, 5, &["web", "--port=2"]);
+        let by = |holder: Process| first(&asked_by(caller.clone(), vec![holder]));
+
+        assert_eq!(by(server), "already_running");
+        assert_eq!(by(orphan), "stop_holder");
+        assert_eq!(by(stopped), "continue_holder");
+    }
+
+    #[test]
+    fn a_test_of_the_configuration_wants_nothing_stopped() {
+        let nginx = |pid, argv: &[&str]| Process {
+            exe: Some("/usr/sbin/nginx".into()),
+            ..running(pid, 1, argv)
+        };
+        let scene = asked_by(
+            nginx(30, &["nginx", "-t"]),
+            vec![
+                nginx(20, &["nginx: master process nginx"]),
+                nginx(21, &["nginx: worker process"]),
+            ],
+        );
+
+        let diagnosis = scene.diagnose();
+
+        assert_eq!(&*diagnosis.fixes[0].id, "already_running");
+        assert!(
+            diagnosis.fixes[0]
+                .text
+                .contains("only tests the configuration")
+        );
+        assert!(
+            diagnosis
+                .summary
+                .contains("web[20] and web[21], whose configuration web[30] tests,"),
+            "{}",
+            diagnosis.summary
+        );
+    }
+
+    #[test]
+    fn a_stop_command_with_the_servers_options_is_to_go_without_them() {
+        let java = |pid, last| {
+            let argv = [
+                "java",
+                "-Dcom.sun.management.jmxremote.port=8080",
+                "Main",
+                last,
+            ];
+            Process {
+                exe: Some("/usr/bin/java".into()),
+                ..running(pid, 1, &argv)
+            }
+        };
+
+        let diagnosis = asked_by(java(30, "stop"), vec![java(20, "start")]).diagnose();
+
+        assert_eq!(&*diagnosis.fixes[0].id, "leave_out_option");
+        assert!(diagnosis.fixes[0].text.contains("jmxremote.port=8080"));
+        assert_eq!(
+            diagnosis.holders[0].relation,
+            Some(RelationName::SameOption)
+        );
+    }
+
+    #[test]
+    fn what_a_supervisor_runs_is_stopped_through_it() {
+        let caller = stranger();
+        for (supervisor, text) in [
+            (Supervisor::Gunicorn, "kill 20; look first"),
+            (Supervisor::Uvicorn, "kill 20; look first"),
+            (Supervisor::Nodemon, "kill 20; look first"),
+            (Supervisor::Flask, "kill 20 22; look first"),
+            (Supervisor::Pm2, "pm2 stop ID"),
+            (Supervisor::Supervisord, "supervisorctl stop NAME"),
+            (Supervisor::Runit, "sv down SERVICE"),
+            (Supervisor::S6, "s6-svc -d SERVICE"),
+        ] {
+            let above = [(21, "sh", None), (20, "x$(y)", Some(supervisor))];
+            let worker = below(running(22, 21, &["web"]), &above);
+
+            let diagnosis = asked_by(caller.clone(), vec![worker]).diagnose();
+
+            let fix = &diagnosis.fixes[0];
+            assert_eq!(&*fix.id, "stop_parent");
+            assert!(fix.text.contains(text), "{}", fix.text);
+            // Nothing that a process chose.
+            assert_eq!(
+                fix.command.as_deref(),
+                Some("ps -o pid,ppid,stat,lstart,args -p 20,22")
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_is_not_below_the_supervisor_is_not_stopped_through_it() {
+        let worker = below(
+            running(22, 20, &["web"]),
+            &[(20, "gunicorn", Some(Supervisor::Gunicorn))],
+        );
+        let scene = asked_by(stranger(), vec![worker, running(40, 1, &["other"])]);
+
+        assert_eq!(first(&scene), "stop_holder");
+    }
+
+    #[test]
+    fn all_that_hold_it_are_in_the_kill_beside_the_look_and_never_the_first_process() {
+        let text = |held_by: Vec<Process>| {
+            let fixes = asked_by(stranger(), held_by).diagnose().fixes;
+            fixes[0].text.clone()
+        };
+
+        let both = text(vec![running(22, 1, &["a"]), running(23, 1, &["a"])]);
+        assert!(both.ends_with("look first, then kill 22 23"), "{both}");
+        let init = text(vec![running(1, 0, &["a"])]);
+        assert!(init.ends_with("look first"), "{init}");
+        let many = text((100..120).map(|pid| running(pid, 1, &["a"])).collect());
+        assert!(many.ends_with("look first"), "{many}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::identity::RelationName;
 use super::socket::{Endpoint, Process, Reuse, Sock, State};
 
 /// Why a call failed. `docs/causes.md` describes each.
@@ -145,6 +146,10 @@ pub struct Holder {
     /// Further ones, which are counted and not listed.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub processes_more: u32,
+    /// Who that is to the process that asked, as far as it is known: the nearest of those
+    /// that have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relation: Option<RelationName>,
     /// The process that closed first (TIME_WAIT and closing sockets).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_by: Option<Arc<Process>>,

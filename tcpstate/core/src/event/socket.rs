@@ -323,6 +323,9 @@ pub struct Process {
     /// What keeps it from running, where `/proc` was read and something does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<Halted>,
+    /// Its lowest descriptor of the socket that it is listed for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<u32>,
     /// Where it has the socket that it is listed for; absent: among its descriptors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_in: Option<HeldIn>,
@@ -367,6 +370,7 @@ impl Process {
             unit: None,
             start_ticks: None,
             halted: None,
+            descriptor: None,
             held_in: None,
             identity: None,
             program: None,

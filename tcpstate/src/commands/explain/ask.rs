@@ -14,10 +14,10 @@ use super::attempt::Wish;
 use super::holders::{self, Extent, PortHolders};
 use crate::cli::SocketArgs;
 use crate::diagnosis::{self, Environment, Question};
-use crate::event::{Explanation, Family, Reuse, Seen, Tried};
+use crate::event::{Ancestor, Explanation, Family, Reuse, Seen, Tried};
 use crate::kernel::capabilities;
 use crate::snapshot::netns::{self, Namespaces};
-use crate::snapshot::{ipv6, sysctl};
+use crate::snapshot::{ipv6, owners, proc, sysctl};
 
 /// Asks about one port as often as wanted.
 pub(in crate::commands) struct Asker {
@@ -31,6 +31,7 @@ pub(in crate::commands) struct Asker {
     environment: Environment,
     holders: PortHolders,
     device_index: Option<u32>,
+    ancestors: Vec<Ancestor>,
 }
 
 impl Asker {
@@ -79,6 +80,11 @@ impl Asker {
             environment,
             holders: PortHolders::new(netns, port, found.guide),
             device_index: found.device,
+            ancestors: if proc::has_our_numbers() {
+                owners::above(std::process::id())
+            } else {
+                Vec::new()
+            },
             wish,
         })
     }
@@ -182,6 +188,7 @@ impl Asker {
             environment: &self.environment,
             tried: None,
             missing,
+            ancestors: &self.ancestors,
         }
     }
 

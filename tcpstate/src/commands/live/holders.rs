@@ -235,6 +235,7 @@ fn complete_caller(call: &mut Call) {
     if let Some(now) = now {
         take_over(process, now, language, both(before, after), is_here);
     }
+    process.identity = owners::of_caller(process).map(Arc::new);
     // Where another hierarchy may name a container, it takes the process to know.
     if is_there || cgroup::is_alone() {
         process.unit = owners::unit(process, &mut Units::default());

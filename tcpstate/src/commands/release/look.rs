@@ -53,6 +53,7 @@ impl Port {
             "this process does not find itself in /proc; mount it, as it tells who holds a port",
         )?;
         own.unit = owners::unit(&own, &mut Units::default());
+        own.identity = owners::of_caller(&own).map(Arc::new);
         Ok(Self {
             number,
             asker: Asker::new(number, socket)?,

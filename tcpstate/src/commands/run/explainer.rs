@@ -330,6 +330,7 @@ impl Worker {
         let mut caller = process(pid, tid);
         caller.language = executable::language(pid);
         caller.unit = owners::unit(&caller, &mut Units::default());
+        caller.identity = owners::of_caller(&caller).map(Arc::new);
         call.process = Arc::new(caller);
         let sysctls = sysctl::read();
         let start = sysctls.ip_unprivileged_port_start;
@@ -408,6 +409,7 @@ impl Worker {
             },
             tried: None,
             missing: &missing,
+            ancestors: &[],
         }))
     }
 

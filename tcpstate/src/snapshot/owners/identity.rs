@@ -1,15 +1,17 @@
 //! What tells a process from others of its name, from `/proc`: nothing of it comes out of the
-//! process's own memory.
+//! process's own memory, but for the command lines of what is above a holder.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::{Arc, OnceLock};
 
-use crate::event::{Ancestor, Identity};
+use super::{argv, uid};
+use crate::diagnosis;
+use crate::event::{Ancestor, Identity, Process};
 use crate::snapshot::proc::{self, Stat};
 
 /// Ancestors that are read.
-const MAX_ANCESTORS: usize = 6;
+const MAX_ANCESTORS: usize = 8;
 /// Bytes of a path.
 const MAX_PATH: usize = 256;
 /// `USER_HZ` of `/proc/PID/stat`.
@@ -24,8 +26,34 @@ pub(super) fn of(pid: u32, uid: u32, stat: &Stat) -> Identity {
         user: users().get(&uid).cloned(),
         terminal: terminal(stat.terminal).map(Arc::from),
         cwd: cwd(pid),
-        ancestors: ancestors(stat.ppid),
+        ancestors: with_supervisors(uid, ancestors(stat.ppid, stat.start_ticks)),
+        is_orphan: is_orphan(pid, stat),
     }
+}
+
+/// Of the process that made a call, as far as it tells who others are to it. It may have
+/// ended: its parent is known from the call.
+pub(crate) fn of_caller(process: &Process) -> Option<Identity> {
+    let same = proc::stat(process.pid).filter(|stat| {
+        process
+            .start_ticks
+            .is_none_or(|start| start == stat.start_ticks)
+    });
+    // Without its start nothing tells the parent from who has that one's number now.
+    let start = process
+        .start_ticks
+        .or(same.as_ref().map(|stat| stat.start_ticks))?;
+    let identity = Identity {
+        cwd: same.and_then(|_| cwd(process.pid)),
+        ancestors: ancestors(process.ppid?, start),
+        ..Identity::default()
+    };
+    Some(identity).filter(|known| *known != Identity::default())
+}
+
+/// What is above a process of ours.
+pub(crate) fn above(pid: u32) -> Vec<Ancestor> {
+    proc::stat(pid).map_or_else(Vec::new, |stat| ancestors(stat.ppid, stat.start_ticks))
 }
 
 /// `/proc/uptime` counts like the time of start, with the time that the machine slept.
@@ -41,17 +69,59 @@ fn cwd(pid: u32) -> Option<Arc<str>> {
     (path.len() <= MAX_PATH).then(|| path.into())
 }
 
-fn ancestors(mut pid: u32) -> Vec<Ancestor> {
+/// `start_ticks`: of the process that `pid` is the parent of. Whoever started later has that
+/// one's number only.
+fn ancestors(mut pid: u32, mut start_ticks: u64) -> Vec<Ancestor> {
     let mut ancestors = Vec::new();
     while pid > INIT && ancestors.len() < MAX_ANCESTORS {
-        let Some(stat) = proc::stat(pid) else { break };
+        let Some(stat) = proc::stat(pid).filter(|stat| stat.start_ticks <= start_ticks) else {
+            break;
+        };
         ancestors.push(Ancestor {
             pid,
             comm: stat.comm,
+            supervisor: None,
         });
-        pid = stat.ppid;
+        (pid, start_ticks) = (stat.ppid, stat.start_ticks);
     }
     ancestors
+}
+
+/// The same with what each is by its command line, where it is of user `below` or of root: who
+/// runs a process names it as he likes.
+fn with_supervisors(below: u32, ancestors: Vec<Ancestor>) -> Vec<Ancestor> {
+    let supervisor = |pid: u32| {
+        uid(pid).filter(|uid| *uid == below || *uid == 0)?;
+        diagnosis::supervisor(&argv(pid)?)
+    };
+    let mut nearest = None;
+    ancestors
+        .into_iter()
+        .map(|ancestor| {
+            // Those above the nearest one are not asked for.
+            if nearest.is_none() {
+                nearest = supervisor(ancestor.pid);
+                return Ancestor {
+                    supervisor: nearest,
+                    ..ancestor
+                };
+            }
+            ancestor
+        })
+        .collect()
+}
+
+/// Whether what started a process has ended, and was in its job or its session: its parent is
+/// in another session now, and the one that the job or the session was begun with is not there.
+///
+/// `daemon(3)` leaves a job and a session that are one, without their first process.
+fn is_orphan(pid: u32, stat: &Stat) -> bool {
+    let is_gone = |leader: u32| {
+        leader > INIT && leader != pid && proc::stat(leader).is_none_or(|stat| stat.state == 'Z')
+    };
+    let is_adopted = stat.session != pid
+        && proc::stat(stat.ppid).is_none_or(|parent| parent.session != stat.session);
+    is_adopted && stat.group != stat.session && (is_gone(stat.group) || is_gone(stat.session))
 }
 
 /// The device number of `stat`'s `tty_nr` as it is called below `/dev`: minor number in bits

@@ -103,8 +103,11 @@ impl Index {
                     found.entry(inode).or_default().more += 1;
                 }
             } else if let Some((held, holder)) = Holder::look_at(pid, &open) {
-                for inode in held {
-                    by_socket.entry(inode).or_default().push(holder.clone());
+                for (inode, descriptor) in held {
+                    by_socket.entry(inode).or_default().push(Holder {
+                        descriptor,
+                        ..holder.clone()
+                    });
                 }
             }
         }
@@ -118,7 +121,11 @@ impl Index {
                 let read = read
                     .entry(holder.pid)
                     .or_insert_with(|| holder.read(&mut units));
-                read.clone()
+                let process = read.as_deref()?.clone();
+                Some(Arc::new(Process {
+                    descriptor: Some(holder.descriptor),
+                    ..process
+                }))
             });
             holders.processes = processes.collect();
             holders.processes.sort_by_key(|process| process.pid);
@@ -183,23 +190,27 @@ struct Holder {
     start_ticks: u64,
     comm: Arc<str>,
     exe: Option<Arc<str>>,
+    /// The lowest one that it has of the socket.
+    descriptor: u32,
 }
 
 impl Holder {
-    /// With which of these sockets it still has open; `None`: none of them.
-    fn look_at(pid: u32, open: &[(u64, u32)]) -> Option<(BTreeSet<u64>, Self)> {
+    /// With which of these sockets it still has open, and as which descriptors; `None`: none of
+    /// them.
+    fn look_at(pid: u32, open: &[(u64, u32)]) -> Option<(BTreeMap<u64, u32>, Self)> {
         let stat = proc::stat(pid)?;
         let folder = proc::of(pid).join("fd");
-        let mut held = BTreeSet::new();
+        let mut held = BTreeMap::new();
         for (inode, fd) in open {
-            if !held.contains(inode)
+            if !held.contains_key(inode)
                 && fs::read_link(folder.join(fd.to_string()))
                     .is_ok_and(|link| socket_inode(link.as_os_str().as_bytes()) == Some(*inode))
             {
-                held.insert(*inode);
+                held.insert(*inode, *fd);
             }
         }
         let holder = Self {
+            descriptor: 0,
             pid,
             start_ticks: stat.start_ticks,
             comm: stat.comm,

@@ -14,6 +14,10 @@ pub struct Stat {
     pub state: char,
     /// Parent's process id; 0: it has none that we see.
     pub ppid: u32,
+    /// Its job: the process that it was begun with.
+    pub group: u32,
+    /// Its session: the process that began it.
+    pub session: u32,
     /// When it started, in clock ticks since the boot.
     pub start_ticks: u64,
     /// Device number of its controlling terminal; 0: it has none.
@@ -23,6 +27,8 @@ pub struct Stat {
 
 /// Fields behind the name, the first of which is the third of the line.
 const PPID: usize = 4 - 3;
+const GROUP: usize = 5 - 3;
+const SESSION: usize = 6 - 3;
 const TERMINAL: usize = 7 - 3;
 const FLAGS: usize = 9 - 3;
 const START: usize = 22 - 3;
@@ -37,10 +43,17 @@ impl Stat {
         let comm = String::from_utf8_lossy(bytes.get(begin..end)?);
         let rest = std::str::from_utf8(bytes.get(end + 1..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        // 0 or less: somebody whom we do not see.
+        let number = |at: usize| {
+            let number = fields.get(at)?.parse::<i32>().ok()?;
+            Some(u32::try_from(number).unwrap_or(0))
+        };
         Some(Self {
             comm: comm.into(),
             state: fields.first()?.chars().next()?,
-            ppid: fields.get(PPID)?.parse().ok()?,
+            ppid: number(PPID)?,
+            group: number(GROUP)?,
+            session: number(SESSION)?,
             start_ticks: fields.get(START)?.parse().ok()?,
             // Signed in the line, whatever its bits are.
             terminal: fields.get(TERMINAL)?.parse::<i32>().ok()?.cast_unsigned(),

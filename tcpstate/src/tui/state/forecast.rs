@@ -115,6 +115,7 @@ mod tests {
             process: None,
             processes: None,
             processes_more: 0,
+            relation: None,
             left_by: None,
             expires_ms: None,
             alike: 0,

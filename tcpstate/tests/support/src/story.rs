@@ -398,6 +398,7 @@ pub fn diagnosis(of: u64, call: &Call) -> Diagnosis {
             process: None,
             processes: holder.processes.clone(),
             processes_more: 0,
+            relation: None,
             left_by: Some(Arc::clone(&nginx)),
             expires_ms: holder.expires_ms,
             alike: 0,

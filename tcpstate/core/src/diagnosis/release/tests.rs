@@ -54,6 +54,7 @@ fn planned_by(releaser: &Releaser, reuse: crate::event::Reuse, holders: Vec<Seen
             environment: &environment,
             tried: None,
             missing: &[],
+            ancestors: &[],
         },
         releaser,
     )

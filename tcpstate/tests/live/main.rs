@@ -27,6 +27,7 @@ mod namespaces;
 mod owners;
 mod peers;
 mod recording;
+mod relation;
 mod release;
 mod replay;
 mod report;

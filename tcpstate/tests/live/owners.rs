@@ -48,7 +48,13 @@ impl Script {
         line.trim().parse().expect("a number")
     }
 
-    fn go_on(&mut self) {
+    /// The next object that it tells.
+    pub(crate) fn json(&mut self) -> Value {
+        let line = self.lines.next().expect("it tells").expect("text");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    pub(crate) fn go_on(&mut self) {
         let input = self.input.as_mut().expect("it listens");
         input.write_all(b"\n").expect("it listens");
     }

@@ -230,9 +230,10 @@ pub(super) fn are_several(blockers: &[&Blocker<'_>]) -> bool {
     processes.any(|process| Some(process.pid) != first)
 }
 
-/// Whether `process` has every one of them.
+/// Whether `process` has every one of them; one that is only thought of has none.
 pub(super) fn are_all_of(blockers: &[&Blocker<'_>], process: &Process) -> bool {
-    blockers.iter().all(|blocker| {
+    process.pid != 0
+        && blockers.iter().all(|blocker| {
         let processes = blocker.processes();
         processes.iter().any(|other| other.pid == process.pid)
     })

@@ -32,21 +32,23 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
                 .because("the socket is the kernel's own: an MPTCP endpoint with a port, an NFS server or client, another kernel service; no process can be stopped"),
         ];
     }
-    if known.iter().any(|process| process.pid == caller.pid)
+    let own = known.iter().find(|process| process.pid == caller.pid);
+    let descriptor = own.and_then(|process| process.descriptor);
+    if own.is_some()
         && blockers
             .iter()
             .any(|blocker| is_handed_over(blocker, caller))
     {
-        let own = known.iter().find(|process| process.pid == caller.pid);
-        let descriptor = own.and_then(|process| process.descriptor);
         return vec![use_own_socket(caller, descriptor)];
     }
     if !known.is_empty() && known.iter().all(|process| process.pid == caller.pid) {
         let names = text::processes(known.iter().copied()).unwrap_or_default();
-        return vec![stop(format!(
-            "Close the other socket in {names} before the {}",
+        let which = descriptor.map_or_else(String::new, |fd| format!(", descriptor {fd},"));
+        let close = stop(format!(
+            "Close the other socket in {names}{which} before the {}, or use that one",
             facts.verb()
-        ))];
+        ));
+        return vec![close];
     }
     let mut processes: Vec<&Process> = blockers.iter().flat_map(|b| b.open_in()).collect();
     // Whoever wants the port is not advised to stop itself.

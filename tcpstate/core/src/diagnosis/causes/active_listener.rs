@@ -154,7 +154,7 @@ mod tests {
         );
         assert_eq!(
             diagnosis.fixes[0].text,
-            "Close the other socket in server[900] before the bind"
+            "Close the other socket in server[900] before the bind, or use that one"
         );
     }
 

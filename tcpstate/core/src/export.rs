@@ -2,6 +2,7 @@
 
 pub mod describe;
 pub mod explain;
+pub mod fold;
 pub mod json;
 pub mod release;
 pub mod restart_test;

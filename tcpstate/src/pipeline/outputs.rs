@@ -6,8 +6,8 @@ use thiserror::Error;
 
 use crate::event::Event;
 use crate::export::describe::Context;
+use crate::export::fold::Folding;
 use crate::export::json::Lines;
-use crate::export::text;
 use crate::recording::writer::{RecordError, Writer};
 
 /// Bytes for stdout that are gathered before they are written.
@@ -44,6 +44,7 @@ pub struct Outputs {
     lines: Lines,
     line: Vec<u8>,
     text: String,
+    folding: Folding,
     /// For stdout; what is in here is not told yet.
     gathered: Vec<u8>,
     /// Nobody read stdout when the end had come: nothing more is written to it.
@@ -71,6 +72,7 @@ impl Outputs {
             lines: Lines::default(),
             line: Vec::new(),
             text: String::new(),
+            folding: Folding::default(),
             gathered: Vec::new(),
             is_given_up: false,
             unread_lines: 0,
@@ -98,7 +100,7 @@ impl Outputs {
             Stdout::Json(_) => self.gathered.extend_from_slice(&self.line),
             Stdout::Text(_) => {
                 self.text.clear();
-                text::write_event(event, context, &mut self.text);
+                self.folding.write_event(event, context, &mut self.text);
                 self.gathered.extend_from_slice(self.text.as_bytes());
             }
         }

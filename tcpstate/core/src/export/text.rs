@@ -16,7 +16,12 @@ pub fn write_event(event: &Event, context: &Context<'_>, out: &mut String) {
         let end_of_line = text.find('\n').unwrap_or(text.len());
         text.insert_str(end_of_line, &format!("  {netns}"));
     }
-    let ts = rfc3339::format(context.clock.realtime_ns(event.mono_ns));
+    put(&text, event.mono_ns, context, out);
+}
+
+/// Appends a line with its time, and what is below it.
+pub(super) fn put(text: &str, mono_ns: u64, context: &Context<'_>, out: &mut String) {
+    let ts = rfc3339::format(context.clock.realtime_ns(mono_ns));
     // 2026-11-18T11:06:41.000000000Z -> 11:06:41.000
     let time = ts.get(11..23).unwrap_or(&ts);
     let mut lines = text.lines();

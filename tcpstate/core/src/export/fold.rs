@@ -46,6 +46,27 @@ struct Place {
     comm: Arc<str>,
 }
 
+/// What makes one failed call like another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Likeness {
+    place: Place,
+    holders: Vec<(u64, State, Vec<u32>)>,
+}
+
+impl Likeness {
+    /// `None`: it is no failed call.
+    #[must_use]
+    pub fn of(event: &Event) -> Option<Self> {
+        match &event.body {
+            Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => Some(Self {
+                place: Place::of(&event.body, call),
+                holders: holders(call),
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// One process that tries one port after the other.
 #[derive(Debug)]
 struct Walk {

@@ -72,7 +72,11 @@ fn describe(screen: &Screen<'_>, entry: Entry, is_wide: bool) -> Option<(u64, Ev
         Entry::Event(seq) => {
             let event = screen.view.event(seq)?;
             let own_netns = screen.view.own_netns();
-            let described = EventRow::of(event, is_wide, own_netns);
+            let mut described = EventRow::of(event, is_wide, own_netns);
+            let count = screen.state.events.items.count(seq);
+            if count > 1 {
+                described.text += &format!(", {} times in all", units::count(count));
+            }
             Some((event.mono_ns, described))
         }
         Entry::Message(number) => {

@@ -9,6 +9,7 @@ use crate::export::{json, text};
 use crate::model::{Phase, PortKey, Socket, SocketId, Tuple};
 use crate::printable::printable;
 use crate::tui::state::panel::Subject;
+use crate::tui::state::problems::is_left_over;
 use crate::tui::state::view::View;
 use crate::units;
 
@@ -236,7 +237,12 @@ fn port(view: &View<'_>, key: PortKey) -> String {
         } => {
             let by = process.as_ref().map(|by| format!(" by {by}"));
             let by = by.unwrap_or_default();
-            write!(text, " LISTENING{by} for {}", for_ns(*since_ns))
+            let word = if is_left_over(view, key, *since_ns) {
+                "LEFT OPEN"
+            } else {
+                "LISTENING"
+            };
+            write!(text, " {word}{by} for {}", for_ns(*since_ns))
         }
         Phase::Down {
             since_ns,

@@ -2,7 +2,7 @@
 
 use crate::diagnosis::CallKind;
 use crate::engine::Failure;
-use crate::event::Cause;
+use crate::event::{Cause, RelationName};
 use crate::model::{Phase, PortKey};
 use crate::tui::state::view::View;
 
@@ -161,5 +161,88 @@ fn is_a_problem(view: &View<'_>, failure: &Failure) -> bool {
             Phase::Listening { since_ns, .. } => *since_ns > failure.mono_ns,
             Phase::NeverListened | Phase::Down { .. } => false,
         });
-    is_about_a_port && !is_over
+    is_about_a_port && !is_over && !is_test(failure)
+}
+
+/// Whether only the configuration of the server that has the port was tested.
+fn is_test(failure: &Failure) -> bool {
+    let holders = failure.diagnosis.holders.iter();
+    let mut relations = holders.filter_map(|holder| holder.relation);
+    relations.any(|relation| relation == RelationName::ConfigTested)
+}
+
+/// Whether what listens on a port was last found to be in the hands of one that never opened
+/// it: nobody may accept there.
+pub(crate) fn is_left_over(view: &View<'_>, key: PortKey, since_ns: u64) -> bool {
+    let mut latest = view.failures.iter().rev();
+    latest
+        .find(|failure| port_of(failure) == key)
+        .is_some_and(|failure| {
+            failure.mono_ns >= since_ns && failure.diagnosis.cause == Cause::InheritedListener
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{Diagnosis, State};
+    use crate::tui::screens::story::{PORT, Story, process};
+
+    /// A view of a bind that fails while somebody listens, with what is said of it changed.
+    fn view_of(story: &Story, change: impl Fn(&mut Diagnosis)) -> View<'_> {
+        let mut view = View::live(&story.engine, story.now_ns);
+        for failure in &mut view.failures {
+            change(Arc::make_mut(&mut failure.diagnosis));
+        }
+        view
+    }
+
+    fn refused() -> Story {
+        let mut story = Story::begun();
+        let nginx = process("nginx", 4711);
+        story.find(1, State::TimeWait, Some(&nginx));
+        let held_by = story.held_by_time_wait(PORT);
+        story.bind_fails(PORT, &process("nginx", 4900), held_by);
+        story
+    }
+
+    #[test]
+    fn a_test_of_the_configuration_is_no_problem_of_the_server() {
+        let story = refused();
+        let with = |relation| {
+            let view = view_of(&story, |diagnosis| {
+                for holder in &mut diagnosis.holders {
+                    holder.relation = relation;
+                }
+            });
+            problems(&view).len()
+        };
+
+        assert_eq!(with(Some(RelationName::SameCommand)), 1);
+        assert_eq!(with(Some(RelationName::ConfigTested)), 0);
+    }
+
+    #[test]
+    fn a_leftover_is_told_from_a_listener() {
+        let story = refused();
+        let key = PortKey {
+            port: PORT,
+            netns: View::live(&story.engine, story.now_ns)
+                .failures
+                .first()
+                .map(port_of)
+                .expect("a call failed")
+                .netns,
+        };
+        let is_left = |cause, since_ns| {
+            let view = view_of(&story, |diagnosis| diagnosis.cause = cause);
+            is_left_over(&view, key, since_ns)
+        };
+
+        assert!(is_left(Cause::InheritedListener, 0));
+        assert!(!is_left(Cause::ActiveListener, 0));
+        assert!(!is_left(Cause::InheritedListener, u64::MAX));
+    }
 }

@@ -9,6 +9,7 @@ use crate::tui::draw::phrases::free;
 use crate::tui::draw::ports::timeline::{self, Timeline};
 use crate::tui::draw::screen::{Screen, Span};
 use crate::tui::state::forecast::Forecast;
+use crate::tui::state::problems::is_left_over;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
 use crate::units;
@@ -52,6 +53,9 @@ impl<'a> PortDescription<'a> {
     /// Symbol and name of its state.
     pub(crate) fn state(&self) -> (&'static str, &'static str, Tone) {
         match &self.story.phase {
+            Phase::Listening { since_ns, .. } if is_left_over(self.view, self.key, *since_ns) => {
+                ("●", "LEFT OPEN", Tone::Bad)
+            }
             Phase::Listening { .. } => ("●", "LISTENING", Tone::Good),
             Phase::Down { .. } => ("▼", "DOWN", Tone::Bad),
             Phase::NeverListened => ("✖", "NOT LISTENING", Tone::Bad),

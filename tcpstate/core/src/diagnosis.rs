@@ -16,6 +16,7 @@ mod destroy;
 mod explain;
 mod facts;
 mod fixes;
+mod hazards;
 mod language;
 mod managers;
 mod program;

@@ -39,7 +39,7 @@ pub use diagnosis::{
     Applies, Cause, Certainty, Diagnosis, Effect, Fix, Holder, Overlap, WouldWork, YesNo,
 };
 pub use ephemeral::{Ephemeral, EphemeralUser};
-pub use explanation::{Explanation, Tried};
+pub use explanation::{Explanation, Hazard, HazardKind, Tried};
 pub use fallback::{FailedTry, Fallback};
 pub use flood::{CallName, Flood};
 pub use holders::LateHolders;

@@ -12,7 +12,7 @@ use crate::event::{
 use super::conflict::Forecast;
 use super::facts::Facts;
 use super::roles::Blocker;
-use super::{CallKind, Environment, Failure, KnownHolder, causes, conflict, diagnose, text};
+use super::{CallKind, Environment, Failure, KnownHolder, causes, conflict, diagnose, hazards, text};
 use super::{roles, would_work};
 
 /// What somebody wants to know, and what was read for it.
@@ -121,6 +121,11 @@ pub fn explain(question: &Question<'_>) -> Explanation {
             _ => would_work::evaluate(&Facts::new(&failed)),
         },
         fixes,
+        hazards: if would_serve == YesNo::Yes {
+            hazards::of(&facts)
+        } else {
+            Vec::new()
+        },
         certainty,
         missing,
         tried: question.tried.cloned(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::call::Requested;
 use super::diagnosis::{Cause, Certainty, Fix, Holder, WouldWork, YesNo};
-use super::socket::Reuse;
+use super::socket::{Endpoint, Reuse};
 
 /// What came of trying it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,29 @@ pub struct Tried {
     /// The error's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno_name: Option<Arc<str>>,
+}
+
+/// What may go wrong although a bind succeeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HazardKind {
+    /// `localhost` with this port leads to another listener, for some or for all.
+    LocalhostElsewhere,
+    /// The socket would join others with `SO_REUSEPORT`, and each connection go to one of them.
+    SharedConnections,
+}
+
+/// A hazard of a bind that succeeds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hazard {
+    /// Which.
+    pub kind: HazardKind,
+    /// In words.
+    pub text: String,
+    /// The address of the other listener, or of one of them.
+    pub local: Endpoint,
+    /// Processes that have it open.
+    pub processes: Vec<u32>,
 }
 
 /// Would a bind, and then a listen, succeed now?
@@ -52,6 +75,9 @@ pub struct Explanation {
     pub would_work: WouldWork,
     /// What to do, most useful first.
     pub fixes: Vec<Fix>,
+    /// What may go wrong although it succeeds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hazards: Vec<Hazard>,
     /// How certain this is.
     pub certainty: Certainty,
     /// What could not be seen.

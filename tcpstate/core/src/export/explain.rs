@@ -72,6 +72,9 @@ pub fn text(answer: &Explanation, netns: Option<ForeignNetns<'_>>) -> String {
             word(would.v6only)
         );
     }
+    for hazard in &answer.hazards {
+        let _ = writeln!(text, "  {:10} {}", "beware", printable(&hazard.text));
+    }
     for (label, line) in answer.fixes.iter().flat_map(fix_lines) {
         let _ = writeln!(text, "  {label:10} {line}");
     }
@@ -178,6 +181,7 @@ mod tests {
                 v6only: YesNo::No,
             },
             fixes: diagnosis.fixes,
+            hazards: Vec::new(),
             certainty: diagnosis.certainty,
             missing: Vec::new(),
             tried: None,

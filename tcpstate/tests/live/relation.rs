@@ -495,6 +495,36 @@ fn in_flight() {
 }
 
 #[test]
+fn inside_accept_on_a_descriptor_that_was_closed() {
+    if !on_stage(&[
+        Program("python3", "python3"),
+        Program("setpriv", "util-linux"),
+    ]) {
+        return;
+    }
+    let told = play("accepting", 1, None).expect("it can be set");
+
+    // Who opened it is known to who was there, and lives.
+    let summary = told.early["summary"].to_string();
+    assert!(
+        summary.contains(&format!("[{}]", told.holders[0])),
+        "{}",
+        told.early
+    );
+    let why = told.early["fixes"][0]["why"].to_string();
+    assert!(why.contains("inside accept"), "{}", told.early);
+    for answer in [&told.late, &told.by_root] {
+        assert_eq!(answer["certainty"], "likely", "{answer}");
+        let missing = answer["missing"].to_string();
+        assert!(missing.contains("inside accept"), "{answer}");
+    }
+    for answer in [&told.early, &told.late, &told.by_root] {
+        assert_eq!(answer["cause"], "active_listener", "{answer}");
+        assert_harmless("accepting", answer, &told.protected);
+    }
+}
+
+#[test]
 fn in_an_io_uring() {
     check(
         "io_uring",

@@ -54,6 +54,9 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
     // Whoever wants the port is not advised to stop itself.
     processes.retain(|process| process.pid != caller.pid);
     if processes.is_empty() {
+        if let Some(look) = look_at_opener(facts, blockers) {
+            return vec![look];
+        }
         return vec![
             stop(format!(
                 "Find out which process holds port {} and stop it",
@@ -100,6 +103,39 @@ fn is_handed_over(blocker: &Blocker<'_>, caller: &Process) -> bool {
     blocker.role == HolderRole::Listener
         && owner
             .is_some_and(|owner| owner.pid != caller.pid || !relation::is_fork_of(caller, owner))
+}
+
+/// Of sockets that nobody was found to have open, though the one that opened them lives.
+fn look_at_opener(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Option<Fix> {
+    let is_without = |blocker: &&Blocker<'_>| {
+        let seen = blocker.seen;
+        seen.processes.as_deref().is_some_and(<[_]>::is_empty) && !seen.is_opener_gone
+    };
+    if !blockers.iter().all(|blocker| is_without(blocker)) {
+        return None;
+    }
+    let caller = facts.call().process.pid;
+    let owners: Option<Vec<&Process>> = blockers
+        .iter()
+        .map(|blocker| blocker.known?.owner.as_deref())
+        .collect();
+    let owners = owners?;
+    if owners.iter().any(|owner| owner.pid == caller) {
+        return None;
+    }
+    let names = text::processes(owners.iter().copied())?;
+    Some(
+        fix(
+            "stop_holder",
+            Applies::Now,
+            format!("Find out whether {names} has it still, and stop it if so"),
+        )
+        .run(facts, &Command::look_at_processes(&pids(&owners)))
+        .because(
+            "no descriptor of it was found: it was closed in that moment, or a thread is still \
+             inside accept with it, which one more connection ends",
+        ),
+    )
 }
 
 fn use_own_socket(caller: &Process, descriptor: Option<u32>) -> Fix {
@@ -514,7 +550,9 @@ mod tests {
 
     #[test]
     fn who_was_not_seen_to_have_it_open_is_not_named_to_be_stopped() {
-        let fixes = scene_of(Vec::new()).diagnose().fixes;
+        let mut scene = scene_of(Vec::new());
+        scene.known[0].owner = None;
+        let fixes = scene.diagnose().fixes;
 
         assert_eq!(
             fixes[0].text,

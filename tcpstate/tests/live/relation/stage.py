@@ -302,6 +302,23 @@ threading.Thread(target=own).start()
     os.wait()
 
 
+def accepting():
+    """A thread is inside accept, and another one has closed the descriptor."""
+    code = LISTEN + """
+import threading
+threading.Thread(target=lambda: s.accept(), daemon=True).start()
+def is_inside(tid):
+    return open(f"/proc/self/task/{tid}/syscall").read().split()[0] in ("43", "288", "242", "202")
+while not any(is_inside(tid) for tid in os.listdir("/proc/self/task")): time.sleep(0.01)
+os.close(s.fileno())
+""" + TELL
+    pid = other(code)
+    if os.fork() == 0:
+        signal.alarm(50)
+        ask([pid])
+    os.wait()
+
+
 def in_flight():
     """Sent over a unix socket, and not received; whoever made it has ended."""
     globals()["kept"] = socket.socketpair()

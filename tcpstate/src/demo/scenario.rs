@@ -61,6 +61,24 @@ pub const SCENARIOS: &[Scenario] = &[
         play: already_listening,
     },
     Scenario {
+        name: "second-start",
+        title: "the same server is started a second time",
+        expectation: Expectation::Refused(Cause::ActiveListener),
+        play: second_start,
+    },
+    Scenario {
+        name: "stopped",
+        title: "the server was stopped with ctrl-z and still has the port",
+        expectation: Expectation::Refused(Cause::ActiveListener),
+        play: stopped,
+    },
+    Scenario {
+        name: "container",
+        title: "a container publishes the port: docker-proxy has it",
+        expectation: Expectation::Refused(Cause::ActiveListener),
+        play: container,
+    },
+    Scenario {
         name: "ephemeral",
         title: "an outgoing connection has the port as its local port",
         expectation: Expectation::Refused(Cause::EphemeralCollision),
@@ -124,6 +142,37 @@ fn already_listening(stage: &mut Stage<'_>) -> Result<Vec<Actor>, StageError> {
     old.must(&format!("listen {ADDRESS} reuseaddr"))?;
     stage.pause(BEAT);
     start_again(stage, " reuseaddr", vec![old])
+}
+
+fn second_start(stage: &mut Stage<'_>) -> Result<Vec<Actor>, StageError> {
+    stage.say(&format!("a server listens on {ADDRESS}, in another window"));
+    let mut first = stage.start("server")?;
+    first.must(&format!("listen {ADDRESS} reuseaddr"))?;
+    stage.pause(BEAT);
+    start_again(stage, " reuseaddr", vec![first])
+}
+
+fn stopped(stage: &mut Stage<'_>) -> Result<Vec<Actor>, StageError> {
+    stage.say(&format!("a server listens on {ADDRESS}"));
+    let mut old = stage.start("server-old")?;
+    old.must(&format!("listen {ADDRESS} reuseaddr"))?;
+    stage.pause(BEAT);
+    stage.say("somebody presses ctrl-z: it is stopped, not ended");
+    old.stop()?;
+    stage.pause(BEAT);
+    start_again(stage, " reuseaddr", vec![old])
+}
+
+/// Docker is not there: a process of root with the name of its proxy is, as without Docker's
+/// firewall rules.
+fn container(stage: &mut Stage<'_>) -> Result<Vec<Actor>, StageError> {
+    stage.say(&format!(
+        "docker-proxy listens on {ADDRESS} for a container (played: Docker is not needed)"
+    ));
+    let mut proxy = stage.start("docker-proxy")?;
+    proxy.must(&format!("listen {ADDRESS} reuseaddr"))?;
+    stage.pause(BEAT);
+    start_again(stage, " reuseaddr", vec![proxy])
 }
 
 fn ephemeral(stage: &mut Stage<'_>) -> Result<Vec<Actor>, StageError> {

@@ -132,6 +132,13 @@ impl Actor {
         self.child.id()
     }
 
+    /// Stops it as ctrl-z does. It answers no more.
+    pub fn stop(&self) -> Result<(), StageError> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP)
+            .map_err(|errno| StageError::Spawn(errno.into()))
+    }
+
     /// Kills the process itself; a child of it lives on until this is dropped.
     pub fn kill(&mut self) -> Result<(), StageError> {
         self.child

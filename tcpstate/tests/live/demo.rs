@@ -98,3 +98,31 @@ fn the_stories_are_listed() {
         );
     }
 }
+
+#[test]
+fn the_stories_that_people_meet_most_have_their_advice_first() {
+    if !on_stage(&[]) {
+        return;
+    }
+    for (scenario, fix, text) in [
+        ("second-start", "already_running", "runs the same command"),
+        (
+            "stopped",
+            "continue_holder",
+            "which is stopped (SIGSTOP or ctrl-z)",
+        ),
+        ("container", "stop_holder", "docker-proxy["),
+    ] {
+        let events = events_of(scenario, &mut Lines::of_the_schema());
+
+        let diagnosis = events
+            .iter()
+            .find(|event| event["event"] == "diagnosis")
+            .expect("a bind fails");
+        assert_eq!(diagnosis["fixes"][0]["id"], fix, "{diagnosis}");
+        assert!(
+            diagnosis["summary"].to_string().contains(text),
+            "{diagnosis}"
+        );
+    }
+}

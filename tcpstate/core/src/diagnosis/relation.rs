@@ -131,8 +131,7 @@ fn ancestors(process: &Process) -> &[Ancestor] {
 
 /// By what they run; with the option that both have, where that is it.
 fn likeness(holder: &Process, caller: &Process) -> Option<(RelationName, Option<String>)> {
-    let exe = caller.exe.as_deref()?;
-    if holder.exe.as_deref() != Some(exe) {
+    if !is_same_program(holder, caller) {
         return None;
     }
     let by_name = |name| Some((name, None));
@@ -140,7 +139,7 @@ fn likeness(holder: &Process, caller: &Process) -> Option<(RelationName, Option<
     let own = caller.argv.as_deref().unwrap_or_default();
     let programs = (Program::of(theirs), Program::of(own));
     let are_apart = |is_relative: bool| is_relative && are_in_two_folders(holder, caller);
-    if tests_configuration(exe, own) {
+    if tests_configuration(caller, own) {
         return by_name(RelationName::ConfigTested);
     }
     if !own.is_empty() && theirs == own {
@@ -174,7 +173,17 @@ fn are_in_two_folders(holder: &Process, caller: &Process) -> bool {
     matches!((folder(holder), folder(caller)), (Some(one), Some(other)) if one != other)
 }
 
-fn tests_configuration(exe: &str, argv: &[String]) -> bool {
+/// By the file that it runs or, where that was not read of both, by its name: a short test has
+/// ended before anybody looks.
+pub(super) fn is_same_program(one: &Process, other: &Process) -> bool {
+    match (&one.exe, &other.exe) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.pid != 0 && other.pid != 0 && one.comm == other.comm,
+    }
+}
+
+fn tests_configuration(caller: &Process, argv: &[String]) -> bool {
+    let exe = caller.exe.as_deref().unwrap_or(&caller.comm);
     let name = exe.rsplit('/').next().unwrap_or_default();
     let options = CONFIG_TESTS.iter().find(|(program, _)| *program == name);
     options.is_some_and(|(_, options)| {
@@ -262,12 +271,13 @@ fn of_one_among(holders: &[&Process], caller: &Process) -> Option<String> {
     Some(format!("of which {} {said}", text::process(holder)))
 }
 
-/// Whether what started it has ended, and it is nobody's daemon.
+/// Whether what started it has ended, and it is nobody's daemon: it was in that one's job, or
+/// calls itself the worker of a master that is not its parent any more.
 pub(super) fn is_orphan(process: &Process) -> bool {
-    process
-        .identity
-        .as_deref()
-        .is_some_and(|known| known.is_orphan)
+    let known = process.identity.as_deref();
+    let title = process.argv.as_deref().and_then(<[String]>::first);
+    let is_worker = || title.is_some_and(|title| title.contains(": worker"));
+    known.is_some_and(|known| known.is_orphan) || (process.ppid == Some(INIT) && is_worker())
 }
 
 /// Where a process has a socket that is not among its descriptors.
@@ -428,6 +438,30 @@ mod tests {
             Some(RelationName::SameCommand)
         );
         assert_eq!(relation("nginx", "/b"), Some(RelationName::SameCommand));
+    }
+
+    #[test]
+    fn a_caller_that_has_ended_is_known_by_its_name() {
+        let mut gone = running(20, 1, "nginx -t");
+        (gone.exe, gone.comm) = (None, "nginx".into());
+        let mut master = running(10, 1, "nginx");
+        master.comm = "nginx".into();
+
+        assert_eq!(name(&master, &gone), Some(RelationName::ConfigTested));
+        assert_eq!(name(&running(10, 1, "nginx"), &gone), None);
+        assert_eq!(name(&Process::kernel(), &Process { pid: 0, ..gone }), None);
+    }
+
+    #[test]
+    fn a_worker_without_its_master_is_what_that_one_left() {
+        let worker = |ppid| Process {
+            argv: Some(vec!["nginx: worker process".to_owned()].into()),
+            ..running(21, ppid, "nginx")
+        };
+
+        assert!(is_orphan(&worker(1)));
+        assert!(!is_orphan(&worker(20)));
+        assert!(!is_orphan(&running(20, 1, "nginx")));
     }
 
     #[test]

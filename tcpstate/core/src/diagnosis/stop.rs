@@ -111,7 +111,7 @@ fn look_at_opener(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Option<Fix> {
         let seen = blocker.seen;
         seen.processes.as_deref().is_some_and(<[_]>::is_empty) && !seen.is_opener_gone
     };
-    if !blockers.iter().all(|blocker| is_without(blocker)) {
+    if !blockers.iter().all(is_without) {
         return None;
     }
     let caller = facts.call().process.pid;
@@ -243,7 +243,7 @@ fn leave_to_ancestor(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Fix, 
 fn leave_running(facts: &Facts<'_>, processes: &[&Process]) -> Option<Fix> {
     let caller = &facts.call().process;
     let is_healthy = |process: &&Process| process.halted.is_none() && !relation::is_orphan(process);
-    let is_like = |process: &&Process| process.exe.is_some() && process.exe == caller.exe;
+    let is_like = |process: &&Process| relation::is_same_program(process, caller);
     if !processes
         .iter()
         .all(|process| is_healthy(process) && is_like(process))
@@ -698,7 +698,10 @@ mod tests {
             nginx(30, &["nginx", "-t"]),
             vec![
                 nginx(20, &["nginx: master process nginx"]),
-                nginx(21, &["nginx: worker process"]),
+                Process {
+                    ppid: Some(20),
+                    ..nginx(21, &["nginx: worker process"])
+                },
             ],
         );
 

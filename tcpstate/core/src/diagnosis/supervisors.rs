@@ -145,10 +145,20 @@ fn nearest(process: &Process) -> Option<(&Ancestor, Supervisor)> {
 pub(super) fn stop(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Stop, Fix)> {
     let (ancestor, supervisor) = of(processes)?;
     let row = row(supervisor)?;
-    let names = text::processes(processes.iter().copied()).unwrap_or_default();
-    let above = format!("{}[{}]", text::safe(&ancestor.comm), ancestor.pid);
+    let below = processes
+        .iter()
+        .copied()
+        .filter(|process| process.pid != ancestor.pid);
+    let names = text::processes(below)?;
+    let comm = text::safe(&ancestor.comm);
+    let above = if comm == row.name {
+        format!("{comm}[{}]", ancestor.pid)
+    } else {
+        format!("{comm}[{}] ({})", ancestor.pid, row.name)
+    };
     let mut pids: Vec<u32> = vec![ancestor.pid];
     pids.extend(processes.iter().map(|process| process.pid));
+    pids.sort_unstable();
     pids.dedup();
     let look = Command::look_at_processes(&pids);
     let stop = |id: &str, text: String| fix(id, Applies::Now, text).run(facts, &look);
@@ -158,8 +168,8 @@ pub(super) fn stop(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Stop, F
             Stop::Parent => stop(
                 "stop_parent",
                 format!(
-                    "Stop {above} ({}), which runs {names}: kill {}; look first",
-                    row.name, ancestor.pid
+                    "Stop {above}, which runs {names}: kill {}; look first",
+                    ancestor.pid
                 ),
             )
             .because("what is stopped below it is started again"),
@@ -172,8 +182,7 @@ pub(super) fn stop(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Stop, F
                 stop(
                     "stop_parent",
                     format!(
-                        "Stop {above} ({}) and {names}, which it runs: kill {}; look first",
-                        row.name,
+                        "Stop {above} and {names}, which it runs: kill {}; look first",
                         all.join(" ")
                     ),
                 )
@@ -182,9 +191,8 @@ pub(super) fn stop(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Stop, F
             Stop::Verb { verb, told_by } => stop(
                 "stop_parent",
                 format!(
-                    "Stop {names} with {} ({above}), which runs it: {verb} ({told_by}), as the \
-                     user of {above}",
-                    row.name
+                    "Stop {names} through {above}, which runs it: {verb} ({told_by}), as that \
+                     one's user"
                 ),
             )
             .because(format!(

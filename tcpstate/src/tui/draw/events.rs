@@ -75,7 +75,8 @@ fn describe(screen: &Screen<'_>, entry: Entry, is_wide: bool) -> Option<(u64, Ev
             let mut described = EventRow::of(event, is_wide, own_netns);
             let count = screen.state.events.items.count(seq);
             if count > 1 {
-                described.text += &format!(", {} times in all", units::count(count));
+                let text = described.text;
+                described.text = format!("{text}, {} times in all", units::count(count));
             }
             Some((event.mono_ns, described))
         }

@@ -25,7 +25,7 @@ fn applies(facts: &Facts<'_>) -> Answer {
 fn explain(facts: &Facts<'_>) -> Explanation {
     let addr = facts.call().requested.addr;
     let is_ipv6 = matches!(addr, Some(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none());
-    let name = addr.map_or("the requested address".to_owned(), |addr| addr.to_string());
+    let name = addr.map_or("The requested address".to_owned(), |addr| addr.to_string());
     let family = if is_ipv6 { Family::Ipv6 } else { Family::Ipv4 };
     let tentative = if is_ipv6 {
         ", or it is still being checked for duplicates (tentative)"
@@ -72,11 +72,11 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     }
 
     Explanation {
-        summary: text::capitalized(&format!(
+        summary: format!(
             "{name} is not an address of this machine or container: no interface in the network \
              namespace of {} has it{tentative}; the port plays no part in this.",
             text::process(&facts.call().process),
-        )),
+        ),
         fixes,
         doubts,
     }
@@ -87,6 +87,15 @@ mod tests {
     use super::*;
     use crate::diagnosis::test_support::{Scene, here};
     use crate::event::Certainty;
+
+    #[test]
+    fn an_address_at_the_beginning_is_written_as_it_is() {
+        let diagnosis = Scene::bind("fe80::1", 8080)
+            .fails(99, "EADDRNOTAVAIL")
+            .diagnose();
+
+        assert!(diagnosis.summary.starts_with("fe80::1 is"), "{}", diagnosis.summary);
+    }
 
     #[test]
     fn the_address_is_named() {

@@ -36,6 +36,14 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ("they go", "have")
     };
     let time_wait = fixes::TIME_WAIT_S;
+    // Of what no process has open `tcp_orphan_retries` is the bound, where 0 acts as 8.
+    let are_orphans = leaders.iter().all(|b| b.seen.inode.is_none());
+    let bound = if are_orphans {
+        "; towards one that stays silent the kernel gives up after net.ipv4.tcp_orphan_retries \
+         (0 acts as 8), about two minutes unless it was changed"
+    } else {
+        ""
+    };
     let until = match facts.clears_ms() {
         Some(ms) => {
             let silent = ms.saturating_sub(time_wait * 1000);
@@ -46,9 +54,9 @@ fn explain(facts: &Facts<'_>) -> Explanation {
             )
         }
         None if may_end_in_time_wait => format!(
-            "how long that takes is up to the peer, and {time_wait} s of TIME_WAIT may follow"
+            "how long that takes is up to the peer{bound}, and {time_wait} s of TIME_WAIT may follow"
         ),
-        None => "how long that takes is up to the peer".to_owned(),
+        None => format!("how long that takes is up to the peer{bound}"),
     };
 
     let mut fixes = vec![
@@ -96,6 +104,20 @@ fn meaning(state: State) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_orphan_towards_a_silent_peer_has_a_bound_and_what_is_open_has_another() {
+        let summary = |inode| {
+            let mut closing = holder(State::LastAck, "0.0.0.0", 8080, PLAIN);
+            closing.inode = inode;
+            let known = left_by(4711, "python3", Origin::Accepted);
+            let scene = Scene::bind("0.0.0.0", 8080).with(closing, known);
+            scene.diagnose().summary
+        };
+
+        assert!(summary(None).contains("tcp_orphan_retries"), "{}", summary(None));
+        assert!(!summary(Some(7)).contains("tcp_orphan_retries"));
+    }
     use crate::diagnosis::Origin;
     use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, holder, left_by, mini};
     use crate::event::YesNo;

@@ -36,7 +36,11 @@ pub fn identity(process: &Process) -> Option<String> {
         parts.extend(terminal.map(|name| format!("on {}", printable(name))));
         let cwd = known.cwd.as_deref();
         parts.extend(cwd.map(|path| format!("in {}", shortened(&printable(path), MAX_CWD))));
-        parts.extend(known.is_orphan.then(|| "outlived what started it".to_owned()));
+        parts.extend(
+            known
+                .is_orphan
+                .then(|| "outlived what started it".to_owned()),
+        );
         let above = known.ancestors.iter().take(MAX_ANCESTORS);
         let above: Vec<String> = above
             .map(|above| format!("{}[{}]", printable(&above.comm), above.pid))

@@ -12,7 +12,9 @@ use crate::event::{
 use super::conflict::Forecast;
 use super::facts::Facts;
 use super::roles::Blocker;
-use super::{CallKind, Environment, Failure, KnownHolder, causes, conflict, diagnose, hazards, text};
+use super::{
+    CallKind, Environment, Failure, KnownHolder, causes, conflict, diagnose, hazards, text,
+};
 use super::{roles, would_work};
 
 /// What somebody wants to know, and what was read for it.

@@ -231,31 +231,81 @@ mod tests {
     #[test]
     fn localhost_is_whoever_is_tried_first() {
         for (new, reuse, other, theirs, text) in [
-            ("0.0.0.0", REUSE, "::1", PLAIN, "web[12] answers [::1]:8080, which is tried first; only"),
-            ("127.0.0.1", REUSE, "::", V6ONLY, "web[12] answers [::1]:8080, which is tried first; only"),
-            ("::", V6ONLY, "127.0.0.1", PLAIN, "localhost leads to two: web[12] answers 127.0.0.1:8080"),
-            ("::1", PLAIN, "0.0.0.0", PLAIN, "localhost leads to two: web[12] answers 127.0.0.1:8080"),
-            ("0.0.0.0", SHARED, "127.0.0.1", SHARED, "web[12] answers 127.0.0.1:8080; only"),
+            (
+                "0.0.0.0",
+                REUSE,
+                "::1",
+                PLAIN,
+                "web[12] answers [::1]:8080, which is tried first; only",
+            ),
+            (
+                "127.0.0.1",
+                REUSE,
+                "::",
+                V6ONLY,
+                "web[12] answers [::1]:8080, which is tried first; only",
+            ),
+            (
+                "::",
+                V6ONLY,
+                "127.0.0.1",
+                PLAIN,
+                "localhost leads to two: web[12] answers 127.0.0.1:8080",
+            ),
+            (
+                "::1",
+                PLAIN,
+                "0.0.0.0",
+                PLAIN,
+                "localhost leads to two: web[12] answers 127.0.0.1:8080",
+            ),
+            (
+                "0.0.0.0",
+                SHARED,
+                "127.0.0.1",
+                SHARED,
+                "web[12] answers 127.0.0.1:8080; only",
+            ),
         ] {
             let found = hazards(new, reuse, &[(other, theirs)]);
 
             assert_eq!(found.len(), 1, "{new} beside {other}: {found:?}");
             assert_eq!(found[0].0, HazardKind::LocalhostElsewhere);
-            assert!(found[0].1.contains(text), "{new} beside {other}: {}", found[0].1);
+            assert!(
+                found[0].1.contains(text),
+                "{new} beside {other}: {}",
+                found[0].1
+            );
         }
-        for (new, other) in [("0.0.0.0", "2001:db8::1"), ("192.0.2.1", "::1"), ("127.0.0.2", "::1")] {
-            assert_eq!(hazards(new, PLAIN, &[(other, PLAIN)]), [], "{new} beside {other}");
+        for (new, other) in [
+            ("0.0.0.0", "2001:db8::1"),
+            ("192.0.2.1", "::1"),
+            ("127.0.0.2", "::1"),
+        ] {
+            assert_eq!(
+                hazards(new, PLAIN, &[(other, PLAIN)]),
+                [],
+                "{new} beside {other}"
+            );
         }
         assert_eq!(hazards("0.0.0.0", PLAIN, &[]), []);
     }
 
     #[test]
     fn a_group_is_shared_by_sockets_of_one_user_on_one_address() {
-        let found = hazards("0.0.0.0", SHARED, &[("0.0.0.0", SHARED), ("0.0.0.0", SHARED)]);
+        let found = hazards(
+            "0.0.0.0",
+            SHARED,
+            &[("0.0.0.0", SHARED), ("0.0.0.0", SHARED)],
+        );
 
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, HazardKind::SharedConnections);
-        assert!(found[0].1.contains("shared with web[12]: 2 other sockets"), "{}", found[0].1);
+        assert!(
+            found[0].1.contains("shared with web[12]: 2 other sockets"),
+            "{}",
+            found[0].1
+        );
         assert_eq!(hazards("0.0.0.0", PLAIN, &[("0.0.0.0", SHARED)]), []);
         assert_eq!(hazards("0.0.0.0", SHARED, &[("192.0.2.1", SHARED)]), []);
     }

@@ -142,7 +142,7 @@ fn likeness(holder: &Process, caller: &Process) -> Option<(RelationName, Option<
     if tests_configuration(caller, own) {
         return by_name(RelationName::ConfigTested);
     }
-    if !own.is_empty() && theirs == own {
+    if !own.is_empty() && is_same_argv(holder, caller) == Some(true) {
         let is_relative = programs.1.is_some_and(|program| program.is_relative);
         // Two programs of one name.
         return if are_apart(is_relative) {

@@ -234,9 +234,9 @@ pub(super) fn are_several(blockers: &[&Blocker<'_>]) -> bool {
 pub(super) fn are_all_of(blockers: &[&Blocker<'_>], process: &Process) -> bool {
     process.pid != 0
         && blockers.iter().all(|blocker| {
-        let processes = blocker.processes();
-        processes.iter().any(|other| other.pid == process.pid)
-    })
+            let processes = blocker.processes();
+            processes.iter().any(|other| other.pid == process.pid)
+        })
 }
 
 /// Whether `bind` was asked for the very port.

@@ -179,8 +179,8 @@ fn before_stopping(
     let is_back = respawned.is_some();
     before.extend(respawned);
     // What holds a port for a container or a unit is no instance of anybody's program.
-    let is_for_another = supervisors::of(processes).is_none()
-        && managers::Manager::of(facts, processes).is_some();
+    let is_for_another =
+        supervisors::of(processes).is_none() && managers::Manager::of(facts, processes).is_some();
     if is_left.is_none()
         && !is_for_another
         && blockers.iter().all(|b| b.role == HolderRole::Listener)

@@ -310,7 +310,6 @@ fn holders(call: &Call) -> Vec<(u64, State, Vec<u32>)> {
     holders
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,8 +376,18 @@ mod tests {
 
         assert_eq!(stream.count("WHY"), 1, "{}", stream.text);
         assert_eq!(stream.count("FAILED"), 4, "{}", stream.text);
-        assert_eq!(stream.count("10 times more, 11 in all"), 1, "{}", stream.text);
-        assert_eq!(stream.count("4 times more, 25 in all"), 1, "{}", stream.text);
+        assert_eq!(
+            stream.count("10 times more, 11 in all"),
+            1,
+            "{}",
+            stream.text
+        );
+        assert_eq!(
+            stream.count("4 times more, 25 in all"),
+            1,
+            "{}",
+            stream.text
+        );
     }
 
     #[test]
@@ -402,7 +411,12 @@ mod tests {
         stream.event(1_000_000_000, Body::Bind(Box::new(sum)));
         stream.event(2_000_000_000, Body::Footer(Box::default()));
 
-        assert_eq!(stream.count("100 times more, 101 in all"), 1, "{}", stream.text);
+        assert_eq!(
+            stream.count("100 times more, 101 in all"),
+            1,
+            "{}",
+            stream.text
+        );
     }
 
     #[test]

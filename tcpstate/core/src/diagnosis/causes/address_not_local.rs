@@ -94,7 +94,11 @@ mod tests {
             .fails(99, "EADDRNOTAVAIL")
             .diagnose();
 
-        assert!(diagnosis.summary.starts_with("fe80::1 is"), "{}", diagnosis.summary);
+        assert!(
+            diagnosis.summary.starts_with("fe80::1 is"),
+            "{}",
+            diagnosis.summary
+        );
     }
 
     #[test]

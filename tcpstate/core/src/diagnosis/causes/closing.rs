@@ -115,7 +115,11 @@ mod tests {
             scene.diagnose().summary
         };
 
-        assert!(summary(None).contains("tcp_orphan_retries"), "{}", summary(None));
+        assert!(
+            summary(None).contains("tcp_orphan_retries"),
+            "{}",
+            summary(None)
+        );
         assert!(!summary(Some(7)).contains("tcp_orphan_retries"));
     }
     use crate::diagnosis::Origin;

@@ -7,12 +7,20 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{pids, socket_inode};
 use crate::clock;
 use crate::event::HeldIn;
 use crate::snapshot::proc;
 
+/// Before each time that a ring is read.
+const RING_PAUSES: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_micros(100),
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+];
 /// What the link of an `io_uring`'s descriptor says.
 const RING: &[u8] = b"anon_inode:[io_uring]";
 /// Tables of open files of one process that are told apart.
@@ -28,6 +36,7 @@ pub(super) type Place = (u64, u32, HeldIn);
 /// Processes that may not be looked into are left out.
 pub(super) fn search(inodes: &BTreeSet<u64>, until_ns: u64) -> (bool, Vec<Place>) {
     let mut found = BTreeSet::new();
+    let mut is_whole = true;
     for pid in pids() {
         let folder = proc::of(pid);
         let threads = threads_with_own_table(pid, &folder);
@@ -38,7 +47,7 @@ pub(super) fn search(inodes: &BTreeSet<u64>, until_ns: u64) -> (bool, Vec<Place>
             if clock::monotonic_ns() >= until_ns {
                 return (false, found.into_iter().collect());
             }
-            look_into(&task, |inode, is_registered| {
+            is_whole &= look_into(&task, until_ns, |inode, is_registered| {
                 let held_in = if is_registered {
                     Some(HeldIn::IoUring)
                 } else {
@@ -50,12 +59,13 @@ pub(super) fn search(inodes: &BTreeSet<u64>, until_ns: u64) -> (bool, Vec<Place>
             });
         }
     }
-    (true, found.into_iter().collect())
+    (is_whole, found.into_iter().collect())
 }
 
 /// Hands out the sockets of one table of open files, and whether it is the ring of one of
-/// its descriptors that has them.
-fn look_into(task: &Path, mut take: impl FnMut(u64, bool)) {
+/// its descriptors that has them. `false`: a ring did not say what it has.
+fn look_into(task: &Path, until_ns: u64, mut take: impl FnMut(u64, bool)) -> bool {
+    let mut is_whole = true;
     let entries = fs::read_dir(task.join("fd"))
         .into_iter()
         .flatten()
@@ -68,18 +78,42 @@ fn look_into(task: &Path, mut take: impl FnMut(u64, bool)) {
         if let Some(inode) = socket_inode(link) {
             take(inode, false);
         } else if link == RING {
-            let info = fs::read(task.join("fdinfo").join(entry.file_name()));
-            for inode in registered(&info.unwrap_or_default()) {
-                take(inode, true);
+            if clock::monotonic_ns() >= until_ns {
+                return false;
+            }
+            match files_of_ring(&task.join("fdinfo").join(entry.file_name())) {
+                Some(info) => registered(&info).for_each(|inode| take(inode, true)),
+                None => is_whole = false,
             }
         }
     }
+    is_whole
+}
+
+/// What the kernel says of a ring; `None`: not what files it has. It says so only where
+/// nobody else, another reader of it included, uses the ring at that moment.
+fn files_of_ring(path: &Path) -> Option<Vec<u8>> {
+    for pause in RING_PAUSES {
+        std::thread::sleep(pause);
+        // A descriptor that is closed by now has no files.
+        let Ok(info) = fs::read(path) else {
+            return Some(Vec::new());
+        };
+        if info.split(|byte| *byte == b'\n').any(is_heading) {
+            return Some(info);
+        }
+    }
+    None
+}
+
+fn is_heading(line: &[u8]) -> bool {
+    line.starts_with(b"UserFiles:")
 }
 
 /// The sockets of `UserFiles: 2` and the lines behind it, such as `    0: socket:[123]`.
 fn registered(info: &[u8]) -> impl Iterator<Item = u64> {
     info.split(|byte| *byte == b'\n')
-        .skip_while(|line| !line.starts_with(b"UserFiles:"))
+        .skip_while(|line| !is_heading(line))
         .skip(1)
         .take_while(|line| line.starts_with(b" "))
         .filter_map(|line| {

@@ -25,6 +25,7 @@ pub mod release;
 pub mod restart_test;
 mod roles;
 mod service;
+mod ssh;
 mod stop;
 mod supervisors;
 mod text;

@@ -10,7 +10,7 @@ use super::relation::{self, Relation};
 use super::roles::{Blocker, HolderRole};
 use super::service::Service;
 use super::supervisors::{self, Stop};
-use super::{managers, text};
+use super::{managers, ssh, text};
 
 /// Processes that advice to end them numbers.
 const MAX_KILLED: usize = 8;
@@ -92,6 +92,9 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
         fixes.push(stop.because(
             "a connection that it closes first stays on the port for another 60 s, in TIME_WAIT",
         ));
+    }
+    if let Some(leave) = ssh::leave_master(&processes) {
+        fixes.insert(0, leave);
     }
     before_stopping(facts, blockers, &processes, fixes)
 }

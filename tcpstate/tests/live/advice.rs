@@ -12,13 +12,20 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// Runs a line as somebody does who pastes it into a terminal.
+/// Runs a line as somebody does who pastes it into a terminal. Where the thread by which it
+/// found its namespace has ended a moment later it has done nothing, and is pasted once more.
 pub(crate) fn paste(line: &str) -> Output {
-    Command::new("sh")
-        .args(["-c", line])
-        .stdin(Stdio::null())
-        .output()
-        .expect("sh is there")
+    let run = || {
+        Command::new("sh")
+            .args(["-c", line])
+            .stdin(Stdio::null())
+            .output()
+            .expect("sh is there")
+    };
+    let output = run();
+    let says = |bytes: &[u8], text: &str| String::from_utf8_lossy(bytes).contains(text);
+    let is_too_late = says(&output.stdout, "no netns") && says(&output.stderr, "cannot open");
+    if is_too_late { run() } else { output }
 }
 
 /// The fixes that have a command of a shell: (id, line, effect).

@@ -61,8 +61,15 @@ const ACTING: [&str; 9] = [
     "Signal::KILL",
     "posix_spawn",
 ];
-/// The demo and `run` have programs that they start themselves, and `release` acts.
-const MAY_ACT: [&str; 4] = ["commands/release/", "commands/run/", "demo/", "supervise/"];
+/// The demo, `run` and `restart-test` have programs that they start themselves, and `release`
+/// acts.
+const MAY_ACT: [&str; 5] = [
+    "commands/release/",
+    "commands/restart_test/",
+    "commands/run/",
+    "demo/",
+    "supervise/",
+];
 /// Stops itself, as ctrl-z does.
 const STOPS_ITSELF: &str = "tui/output/terminal.rs";
 

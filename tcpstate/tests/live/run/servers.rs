@@ -81,7 +81,7 @@ const SERVERS: [Server; 12] = [
         name: "gunicorn",
         needs: "gunicorn",
         command: "printf 'def app(env, start):\n    start(\"200 OK\", [])\n    return [b\"hi\"]\n' > app.py; \
-                  exec gunicorn -b 127.0.0.1:8080 -w 2 app:app",
+                  exec gunicorn --graceful-timeout 2 -b 127.0.0.1:8080 -w 2 app:app",
     },
     Server {
         name: "PostgreSQL",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use regex::bytes::Regex;
+use regex_lite::Regex;
 
 use crate::event::{Capture, State, Way};
 use crate::tui::Theme;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use regex::bytes::Regex;
+use regex_lite::Regex;
 
 use crate::stdio::Stream;
 
@@ -106,7 +106,7 @@ impl Printed {
             return;
         };
         self.searched.extend(bytes);
-        self.is_found = pattern.is_match(&self.searched);
+        self.is_found = pattern.is_match(&String::from_utf8_lossy(&self.searched));
         let surplus = self.searched.len().saturating_sub(SEARCHED);
         self.searched.drain(..surplus);
         if self.is_found {

@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod clock;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod installed;
@@ -49,6 +50,8 @@ enum Task {
     Soak(soak::Args),
     /// Run the live tests on other kernels, each in a virtual machine.
     Vm(vm::Args),
+    /// Make what is handed out: static programs, archives, packages, sums.
+    Dist(dist::Args),
     /// Run what CI runs: lint, `ebpf verify`, test, other kernels, the benchmark's counts.
     Ci,
     /// Run what takes hours: every case, all kernels, random churn, fuzzers.
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(args) => bench::run(&root()?, &args),
         Task::Soak(args) => soak::run(&root()?, &args),
         Task::Vm(args) => vm::run(&root()?, &args),
+        Task::Dist(args) => dist::run(&root()?, &args),
         Task::Ci => stages::ci(&root()?),
         Task::Nightly => stages::nightly(&root()?),
     }

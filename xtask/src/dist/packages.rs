@@ -1,0 +1,97 @@
+//! `.deb` and `.rpm`, as `cargo-deb` and `cargo-generate-rpm` make them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Release;
+use super::build::{Built, folder};
+use super::pages::Pages;
+use crate::cargo;
+
+/// As tried.
+const CARGO_DEB: &str = "3.7.0";
+const CARGO_GENERATE_RPM: &str = "0.21.0";
+
+pub(super) fn make(
+    release: &Release<'_>,
+    built: &Built,
+    pages: &Pages,
+    build: &Path,
+    out: &Path,
+) -> Result<Vec<PathBuf>> {
+    cargo::require("deb", CARGO_DEB)?;
+    cargo::require("generate-rpm", CARGO_GENERATE_RPM)?;
+    let triple = built.target.triple();
+    // Both take the program from where cargo has built it.
+    fs::copy(&built.program, folder(build, built.target).join("tcpstate"))
+        .context("cannot put the program where the packages take it from")?;
+    stage(release, pages)?;
+    let before = listed(out)?;
+    let deb = [
+        "deb",
+        "--package",
+        "tcpstate",
+        "--no-build",
+        "--no-strip",
+        "--profile",
+        "dist",
+        "--target",
+        triple,
+        "--output",
+    ];
+    tool(release, build, &deb, out)?;
+    let rpm = [
+        "generate-rpm",
+        "--package",
+        "tcpstate",
+        "--profile",
+        "dist",
+        "--payload-compress",
+        "zstd",
+        "--target",
+        triple,
+        "--output",
+    ];
+    tool(release, build, &rpm, out)?;
+    Ok(listed(out)?
+        .into_iter()
+        .filter(|path| !before.contains(path))
+        .collect())
+}
+
+/// Puts the pages where `tcpstate/Cargo.toml` names them.
+fn stage(release: &Release<'_>, pages: &Pages) -> Result<()> {
+    let folder = release.root.join("target/dist-pages");
+    for (name, from) in &pages.files {
+        let to = folder.join(name);
+        fs::create_dir_all(to.parent().context("it has a folder")?)?;
+        fs::copy(from, to)?;
+    }
+    Ok(())
+}
+
+fn tool(release: &Release<'_>, build: &Path, arguments: &[&str], out: &Path) -> Result<()> {
+    println!("cargo {}", arguments.join(" "));
+    let status = Command::new(env!("CARGO"))
+        .current_dir(release.root)
+        .args(arguments)
+        .arg(out)
+        .env("CARGO_TARGET_DIR", build)
+        .env("SOURCE_DATE_EPOCH", release.time.to_string())
+        .status()
+        .with_context(|| format!("cannot start cargo {}", arguments[0]))?;
+    ensure!(status.success(), "cargo {} failed", arguments[0]);
+    Ok(())
+}
+
+fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).context("cannot list what was made")?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}

@@ -3,6 +3,7 @@
 //! grows.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -90,6 +91,14 @@ fn peak_kb(pid: u32) -> u64 {
         .expect("Linux")
 }
 
+/// How often a process has waited for the disk, to have a page of its memory.
+fn major_faults(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let behind_name = stat.rsplit_once(')').expect("it has a name").1;
+    let field = behind_name.split_whitespace().nth(9);
+    field.and_then(|count| count.parse().ok()).expect("Linux")
+}
+
 #[test]
 fn a_server_is_explained_beside_a_flood_and_four_hundred_thousand_idle_descriptors() {
     const BINDS: usize = 10;
@@ -108,13 +117,14 @@ fn a_server_is_explained_beside_a_flood_and_four_hundred_thousand_idle_descripto
     let stalls = Stalls::measure();
     let mut took: Vec<Duration> = (0..BINDS).map(|_| explained(&mut watch)).collect();
     let memory_kb = peak_kb(watch.pid());
+    let faults = major_faults(watch.pid());
     let ended_ns = clock::monotonic_ns();
     let events = watch.finish();
     let end = since(ended_ns);
     let seconds = since(began_ns).as_secs() + 1;
     let made = flood.stop();
 
-    println!("each after {took:?}");
+    println!("each after {took:?}; major faults of the watcher: {faults}");
     took.sort_unstable();
     assert_live(took[BINDS - 1], &stalls);
     assert_live(end, &stalls);
@@ -143,13 +153,11 @@ fn explained(watch: &mut Watch) -> Duration {
     std::thread::sleep(Duration::from_millis(150));
     let failed = |events: &[Value]| {
         let binds = flood::failed_on(events, |port| port == 7002);
-        let seqs: Vec<u64> = binds
-            .iter()
-            .map(|bind| flood::number(&bind["seq"]))
-            .collect();
         let whys = events.iter().filter(|event| event["event"] == "diagnosis");
-        whys.filter(|why| seqs.contains(&flood::number(&why["of"])))
-            .count()
+        // One that names come for has two.
+        let explained: BTreeSet<u64> = whys.map(|why| flood::number(&why["of"])).collect();
+        let seqs = binds.iter().map(|bind| flood::number(&bind["seq"]));
+        seqs.filter(|seq| explained.contains(seq)).count()
     };
     let before = failed(watch.seen());
     let began_ns = clock::monotonic_ns();
@@ -250,12 +258,12 @@ fn of_thousands_of_processes_that_fail_each_is_explained_or_counted_and_the_floo
         // Once for each event: there are tens of thousands.
         let new = &seen[looked_at.replace(seen.len())..];
         counted.set(counted.get() + count(new, is_one).1);
-        counted.get() == made
+        flood::are_accounted(counted.get(), made, seen)
     });
     let events = watch.finish();
 
     let (told, all) = count(&events, is_one);
-    assert_eq!(all, made, "{told} events");
+    flood::assert_accounted(all, made, &events);
     let floods = events.iter().filter(|event| event["event"] == "flood");
     for flood in floods.clone() {
         assert_eq!(flood::number(&flood["uid"]), u64::from(USER));
@@ -264,7 +272,6 @@ fn of_thousands_of_processes_that_fail_each_is_explained_or_counted_and_the_floo
     // A slow machine makes them no faster than they are explained.
     let is_flood = made > 1_000 + 150 * (took.as_secs() + 1);
     assert!(!is_flood || floods.count() > 0, "{made} in {took:?}");
-    assert!(events.iter().all(|event| event["event"] != "loss"));
     report_figures(&format!(
         "{made} processes that failed in {took:?}: {told} explained, the others counted"
     ));

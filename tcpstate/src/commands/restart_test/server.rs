@@ -24,8 +24,6 @@ use crate::supervise::notification::Listener;
 use crate::supervise::signals::Signals;
 use crate::supervise::{proc, tree};
 
-/// Calls that are taken before something else is looked at again.
-const TAKE: usize = 64;
 /// How often it is looked whether all have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// What is left after the end of a round is killed; that lasts no longer.
@@ -179,7 +177,7 @@ impl<'a> Server<'a> {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno).context("cannot wait for the server's calls"),
         }
-        self.take_calls()?;
+        self.calls.take_waiting(&mut self.listeners)?;
         self.reap()?;
         self.latest = self.told.try_iter().last().or(self.latest.take());
         while let Some(signal) = self.signals.next() {
@@ -202,27 +200,6 @@ impl<'a> Server<'a> {
         while !self.calls.holds_none() {
             self.pump(LOOK_EVERY)?;
         }
-        Ok(())
-    }
-
-    fn take_calls(&mut self) -> Result<()> {
-        for listener in self.listeners.clone() {
-            for _ in 0..TAKE {
-                let mut asked = [PollFd::new(&*listener, PollFlags::IN)];
-                let is_there = poll(&mut asked, Some(&Timespec::default()));
-                let [asked] = asked;
-                if is_there.is_err() || !asked.revents().contains(PollFlags::IN) {
-                    break;
-                }
-                let taken = listener
-                    .receive()
-                    .context("cannot take the server's calls")?;
-                if let Some(notification) = taken {
-                    self.calls.take(&listener, notification);
-                }
-            }
-        }
-        self.listeners.retain(|listener| !listener.has_ended());
         Ok(())
     }
 
@@ -320,7 +297,8 @@ impl<'a> Server<'a> {
         self.signal_main(Signal::TERM);
         Self::signal_all(Signal::CONT);
         loop {
-            let result = self.take_calls().and_then(|()| self.reap());
+            let taken = self.calls.take_waiting(&mut self.listeners);
+            let result = taken.and_then(|()| self.reap());
             let left = tree::descendants();
             let is_over = since() > grace.saturating_add(END_LASTS);
             if left.is_empty() || is_over || result.is_err() {

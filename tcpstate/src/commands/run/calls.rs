@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
 use super::explainer::{self, Answer, Explainer, Job};
@@ -26,6 +27,8 @@ use crate::supervise::notification::{Listener, Notification, SystemCall};
 use crate::supervise::proc;
 use crate::supervise::socket::{self, Address, Nature};
 
+/// Calls of one start that are taken before anything else is looked at.
+const TAKE: usize = 64;
 const EADDRINUSE: u32 = libc::EADDRINUSE.unsigned_abs();
 /// Time between two tries of a bind that is held back.
 const TRY_EVERY_NS: u64 = 20_000_000;
@@ -175,6 +178,32 @@ impl Calls {
     /// Whether no socket of the program is held open to look after its `listen`.
     pub(in crate::commands) fn holds_none(&self) -> bool {
         self.listening.is_empty()
+    }
+
+    /// Decides about the calls that wait, so many of each start at most: signals come between.
+    pub(in crate::commands) fn take_waiting(
+        &mut self,
+        listeners: &mut Vec<Arc<Listener>>,
+    ) -> Result<()> {
+        for listener in &*listeners {
+            for _ in 0..TAKE {
+                let mut asked = [PollFd::new(&**listener, PollFlags::IN)];
+                let is_there = poll(&mut asked, Some(&Timespec::default()));
+                let [asked] = asked;
+                if is_there.is_err() || !asked.revents().contains(PollFlags::IN) {
+                    break;
+                }
+                let taken = listener
+                    .receive()
+                    .context("cannot take the program's calls")?;
+                if let Some(notification) = taken {
+                    self.take(listener, notification);
+                }
+            }
+        }
+        // Of a start all of whose processes have ended nothing comes any more.
+        listeners.retain(|listener| !listener.has_ended());
+        Ok(())
     }
 
     /// Decides about a call.

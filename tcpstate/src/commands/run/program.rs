@@ -25,8 +25,6 @@ use crate::supervise::tree;
 
 /// How often it is looked whether what is left of the program has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Calls that are taken before signals are looked at again.
-const TAKE: usize = 64;
 
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +93,7 @@ impl<'a> Program<'a> {
             let pause = self.calls.advance(self.pid.is_some()).min(self.time_left());
             self.wait_for(pause)?;
             self.take_signals()?;
-            self.take_calls()?;
+            self.calls.take_waiting(&mut self.listeners)?;
             self.advance()?;
         };
         self.calls.finish();
@@ -151,29 +149,6 @@ impl<'a> Program<'a> {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(errno) => Err(errno).context("cannot wait for the program's calls"),
         }
-    }
-
-    fn take_calls(&mut self) -> Result<()> {
-        for listener in self.listeners.clone() {
-            for _ in 0..TAKE {
-                let mut asked = [PollFd::new(&*listener, PollFlags::IN)];
-                let is_there = poll(&mut asked, Some(&Timespec::default()));
-                let [asked] = asked;
-                let events = asked.revents();
-                if is_there.is_err() || !events.contains(PollFlags::IN) {
-                    break;
-                }
-                let taken = listener
-                    .receive()
-                    .context("cannot take the program's calls")?;
-                if let Some(notification) = taken {
-                    self.calls.take(&listener, notification);
-                }
-            }
-        }
-        // Of a start all of whose processes have ended nothing comes any more.
-        self.listeners.retain(|listener| !listener.has_ended());
-        Ok(())
     }
 
     fn take_signals(&mut self) -> Result<()> {

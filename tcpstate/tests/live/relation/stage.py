@@ -197,6 +197,10 @@ def second_start():
 
 def orphan():
     """Its wrapper had a job of its own, and has ended."""
+    # In the session of process 1 nothing tells who was adopted by it from its own children.
+    if os.getpgrp() != os.getpid():
+        os.setsid()
+
     def wrapper(tell):
         os.setpgid(0, 0)
         code = LISTEN + f"os.write({dup}, str(os.getpid()).encode())\ntime.sleep(50)\n"

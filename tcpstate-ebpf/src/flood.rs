@@ -74,9 +74,10 @@ const RESERVE_OF_USER: Bucket = Bucket::new(RESERVE_A_SECOND_BY_USER, RESERVE_AT
 const YES: u64 = 1;
 const NO: u64 = 0;
 
-/// Whether a failed call is reported now; else it is counted.
+/// Whether a failed call is reported now; else it is counted. Gives whether one that is
+/// reported is in the count of its kind: not if nobody counted that kind yet.
 #[inline(always)]
-pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Skip> {
+pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<bool, Skip> {
     let now_ns = now();
     let whose = whose(key, is_kernels);
     if let Some(entry) = REPEATS.get_ptr_mut(key) {
@@ -90,10 +91,10 @@ pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Skip> {
         }
         // SAFETY: as above.
         unsafe { note_reported(entry, now_ns) };
-        return Ok(());
+        return Ok(true);
     }
     if admit(whose, now_ns) == YES {
-        return Ok(());
+        return Ok(false);
     }
     if count_beyond(whose) == YES {
         Err(Skip::Counted)
@@ -102,8 +103,8 @@ pub(crate) fn check(key: &RepeatKey, is_kernels: bool) -> Result<(), Skip> {
     }
 }
 
-/// Writes what user space takes the count of a reported call from, and begins to count its
-/// kind with `first`, where there is room for one.
+/// Writes what user space takes the count of a reported call from. Of a call that is in no
+/// count yet ([`check`]) its kind's begins with `first`, where there is room for one.
 ///
 /// # Safety
 ///
@@ -117,8 +118,9 @@ pub(crate) unsafe fn begin_to_count(
     record: *mut FailedCallRecord,
     first: *mut RepeatWire,
     key: &RepeatKey,
+    mut is_counted: bool,
 ) {
-    if REPEATS.get_ptr(key).is_none() {
+    if !is_counted {
         // SAFETY: the caller vouches for both.
         let began = unsafe {
             (*first).total = 1;
@@ -129,31 +131,32 @@ pub(crate) unsafe fn begin_to_count(
             copy_call(&raw mut (*first).call, &raw const (*record).call);
             REPEATS.insert(key, &*first, u64::from(BPF_NOEXIST))
         };
+        is_counted = began.is_ok();
         // Another processor was first, or there is no room.
-        if began.is_err()
-            && let Some(entry) = REPEATS.get_ptr_mut(key)
-        {
+        if !is_counted && let Some(entry) = REPEATS.get_ptr_mut(key) {
             // SAFETY: a value of this map.
             unsafe { add_one(&raw mut (*entry).total) };
+            is_counted = true;
         }
     }
     // SAFETY: the caller vouches for `record`.
-    unsafe { write_count(record, key) };
+    unsafe { write_count(record, key, is_counted) };
 }
 
-/// Writes what user space takes the count of a reported call from.
+/// Writes what user space takes the count of a reported call from: none for a call that is
+/// in no count, which stands for itself.
 ///
 /// # Safety
 ///
 /// `record` is valid for writes.
 #[inline(always)]
-pub(crate) unsafe fn write_count(record: *mut FailedCallRecord, key: &RepeatKey) {
+pub(crate) unsafe fn write_count(record: *mut FailedCallRecord, key: &RepeatKey, is_counted: bool) {
     // SAFETY: the caller vouches for `record`, the map for its value.
     unsafe {
         (*record).repeat = *key;
         (*record).total = 0;
         (*record).total_began_ns = 0;
-        if let Some(entry) = REPEATS.get_ptr(key) {
+        if is_counted && let Some(entry) = REPEATS.get_ptr(key) {
             (*record).total = (&raw const (*entry).total).read_volatile();
             (*record).total_began_ns = (*entry).began_ns;
         }

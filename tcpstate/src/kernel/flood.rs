@@ -82,7 +82,14 @@ impl Floods {
                 }
                 Rest::Idle => {}
                 Rest::Over => {
-                    let _ = self.repeats.remove(key);
+                    // Looked at again, since some time may have passed: what is counted
+                    // by then would go with it.
+                    let same = |now: &RepeatWire| {
+                        (now.began_ns, now.total) == (entry.began_ns, entry.total)
+                    };
+                    if self.repeats.get(key, 0).is_ok_and(|now| same(&now)) {
+                        let _ = self.repeats.remove(key);
+                    }
                 }
             }
         }
@@ -116,6 +123,10 @@ impl Floods {
                     .used_until_ns
                     .max(entry.reserve_until_ns)
                     .saturating_add(2 * RESTS_AFTER_NS)
+                && self
+                    .users
+                    .get(&key, 0)
+                    .is_ok_and(|now| now.over == entry.over)
             {
                 let _ = self.users.remove(&key);
                 self.reported_users.remove(&key);

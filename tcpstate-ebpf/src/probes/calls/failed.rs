@@ -14,7 +14,7 @@ use crate::{
     error::Skip,
     flood,
     in_flight::InFlight,
-    maps::{FAILED, IN_FLIGHT, REPEATS, SCRATCH},
+    maps::{FAILED, IN_FLIGHT, SCRATCH},
     output, owner,
     sock::{Common, SockCommon as _},
     task,
@@ -92,13 +92,13 @@ fn try_failed(returned: &Returned, may_walk: bool) -> Result<u64, Skip> {
     let (common, in_flight) = unsafe { (&mut (*scratch).caller, &(*scratch).in_flight) };
     let target = target(returned.sk, in_flight, common)?;
     let key = repeat_key(in_flight, returned, &target, common);
-    flood::check(&key, returned.via == via::KERNEL)?;
+    let is_counted = flood::check(&key, returned.via == via::KERNEL)?;
     // SAFETY: as above. Every field is written but the holders from `recorded` on and the
     // arguments from `argv_len` on, which nobody reads.
     unsafe {
         let record = &raw mut (*scratch).record;
         write_failed(record, in_flight, returned, &target, common);
-        flood::begin_to_count(record, &raw mut (*scratch).first, &key);
+        flood::begin_to_count(record, &raw mut (*scratch).first, &key, is_counted);
         let port = contested_port(in_flight, returned, common);
         let status = if port == 0 || !may_walk {
             WalkStatus::NotRun
@@ -168,17 +168,17 @@ fn try_brief(returned: &Returned) -> Result<(), Skip> {
     let mut common = Common::empty();
     let target = target(returned.sk, in_flight, &mut common)?;
     let key = repeat_key(in_flight, returned, &target, &common);
-    flood::check(&key, returned.via == via::KERNEL)?;
+    let is_counted = flood::check(&key, returned.via == via::KERNEL)?;
     let conflict = conflicts::take(target.carrier.sk);
     let Some(mut entry) = FAILED.reserve::<FailedCallRecord>(0) else {
-        return Err(not_written(REPEATS.get_ptr(key).is_some()));
+        return Err(not_written(is_counted));
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved memory of this type; every field is written but `sharing` and
     // the holders, arguments and options that nobody reads.
     unsafe {
         write_failed(record, in_flight, returned, &target, &common);
-        flood::write_count(record, &key);
+        flood::write_count(record, &key, is_counted);
         let port = contested_port(in_flight, returned, &common);
         (*record).walk = if port == 0 {
             WalkStatus::NotRun as u8

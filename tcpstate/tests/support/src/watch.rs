@@ -130,16 +130,29 @@ impl Watch {
         }
     }
 
-    /// The diagnosis of the first failed call of this kind on this port.
+    /// The diagnosis of the first failed call of this kind on this port: with the names of
+    /// processes, where they come too late for the first one.
     #[track_caller]
     pub fn diagnosis(&mut self, call: &str, port: u16) -> Value {
+        let (failed, first) = self.first_diagnosis(call, port);
+        if failed["seen"]["processes_unread"] != "no_time" {
+            return first;
+        }
+        let of_it = |event: &&Value| event["event"] == "diagnosis" && event["of"] == failed["seq"];
+        self.read_until(|seen| seen.iter().filter(of_it).count() > 1);
+        self.seen.iter().rfind(of_it).cloned().unwrap_or(first)
+    }
+
+    /// The first failed call of this kind on this port, and the first that is said of it.
+    #[track_caller]
+    pub fn first_diagnosis(&mut self, call: &str, port: u16) -> (Value, Value) {
         let failed = self.wait_for(&format!("failed {call} on {port}"), |event| {
             is_failed(event, call, port)
         });
-        let seq = failed["seq"].clone();
-        self.wait_for("its diagnosis", |event| {
-            event["event"] == "diagnosis" && event["of"] == seq
-        })
+        let first = self.wait_for("its diagnosis", |event| {
+            event["event"] == "diagnosis" && event["of"] == failed["seq"]
+        });
+        (failed, first)
     }
 
     /// The same for a call that is made here, and made again where its event was lost:

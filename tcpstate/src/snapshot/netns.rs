@@ -7,24 +7,25 @@
 mod find;
 mod handle;
 mod names;
+mod namespaces;
+mod search;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
 
 pub use find::MAX_NAMESPACES;
 use find::NAMED;
 use handle::Handle;
 pub use names::name_of;
+pub use namespaces::Namespaces;
 
 use super::untrusted;
-use crate::clock;
 
 /// A namespace could not be found or entered.
 #[derive(Debug, Error)]
@@ -52,6 +53,11 @@ pub enum NetnsError {
     /// or descriptor.
     #[error("the network namespace {0} cannot be found any more")]
     Unreachable(u32),
+    /// It is searched for.
+    #[error(
+        "the network namespace {0} was not found in the time that a search may take; name it by a path such as /proc/PID/ns/net"
+    )]
+    Searching(u32),
     /// It cannot be entered.
     #[error(
         "cannot enter the network namespace {inode}: {source}; that needs root or CAP_SYS_ADMIN"
@@ -151,14 +157,14 @@ fn rtnetlink_inode_in(table: &str) -> Option<u64> {
 /// with a path to it; at most [`MAX_NAMESPACES`].
 #[must_use]
 pub fn list() -> BTreeMap<u32, PathBuf> {
-    find::at_little_cost()
+    find::at_little_cost(u64::MAX).0
 }
 
 /// The same, with those that only a thread or an open descriptor refers to.
 #[must_use]
 pub fn list_all() -> BTreeMap<u32, PathBuf> {
-    let mut found = find::at_little_cost();
-    find::at_some_cost(&mut found);
+    let (mut found, _) = find::at_little_cost(u64::MAX);
+    find::at_some_cost(&mut found, u64::MAX);
     found
 }
 
@@ -217,180 +223,8 @@ fn is_network(file: &File) -> bool {
     kind == libc::CLONE_NEWNET
 }
 
-/// Finds and enters namespaces. Keeps of each where it was found, at most
-/// [`MAX_NAMESPACES`]; when that is full, all are forgotten and found anew.
-#[derive(Debug, Default)]
-pub struct Namespaces {
-    known: BTreeMap<u32, Place>,
-    /// Looked for in vain, and when: not again at once.
-    missed: BTreeMap<u32, u64>,
-    /// When threads and descriptors may be searched again.
-    search_rest_until_ns: u64,
-    /// When the last search through all of them began.
-    searched_ns: u64,
-    /// Found to have ended, and not told yet.
-    ended: Vec<NetnsError>,
-}
-
-/// How a namespace can be found again.
-#[derive(Clone, Debug)]
-struct Place {
-    path: PathBuf,
-    handle: Option<Handle>,
-}
-
 /// What could not be found is not searched for again before this.
 const SEARCH_AGAIN_NS: u64 = 1_000_000_000;
-/// A search through all threads and descriptors is followed by twenty times as
-/// long without one.
-const REST_FACTOR: u64 = 20;
-
-impl Namespaces {
-    /// Notes where a namespace was found, for one that no list would show.
-    pub fn remember(&mut self, inode: u32, path: &Path) {
-        self.take_in(BTreeMap::from([(inode, path.to_owned())]));
-    }
-
-    /// Runs `look` inside a namespace, in a thread of its own unless it is the
-    /// caller's namespace already.
-    pub fn inside<T: Send>(
-        &mut self,
-        inode: u32,
-        look: impl FnOnce() -> T + Send,
-    ) -> Result<T, NetnsError> {
-        if current().is_ok_and(|own| own == inode) {
-            return Ok(look());
-        }
-        let namespace = self.open(inode)?;
-        let entered = std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-                    Ok(look())
-                })
-                .join()
-        });
-        match entered {
-            Ok(result) => result.map_err(|source: rustix::io::Errno| NetnsError::Enter {
-                inode,
-                source: source.into(),
-            }),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-
-    /// Whether it is known how to find a namespace again.
-    #[must_use]
-    pub fn knows(&self, inode: u32) -> bool {
-        self.known.contains_key(&inode)
-    }
-
-    /// Notes where every namespace is that can be found at little cost, before
-    /// the processes in them are gone.
-    pub fn note_all(&mut self) {
-        self.take_in(list());
-    }
-
-    /// Every namespace that can be found at any cost.
-    pub fn all(&mut self) -> BTreeSet<u32> {
-        self.take_in(list_all());
-        self.known.keys().copied().collect()
-    }
-
-    /// Looks for a namespace that is not known.
-    pub fn find(&mut self, inode: u32) -> Result<(), NetnsError> {
-        self.open(inode).map(drop)
-    }
-
-    /// When threads and descriptors were last searched: `Unreachable` says nothing
-    /// of a namespace that is younger.
-    #[must_use]
-    pub fn searched_ns(&self) -> u64 {
-        self.searched_ns
-    }
-
-    /// The known namespaces that have ended since the last call: `Gone` is
-    /// certain, `Unreachable` is not. They are forgotten. Another one may have
-    /// the number of one that is gone.
-    pub fn take_ended(&mut self) -> Vec<NetnsError> {
-        let inodes: Vec<u32> = self.known.keys().copied().collect();
-        for inode in inodes {
-            if current().is_ok_and(|own| own == inode) {
-                continue;
-            }
-            if let Err(error) = self.open(inode).map(drop)
-                && self.known.remove(&inode).is_some()
-            {
-                self.ended.push(error);
-            }
-        }
-        std::mem::take(&mut self.ended)
-    }
-
-    fn open(&mut self, inode: u32) -> Result<File, NetnsError> {
-        if let Some(place) = self.known.get(&inode) {
-            match place.handle.map(|handle| handle.open()) {
-                Some(Ok(Some(file))) => return Ok(file),
-                Some(Ok(None)) => {
-                    self.known.remove(&inode);
-                    self.ended.push(NetnsError::Gone(inode));
-                }
-                Some(Err(_)) | None => {
-                    if let Some(file) = open_if(&place.path, inode) {
-                        return Ok(file);
-                    }
-                }
-            }
-        }
-        let began_ns = clock::monotonic_ns();
-        if let Some(missed_ns) = self.missed.get(&inode)
-            && began_ns < missed_ns.saturating_add(SEARCH_AGAIN_NS)
-        {
-            return Err(NetnsError::Unreachable(inode));
-        }
-        self.take_in(list());
-        if !self.known.contains_key(&inode) && began_ns >= self.search_rest_until_ns {
-            self.searched_ns = began_ns;
-            self.take_in(list_all());
-            let ended_ns = clock::monotonic_ns();
-            let cost_ns = ended_ns.saturating_sub(began_ns);
-            self.search_rest_until_ns =
-                ended_ns.saturating_add(SEARCH_AGAIN_NS.max(cost_ns * REST_FACTOR));
-        }
-        let file = self
-            .known
-            .get(&inode)
-            .and_then(|place| open_if(&place.path, inode));
-        if let Some(file) = file {
-            self.missed.remove(&inode);
-            return Ok(file);
-        }
-        if self.missed.len() >= MAX_NAMESPACES {
-            self.missed.clear();
-        }
-        self.missed.insert(inode, began_ns);
-        Err(NetnsError::Unreachable(inode))
-    }
-
-    /// Adds what was found. Who is known already by a handle stays what he is:
-    /// only [`Self::open`] finds out that he is gone.
-    fn take_in(&mut self, found: BTreeMap<u32, PathBuf>) {
-        if self.known.len().saturating_add(found.len()) > 2 * MAX_NAMESPACES {
-            self.known.clear();
-        }
-        for (inode, path) in found {
-            let is_known = self
-                .known
-                .get(&inode)
-                .is_some_and(|place| place.handle.is_some() || place.path == path);
-            if !is_known {
-                let file = open_if(&path, inode);
-                let handle = file.and_then(|file| Handle::of(&file));
-                self.known.insert(inode, Place { path, handle });
-            }
-        }
-    }
-}
 
 fn open_if(path: &Path, inode: u32) -> Option<File> {
     let (file, there) = open_at(path).ok()?;
@@ -447,64 +281,5 @@ mod tests {
             Namespaces::default().inside(1, || ()),
             Err(NetnsError::Unreachable(1))
         ));
-    }
-
-    /// A namespace that lives as long as the sender is not dropped.
-    fn namespace() -> (
-        u32,
-        std::sync::mpsc::Sender<()>,
-        std::thread::JoinHandle<()>,
-    ) {
-        let (end, ended) = std::sync::mpsc::channel::<()>();
-        let (tell, told) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let _ = tell.send(crate::demo::namespace::enter_private().ok());
-            let _ = ended.recv();
-        });
-        (told.recv().unwrap().unwrap_or(0), end, thread)
-    }
-
-    #[test]
-    fn a_number_that_comes_back_is_a_namespace_again() {
-        let mut namespaces = Namespaces::default();
-        let (inode, end, thread) = namespace();
-        if inode == 0 {
-            return;
-        }
-        assert_eq!(
-            namespaces.inside(inode, || current().unwrap()).unwrap(),
-            inode
-        );
-        drop(end);
-        thread.join().unwrap();
-        // The thread lets go of it a moment after it was joined.
-        let is_it = |ended: &NetnsError| matches!(ended, NetnsError::Gone(number) | NetnsError::Unreachable(number) if *number == inode);
-        assert!((0..200).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            namespaces.take_ended().iter().any(is_it)
-        }));
-
-        // The number comes back as soon as the kernel has cleaned up.
-        let again = (0..200).find_map(|_| {
-            let (number, end, thread) = namespace();
-            if number == inode {
-                return Some((end, thread));
-            }
-            drop(end);
-            thread.join().unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            None
-        });
-        let Some((end, thread)) = again else {
-            return;
-        };
-        // The longer a search has taken, the later the next one is made.
-        let found = (0..100).find_map(|_| {
-            std::thread::sleep(std::time::Duration::from_nanos(SEARCH_AGAIN_NS));
-            namespaces.inside(inode, || current().unwrap()).ok()
-        });
-        assert_eq!(found, Some(inode));
-        drop(end);
-        thread.join().unwrap();
     }
 }

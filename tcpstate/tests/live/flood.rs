@@ -20,9 +20,7 @@ pub(crate) const USER: u32 = 65_534;
 /// How long a flood lasts.
 const LASTS: Duration = Duration::from_secs(3);
 /// A failed call beside a flood is explained within this; it takes milliseconds.
-/// Far above that: on a machine that builds or reads from a slow disk meanwhile, one of
-/// hundreds took eight seconds.
-const LIVENESS: Duration = Duration::from_secs(20);
+const LIVENESS: Duration = Duration::from_secs(5);
 
 /// That it took no longer than [`LIVENESS`], besides the time in which this machine stood
 /// still. An emulated machine gets more patience.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tcpstate::clock;
+use tcpstate::demo::namespace;
 
 use crate::flood::{self, Flood, USER, assert_live, become_user, count, since};
 use crate::terminal::Terminal;
@@ -166,6 +167,55 @@ fn explained(watch: &mut Watch) -> Duration {
     let took = since(began_ns);
     assert_eq!(failed(watch.seen()), before + 1, "it is explained");
     took
+}
+
+#[test]
+fn namespaces_that_come_and_go_beside_idle_descriptors_keep_nobody_waiting() {
+    const BINDS: usize = 10;
+    if !on_stage(&[]) {
+        return;
+    }
+    let idle = Idle::start();
+    let _holder = listener("127.0.0.1:7002", false);
+    let mut watch = Watch::start_in("all", &[]);
+
+    // Only a thread is in each, and a call fails there: who looks for it goes through all
+    // descriptors of the host.
+    let (end, is_over) = std::sync::mpsc::channel::<()>();
+    let hidden = std::thread::spawn(move || {
+        let mut made = 0;
+        while is_over.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            let one = std::thread::spawn(|| {
+                namespace::enter_private().expect("root may");
+                let socket = socket(at("127.0.0.1:7003"));
+                rustix::net::bind(&socket, &at("127.0.0.1:7003")).expect("it is free");
+                try_bind("127.0.0.1:7003", false).expect_err("it is taken");
+                std::thread::sleep(Duration::from_millis(100));
+            });
+            one.join().expect("it ends");
+            made += 1;
+        }
+        made
+    });
+    let stalls = Stalls::measure();
+    let mut took: Vec<Duration> = (0..BINDS).map(|_| explained(&mut watch)).collect();
+    let ended_ns = clock::monotonic_ns();
+    watch.finish();
+    let end_took = since(ended_ns);
+    drop(end);
+    let made = hidden.join().expect("it ends");
+
+    println!("each after {took:?}");
+    took.sort_unstable();
+    assert_live(took[BINDS - 1], &stalls);
+    assert_live(end_took, &stalls);
+    report_figures(&format!(
+        "beside {made} namespaces of a thread each and {} idle descriptors: explained in {:?} (median), \
+         {:?} at the latest; ended in {end_took:?}",
+        idle.descriptors,
+        took[BINDS / 2],
+        took[BINDS - 1]
+    ));
 }
 
 #[test]

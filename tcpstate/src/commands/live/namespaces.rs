@@ -14,8 +14,6 @@ use crate::snapshot::netns::{MAX_NAMESPACES, NetnsError};
 
 /// How often it is asked whether the namespaces are still there.
 const SWEEP_EVERY_NS: u64 = 1_000_000_000;
-/// Looking for new namespaces costs at most a twentieth of a processor.
-const REST_FACTOR: u64 = 20;
 
 /// What has to be done about namespaces.
 #[derive(Debug, Default)]
@@ -25,7 +23,6 @@ pub(super) struct Sweep {
     /// [`MAX_NAMESPACES`]; further ones wait for the next fact.
     unknown: BTreeSet<u32>,
     has_new: bool,
-    rest_until_ns: u64,
 }
 
 impl Live {
@@ -43,12 +40,8 @@ impl Live {
     /// Finds new namespaces before their processes are gone; takes the sockets
     /// of those that have ended out of the table.
     pub(super) fn reconcile_namespaces(&mut self, now_ns: u64) -> Result<()> {
-        if self.resync.sweep.has_new && now_ns >= self.resync.sweep.rest_until_ns {
+        if self.resync.sweep.has_new && self.resync.namespaces.note_all() {
             self.resync.sweep.has_new = false;
-            self.resync.namespaces.note_all();
-            let ended_ns = clock::monotonic_ns();
-            self.resync.sweep.rest_until_ns =
-                ended_ns + ended_ns.saturating_sub(now_ns) * REST_FACTOR;
         }
         if now_ns.saturating_sub(self.resync.sweep.swept_ns) < SWEEP_EVERY_NS {
             return Ok(());
@@ -65,8 +58,14 @@ impl Live {
             }
         }
         for netns in std::mem::take(&mut self.resync.sweep.unknown) {
-            if let Err(NetnsError::Unreachable(_)) = self.resync.namespaces.find(netns) {
-                self.end_namespace(netns, NetnsEnd::Unreachable)?;
+            match self.resync.namespaces.find(netns) {
+                Err(NetnsError::Unreachable(_)) => {
+                    self.end_namespace(netns, NetnsEnd::Unreachable)?;
+                }
+                Err(NetnsError::Searching(_)) => {
+                    self.resync.sweep.unknown.insert(netns);
+                }
+                _ => {}
             }
         }
         Ok(())

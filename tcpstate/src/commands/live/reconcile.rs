@@ -19,7 +19,7 @@ use crate::clock;
 use crate::event::{Body, Endpoint, Process, Sock, SocketSeen, State};
 use crate::model::{NS_PER_MS, PortKey, Socket, SocketId, Tuple};
 use crate::snapshot::sock_diag::Dump;
-use crate::snapshot::{SocketItem, netns, owners};
+use crate::snapshot::{SocketItem, owners};
 
 /// One sweep follows another after a second at the earliest.
 const EVERY_NS: u64 = 1_000 * NS_PER_MS;
@@ -137,9 +137,12 @@ impl Live {
             sweeps.with_bound = std::mem::take(&mut sweeps.is_bind_seen)
                 || bound > 0
                 || sweeps.rounds % BOUND_EVERY == 1;
-            self.reconcile.waiting = match self.filters.netns {
-                Some(netns) => VecDeque::from([netns]),
-                None => netns::list().into_keys().collect(),
+            self.reconcile.waiting = if let Some(netns) = self.filters.netns {
+                VecDeque::from([netns])
+            } else {
+                // What it finds is reconciled in the next round.
+                self.resync.namespaces.note_all();
+                self.resync.namespaces.known().collect()
             };
         }
         let Some(netns) = self.reconcile.waiting.pop_front() else {

@@ -25,7 +25,7 @@ use crate::snapshot::sock_diag::SockDiag;
 type Found = HashMap<(bool, Tuple), SocketSeen, FixedState>;
 
 /// What resync, poll and reconcile share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::commands) struct Resync {
     pub(super) namespaces: Namespaces,
     pub(super) sweep: Sweep,
@@ -33,6 +33,18 @@ pub(in crate::commands) struct Resync {
     /// How long the kernel took for its last whole list.
     pub(super) listing_ns: u64,
     due: poll::Schedule,
+}
+
+impl Resync {
+    pub(super) fn start() -> Self {
+        Self {
+            namespaces: Namespaces::searched_in_a_thread(),
+            sweep: Sweep::default(),
+            orphaned_listeners: OrphanedListeners::default(),
+            listing_ns: 0,
+            due: poll::Schedule::default(),
+        }
+    }
 }
 
 impl Live {

@@ -122,7 +122,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         ui,
         helper,
         signals,
-        resync: Resync::default(),
+        resync: Resync::start(),
         reconcile: Reconcile::default(),
         losses: Losses::default(),
         filters: start.filters,

@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use super::inode_at;
+use crate::clock;
 use crate::snapshot::owners::pids;
 use crate::snapshot::proc;
 
@@ -20,8 +21,8 @@ pub const MAX_NAMESPACES: usize = 4096;
 /// Namespaces with a path to each.
 pub(super) type Found = BTreeMap<u32, PathBuf>;
 
-/// What names, processes and bind mounts refer to.
-pub(super) fn at_little_cost() -> Found {
+/// What names, processes and bind mounts refer to; whether there was time for all of them.
+pub(super) fn at_little_cost(until_ns: u64) -> (Found, bool) {
     let mut found = Found::new();
     note(&mut found, inode_of_link(Path::new(OWN)), OWN);
     for entry in fs::read_dir(NAMED).into_iter().flatten().flatten() {
@@ -31,6 +32,9 @@ pub(super) fn at_little_cost() -> Found {
     let own = Path::new("/proc/thread-self");
     note_mounts(&mut found, &mut mount_namespaces, own, "".as_ref());
     for pid in pids() {
+        if clock::monotonic_ns() > until_ns {
+            return (found, false);
+        }
         let path = proc::of(pid).join("ns/net");
         note(&mut found, inode_of_link(&path), path);
         let process = proc::of(pid);
@@ -42,21 +46,28 @@ pub(super) fn at_little_cost() -> Found {
             root.as_os_str(),
         );
     }
-    found
+    (found, true)
 }
 
 /// What threads that left their process's namespace, and open descriptors,
-/// refer to: every thread and every descriptor of the host is looked at.
-pub(super) fn at_some_cost(found: &mut Found) {
+/// refer to: every thread and every descriptor of the host is looked at, where there is time.
+pub(super) fn at_some_cost(found: &mut Found, until_ns: u64) -> bool {
     for pid in pids() {
         for thread in entries(&proc::of(pid).join("task")) {
+            if clock::monotonic_ns() > until_ns {
+                return false;
+            }
             let path = thread.join("ns/net");
             note(found, inode_of_link(&path), path);
         }
         for descriptor in entries(&proc::of(pid).join("fd")) {
+            if clock::monotonic_ns() > until_ns {
+                return false;
+            }
             note(found, inode_of_link(&descriptor), descriptor);
         }
     }
+    true
 }
 
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -162,9 +173,9 @@ mod tests {
             let own = crate::demo::namespace::enter_private()
                 .or_else(|_| crate::demo::namespace::current_inode())
                 .unwrap();
-            let mut found = at_little_cost();
+            let (mut found, _) = at_little_cost(u64::MAX);
             found.remove(&own);
-            at_some_cost(&mut found);
+            assert!(at_some_cost(&mut found, u64::MAX));
             (found, own)
         })
         .join()

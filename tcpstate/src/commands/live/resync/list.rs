@@ -57,12 +57,16 @@ impl Live {
     /// that holds each, as far as they are found in that time. What the hooks see
     /// meanwhile is not fed: both have their time, and are to be merged.
     pub(in crate::commands::live) fn list_all(&mut self, wait_ns: u64) -> Listed {
-        let namespaces: BTreeSet<u32> = match self.filters.netns {
-            Some(netns) => BTreeSet::from([netns]),
-            None => self.resync.namespaces.all(),
-        };
         let mut items = Vec::new();
         let mut facts = Vec::new();
+        let (namespaces, are_all) = if let Some(netns) = self.filters.netns {
+            (BTreeSet::from([netns]), true)
+        } else {
+            let mut namespaces = std::mem::take(&mut self.resync.namespaces);
+            let found = namespaces.all(wait_ns, || self.hold(&mut facts));
+            self.resync.namespaces = namespaces;
+            found
+        };
         let mut covered = BTreeSet::new();
         let began_ns = clock::monotonic_ns();
         for netns in namespaces.iter().copied() {
@@ -79,7 +83,7 @@ impl Live {
         };
         self.hold(&mut facts);
         Listed {
-            is_complete: covered == namespaces,
+            is_complete: are_all && covered == namespaces,
             covered,
             items,
             holders,

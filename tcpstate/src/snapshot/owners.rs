@@ -6,12 +6,15 @@ mod undisclosed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 pub(crate) use identity::{above, of_caller};
 pub use index::Holders;
 pub(crate) use index::Index;
+
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::cgroup::{self, Membership, Units};
 use super::{proc, untrusted};
@@ -266,6 +269,31 @@ fn open_descriptors(pid: u32) -> impl Iterator<Item = (u32, u64)> {
             let inode = socket_inode(link.as_os_str().as_bytes())?;
             Some((entry.file_name().to_str()?.parse().ok()?, inode))
         })
+}
+
+/// Whether there are processes whose descriptors may not be looked at for want of rights
+/// (`proc_fd_permission`, and `ptrace_may_access` for what they lead to): that none of the
+/// others has a socket open says nothing then.
+#[must_use]
+pub(crate) fn are_some_denied() -> bool {
+    if may_look_at_all() {
+        return false;
+    }
+    let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    pids().into_iter().any(|pid| {
+        let process = proc::of(pid);
+        // The link of a namespace is shown to whom those of descriptors are.
+        fs::read_dir(process.join("fd")).is_err_and(|error| is_denied(&error))
+            || fs::read_link(process.join("ns/net")).is_err_and(|error| is_denied(&error))
+    })
+}
+
+fn may_look_at_all() -> bool {
+    let needed = CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH;
+    let has_rights = capabilities(None).is_ok_and(|sets| sets.effective.contains(needed));
+    // The identity map, which only the initial user namespace has.
+    let map = fs::read_to_string(proc::root().join("self/uid_map")).unwrap_or_default();
+    has_rights && map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// All processes, by pid.

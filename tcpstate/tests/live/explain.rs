@@ -334,6 +334,29 @@ fn run_as_nobody(arguments: &[&str]) -> Output {
 }
 
 #[test]
+fn root_that_may_not_look_at_others_does_not_say_that_nobody_has_the_port() {
+    if !on_stage(&[Program("setpriv", "util-linux")]) {
+        return;
+    }
+    let _held = listener(SERVER, false);
+
+    // As in a container: root, and without what it takes to look into who has more.
+    let output = Command::new("setpriv")
+        .args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"])
+        .arg(TCPSTATE)
+        .args(["explain", "8080", "--json"])
+        .output()
+        .expect("setpriv runs");
+    let answer = answer(&output);
+
+    assert_eq!(answer["cause"], "active_listener");
+    let missing = answer["missing"].to_string();
+    assert!(missing.contains("may not be looked at here"), "{missing}");
+    assert!(!missing.contains("no process was found"), "{missing}");
+    assert_ne!(answer["fixes"][0]["effect"], "ends", "{answer}");
+}
+
+#[test]
 fn without_privilege_what_can_be_known_is_said_and_what_cannot_is_said_too() {
     if !on_stage(&[LISTS_BOUND_SOCKETS, Program("setpriv", "util-linux")]) {
         return;

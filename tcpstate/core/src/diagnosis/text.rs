@@ -31,6 +31,11 @@ pub(super) fn unread(why: Unread) -> &'static str {
             "who has what is in no list of descriptors: registered files of an io_uring and \
              descriptors of single threads took longer to look through than there was time"
         }
+        Unread::Denied => {
+            "the processes that have the sockets open: the descriptors of some processes may not be \
+             looked at here, which takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH and no user \
+             namespace in between"
+        }
         Unread::NoTime => {
             "the processes that have the sockets open: finding them took longer than there was time"
         }

@@ -170,6 +170,9 @@ pub enum Unread {
     /// No process was found to have one of the sockets among its descriptors, and whether
     /// one has it elsewhere took longer to find out than there was time.
     Undisclosed,
+    /// No process was found to have one of the sockets, and those of some processes may not
+    /// be looked at.
+    Denied,
     /// Finding them would have taken longer than the call could be kept waiting.
     NoTime,
     /// The call came late to be explained, behind others, and they were not looked for.

@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
 
-use crate::event::{Seen, SeenSource, State};
+use crate::event::{Seen, SeenHolder, SeenSource, State, Unread};
 use crate::kernel::{KernelError, PortReader};
 use crate::snapshot::netns::Namespaces;
-use crate::snapshot::port;
 use crate::snapshot::sock_diag::SockDiag;
+use crate::snapshot::{owners, port};
 
 /// How many of the sockets on a port are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,18 +125,23 @@ impl PortHolders {
 /// Looks up in `/proc` who has the sockets open. Gives what could not be seen of that.
 pub(in crate::commands) fn name_processes(seen: &mut Seen) -> Option<String> {
     port::name_processes(seen, |_| None);
-    forget_unseen_processes(seen).then(|| {
-        "the processes that hold the port: other users' descriptors are shown to root only"
-            .to_owned()
-    })
+    if !rustix::process::geteuid().is_root() {
+        return forget_unseen_processes(seen).then(|| {
+            "the processes that hold the port: other users' descriptors are shown to root only"
+                .to_owned()
+        });
+    }
+    // In a container, or below a user namespace, root may be nobody special.
+    let is_nobodys = |holder: &SeenHolder| holder.processes.as_ref().is_some_and(Vec::is_empty);
+    if seen.holders.iter().any(is_nobodys) && owners::are_some_denied() {
+        forget_unseen_processes(seen);
+        seen.processes_unread = Some(Unread::Denied);
+    }
+    None
 }
 
-/// `/proc` hides the descriptors of other users: that nobody was found then
-/// says nothing. `true`: that is so.
+/// Where `/proc` hides descriptors, that nobody was found says nothing. `true`: that is so.
 fn forget_unseen_processes(seen: &mut Seen) -> bool {
-    if rustix::process::geteuid().is_root() {
-        return false;
-    }
     let mut is_missing = false;
     for holder in &mut seen.holders {
         if holder.processes.as_ref().is_some_and(Vec::is_empty) {

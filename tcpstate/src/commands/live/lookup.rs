@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock;
-use crate::event::Process;
+use crate::event::{Process, Unread};
 use crate::snapshot::open_sockets::Descriptors;
 use crate::snapshot::owners::{self, Holders, Index};
 
@@ -56,10 +56,10 @@ pub(super) struct Question {
 /// Who has the sockets of a question open.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// All of them. `is_whole`: it was looked for them everywhere.
+    /// All of them; why they may be elsewhere.
     All {
         found: BTreeMap<u64, Holders>,
-        is_whole: bool,
+        unread: Option<Unread>,
     },
     /// Of each socket the process with the lowest pid.
     First(BTreeMap<u64, Arc<Process>>),
@@ -282,7 +282,7 @@ fn answer(index: &Index, question: &Question) -> Found {
     match question.first_until_ns {
         None => Found::All {
             found: index.holders(&question.inodes, &question.openers),
-            is_whole: true,
+            unread: None,
         },
         Some(until_ns) => Found::First(index.first_holders(&question.inodes, until_ns)),
     }
@@ -305,7 +305,12 @@ impl Undisclosed {
         }
         let until_ns = now_ns.saturating_add(UNDISCLOSED_NS);
         let is_whole = is_time && owners::find_undisclosed(&mut found, inodes, until_ns);
-        Found::All { found, is_whole }
+        let unread = if found.is_empty() && owners::are_some_denied() {
+            Some(Unread::Denied)
+        } else {
+            (!is_whole).then_some(Unread::Undisclosed)
+        };
+        Found::All { found, unread }
     }
 }
 

@@ -193,7 +193,7 @@ impl Live {
         let until_ns = clock::monotonic_ns() + WAIT_NS;
         let id = self.ask_for_owners(question);
         let answer = id.and_then(|id| self.owners.lookup.wait(id, until_ns));
-        let Some(Found::All { found, is_whole }) = answer else {
+        let Some(Found::All { found, unread }) = answer else {
             seen.processes_unread = Some(Unread::Undisclosed);
             return;
         };
@@ -206,8 +206,8 @@ impl Live {
                 holder.is_opener_gone = false;
             }
         }
-        if !is_whole && seen.holders.iter().any(is_nobodys) {
-            seen.processes_unread = Some(Unread::Undisclosed);
+        if unread.is_some() && seen.holders.iter().any(is_nobodys) {
+            seen.processes_unread = unread;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The documents say what the program does.
 
 mod other_tools;
+mod workflows;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -21,6 +21,7 @@ use ratatui::layout::Rect;
 use crate::event::{Body, State};
 use crate::tui::app::App;
 use crate::tui::input::keys::Action;
+use crate::tui::output::screenshot;
 use crate::tui::state::replay::{Mark, MarkKind, ReplayPosition};
 use crate::tui::theme::Theme;
 use crate::units::NS_PER_S;
@@ -46,6 +47,18 @@ fn screens_look_as_they_did() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `UPDATE_EXPECT=1` draws it anew.
+#[test]
+fn the_picture_in_the_readme_is_what_is_drawn() {
+    let area = Rect::new(0, 0, 110, 32);
+    let mut app = App::with_theme(Theme::Dark);
+    let drawn = render(&story::down(), &mut app, area);
+
+    let picture = screenshot::svg(&drawn, Theme::Dark);
+
+    expect_test::expect_file!["../../../docs/watch.svg"].assert_eq(&picture);
 }
 
 #[test]

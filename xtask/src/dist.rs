@@ -1,4 +1,4 @@
-//! What is handed out: static programs, archives, packages, sums. From a clean checkout the
+//! What is handed out: static programs, archives, what they are made of, packages, sums. From a clean checkout the
 //! same bytes, whenever and wherever they are made.
 
 mod archive;
@@ -8,6 +8,7 @@ mod image;
 mod notes;
 mod packages;
 mod pages;
+mod sbom;
 mod sums;
 
 use std::fs;
@@ -104,6 +105,7 @@ fn make(release: &Release<'_>, args: &Args, out: &Path, build: &Path) -> Result<
             built.target.triple()
         );
         made.extend(archive::make(release, built, &pages, out)?);
+        made.push(sbom::make(release, built.target, out)?);
         if !args.no_packages {
             made.extend(packages::make(release, built, &pages, build, out)?);
         }

@@ -89,7 +89,7 @@ pub(super) fn make(release: &Release<'_>, built: &[Built], out: &Path) -> Result
     }))?;
     let mut named = all.descriptor(INDEX);
     named["annotations"] = json!({
-        "org.opencontainers.image.ref.name": release.version,
+        "org.opencontainers.image.ref.name": format!("tcpstate:{}", release.version),
         "io.containerd.image.name": format!("docker.io/library/tcpstate:{}", release.version),
     });
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [named] });

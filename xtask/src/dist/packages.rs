@@ -14,6 +14,8 @@ use crate::cargo;
 /// As tried.
 const CARGO_DEB: &str = "3.7.0";
 const CARGO_GENERATE_RPM: &str = "0.21.0";
+/// As in `tcpstate/Cargo.toml`.
+const MAINTAINER: &str = "The tcpstate authors <authors@tcpstate.invalid>";
 
 pub(super) fn make(
     release: &Release<'_>,
@@ -62,15 +64,32 @@ pub(super) fn make(
         .collect())
 }
 
-/// Puts the pages where `tcpstate/Cargo.toml` names them.
+/// Puts the pages, and Debian's own changelog, where `tcpstate/Cargo.toml` names them.
 fn stage(release: &Release<'_>, pages: &Pages) -> Result<()> {
     let folder = release.root.join("target/dist-pages");
+    fs::create_dir_all(&folder)?;
+    let changelog = debian_changelog(&release.version, release.time)?;
+    fs::write(folder.join("changelog.Debian"), changelog)?;
     for (name, from) in &pages.files {
         let to = folder.join(name);
         fs::create_dir_all(to.parent().context("it has a folder")?)?;
         fs::copy(from, to)?;
     }
     Ok(())
+}
+
+/// As `deb-changelog(5)` has it; what has changed is in the program's own.
+fn debian_changelog(version: &str, time: u64) -> Result<String> {
+    let date = Command::new("date")
+        .args(["--utc", "--rfc-email", "--date", &format!("@{time}")])
+        .env("LC_ALL", "C")
+        .output()
+        .context("cannot start date")?;
+    let date = String::from_utf8(date.stdout).context("a date is text")?;
+    Ok(format!(
+        "tcpstate ({version}-1) unstable; urgency=medium\n\n  * Version {version}; see CHANGELOG.md.\n\n \
+         -- {MAINTAINER}  {date}"
+    ))
 }
 
 fn tool(release: &Release<'_>, build: &Path, arguments: &[&str], out: &Path) -> Result<()> {

@@ -16,6 +16,7 @@ mod signals;
 mod slice;
 mod start;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ pub(super) struct Live {
     /// Much was going on a moment ago.
     busy_until_ns: u64,
     reading: Option<holders::PortReading>,
-    settings: Option<holders::Settings>,
+    settings: BTreeMap<u32, holders::Settings>,
     /// Failed calls come out late: they are explained by what is at hand.
     is_late: bool,
     last_count: exhaustion::LastCount,

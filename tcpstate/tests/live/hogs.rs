@@ -2,7 +2,6 @@
 //! failed call is explained, signals and keys are obeyed, and neither memory nor output
 //! grows.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -152,20 +151,24 @@ fn a_server_is_explained_beside_a_flood_and_four_hundred_thousand_idle_descripto
 #[track_caller]
 fn explained(watch: &mut Watch) -> Duration {
     std::thread::sleep(Duration::from_millis(150));
-    let failed = |events: &[Value]| {
-        let binds = flood::failed_on(events, |port| port == 7002);
-        let whys = events.iter().filter(|event| event["event"] == "diagnosis");
+    // Each event once: there may be tens of thousands.
+    let (mut looked_at, mut seqs, mut explained) = (0, BTreeSet::new(), BTreeSet::new());
+    let mut are_explained = |events: &[Value]| {
+        let new = &events[looked_at..];
+        looked_at = events.len();
+        let binds = flood::failed_on(new, |port| port == 7002);
+        seqs.extend(binds.iter().map(|bind| flood::number(&bind["seq"])));
         // One that names come for has two.
-        let explained: BTreeSet<u64> = whys.map(|why| flood::number(&why["of"])).collect();
-        let seqs = binds.iter().map(|bind| flood::number(&bind["seq"]));
-        seqs.filter(|seq| explained.contains(seq)).count()
+        let whys = new.iter().filter(|event| event["event"] == "diagnosis");
+        explained.extend(whys.map(|why| flood::number(&why["of"])));
+        seqs.intersection(&explained).count()
     };
-    let before = failed(watch.seen());
+    let before = are_explained(watch.seen());
     let began_ns = clock::monotonic_ns();
     try_bind("127.0.0.1:7002", false).expect_err("somebody listens");
-    watch.read_until(|seen| failed(seen) > before);
+    watch.read_until(|seen| are_explained(seen) > before);
     let took = since(began_ns);
-    assert_eq!(failed(watch.seen()), before + 1, "it is explained");
+    assert_eq!(are_explained(watch.seen()), before + 1, "it is explained");
     took
 }
 
@@ -303,13 +306,7 @@ fn of_thousands_of_processes_that_fail_each_is_explained_or_counted_and_the_floo
     let made = fail_in_processes_of_their_own(nowhere);
     let took = since(began_ns);
     let is_one = |port: u64| ports.contains(&u16::try_from(port).unwrap_or(0));
-    let (counted, looked_at) = (Cell::new(0), Cell::new(0));
-    watch.read_until(|seen| {
-        // Once for each event: there are tens of thousands.
-        let new = &seen[looked_at.replace(seen.len())..];
-        counted.set(counted.get() + count(new, is_one).1);
-        flood::are_accounted(counted.get(), made, seen)
-    });
+    flood::read_until_accounted(&mut watch, made, is_one);
     let events = watch.finish();
 
     let (told, all) = count(&events, is_one);

@@ -27,6 +27,9 @@ const LATE_NS: u64 = 500_000_000;
 /// Settings of its namespace that are at hand then.
 const AT_HAND_NS: u64 = 10_000_000_000;
 
+/// Namespaces whose settings are kept for that; more, and all are read anew.
+const MAX_SETTINGS: usize = 64;
+
 /// The last reading of a port's sockets.
 #[derive(Debug)]
 pub(super) struct PortReading {
@@ -40,7 +43,6 @@ pub(super) struct PortReading {
 #[derive(Debug)]
 pub(super) struct Settings {
     read_ns: u64,
-    netns: u32,
     sysctls: Sysctls,
     rtnetlink_inode: Option<u64>,
 }
@@ -108,20 +110,27 @@ impl Live {
             (_, true) => FRESH_NS,
             _ => 0,
         };
-        let known = self.settings.as_ref().filter(|known| {
-            known.netns == sock.netns && now_ns < known.read_ns.saturating_add(oldest_ns)
-        });
-        if known.is_none() {
+        let is_at_hand = self
+            .settings
+            .get(&sock.netns)
+            .is_some_and(|known| now_ns < known.read_ns.saturating_add(oldest_ns));
+        if !is_at_hand {
+            self.settings.remove(&sock.netns);
             let read = || (sysctl::read(), netns::rtnetlink_inode());
-            let read = self.resync.namespaces.inside(sock.netns, read);
-            self.settings = read.ok().map(|(sysctls, rtnetlink_inode)| Settings {
-                read_ns: now_ns,
-                netns: sock.netns,
-                sysctls,
-                rtnetlink_inode,
-            });
+            if let Ok((sysctls, rtnetlink_inode)) = self.resync.namespaces.inside(sock.netns, read)
+            {
+                if self.settings.len() >= MAX_SETTINGS {
+                    self.settings.clear();
+                }
+                let settings = Settings {
+                    read_ns: now_ns,
+                    sysctls,
+                    rtnetlink_inode,
+                };
+                self.settings.insert(sock.netns, settings);
+            }
         }
-        if let Some(settings) = &self.settings {
+        if let Some(settings) = self.settings.get(&sock.netns) {
             call.sysctls = Some(Box::new(settings.sysctls.clone()));
             call.rtnetlink_inode = settings.rtnetlink_inode;
         }

@@ -1,5 +1,6 @@
 //! Begins a live run: hooks on, header written, table filled.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -129,7 +130,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         facts: Vec::new(),
         busy_until_ns: 0,
         reading: None,
-        settings: None,
+        settings: BTreeMap::new(),
         is_late: false,
         last_count: super::exhaustion::LastCount::default(),
         counted: super::counted::Counted::default(),

@@ -118,7 +118,7 @@ impl Watch {
     }
 
     /// Reads on until the events fit, or patience is at its end.
-    pub fn read_until(&mut self, fits: impl Fn(&[Value]) -> bool) {
+    pub fn read_until(&mut self, mut fits: impl FnMut(&[Value]) -> bool) {
         let deadline_ns =
             clock::monotonic_ns() + u64::try_from(patience().as_nanos()).expect("seconds");
         while !fits(&self.seen) {

@@ -476,6 +476,10 @@ pub struct RestartTestArgs {
     /// server needs what is only there.
     #[arg(long)]
     pub host: bool,
+    /// Show the dashboard of `watch` meanwhile, with the restarts; it ends with the test, unless
+    /// it is paused or something is open on it.
+    #[arg(long, conflicts_with_all = ["json", "markdown"])]
+    pub tui: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,

@@ -37,7 +37,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Release(args) => return release::run(&args),
         Command::ReleaseHelper => return release::serve(),
         Command::Run(args) => return run::run(&args, cli.verbose),
-        Command::RestartTest(args) => return restart_test::run(&args, cli.verbose),
+        Command::RestartTest(args) => return restart_test::run(&args, cli.verbose, capture),
         Command::Watch(args) => watch::run(&args, cli.verbose, capture),
         Command::Demo(args) => demo::run(&args, cli.verbose, capture),
         Command::Replay(args) => replay::run(&args),

@@ -46,7 +46,7 @@ impl Pipeline {
         &self.engine
     }
 
-    /// The engine's schedule of looks into the kernel.
+    /// The engine, for its schedule of looks into the kernel and what it may forget.
     pub fn engine_mut(&mut self) -> &mut Engine {
         &mut self.engine
     }

@@ -35,6 +35,7 @@ pub use input::control::Control;
 pub use input::keys::{self, Action, ReplayAction};
 pub use state::release::ReleaseRequest;
 pub use state::replay;
+pub use state::rounds;
 pub use state::{columns, filter};
 pub use theme::Theme;
 pub use ui::Ui;

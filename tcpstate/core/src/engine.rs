@@ -255,6 +255,12 @@ impl Engine {
         &self.ports
     }
 
+    /// Drops the histories of the ports of a network namespace, for who knows that it has
+    /// ended: no fact tells it, so that a replay keeps them.
+    pub fn forget_ports(&mut self, netns: u32) {
+        self.ports.forget(netns);
+    }
+
     /// Counts of states over time.
     #[must_use]
     pub fn chart(&self) -> &Chart {

@@ -325,6 +325,28 @@ fn a_restart_has_its_downtime_and_the_failures_in_between() {
 }
 
 #[test]
+fn a_port_of_a_namespace_that_is_forgotten_has_no_history() {
+    let mut engine = engine();
+    let (old, new) = (process(10, "server"), process(11, "server"));
+    serving(&mut engine);
+    engine.observe(
+        100 * MS,
+        by(
+            change(LISTENER, ANY, NOBODY, State::Listen, State::Closed),
+            &old,
+        ),
+    );
+
+    engine.forget_ports(facts::NETNS);
+    engine.observe(
+        600 * MS,
+        Body::Listen(call(30, Some(ANY), 8080, None, &new)),
+    );
+
+    assert!(!names(&engine).contains(&"restart"), "{:?}", names(&engine));
+}
+
+#[test]
 fn a_listen_that_fails_is_no_restart_although_the_kernel_shows_listen() {
     let mut engine = engine();
     let (old, new) = (process(10, "server"), process(11, "server"));

@@ -16,6 +16,8 @@ use crate::recording::parts::Rotation;
 
 /// How often the stage looks whether the audience is still there.
 const CURTAIN: Duration = Duration::from_millis(20);
+/// Lines that wait to be said; no story has so many.
+const MAX_CUES: usize = 64;
 
 /// Plays one story, or all.
 pub(super) fn run(args: &DemoArgs, verbose: bool, capture: Option<Capture>) -> Result<()> {
@@ -56,7 +58,7 @@ fn play(
     let mut output = args.output.clone();
     output.format = format.or(output.format);
     let screen = super::config::of(&output)?;
-    let (say, script) = mpsc::unbounded_channel();
+    let (say, script) = mpsc::channel(MAX_CUES);
     let (ready, is_ready) = thread_channel::channel();
     let (begin, may_begin) = thread_channel::channel::<()>();
     let stage = std::thread::Builder::new()
@@ -84,6 +86,7 @@ fn play(
             // The stage is set by this process, too.
             is_confined: false,
             is_read_only: false,
+            supervisor: None,
         })?;
         // The stage waits for this, or for the channel to close on an error.
         let _ = begin.send(());
@@ -96,14 +99,14 @@ fn play(
 /// Runs in the stage's thread, which alone is in the private namespace.
 fn perform(
     scenario: &Scenario,
-    say: &mpsc::UnboundedSender<Cue>,
+    say: &mpsc::Sender<Cue>,
     ready: &thread_channel::Sender<u32>,
     may_begin: &thread_channel::Receiver<()>,
 ) -> Result<()> {
     let netns = namespace::enter_private()?;
     let mut narrate = |line: String| {
         // An audience that has left needs no words.
-        let _ = say.send(Cue::Say(line));
+        let _ = say.blocking_send(Cue::Say(line));
     };
     let mut stage = Stage::new(&mut narrate);
     // A namespace is found through its processes, and some stories end with none.
@@ -113,7 +116,7 @@ fn perform(
     }
     stage.say(&format!("{}: {}", scenario.name, scenario.title));
     let _cast = (scenario.play)(&mut stage)?;
-    let _ = say.send(Cue::End);
+    let _ = say.blocking_send(Cue::End);
     // What was left behind stays to be looked at until the audience goes.
     while !say.is_closed() {
         std::thread::sleep(CURTAIN);

@@ -1,6 +1,6 @@
 //! The one loop that owns a live run: kernel, timers, signals, keys, script.
 
-mod changes;
+pub(super) mod changes;
 mod counted;
 mod exhaustion;
 mod freeing;
@@ -12,6 +12,7 @@ mod orphaned_listeners;
 mod owners;
 mod reconcile;
 mod resync;
+mod script;
 mod signals;
 mod slice;
 mod start;
@@ -32,8 +33,11 @@ use crate::pipeline::{OutputError, Pipeline};
 use crate::stdio::{self, Stream};
 use crate::tui::Ui;
 
+pub(super) use script::{Cue, Follow};
 pub(super) use signals::Signals;
-pub(super) use start::{Start, start};
+pub(super) use start::{Start, Supervisor, start};
+
+use script::next_cue;
 
 /// How often the ring buffer is emptied when nothing urgent wakes us. The
 /// kernel program wakes us at once for a failed call.
@@ -52,14 +56,6 @@ const TICK_AFTER_NS: u64 = 1_000_000_000;
 const END_LASTS_NS: u64 = 500_000_000;
 /// Facts that are taken from the ring buffer in one go, and written.
 const DRAIN_MAX: usize = 1024;
-
-/// What a script has to say.
-pub(super) enum Cue {
-    /// A line for the audience.
-    Say(String),
-    /// The story is over.
-    End,
-}
 
 /// A live run.
 pub(super) struct Live {
@@ -88,6 +84,8 @@ pub(super) struct Live {
     taken_ns: u64,
     /// Whether the program says on stderr what it does.
     verbose: bool,
+    /// This process supervises the program that is watched.
+    supervisor: Option<Supervisor>,
 }
 
 impl Live {
@@ -96,7 +94,7 @@ impl Live {
     pub(super) async fn run(
         mut self,
         duration: Option<Duration>,
-        mut script: Option<mpsc::UnboundedReceiver<Cue>>,
+        mut script: Option<mpsc::Receiver<Cue>>,
     ) -> Result<Self> {
         let ended = self.watch(duration, &mut script).await;
         let result = match ended {
@@ -131,7 +129,7 @@ impl Live {
     async fn watch(
         &mut self,
         duration: Option<Duration>,
-        script: &mut Option<mpsc::UnboundedReceiver<Cue>>,
+        script: &mut Option<mpsc::Receiver<Cue>>,
     ) -> Result<&'static str> {
         if let Some(duration) = duration {
             if self.pipeline.outputs_mut().unread_lines() > 0 {
@@ -151,12 +149,11 @@ impl Live {
                 () = tokio::task::yield_now(), if is_more => {}
                 name = self.signals.next() => return Ok(name),
                 () = &mut deadline => return Ok("duration"),
-                cue = next_cue(script) => match cue {
-                    Cue::Say(line) => self.say(&line)?,
-                    // What is left on the stage can be looked at until the user goes.
-                    Cue::End if self.ui.is_some() => {}
-                    Cue::End => return Ok("demo"),
-                },
+                cue = next_cue(script) => {
+                    if let Some(reason) = self.perform(cue)? {
+                        return Ok(reason);
+                    }
+                }
                 input = next_input(&mut self.ui) => {
                     let Some(ui) = &mut self.ui else { continue };
                     if stdio::has_hung_up() {
@@ -258,6 +255,9 @@ impl Live {
 
     /// Takes in one fact of the kernel program.
     fn take(&mut self, mono_ns: u64, mut body: Body) -> Result<()> {
+        if self.is_of_others(&body) {
+            return Ok(());
+        }
         self.taken_ns = mono_ns;
         self.notice_namespace(&body);
         self.complete(mono_ns, &mut body);
@@ -281,16 +281,6 @@ impl Live {
         self.emit_all_counted()?;
         self.count_left(slice.is_over())?;
         self.settle_losses(clock::monotonic_ns())
-    }
-
-    fn say(&mut self, line: &str) -> Result<()> {
-        // What happened before the line was said is shown before it.
-        self.drain()?;
-        match &mut self.ui {
-            Some(ui) => ui.notice(line.to_owned()),
-            None => self.pipeline.outputs_mut().remark(&format!("\n# {line}"))?,
-        }
-        Ok(())
     }
 
     /// A recording that cannot be written is said at once; watching goes on.
@@ -345,17 +335,6 @@ fn swallow_broken_pipe(result: Result<()>) -> Result<()> {
         Err(error) if matches!(error.downcast_ref(), Some(OutputError::BrokenPipe)) => Ok(()),
         result => result,
     }
-}
-
-async fn next_cue(script: &mut Option<mpsc::UnboundedReceiver<Cue>>) -> Cue {
-    let Some(cues) = script else {
-        return std::future::pending().await;
-    };
-    let cue = cues.recv().await;
-    if cue.is_none() {
-        *script = None;
-    }
-    cue.unwrap_or(Cue::End)
 }
 
 async fn next_input(ui: &mut Option<Ui>) -> std::io::Result<crossterm::event::Event> {

@@ -1,6 +1,7 @@
 //! `tcpstate restart-test`: does a server survive its restart?
 
 mod client;
+mod dashboard;
 mod look;
 mod options;
 mod output;
@@ -10,6 +11,7 @@ mod round;
 mod scene;
 mod server;
 mod stage;
+mod unhooked;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -20,19 +22,30 @@ use anyhow::{Context as _, Result, bail};
 use crate::cli::{Ready, RestartTestArgs};
 use crate::clock;
 use crate::diagnosis::restart_test as rule;
-use crate::event::{RestartOutcome, RestartRound, RestartTest, SkippedWay, Way, YesNo};
+use crate::event::{Capture, RestartOutcome, RestartRound, RestartTest, SkippedWay, Way, YesNo};
 use crate::export::restart_test as export;
 use crate::supervise::signals::Signals;
+use crate::tui::rounds::{CurrentRound, Rounds};
 
 use super::run::github;
+use dashboard::{Dashboard, Home};
 use look::Look;
 use place::Place;
 use round::Tried;
 use scene::{LOOK_EVERY, Plan, since};
 use server::Program;
 
+/// What is said of a test that the user has ended.
+const ENDED: &str = "it was ended at the dashboard, before every way had been tried: whether the \
+                     server restarts in those that are missing is not known";
+
 /// Restarts the server in each way. 0: at once in all; 1: not; 2: it could not be told.
-pub(super) fn run(args: &RestartTestArgs, is_verbose: bool) -> Result<ExitCode> {
+pub(super) fn run(
+    args: &RestartTestArgs,
+    is_verbose: bool,
+    capture: Option<Capture>,
+) -> Result<ExitCode> {
+    let home = args.tui.then(Home::read).transpose()?;
     // Before there is a second thread.
     let signals = Signals::read_from_now().context("cannot read signals")?;
     let place = if args.host {
@@ -43,6 +56,9 @@ pub(super) fn run(args: &RestartTestArgs, is_verbose: bool) -> Result<ExitCode> 
     };
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("cannot become the parent of processes whose own has ended")?;
+    let dashboard = home
+        .map(|home| Dashboard::start(home, args.port, &place, capture))
+        .transpose()?;
     let plan = Plan {
         program: Program {
             command: &args.command,
@@ -50,7 +66,9 @@ pub(super) fn run(args: &RestartTestArgs, is_verbose: bool) -> Result<ExitCode> 
                 Ready::Stdout(pattern) => Some(pattern),
                 _ => None,
             },
-            verbose: is_verbose,
+            // The screen is not the server's.
+            verbose: is_verbose && dashboard.is_none(),
+            dashboard: dashboard.as_ref(),
         },
         port: args.port,
         is_private: place.is_private(),
@@ -64,8 +82,12 @@ pub(super) fn run(args: &RestartTestArgs, is_verbose: bool) -> Result<ExitCode> 
         plan,
         signals: &signals,
         place: &place,
+        dashboard: dashboard.as_ref(),
     };
     let answer = test.run()?;
+    if let Some(dashboard) = dashboard {
+        dashboard.close(&signals)?;
+    }
     print(&answer, args)?;
     Ok(ExitCode::from(match answer.verdict {
         RestartOutcome::AtOnce => 0,
@@ -91,6 +113,7 @@ struct Test<'a> {
     plan: Plan<'a>,
     signals: &'a Signals,
     place: &'a Place,
+    dashboard: Option<&'a Dashboard>,
 }
 
 impl Test<'_> {
@@ -106,8 +129,14 @@ impl Test<'_> {
         };
         'ways: for way in self.ways() {
             for number in 1..=self.args.times {
-                self.announce(way, number);
-                match self.try_way(way, number, &mut answer.notes)? {
+                self.announce(way, number, &answer);
+                let tried = self.try_way(way, number, &mut answer.notes);
+                if self.dashboard.is_some_and(Dashboard::has_ended) {
+                    answer.notes.push(ENDED.to_owned());
+                    answer.fixes = rule::fixes(&answer.rounds);
+                    return Ok(answer);
+                }
+                match tried? {
                     Tried::Round(round) => answer.rounds.push(*round),
                     Tried::Skipped(why) => {
                         answer.skipped.push(SkippedWay { way, why });
@@ -123,6 +152,7 @@ impl Test<'_> {
         }
         answer.verdict = rule::verdict(&answer.rounds);
         answer.fixes = rule::fixes(&answer.rounds);
+        self.show(None, &answer);
         Ok(answer)
     }
 
@@ -132,10 +162,22 @@ impl Test<'_> {
         Way::ALL.into_iter().filter(is_asked).collect()
     }
 
-    fn announce(&self, way: Way, number: u32) {
-        if io::stderr().is_terminal() && !self.args.json {
+    fn announce(&self, way: Way, number: u32, answer: &RestartTest) {
+        self.show(Some(CurrentRound { way, number }), answer);
+        if self.dashboard.is_none() && io::stderr().is_terminal() && !self.args.json {
             let times = self.args.times;
             super::complain(&format!("{}, {number} of {times}", way.name()));
+        }
+    }
+
+    fn show(&self, current: Option<CurrentRound>, answer: &RestartTest) {
+        if let Some(dashboard) = self.dashboard {
+            dashboard.show(Rounds {
+                test: answer.clone(),
+                current,
+                times: self.args.times,
+                ways: self.ways().len(),
+            });
         }
     }
 
@@ -167,9 +209,12 @@ impl Test<'_> {
                 notes.push(note);
             }
         }
+        if let (Some(dashboard), true) = (self.dashboard, self.place.is_private()) {
+            dashboard.follow()?;
+        }
         // A thread of its own has the namespace of this one, and gives up rights for itself.
         let round = || {
-            self.place.drop_gained_rights()?;
+            self.place.gained_rights().give_up()?;
             if !self.place.is_private()
                 && let Some(tried) = self.wait_for_port(way, number)?
             {

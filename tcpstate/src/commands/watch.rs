@@ -49,6 +49,7 @@ pub(super) fn run(args: &WatchArgs, verbose: bool, capture: Option<Capture>) -> 
             capture,
             is_confined: true,
             is_read_only: args.read_only,
+            supervisor: None,
         })?;
         live.run(args.duration, None).await.map(|_| ())
     })

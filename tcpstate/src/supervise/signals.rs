@@ -87,6 +87,14 @@ impl Mask {
 }
 
 impl Signals {
+    /// What a thread blocks that shows a screen and is to hear of its size, and of nothing else
+    /// that is read.
+    #[must_use]
+    pub fn of_screen() -> Mask {
+        let others = READ.into_iter().filter(|number| *number != libc::SIGWINCH);
+        Mask::of(&others.collect::<Vec<_>>())
+    }
+
     /// Reads signals from here on. To be called before there is a second thread.
     #[expect(unsafe_code, reason = "signalfd has no safe wrapper")]
     pub fn read_from_now() -> io::Result<Self> {

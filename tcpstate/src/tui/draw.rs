@@ -19,6 +19,7 @@ mod pickers;
 mod ports;
 mod release;
 mod replay_bar;
+mod rounds;
 mod screen;
 mod sockets;
 mod status;
@@ -27,7 +28,7 @@ mod too_small;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use self::layout::Layout;
+use self::layout::{Heights, Layout};
 use self::screen::Screen;
 use super::input::keys::Keys;
 use super::state::UiState;
@@ -54,7 +55,14 @@ pub(crate) fn draw(
     let bar_height = u16::from(state.is_replay());
     let message_height = u16::try_from(message.len()).unwrap_or(u16::MAX) + bar_height;
     let ports = state.ports.items.len();
-    let Some(layout) = Layout::of(area, ports, banner_height, message_height) else {
+    let rounds_height = state.rounds.as_ref();
+    let rounds_height = rounds_height.map_or(0, |it| rounds::height(it, area.height));
+    let heights = Heights {
+        rounds: rounds_height,
+        banner: banner_height,
+        message: message_height,
+    };
+    let Some(layout) = Layout::of(area, ports, heights) else {
         too_small::draw(buf, area, theme);
         return;
     };
@@ -71,6 +79,9 @@ pub(crate) fn draw(
         behind,
     };
     header::draw(buf, layout.header, &screen);
+    if let Some(rounds) = &state.rounds {
+        rounds::draw(buf, layout.rounds, &screen, rounds);
+    }
     ports::draw(buf, layout.ports, layout.lane, &screen);
     if let Some(banner) = banner {
         banner.draw(buf, layout.banner, &screen);

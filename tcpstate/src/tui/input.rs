@@ -51,6 +51,9 @@ pub(crate) fn act(
     let view = &feed.view(engine);
     match action {
         Action::Quit => return Control::Quit,
+        Action::Suspend if state.rounds.is_some() => {
+            state.reply = Some("a test that measures time is not stopped".to_owned());
+        }
         Action::Suspend => return Control::Suspend,
         Action::Pause => {}
         Action::Help => state.toggle(Overlay::help()),

@@ -18,11 +18,12 @@ use std::sync::Arc;
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Rect;
 
-use crate::event::{Body, State};
+use crate::event::{Body, RestartOutcome, RestartRound, RestartTest, State, Way};
 use crate::tui::app::App;
 use crate::tui::input::keys::Action;
 use crate::tui::output::screenshot;
 use crate::tui::state::replay::{Mark, MarkKind, ReplayPosition};
+use crate::tui::state::rounds::{CurrentRound, Rounds};
 use crate::tui::theme::Theme;
 use crate::units::NS_PER_S;
 use harness::{assert_harmless, differs, render, text_of, type_keys};
@@ -38,6 +39,9 @@ fn screens_look_as_they_did() {
             let mut app = App::with_theme(Theme::Dark);
             if name.starts_with("replay") {
                 app.state.replay = Some(position());
+            }
+            if name.starts_with("restarts") {
+                app.state.rounds = Some(rounds());
             }
             let area = Rect::new(0, 0, width, height);
             render(&story, &mut app, area);
@@ -379,6 +383,56 @@ fn no_keys_and_no_size_make_it_panic() {
     }
 }
 
+/// A test at its fifth round: one that it cannot be stopped in, one of each outcome, with a
+/// name in it that a process chose.
+fn rounds() -> Rounds {
+    let round = |way, number, outcome, downtime_ms, refused| RestartRound {
+        downtime_ms,
+        refused,
+        ..RestartRound::new(way, number, outcome)
+    };
+    let mut strange = round(Way::ClientClosesFirst, 1, RestartOutcome::Unknown, None, 3);
+    strange.notes = vec!["it printed last: \u{1b}[2Jserver".to_owned()];
+    let mut fails = round(
+        Way::ServerClosesFirst,
+        2,
+        RestartOutcome::Fails,
+        None,
+        23_456,
+    );
+    let failure = story::down().engine.failures().last().cloned();
+    fails.diagnosis = failure.map(|it| Box::new((*it.diagnosis).clone()));
+    Rounds {
+        test: RestartTest {
+            port: PORT,
+            private: true,
+            rounds: vec![
+                round(Way::Idle, 1, RestartOutcome::AtOnce, Some(27), 2),
+                round(Way::Idle, 2, RestartOutcome::Waits, Some(61_000), 9),
+                round(
+                    Way::ServerClosesFirst,
+                    1,
+                    RestartOutcome::AtOnce,
+                    Some(31),
+                    0,
+                ),
+                fails,
+                strange,
+            ],
+            skipped: Vec::new(),
+            verdict: RestartOutcome::Unknown,
+            fixes: Vec::new(),
+            notes: Vec::new(),
+        },
+        current: Some(CurrentRound {
+            way: Way::ClientClosesFirst,
+            number: 2,
+        }),
+        times: 2,
+        ways: Way::ALL.len(),
+    }
+}
+
 fn scenes() -> Vec<(&'static str, Story, &'static str)> {
     let many = || {
         let mut story = story::serving().0;
@@ -454,5 +508,7 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
         ("elsewhere-diagnosis", story::elsewhere(Some("blue")), "d"),
         ("replay-elsewhere", story::elsewhere(Some("blue")), ""),
         ("replay-diagnosis", story::elsewhere(Some("blue")), "d"),
+        ("restarts", story::serving().0, ""),
+        ("restarts-down", story::down(), ""),
     ]
 }

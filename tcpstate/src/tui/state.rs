@@ -20,6 +20,7 @@ pub(crate) mod prompt;
 pub(crate) mod regions;
 pub(crate) mod release;
 pub mod replay;
+pub mod rounds;
 pub(crate) mod rows;
 pub(crate) mod settings;
 pub(crate) mod view;
@@ -37,6 +38,7 @@ use self::prompt::Prompt;
 use self::regions::Regions;
 use self::release::Freeing;
 use self::replay::ReplayPosition;
+use self::rounds::Rounds;
 use self::rows::Rows;
 use self::settings::Settings;
 use self::view::View;
@@ -63,6 +65,8 @@ pub(crate) struct UiState {
     pub(crate) banner: Banner,
     /// Where in a recording the screen is; `None`: it is live.
     pub(crate) replay: Option<ReplayPosition>,
+    /// A test's restarts; `None`: nothing is tested.
+    pub(crate) rounds: Option<Rounds>,
     pub(crate) regions: Regions,
     /// The port that is freed from here.
     pub(crate) freeing: Freeing,
@@ -84,6 +88,7 @@ impl UiState {
             events: List::new(Follow::Tail),
             banner: Banner::default(),
             replay: None,
+            rounds: None,
             regions: Regions::default(),
             freeing: Freeing::Off("it is off here; `tcpstate release PORT` does it"),
         }

@@ -28,6 +28,7 @@ use crate::tui::output::terminal::Guard;
 use crate::tui::state::overlay::Content;
 use crate::tui::state::release::{Freeing, Stage};
 use crate::tui::state::replay::ReplayPosition;
+use crate::tui::state::rounds::Rounds;
 use crate::tui::theme::Environment;
 use crate::units::{NS_PER_MS, NS_PER_S};
 
@@ -212,6 +213,20 @@ impl Ui {
             *shown = Some(position);
             self.drawn = None;
         }
+    }
+
+    /// Sets what has come of a test's restarts.
+    pub fn set_rounds(&mut self, rounds: Rounds) {
+        self.app.state.rounds = Some(rounds);
+        self.drawn = None;
+    }
+
+    /// Whether somebody looks at something that goes with the screen: it is paused, or
+    /// something is open or typed on it.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        let state = &self.app.state;
+        self.app.feed.is_frozen() || state.overlay.is_some() || state.prompt.is_some()
     }
 
     /// Adds a message. Nothing else may print while the terminal is ours.

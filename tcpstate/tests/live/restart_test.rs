@@ -1,6 +1,7 @@
 //! `restart-test`: servers with each fault that keeps them from restarting, and without any.
 //! Each is told for root and for a user without any privilege.
 
+mod dashboard;
 mod ends;
 mod faults;
 mod places;

@@ -66,6 +66,11 @@ pub struct Probe {
     pub why: Option<String>,
 }
 
+impl Probe {
+    /// Kind of what sees the calls of one program by supervising it, without a hook.
+    pub const SUPERVISOR: &'static str = "seccomp notification";
+}
+
 /// Settings of the network namespace that we run in; absent: not readable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sysctls {
@@ -187,6 +192,14 @@ impl Header {
                 .iter()
                 .any(|probe| probe.name == *name && probe.status == ProbeStatus::Attached)
         })
+    }
+
+    /// Whether no hook was there, and only the calls of a supervised program were seen.
+    #[must_use]
+    pub fn has_supervisor_only(&self) -> bool {
+        let attached = |probe: &&Probe| probe.status == ProbeStatus::Attached;
+        let mut attached = self.probes.iter().filter(attached).peekable();
+        attached.peek().is_some() && attached.all(|probe| probe.kind == Probe::SUPERVISOR)
     }
 }
 

@@ -107,10 +107,12 @@ pub fn sentence(test: &RestartTest) -> String {
         RestartOutcome::Unknown if test.rounds.is_empty() => {
             "whether it restarts could not be told: there was no restart".to_owned()
         }
-        RestartOutcome::Unknown => format!(
-            "whether it restarts could not be told: {}",
-            ways(RestartOutcome::Unknown)
-        ),
+        RestartOutcome::Unknown => match ways(RestartOutcome::Unknown) {
+            ways if ways.is_empty() => {
+                "whether it restarts could not be told: not every way was tried".to_owned()
+            }
+            ways => format!("whether it restarts could not be told: {ways}"),
+        },
     }
 }
 
@@ -169,7 +171,9 @@ fn label(test: &RestartTest, round: &RestartRound) -> String {
     }
 }
 
-fn says(outcome: RestartOutcome) -> &'static str {
+/// In a word or two.
+#[must_use]
+pub fn says(outcome: RestartOutcome) -> &'static str {
     match outcome {
         RestartOutcome::AtOnce => "at once",
         RestartOutcome::Waits => "waits",
@@ -184,7 +188,9 @@ fn failed_binds(round: &RestartRound) -> String {
         .map_or_else(|| "-".to_owned(), |count| count.to_string())
 }
 
-fn downtime(round: &RestartRound) -> String {
+/// For how long the port was down; `-`: it did not come up again.
+#[must_use]
+pub fn downtime(round: &RestartRound) -> String {
     match round.downtime_ms {
         Some(ms) if ms < 10_000 => format!("{ms} ms"),
         Some(ms) => super::describe::seconds(ms),

@@ -170,6 +170,12 @@ impl Ports {
         self.histories.iter()
     }
 
+    /// Drops the histories of a network namespace that has ended: another one may get its
+    /// number.
+    pub(crate) fn forget(&mut self, netns: u32) {
+        self.histories.retain(|key, _| key.netns != netns);
+    }
+
     /// Histories that were dropped because there were too many.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! What a snapshot of a socket says beyond what the table has.
 
-use crate::event::{SocketSeen, Source, State};
+use crate::event::{Body, NetnsEnd, SocketSeen, Source, State};
 use crate::model::{NS_PER_MS, Socket};
 
 /// A timer that the kernel has set anew differs by more than our rounding.
@@ -9,7 +9,7 @@ const REARMED_MS: u64 = 1_000;
 pub(super) const RECENT_NS: u64 = 10 * NS_PER_MS;
 
 /// What a snapshot found, if it differs from what is known.
-pub(super) fn difference(
+pub(in crate::commands) fn difference(
     known: &Socket,
     now_there: Option<SocketSeen>,
     asked_ns: u64,
@@ -30,7 +30,7 @@ pub(super) fn difference(
 }
 
 /// That the socket is gone.
-pub(super) fn closed(socket: &Socket) -> SocketSeen {
+pub(in crate::commands) fn closed(socket: &Socket) -> SocketSeen {
     SocketSeen {
         sock: socket.sock,
         local: socket.local,
@@ -45,4 +45,15 @@ pub(super) fn closed(socket: &Socket) -> SocketSeen {
         ended: None,
         source: Source::Snapshot,
     }
+}
+
+/// That these sockets are gone with their namespace, in the order of their addresses.
+pub(in crate::commands) fn gone_with_namespace(mut sockets: Vec<Socket>) -> Vec<Body> {
+    // The table has no order.
+    sockets.sort_by_key(|socket| (socket.local, socket.peer, socket.sock.cookie));
+    let gone = |socket: &Socket| SocketSeen {
+        netns_ended: Some(NetnsEnd::Gone),
+        ..closed(socket)
+    };
+    sockets.iter().map(gone).map(Body::Socket).collect()
 }

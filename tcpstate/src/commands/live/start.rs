@@ -51,6 +51,18 @@ pub(in crate::commands) struct Start<'a> {
     pub is_confined: bool,
     /// Whether the dashboard frees no port, whatever its configuration says.
     pub is_read_only: bool,
+    /// This process supervises the program that is watched, and says where that is.
+    pub supervisor: Option<Supervisor>,
+}
+
+/// Who supervises the program that is watched: its calls are told, and not taken from hooks,
+/// and the network namespace that it is in may change.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::commands) struct Supervisor {
+    /// Its process.
+    pub pid: u32,
+    /// The network namespace that it was started in.
+    pub home: u32,
 }
 
 /// Begins a live run. Everything that can be refused is tried before the
@@ -69,7 +81,8 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
             .iter()
             .map(|[first, last]| *first..=*last)
             .collect(),
-        netns: start.filters.netns,
+        // The kernel program cannot change to another one.
+        netns: start.filters.netns.filter(|_| start.supervisor.is_none()),
         pids: start.filters.pids.clone(),
         report_connects: start.report_connects,
         verbose: start.verbose,
@@ -137,6 +150,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         owners: super::owners::Owners::start(),
         taken_ns: 0,
         verbose: start.verbose,
+        supervisor: start.supervisor,
     };
     let header = live.header();
     live.pipeline
@@ -187,7 +201,7 @@ fn tell_hooks(observer: &Observer, began_ns: u64) {
 }
 
 impl Live {
-    fn header(&mut self) -> Header {
+    pub(super) fn header(&mut self) -> Header {
         let sysctls = match self.filters.netns {
             Some(netns) => self
                 .resync
@@ -196,13 +210,15 @@ impl Live {
                 .unwrap_or_default(),
             None => sysctl::read(),
         };
+        let header = header::of(
+            self.observer.probes().to_vec(),
+            self.observer.capture(),
+            sysctls,
+        );
         Header {
             filters: self.filters.clone(),
-            ..header::of(
-                self.observer.probes().to_vec(),
-                self.observer.capture(),
-                sysctls,
-            )
+            netns: self.supervisor.map(|it| it.home).or(header.netns),
+            ..header
         }
     }
 

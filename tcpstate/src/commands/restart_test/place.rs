@@ -83,13 +83,27 @@ impl Place {
         Ok(notes)
     }
 
-    /// Gives up what the calling thread has gained by making namespaces.
-    pub(super) fn drop_gained_rights(&self) -> Result<()> {
-        if let Self::Private {
-            has_gained_rights: true,
-            ..
-        } = self
-        {
+    /// What every thread has gained by the making of namespaces.
+    pub(super) fn gained_rights(&self) -> GainedRights {
+        let has_gained_rights = matches!(
+            self,
+            Self::Private {
+                has_gained_rights: true,
+                ..
+            }
+        );
+        GainedRights(has_gained_rights)
+    }
+}
+
+/// Rights that are to be given up by each thread that does not make namespaces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GainedRights(bool);
+
+impl GainedRights {
+    /// Gives up those of the calling thread.
+    pub(super) fn give_up(self) -> Result<()> {
+        if self.0 {
             let none = CapabilitySet::empty();
             let sets = CapabilitySets {
                 effective: none,

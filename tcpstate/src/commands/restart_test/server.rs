@@ -13,10 +13,11 @@ use regex_lite::Regex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
+use super::dashboard::Dashboard;
 use super::output::{Ends, Output};
 use crate::clock;
 use crate::commands::run::calls::{Calls, HoldBack, Wishes};
-use crate::commands::run::explainer::{Explainer, Tell};
+use crate::commands::run::explainer::{Explainer, Tell, Told};
 use crate::commands::run::keep::Keeps;
 use crate::event::{Diagnosis, LeftProcess};
 use crate::supervise::child::{self, Below, StartError};
@@ -36,6 +37,8 @@ pub(super) struct Program<'a> {
     /// The line on stdout that is waited for.
     pub(super) pattern: Option<&'a Regex>,
     pub(super) verbose: bool,
+    /// Is shown what it calls.
+    pub(super) dashboard: Option<&'a Dashboard>,
 }
 
 /// A start of it.
@@ -51,7 +54,7 @@ pub(super) struct Server<'a> {
     program: Program<'a>,
     signals: &'a Signals,
     calls: Calls,
-    told: Receiver<Diagnosis>,
+    told: Receiver<Told>,
     /// One for each start of which processes are left.
     listeners: Vec<Arc<Listener>>,
     main: Option<Main>,
@@ -179,7 +182,10 @@ impl<'a> Server<'a> {
         }
         self.calls.take_waiting(&mut self.listeners)?;
         self.reap()?;
-        self.latest = self.told.try_iter().last().or(self.latest.take());
+        self.take_told();
+        if self.program.dashboard.is_some_and(Dashboard::has_ended) {
+            bail!("ended at the dashboard: what was started has been ended");
+        }
         while let Some(signal) = self.signals.next() {
             let name = match signal.number {
                 libc::SIGINT => "SIGINT",
@@ -201,6 +207,19 @@ impl<'a> Server<'a> {
             self.pump(LOOK_EVERY)?;
         }
         Ok(())
+    }
+
+    fn take_told(&mut self) {
+        for told in self.told.try_iter() {
+            match told {
+                Told::Fact(mono_ns, body) => {
+                    if let Some(dashboard) = self.program.dashboard {
+                        dashboard.tell_fact(mono_ns, body);
+                    }
+                }
+                Told::Diagnosis(diagnosis) => self.latest = Some(*diagnosis),
+            }
+        }
     }
 
     fn reap(&mut self) -> Result<()> {

@@ -93,8 +93,18 @@ pub(super) enum Job {
 pub(in crate::commands) enum Tell {
     /// Who reads stderr, in words.
     Stderr,
-    /// Another part of the program, which gets each diagnosis before its call is answered.
-    Channel(Sender<Diagnosis>),
+    /// Another part of the program, which hears of each call, and of its diagnosis before it
+    /// is answered.
+    Channel(Sender<Told>),
+}
+
+/// What another part of the program hears.
+#[derive(Debug)]
+pub(in crate::commands) enum Told {
+    /// What was called, or seen of it.
+    Fact(u64, Box<Body>),
+    /// Why it has failed.
+    Diagnosis(Box<Diagnosis>),
 }
 
 /// The thread, seen from the one that takes calls.
@@ -158,6 +168,16 @@ impl Explainer {
     }
 }
 
+/// How calls are seen.
+pub(in crate::commands) fn probe() -> Probe {
+    Probe {
+        name: "bind, listen".to_owned(),
+        kind: Probe::SUPERVISOR.to_owned(),
+        status: ProbeStatus::Attached,
+        why: None,
+    }
+}
+
 /// The process that a thread belongs to, as far as `/proc` shows it.
 pub(super) fn process(pid: u32, tid: u32) -> Process {
     let shown = proc::has_our_numbers().then(|| owners::process(pid));
@@ -180,13 +200,7 @@ struct Worker {
 
 impl Worker {
     fn new(recording: Option<Writer>, tell: Tell) -> Self {
-        let probe = Probe {
-            name: "bind, listen".to_owned(),
-            kind: "seccomp notification".to_owned(),
-            status: ProbeStatus::Attached,
-            why: None,
-        };
-        let header = header::of(vec![probe], Capture::Tracepoints, sysctl::read());
+        let header = header::of(vec![probe()], Capture::Tracepoints, sysctl::read());
         let outputs = Outputs::new(Stdout::None, recording);
         let mut worker = Self {
             pipeline: Pipeline::new(Limits::default(), Selector::default(), outputs),
@@ -311,6 +325,10 @@ impl Worker {
     }
 
     fn feed(&mut self, mono_ns: u64, body: Body) {
+        if let Tell::Channel(channel) = &self.tell {
+            // Nobody waits for it any more where that fails.
+            let _ = channel.send(Told::Fact(mono_ns, Box::new(body.clone())));
+        }
         let fed = self.pipeline.feed(mono_ns, body);
         if let Err(error) = fed.and_then(|()| self.pipeline.write_out()) {
             self.say(&error.to_string());
@@ -459,7 +477,7 @@ impl Worker {
         if let Tell::Channel(channel) = &self.tell {
             if let Some(diagnosis) = diagnosed {
                 // Nobody waits for it any more where that fails.
-                let _ = channel.send(diagnosis);
+                let _ = channel.send(Told::Diagnosis(Box::new(diagnosis)));
             }
             return;
         }

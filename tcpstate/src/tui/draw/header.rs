@@ -74,13 +74,17 @@ fn watched(view: &View<'_>) -> Vec<Span> {
         },
         Tone::Dim,
     );
-    add(
-        match header.capture {
-            Capture::Functions => "function hooks".to_owned(),
-            Capture::Tracepoints => "tracepoints".to_owned(),
-        },
-        Tone::Dim,
-    );
+    if header.has_supervisor_only() {
+        add("no hooks".to_owned(), Tone::Warn);
+    } else {
+        add(
+            match header.capture {
+                Capture::Functions => "function hooks".to_owned(),
+                Capture::Tracepoints => "tracepoints".to_owned(),
+            },
+            Tone::Dim,
+        );
+    }
     let missing = header
         .probes
         .iter()

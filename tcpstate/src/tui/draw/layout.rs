@@ -15,6 +15,8 @@ const TALL: u16 = 30;
 
 /// A table of fewer rows says nothing.
 const LEAST_ROWS: u16 = 3;
+/// Nor does a list of fewer events.
+const LEAST_EVENTS: u16 = 3;
 /// Rows for table, chart and events from which there is room for the chart.
 const CHART_FROM: u16 = 12;
 
@@ -22,6 +24,8 @@ const CHART_FROM: u16 = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) header: Rect,
+    /// A test's restarts.
+    pub(crate) rounds: Rect,
     pub(crate) ports: Rect,
     /// The chosen port's last minutes.
     pub(crate) lane: Rect,
@@ -33,10 +37,23 @@ pub(crate) struct Layout {
     pub(crate) status: Rect,
 }
 
+/// Lines that are wanted; what has none is not there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Heights {
+    /// Gets only what table and events leave.
+    pub(crate) rounds: u16,
+    pub(crate) banner: u16,
+    pub(crate) message: u16,
+}
+
 impl Layout {
-    /// Divides the area; `None`: it is too small. A banner or message of height 0 is
-    /// not there.
-    pub(crate) fn of(area: Rect, ports: usize, banner: u16, message: u16) -> Option<Self> {
+    /// Divides the area; `None`: it is too small.
+    pub(crate) fn of(area: Rect, ports: usize, heights: Heights) -> Option<Self> {
+        let Heights {
+            rounds,
+            banner,
+            message,
+        } = heights;
         if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
             return None;
         }
@@ -44,22 +61,23 @@ impl Layout {
         let header = take_top(&mut rest, 1);
         let status = take_bottom(&mut rest, 1);
         let message = take_bottom(&mut rest, message);
-        if area.height >= TALL {
-            take_top(&mut rest, 1);
-        }
+        let air = u16::from(area.height >= TALL);
+        take_top(&mut rest, air);
         let lane = lane_lines(area.height, ports);
-        let ports = take_top(&mut rest, port_lines(area.height, ports));
+        let ports = port_lines(area.height, ports);
+        let others = ports + lane + banner + LEAST_ROWS + LEAST_EVENTS + 2 * air;
+        let spare = rest.height.saturating_sub(others);
+        let rounds = take_top(&mut rest, rounds.min(spare));
+        let ports = take_top(&mut rest, ports);
         let lane = take_top(&mut rest, lane);
-        if area.height >= TALL {
-            take_top(&mut rest, 1);
-        }
+        take_top(&mut rest, air);
         let banner = take_top(&mut rest, banner);
         if area.height >= TALL && banner.height > 0 {
             take_top(&mut rest, 1);
         }
         let (sockets, chart, events) = if area.width >= WIDE {
             // Events are sentences and get the whole width.
-            let events_height = (rest.height / 3).max(3);
+            let events_height = (rest.height / 3).max(LEAST_EVENTS);
             let events = take_bottom(&mut rest, events_height);
             if area.height >= TALL && rest.height > LEAST_ROWS {
                 take_bottom(&mut rest, 1);
@@ -81,13 +99,14 @@ impl Layout {
                 0..CHART_FROM => 0,
                 height => (height / 4).clamp(3, 7),
             };
-            let events_height = ((rest.height - chart_height) * 2 / 5).max(3);
+            let events_height = ((rest.height - chart_height) * 2 / 5).max(LEAST_EVENTS);
             let events = take_bottom(&mut rest, events_height);
             let chart = take_bottom(&mut rest, chart_height);
             (rest, chart, events)
         };
         Some(Self {
             header,
+            rounds,
             ports,
             lane,
             banner,
@@ -158,12 +177,23 @@ mod tests {
         for width in [72, 80, 119, 120, 200, 500] {
             for height in [20, 24, 29, 30, 40, 100] {
                 for ports in [0, 1, 2, 50] {
-                    for (banner, message) in [(0, 0), (0, 2), (5, 1), (height / 3, 2)] {
+                    for (banner, message, rounds) in [
+                        (0, 0, 0),
+                        (0, 2, 4),
+                        (5, 1, 9),
+                        (height / 3, 2, 0),
+                        (height / 3, 2, 9),
+                    ] {
                         let area = Rect::new(0, 0, width, height);
-                        let layout =
-                            Layout::of(area, ports, banner, message).expect("large enough");
+                        let heights = Heights {
+                            rounds,
+                            banner,
+                            message,
+                        };
+                        let layout = Layout::of(area, ports, heights).expect("large enough");
                         let panels = [
                             layout.header,
+                            layout.rounds,
                             layout.ports,
                             layout.lane,
                             layout.banner,
@@ -194,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_small_area_has_no_layout() {
-        assert_eq!(Layout::of(Rect::new(0, 0, 20, 5), 1, 0, 0), None);
-        assert_eq!(Layout::of(Rect::new(0, 0, 0, 0), 1, 0, 0), None);
+        let of = |area| Layout::of(area, 1, Heights::default());
+        assert_eq!(of(Rect::new(0, 0, 20, 5)), None);
+        assert_eq!(of(Rect::new(0, 0, 0, 0)), None);
     }
 }

@@ -1,0 +1,200 @@
+//! A bind that is made in its caller's place, with the outcome that the kernel gives it.
+
+use std::sync::Arc;
+
+use rustix::net::sockopt;
+
+use super::ask::Asked;
+use super::event::name;
+use super::held_back::COMES_AGAIN_NS;
+use super::{Calls, EADDRINUSE};
+use crate::clock;
+use crate::commands::run::explainer::{Answer, Job};
+use crate::commands::run::flood::Fate;
+use crate::commands::run::keep::{Bound, Match};
+use crate::diagnosis::CallKind;
+use crate::supervise::caller;
+use crate::supervise::socket::{self, Address, Nature};
+
+/// Binds that were made and whose callers a signal took away before they heard of it.
+const MAX_UNHEARD: usize = 64;
+
+/// A bind that was made, and that begins anew if a signal took its caller away before it heard
+/// of it.
+pub(super) struct Unheard {
+    /// Of the socket.
+    cookie: u64,
+    tid: u32,
+    address: Address,
+    /// It is not the same call any more from then on.
+    until_ns: u64,
+}
+
+impl Calls {
+    pub(super) fn bind(&mut self, asked: Asked) {
+        let port = asked.address.endpoint.port;
+        let cookie = sockopt::socket_cookie(&asked.socket).unwrap_or(0);
+        let now_ns = clock::monotonic_ns();
+        self.unheard.retain(|unheard| now_ns < unheard.until_ns);
+        if let Some(at) = self.unheard.iter().position(|unheard| {
+            unheard.cookie == cookie
+                && unheard.tid == asked.tid
+                && unheard.address.is_like(&asked.address)
+        }) {
+            // The same call once more: a signal had ended it after the bind was made.
+            self.unheard.remove(at);
+            self.done(asked, cookie);
+            return;
+        }
+        let wanted = self.keeps.is_for(port).then(|| Bound {
+            address: asked.address.clone(),
+            nature: Nature::of(&asked.socket),
+        });
+        let asked = match &wanted {
+            Some(wanted) => match self.put_kept_in_place(asked, wanted) {
+                Some(asked) => asked,
+                None => return,
+            },
+            None => asked,
+        };
+        let mut result = socket::bind(&asked.socket, &asked.address);
+        if result == Err(EADDRINUSE) && wanted.is_some() && self.clear_way(&asked) {
+            result = socket::bind(&asked.socket, &asked.address);
+        }
+        match result {
+            Ok(()) => {
+                if let Some(wanted) = wanted {
+                    self.keeps.note_bound(cookie, wanted);
+                }
+                self.done(asked, cookie);
+            }
+            Err(EADDRINUSE) if self.waits_for(&asked) => self.hold_back(asked),
+            Err(errno) => self.refuse(asked, errno),
+        }
+    }
+
+    /// The bind was made: its caller hears of it.
+    pub(super) fn done(&mut self, asked: Asked, cookie: u64) {
+        let job = self.explainer.is_recording.then(|| {
+            let local = socket::local(&asked.socket);
+            let mut call = self.call(&asked, Ok(()));
+            call.local = local;
+            call.process = Arc::new(name(asked.tid));
+            Job::Call {
+                mono_ns: clock::monotonic_ns(),
+                kind: CallKind::Bind,
+                call: Box::new(call),
+                answer: None,
+            }
+        });
+        let Asked {
+            listener,
+            id,
+            tid,
+            address,
+            socket,
+            ..
+        } = asked;
+        drop(socket);
+        let is_answered = listener.answer(id, 0);
+        // Before Linux 5.19 a signal may end the call although the kernel has taken the answer.
+        if !is_answered || !listener.installed.waits_killable {
+            if self.unheard.len() >= MAX_UNHEARD {
+                self.unheard.pop_front();
+            }
+            self.unheard.push_back(Unheard {
+                cookie,
+                tid,
+                address,
+                until_ns: clock::monotonic_ns().saturating_add(COMES_AGAIN_NS),
+            });
+        }
+        if let Some(job) = job {
+            self.explainer.hand(job);
+        }
+    }
+
+    /// The kept socket becomes the caller's, if there is one. Else the bind is to be made.
+    fn put_kept_in_place(&mut self, asked: Asked, wanted: &Bound) -> Option<Asked> {
+        let Match::Same(position) = self.keeps.find(wanted) else {
+            return Some(asked);
+        };
+        let kept = self.keeps.at(position)?;
+        let is_like_it = socket::take_over(&kept.socket, &asked.socket);
+        // Between this and the next line another thread of the caller could put something
+        // else into its place; it would do so to itself.
+        let is_there =
+            caller::inode(asked.tid, asked.fd) == socket::file(&asked.socket).map(|it| it.0);
+        let cloexec = caller::is_cloexec(asked.tid, asked.fd).filter(|_| is_there && is_like_it);
+        let placed = cloexec.is_some_and(|cloexec| {
+            let placed = asked
+                .listener
+                .put_in_place(asked.id, &kept.socket, asked.fd, cloexec);
+            placed.is_ok()
+        });
+        let cookie = kept.cookie;
+        if placed {
+            self.keeps.take(position);
+            self.done(asked, cookie);
+            return None;
+        }
+        if asked.listener.is_valid(asked.id) {
+            self.keeps.forget(position);
+            self.explainer.hand(Job::Say(format!(
+                "the kept socket of {} could not be given to the program, which gets its own; \
+                 connections that waited are reset",
+                asked.address.endpoint
+            )));
+        }
+        Some(asked)
+    }
+
+    /// Closes kept sockets that stand in the way of one that asks for something else.
+    fn clear_way(&mut self, asked: &Asked) -> bool {
+        let closed = self.keeps.clear_way(asked.address.endpoint.port);
+        if closed > 0 {
+            self.explainer.hand(Job::Say(format!(
+                "the program asks for {} with other options or another address than the kept \
+                 socket has: it gets its own, and connections that waited for the kept one are reset",
+                asked.address.endpoint
+            )));
+        }
+        closed > 0
+    }
+
+    /// The bind has failed: it is explained first.
+    pub(super) fn refuse(&mut self, asked: Asked, errno: u32) {
+        self.failed += 1;
+        let mut call = self.call(&asked, Err(errno));
+        let Asked {
+            listener,
+            id,
+            socket,
+            ..
+        } = asked;
+        drop(socket);
+        let answer = Answer {
+            listener,
+            id,
+            errno,
+        };
+        match self
+            .flood
+            .fate(CallKind::Bind, &call, clock::monotonic_ns())
+        {
+            Fate::Count => drop(answer),
+            Fate::Explain { repeated } => {
+                call.repeated = repeated;
+                let job = Job::Call {
+                    mono_ns: clock::monotonic_ns(),
+                    kind: CallKind::Bind,
+                    call: Box::new(call.clone()),
+                    answer: Some(answer),
+                };
+                if !self.explainer.hand(job) {
+                    self.flood.count_unexplained(CallKind::Bind, &call);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! A call as an event.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::Calls;
+use super::ask::Asked;
+use crate::commands::run::explainer;
+use crate::event::{Call, Endpoint, Family, KnownBy, Process, Requested, Via};
+use crate::kernel::errno_name;
+use crate::supervise::{caller, socket};
+
+impl Calls {
+    pub(super) fn call(&self, asked: &Asked, outcome: Result<(), u32>) -> Call {
+        self.plain_call(
+            asked.tid,
+            &asked.socket,
+            asked.family,
+            asked.address.endpoint,
+            outcome,
+        )
+    }
+
+    pub(super) fn plain_call(
+        &self,
+        tid: u32,
+        socket: &OwnedFd,
+        family: Family,
+        asked: Endpoint,
+        outcome: Result<(), u32>,
+    ) -> Call {
+        let errno = outcome.err();
+        let pid = caller::process_of(tid).unwrap_or(tid);
+        let mut process = Process::new(pid, 0, "?", KnownBy::Syscall);
+        process.tid = Some(tid);
+        Call {
+            ok: errno.is_none(),
+            errno,
+            errno_name: errno.map(errno_name),
+            requested: Requested {
+                addr: Some(asked.addr),
+                port: asked.port,
+            },
+            local: None,
+            peer: None,
+            sock: Some(socket::identity(socket, family, self.netns)),
+            reuse: socket::reuse(socket, family),
+            bound_dev_if: socket::device(socket),
+            uid: socket::file(socket).map(|(_, uid)| uid),
+            process: Arc::new(process),
+            via: Via::Syscall,
+            unprivileged_port_start: None,
+            netns_name: None,
+            rtnetlink_inode: None,
+            rights: None,
+            ipv6: None,
+            ephemeral: None,
+            sysctls: None,
+            seen: None,
+            repeated: 0,
+            is_sum: false,
+        }
+    }
+}
+
+/// Who it is, where it is asked at once.
+pub(super) fn name(tid: u32) -> Process {
+    let pid = caller::process_of(tid).unwrap_or(tid);
+    explainer::process(pid, tid)
+}

@@ -150,12 +150,15 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
 
     let certainty = if finding.cause == Cause::Unknown {
         Certainty::Unknown
-    } else if finding.doubts.is_empty() {
+    } else if finding.doubts.is_empty() && !failure.call.errno_inferred {
         Certainty::Proven
     } else {
         Certainty::Likely
     };
     let mut missing = finding.doubts;
+    if failure.call.errno_inferred {
+        missing.push(text::INFERRED.to_owned());
+    }
     let unread = failure
         .call
         .seen

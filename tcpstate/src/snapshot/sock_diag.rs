@@ -49,6 +49,8 @@ const TIMER_TIME_WAIT: u8 = 3;
 /// All states, and bit 13: bound sockets without a connection (Linux 6.8).
 const ALL_STATES: u32 = BOUND_STATES | 0x1fff;
 const BOUND_STATES: u32 = 1 << 13;
+/// `TCPF_LISTEN`.
+const LISTENING: u32 = 1 << 10;
 /// The kernel fills up to 32 KiB per read.
 const BUFFER: usize = 64 * 1024;
 
@@ -124,6 +126,13 @@ impl SockDiag {
     /// The namespace's TCP sockets with this local port.
     pub fn dump_port(&mut self, port: u16) -> Result<Vec<SocketItem>, DiagError> {
         let mut items = self.dump_states(ALL_STATES, port)?;
+        items.retain(|item| item.local.port == port);
+        Ok(items)
+    }
+
+    /// The namespace's TCP sockets that listen on this port.
+    pub fn dump_listeners(&mut self, port: u16) -> Result<Vec<SocketItem>, DiagError> {
+        let mut items = self.dump_states(LISTENING, port)?;
         items.retain(|item| item.local.port == port);
         Ok(items)
     }

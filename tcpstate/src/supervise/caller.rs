@@ -91,6 +91,14 @@ pub fn interruption(tid: u32) -> Option<u32> {
     })
 }
 
+/// Inode number of a thread's network namespace; `None`: it is gone, or not to be seen.
+#[must_use]
+pub fn netns(tid: u32) -> Option<u32> {
+    let link = fs::read_link(proc::of(tid).join("ns/net")).ok()?;
+    let number = link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?;
+    number.parse().ok()
+}
+
 /// The process that a thread belongs to; `None`: it is gone.
 #[must_use]
 pub fn process_of(tid: u32) -> Option<u32> {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::sockopt;
 
-use crate::event::{Endpoint, Family, Reuse, Sock};
+use crate::event::{Endpoint, Family, Reuse, Sock, State};
 
 /// A TCP address as a call gave it: our copy, which nobody else can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,16 @@ pub fn bind(socket: impl AsFd, address: &Address) -> Result<(), u32> {
     outcome(result)
 }
 
+/// Makes the socket listen. The error's number on failure.
+#[expect(
+    unsafe_code,
+    reason = "a backlog may be negative, and rustix takes none such"
+)]
+pub fn listen(socket: impl AsFd, backlog: i32) -> Result<(), u32> {
+    // SAFETY: takes a descriptor and a number.
+    outcome(unsafe { libc::listen(socket.as_fd().as_raw_fd(), backlog) })
+}
+
 fn outcome(result: libc::c_int) -> Result<(), u32> {
     if result == 0 {
         return Ok(());
@@ -144,6 +154,14 @@ pub fn device(socket: impl AsFd) -> Option<u32> {
 
 /// Of `asm-generic/socket.h`; libc has it for some targets only.
 const SO_BINDTOIFINDEX: i32 = 62;
+
+/// The socket's state; `None`: it cannot be read.
+#[must_use]
+pub fn state(socket: impl AsFd) -> Option<State> {
+    // The first byte of `struct tcp_info`.
+    let [state, ..] = option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO)?.to_ne_bytes();
+    State::from_raw(state)
+}
 
 /// Whether it listens.
 #[must_use]

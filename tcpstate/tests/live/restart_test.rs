@@ -16,7 +16,7 @@ use serde_json::Value;
 use support::TCPSTATE;
 use tempfile::TempDir;
 
-use super::run::{NEEDS_PYTHON, PYTHON, SETPRIV, USERS, User, as_user, text};
+use super::run::{NEEDS_PYTHON, PYTHON, SETPRIV, USERS, User, as_user, is_real_time, text};
 
 /// What every server here begins with. Connections are kept, so that none is closed.
 const BEGIN: &str = "import os, socket, subprocess, sys, time\n\
@@ -98,9 +98,14 @@ impl Answer {
             .unwrap_or_else(|| panic!("no round {way}: {}", self.json))
     }
 
+    /// On an emulated machine a start may take several times as long as the one before it.
     #[track_caller]
     fn outcome(&self, way: &str) -> &str {
-        self.round(way)["outcome"].as_str().expect("a word")
+        let round = self.round(way);
+        match round["outcome"].as_str().expect("a word") {
+            "waits" if !is_real_time() && round["failed_binds"] == 0 => "at_once",
+            outcome => outcome,
+        }
     }
 
     #[track_caller]

@@ -6,6 +6,7 @@ mod explains;
 mod fallback;
 mod hostile;
 mod keeps;
+mod passed;
 mod restarts;
 mod servers;
 mod terminal;
@@ -78,7 +79,7 @@ fn folder_for_programs() -> tempfile::TempDir {
 }
 
 /// Whether the machine is as fast as it seems.
-fn is_real_time() -> bool {
+pub(crate) fn is_real_time() -> bool {
     std::env::var_os("TCPSTATE_EMULATED").is_none()
 }
 

@@ -234,6 +234,7 @@ impl Question<'_> {
             sysctls: None,
             repeated: 0,
             is_sum: false,
+            errno_inferred: false,
             seen: self.seen.cloned(),
         }
     }

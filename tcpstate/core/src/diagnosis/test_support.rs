@@ -78,6 +78,7 @@ impl Scene {
                 }),
                 repeated: 0,
                 is_sum: false,
+                errno_inferred: false,
             },
             known: Vec::new(),
             environment: Environment {

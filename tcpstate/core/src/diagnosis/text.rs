@@ -24,6 +24,10 @@ pub(super) fn safe(text: &str) -> String {
     safe
 }
 
+/// What is missing where nobody has seen the call's answer.
+pub(super) const INFERRED: &str = "the error itself: it was only seen that the call has not taken \
+                                   effect, and the rest follows from the kernel's rule";
+
 /// Why nobody is named who has a socket open.
 pub(super) fn unread(why: Unread) -> &'static str {
     match why {

@@ -227,6 +227,10 @@ pub struct Call {
     /// The error's name, such as `EADDRINUSE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno_name: Option<Arc<str>>,
+    /// The error was not seen, only that the call has not taken effect: it is what the
+    /// kernel's rule gives.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub errno_inferred: bool,
     /// What was asked for, also on failure. For `listen` the port that the
     /// socket has; for `connect` the peer.
     pub requested: Requested,

@@ -141,5 +141,6 @@ pub(crate) fn call(
         seen: None,
         repeated: 0,
         is_sum: false,
+        errno_inferred: false,
     })
 }

@@ -12,14 +12,14 @@ use crate::event::{Family, Reuse};
 
 /// The socket that would bind.
 #[derive(Clone, Debug)]
-pub(super) struct Wish {
-    pub(super) addr: IpAddr,
+pub(in crate::commands) struct Wish {
+    pub(in crate::commands) addr: IpAddr,
     /// Interface index of a link-local address; 0: none.
-    pub(super) scope: u32,
-    pub(super) family: Family,
-    pub(super) reuse: Reuse,
+    pub(in crate::commands) scope: u32,
+    pub(in crate::commands) family: Family,
+    pub(in crate::commands) reuse: Reuse,
     /// `SO_BINDTODEVICE`.
-    pub(super) device: Option<String>,
+    pub(in crate::commands) device: Option<String>,
 }
 
 impl Wish {
@@ -45,7 +45,7 @@ impl Wish {
 
     /// What the kernel says to the address, whatever the port: with
     /// `IP_BIND_ADDRESS_NO_PORT` a bind to port 0 takes none.
-    pub(super) fn try_address(&self) -> Result<(), Errno> {
+    pub(in crate::commands) fn try_address(&self) -> Result<(), Errno> {
         let socket = self.socket()?;
         set_bind_address_no_port(&socket)?;
         self.bind(&socket, 0)

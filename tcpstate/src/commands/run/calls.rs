@@ -10,6 +10,7 @@ mod bind;
 mod event;
 mod held_back;
 mod listen;
+mod passed;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::bind::Unheard;
 use self::held_back::{Pending, TRY_EVERY_NS};
-use self::listen::Listening;
+use self::passed::Passed;
 use super::explainer::{Explainer, Job};
 use super::flood::Flood;
 use super::keep::Keeps;
@@ -73,7 +74,8 @@ pub(in crate::commands) struct Calls {
     pub(super) explainer: Explainer,
     pending: Vec<Pending>,
     waits: u64,
-    listening: Vec<Listening>,
+    /// Calls that went on.
+    passed: Vec<Passed>,
     /// Binds of which their callers may not have heard.
     unheard: VecDeque<Unheard>,
     /// A process of the program is in a Landlock domain, which nothing shows: what it may
@@ -98,7 +100,7 @@ impl Calls {
             explainer,
             pending: Vec::new(),
             waits: 0,
-            listening: Vec::new(),
+            passed: Vec::new(),
             unheard: VecDeque::new(),
             is_confined: false,
             flood: Flood::default(),
@@ -111,9 +113,9 @@ impl Calls {
         self.failed
     }
 
-    /// Whether no socket of the program is held open to look after its `listen`.
+    /// Whether no socket of the program is held open to look after its calls.
     pub(in crate::commands) fn holds_none(&self) -> bool {
-        self.listening.is_empty()
+        self.passed.is_empty()
     }
 
     /// Decides about the calls that wait, so many of each start at most: signals come between.
@@ -150,15 +152,16 @@ impl Calls {
     ) {
         let Notification { id, tid, call } = notification;
         // What we still have of sockets may not be in the way of it.
-        self.look_after_listening(true);
+        self.look_after_passed(Some(tid));
         match call {
             SystemCall::Bind { fd, addr, len } => {
                 match self.ask(listener, id, tid, fd, addr, len) {
-                    Ok(asked) => self.bind(asked),
+                    Ok(asked) if asked.is_own => self.bind(asked),
+                    Ok(asked) => self.pass_and_look(asked),
                     Err(why) => self.pass(listener, id, tid, why),
                 }
             }
-            SystemCall::Listen { fd, .. } => self.listen(listener, id, tid, fd),
+            SystemCall::Listen { fd, backlog } => self.listen(listener, id, tid, fd, backlog),
             SystemCall::LandlockRestrictSelf => {
                 self.is_confined = true;
                 let why = "binds are not made for the program from here on: it has a Landlock \
@@ -184,7 +187,7 @@ impl Calls {
     /// What is to be done from time to time; gives how long nothing else is.
     pub(in crate::commands) fn advance(&mut self, is_running: bool) -> Duration {
         let now_ns = clock::monotonic_ns();
-        self.look_after_listening(false);
+        self.look_after_passed(None);
         self.try_pending(now_ns);
         for address in self.keeps.check(now_ns, is_running) {
             self.explainer.hand(Job::Say(format!(
@@ -193,7 +196,7 @@ impl Calls {
             )));
         }
         self.flood.report(now_ns, &self.explainer);
-        if !self.listening.is_empty() {
+        if !self.passed.is_empty() {
             Duration::from_millis(1)
         } else if !self.pending.is_empty() {
             Duration::from_nanos(TRY_EVERY_NS)
@@ -206,7 +209,7 @@ impl Calls {
 
     /// Says and writes what is left.
     pub(in crate::commands) fn finish(mut self) {
-        self.look_after_listening(true);
+        self.look_after_passed(None);
         for pending in std::mem::take(&mut self.pending) {
             let _ = pending.asked.listener.answer(pending.asked.id, EADDRINUSE);
         }

@@ -161,6 +161,7 @@ impl Decoder {
             seen,
             repeated: 0,
             is_sum: false,
+            errno_inferred: false,
         })
     }
 

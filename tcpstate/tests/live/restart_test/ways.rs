@@ -68,7 +68,7 @@ fn a_server_that_reads_before_it_ends_is_killed_with_data_unread() {
          \x20   for one in ready:\n\
          \x20       if one is s: kept.append(s.accept()[0])\n\
          \x20       elif not one.recv(100): kept.remove(one); one.close()\n\
-         \x20   if ended and not ready: sys.exit()",
+         \x20   if ended and not select.select([s] + kept, [], [], 0)[0]: sys.exit()",
     );
     let answer = restart_test(User::Nobody, &["--ways=unread_data"], &program);
 
@@ -158,5 +158,5 @@ fn many_clients_take_no_time() {
     );
     assert_eq!(answer.round("unread_data")["reset"], 800);
     let took_ms = (tcpstate::clock::monotonic_ns() - began_ns) / 1_000_000;
-    assert!(took_ms < 10_000, "{took_ms} ms");
+    assert!(took_ms < 10_000 || !is_real_time(), "{took_ms} ms");
 }

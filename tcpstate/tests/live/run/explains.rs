@@ -18,6 +18,8 @@ const NEEDS_SOCAT: Requirement = Program("socat", "socat");
 /// next run of it needs to know: the port is in TIME_WAIT.
 #[track_caller]
 fn interrupt_with_a_connection(user: User, options: &[&str]) {
+    // A segment that is late on a slow machine would end the TIME_WAIT.
+    fs::write("/proc/sys/net/ipv4/tcp_rfc1337", "1").expect("it is our namespace");
     let mut command = run(user, options, &SOCAT);
     command.stdin(Stdio::piped());
     let server = Running::start(command);

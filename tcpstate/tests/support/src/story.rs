@@ -526,6 +526,7 @@ pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
         seen: None,
         repeated: 0,
         is_sum: false,
+        errno_inferred: false,
     }
 }
 

@@ -29,6 +29,9 @@ impl Describe for Call {
             }
             (None, None) => text.push_str("  FAILED"),
         }
+        if self.errno_inferred {
+            text.push_str(" (inferred)");
+        }
         match (self.is_sum, self.repeated) {
             (false, 0) => {}
             (false, more) => {
@@ -60,6 +63,11 @@ impl Describe for Call {
             (Some(name), _) => name.to_string(),
             (None, Some(errno)) => format!("errno {errno}"),
             (None, None) => "error not known".to_owned(),
+        };
+        let errno = if self.errno_inferred {
+            errno + " (inferred)"
+        } else {
+            errno
         };
         let times = match self.failures() {
             1 => String::new(),

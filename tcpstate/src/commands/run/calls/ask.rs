@@ -18,6 +18,8 @@ pub(super) struct Asked {
     pub(super) address: Address,
     pub(super) socket: OwnedFd,
     pub(super) family: Family,
+    /// Its process may do what we may.
+    pub(super) is_own: bool,
 }
 
 impl Calls {
@@ -50,11 +52,7 @@ impl Calls {
             // Whoever the socket belongs to: the options need no right.
             let _ = socket::set_reuse(&socket, self.wishes.reuseaddr, self.wishes.reuseport);
         }
-        if !self.may_act_for(tid) {
-            return Err(Some(
-                "a bind goes on as it is and is not explained: its process has other rights",
-            ));
-        }
+        let is_own = self.may_act_for(tid);
         if !listener.is_valid(id) {
             return Err(None);
         }
@@ -66,6 +64,7 @@ impl Calls {
             address,
             socket,
             family,
+            is_own,
         })
     }
 

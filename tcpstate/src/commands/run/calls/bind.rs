@@ -13,6 +13,7 @@ use crate::commands::run::explainer::{Answer, Job};
 use crate::commands::run::flood::Fate;
 use crate::commands::run::keep::{Bound, Match};
 use crate::diagnosis::CallKind;
+use crate::event::Call;
 use crate::supervise::caller;
 use crate::supervise::socket::{self, Address, Nature};
 
@@ -164,8 +165,7 @@ impl Calls {
 
     /// The bind has failed: it is explained first.
     pub(super) fn refuse(&mut self, asked: Asked, errno: u32) {
-        self.failed += 1;
-        let mut call = self.call(&asked, Err(errno));
+        let call = self.call(&asked, Err(errno));
         let Asked {
             listener,
             id,
@@ -178,21 +178,26 @@ impl Calls {
             id,
             errno,
         };
-        match self
-            .flood
-            .fate(CallKind::Bind, &call, clock::monotonic_ns())
-        {
+        self.fail(CallKind::Bind, call, Some(answer));
+    }
+
+    /// A call has failed. It is counted, or explained before it is answered.
+    pub(super) fn fail(&mut self, kind: CallKind, mut call: Call, answer: Option<Answer>) {
+        self.failed += 1;
+        call.ok = false;
+        let now_ns = clock::monotonic_ns();
+        match self.flood.fate(kind, &call, now_ns) {
             Fate::Count => drop(answer),
             Fate::Explain { repeated } => {
                 call.repeated = repeated;
                 let job = Job::Call {
-                    mono_ns: clock::monotonic_ns(),
-                    kind: CallKind::Bind,
+                    mono_ns: now_ns,
+                    kind,
                     call: Box::new(call.clone()),
-                    answer: Some(answer),
+                    answer,
                 };
                 if !self.explainer.hand(job) {
-                    self.flood.count_unexplained(CallKind::Bind, &call);
+                    self.flood.count_unexplained(kind, &call);
                 }
             }
         }

@@ -59,6 +59,7 @@ impl Calls {
             seen: None,
             repeated: 0,
             is_sum: false,
+            errno_inferred: false,
         }
     }
 }

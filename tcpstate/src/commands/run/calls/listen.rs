@@ -1,48 +1,31 @@
-//! A `listen` is its caller's own: it goes on, and shows afterwards whether it took effect.
+//! A `listen` is its caller's own: it goes on, and shows afterwards whether it took effect. One
+//! that the kernel may refuse is made here.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::Calls;
 use super::event::name;
-use super::{Calls, EADDRINUSE};
+use super::passed::{MAX_PASSED, Passed};
 use crate::clock;
-use crate::commands::run::explainer::Job;
-use crate::commands::run::flood::Fate;
+use crate::commands::run::explainer::{Answer, Job};
 use crate::diagnosis::CallKind;
-use crate::event::{Call, Endpoint};
+use crate::event::{Call, Endpoint, State};
 use crate::kernel::errno_name;
+use crate::snapshot::sock_diag::SockDiag;
 use crate::supervise::notification::Listener;
-use crate::supervise::{caller, proc, socket};
-
-/// A call that goes on has taken effect after so long.
-const TAKES_EFFECT_NS: u64 = 10_000_000;
-/// The same of a thread that waits for a processor, or has one.
-const TAKES_EFFECT_AT_LAST_NS: u64 = 1_000_000_000;
-/// Calls of `listen` that are looked after at one time.
-const MAX_LISTENING: usize = 64;
-
-/// A `listen` that went on, until it shows whether it took effect.
-pub(super) struct Listening {
-    socket: OwnedFd,
-    tid: u32,
-    since_ns: u64,
-    call: Box<Call>,
-}
-
-impl Listening {
-    /// The call has returned, whatever came of it.
-    fn is_over(&self, now_ns: u64) -> bool {
-        let since = |time_ns: u64| now_ns >= self.since_ns.saturating_add(time_ns);
-        // On a busy machine its thread may not have had a processor yet.
-        let is_runnable = || proc::stat(self.tid).is_some_and(|stat| stat.state == 'R');
-        since(TAKES_EFFECT_NS) && (since(TAKES_EFFECT_AT_LAST_NS) || !is_runnable())
-    }
-}
+use crate::supervise::{caller, socket};
 
 impl Calls {
-    /// A `listen` is the caller's own: who calls it is whose socket it is. It goes on, and
-    /// then shows on the socket whether it has taken effect.
-    pub(super) fn listen(&mut self, listener: &Arc<Listener>, id: u64, tid: u32, fd: i32) {
+    /// Who calls it is whose socket it is, for everybody who watches.
+    pub(super) fn listen(
+        &mut self,
+        listener: &Arc<Listener>,
+        id: u64,
+        tid: u32,
+        fd: i32,
+        backlog: i32,
+    ) {
         let Some((socket, family)) = caller::descriptor(tid, fd)
             .ok()
             .and_then(|socket| socket::tcp_family(&socket).map(|family| (socket, family)))
@@ -69,7 +52,7 @@ impl Calls {
                 )));
             }
         }
-        if !is_own || self.listening.len() >= MAX_LISTENING {
+        if self.passed.len() >= MAX_PASSED {
             drop(socket);
             listener.let_pass(id);
             return;
@@ -80,57 +63,68 @@ impl Calls {
         });
         let mut call = self.plain_call(tid, &socket, family, requested, Ok(()));
         call.local = local;
-        if self.explainer.is_recording {
+        let cookie = call.sock.map_or(0, |sock| sock.cookie);
+        // In a group of SO_REUSEPORT others are no obstacle.
+        if is_own && !call.reuse.reuseport && self.may_be_refused(&socket, local, cookie) {
+            let answer = Answer {
+                listener: Arc::clone(listener),
+                id,
+                errno: socket::listen(&socket, backlog).err().unwrap_or(0),
+            };
+            drop(socket);
+            self.answer_listen(call, answer);
+            return;
+        }
+        if self.explainer.is_recording || !is_own {
             call.process = Arc::new(name(tid));
         }
+        if let (Some(sock), false) = (&mut call.sock, is_own) {
+            sock.netns = caller::netns(tid).unwrap_or(sock.netns);
+        }
         listener.let_pass(id);
-        self.listening.push(Listening {
+        self.passed.push(Passed {
             socket,
             tid,
             since_ns: now_ns,
+            kind: CallKind::Listen,
             call: Box::new(call),
         });
     }
 
-    /// Sees which calls of `listen` have taken effect. `at_once`: their sockets are needed.
-    pub(super) fn look_after_listening(&mut self, at_once: bool) {
-        let now_ns = clock::monotonic_ns();
-        let mut at = 0;
-        while let Some(listening) = self.listening.get(at) {
-            // In this order: what has returned has taken effect.
-            let is_over = listening.is_over(now_ns);
-            let is_listening = socket::is_listening(&listening.socket);
-            if !is_listening && !is_over && !at_once {
-                at += 1;
-                continue;
-            }
-            let is_bound = socket::local(&listening.socket).is_some();
-            let Listening { mut call, .. } = self.listening.swap_remove(at);
-            if is_listening {
-                if self.explainer.is_recording {
-                    self.explainer.hand(Job::Call {
-                        mono_ns: now_ns,
-                        kind: CallKind::Listen,
-                        call,
-                        answer: None,
-                    });
-                }
-            } else if is_over && is_bound {
-                self.failed += 1;
-                call.ok = false;
-                call.errno = Some(EADDRINUSE);
-                call.errno_name = Some(errno_name(EADDRINUSE));
-                if let Fate::Explain { repeated } = self.flood.fate(CallKind::Listen, &call, now_ns)
-                {
-                    call.repeated = repeated;
-                    self.explainer.hand(Job::Call {
-                        mono_ns: now_ns,
-                        kind: CallKind::Listen,
-                        call,
-                        answer: None,
-                    });
-                }
-            }
+    /// It was made here, with this outcome.
+    fn answer_listen(&mut self, mut call: Call, answer: Answer) {
+        if answer.errno != 0 {
+            call.ok = false;
+            call.errno = Some(answer.errno);
+            call.errno_name = Some(errno_name(answer.errno));
+            self.fail(CallKind::Listen, call, Some(answer));
+            return;
         }
+        if self.explainer.is_recording {
+            let tid = call.process.tid.unwrap_or(0);
+            call.process = Arc::new(name(tid));
+            drop(answer);
+            self.explainer.hand(Job::Call {
+                mono_ns: clock::monotonic_ns(),
+                kind: CallKind::Listen,
+                call: Box::new(call),
+                answer: None,
+            });
+        }
+    }
+
+    /// The kernel may refuse it: then whose call it was makes no difference, and its answer is
+    /// had by making it here.
+    fn may_be_refused(&self, socket: &OwnedFd, local: Option<Endpoint>, cookie: u64) -> bool {
+        // EINVAL.
+        if !matches!(socket::state(socket), Some(State::Closed | State::Listen)) {
+            return true;
+        }
+        let listeners = local.and_then(|local| {
+            let mut diag = SockDiag::open(self.netns).ok()?;
+            diag.dump_listeners(local.port).ok()
+        });
+        let mut listeners = listeners.into_iter().flatten();
+        listeners.any(|other| other.sock.cookie != cookie)
     }
 }

@@ -55,6 +55,16 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
                 "Check the address that was given",
             ),
         ),
+        _ if call.errno.is_none() && call.errno_name.is_none() => {
+            missing.push("the error itself".to_owned());
+            let look = fix(
+                "look_now",
+                Applies::NextTime,
+                "Read what the program says of it, and look who has the port now",
+            )
+            .run(facts, &Command::list_sockets(facts.port));
+            ("why is not known", look)
+        }
         _ => (
             "this is not about who has the port",
             fix(
@@ -119,7 +129,7 @@ mod tests {
 
         assert_eq!(
             scene.diagnose().summary,
-            "The bind of server[900] on port 8080 failed with an error that was not read: this is not about who has the port."
+            "The bind of server[900] on port 8080 failed with an error that was not read: why is not known."
         );
     }
 }

@@ -1,12 +1,13 @@
 //! Who makes a call: the memory that its arguments are in, its descriptor, what it may do.
 
 use std::fs::{self, File};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::thread::CapabilitySet;
 
 use super::proc;
 
@@ -130,6 +131,20 @@ pub fn descriptor(tid: u32, fd: i32) -> Result<OwnedFd, Errno> {
         }
         Err(errno) => Err(errno),
     }
+}
+
+/// A duplicate of a descriptor of our own, had as [`descriptor`] has those of others: the
+/// kernel asks for no right then.
+pub(super) fn own_descriptor() -> Result<OwnedFd, Errno> {
+    let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+    let fd: ForeignRawFd = own.as_raw_fd();
+    pidfd_getfd(own, fd, PidfdGetfdFlags::empty())
+}
+
+/// Whether this thread has `CAP_SYS_PTRACE` in effect.
+pub(super) fn has_ptrace() -> bool {
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
 }
 
 /// Longest address that the kernel takes (`struct sockaddr_storage`).

@@ -3,13 +3,14 @@
 //! mask of signals, the limit of open files.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -17,6 +18,7 @@ use rustix::net::{
 use rustix::process::Pid;
 use thiserror::Error;
 
+use super::caller;
 use super::filter::{Filter, Installed};
 use super::notification::Listener;
 use super::signals::{self, Mask};
@@ -37,6 +39,11 @@ pub enum StartError {
          this process already, and the kernel allows one only: leave out this `tcpstate run`"
     )]
     Nested,
+    /// This process may have nobody's descriptors.
+    #[error(
+        "`run` takes its program's sockets with pidfd_getfd, which {0}; `tcpstate doctor` says more"
+    )]
+    Sockets(String),
     /// The program itself.
     #[error("cannot start `{program}`: {error}; give the name or the path of a program")]
     Program {
@@ -54,7 +61,7 @@ impl StartError {
     /// Whether it is the supervision that cannot be had, not the program.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Filter(_) | Self::Nested)
+        matches!(self, Self::Filter(_) | Self::Nested | Self::Sockets(_))
     }
 }
 
@@ -76,6 +83,35 @@ pub enum Below<'a> {
     Group(&'a File),
     /// Nothing: its calls are not heard of.
     Nothing,
+}
+
+/// Whether the sockets of a program could be had, of which this process is an ancestor. Takes
+/// microseconds.
+pub fn check_sockets() -> Result<(), StartError> {
+    match caller::own_descriptor() {
+        // Its own descriptors everybody may have: it is the call that is refused.
+        Err(Errno::NOSYS) => {
+            let why = "this kernel does not have (Linux 5.6)";
+            return Err(StartError::Sockets(why.to_owned()));
+        }
+        Err(errno @ (Errno::PERM | Errno::ACCESS)) => {
+            return Err(StartError::Sockets(format!(
+                "a seccomp filter around this process refuses ({errno}): give the container the \
+                 capability CAP_SYS_PTRACE (docker run --cap-add SYS_PTRACE)"
+            )));
+        }
+        _ => {}
+    }
+    // `yama_ptrace_access_check`: 1 leaves descendants, 2 whoever may trace, 3 nobody.
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
+    let why = match scope.as_deref().map(str::trim) {
+        Ok("2") if !caller::has_ptrace() => {
+            "kernel.yama.ptrace_scope = 2 leaves to root: run it as root, or set that to 1"
+        }
+        Ok("3") => "kernel.yama.ptrace_scope = 3 refuses to everybody until the next start",
+        _ => return Ok(()),
+    };
+    Err(StartError::Sockets(why.to_owned()))
 }
 
 /// Starts `command`. `mask`: the blocked signals that it begins with.
@@ -187,7 +223,7 @@ fn take_over(from: &OwnedFd) -> io::Result<Option<Listener>> {
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     match recvmsg(from, &mut [IoSliceMut::new(&mut how)], &mut control, flags) {
         Ok(_) => {}
-        Err(rustix::io::Errno::AGAIN) => return Ok(None),
+        Err(Errno::AGAIN) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     }
     let [no_new_privs, waits_killable] = how;

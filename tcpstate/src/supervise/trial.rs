@@ -84,7 +84,13 @@ fn look(
             let placed = listener.put_in_place(notification.id, &ours, fd, true);
             *place = placed.err().map(|error| error.to_string());
         }
-        Err(errno) => *socket = Some(errno.to_string()),
+        Err(errno) => {
+            *socket = Some(match child::check_sockets() {
+                Err(StartError::Sockets(why)) => format!("it is what {why}"),
+                _ => errno.to_string(),
+            });
+            *place = Some("a caller's socket is not to be had".to_owned());
+        }
     }
     let refused = libc::EADDRINUSE.unsigned_abs();
     if listener.answer(notification.id, refused) {

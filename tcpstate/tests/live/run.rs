@@ -1,6 +1,7 @@
 //! `run`: programs under it behave as without it, and get, keep or hear of their ports.
 //! Each story is told for root and for a user without any privilege.
 
+mod container;
 mod cost;
 mod explains;
 mod fallback;

@@ -10,6 +10,7 @@ use super::changes::gone_with_namespace;
 use crate::clock;
 use crate::event::Body;
 use crate::snapshot::sock_diag::SockDiag;
+use crate::tui::Ui;
 use crate::tui::rounds::Rounds;
 
 /// What a script has to say.
@@ -64,7 +65,7 @@ impl Live {
                 }
             }
             Cue::End if self.ui.is_some() => {}
-            Cue::Close if self.ui.as_ref().is_some_and(|ui| ui.is_held()) => {}
+            Cue::Close if self.ui.as_ref().is_some_and(Ui::is_held) => {}
             Cue::End => return Ok(Some("demo")),
             Cue::Close | Cue::Leave => return Ok(Some("command")),
         }

@@ -112,7 +112,7 @@ impl Dashboard {
                     .block()
                     .map_err(anyhow::Error::from)
                     .and_then(|_| rights.give_up())
-                    .and_then(|()| show(shown, script, ready));
+                    .and_then(|()| show(shown, script, &ready));
                 ended.store(true, Ordering::Release);
                 shown
             })
@@ -226,7 +226,7 @@ impl Drop for Dashboard {
 }
 
 /// Shows it until it is told to end, or the user ends it.
-fn show(shown: Shown, script: mpsc::Receiver<Cue>, ready: Sender<()>) -> Result<()> {
+fn show(shown: Shown, script: mpsc::Receiver<Cue>, ready: &Sender<()>) -> Result<()> {
     let Shown {
         port,
         home,

@@ -123,12 +123,15 @@ impl<'a> Server<'a> {
         if self.unsupervised.is_none() {
             let command = self.program.command;
             let mask = self.signals.before();
-            started = child::start_with(command, mask, Below::Filter, |command| {
-                set(command, ends);
-            });
+            started = match child::check_sockets() {
+                Err(error) => Err(error),
+                Ok(()) => child::start_with(command, mask, Below::Filter, |command| {
+                    set(command, ends);
+                }),
+            };
             ends = match &started {
-                Err(StartError::Filter(_) | StartError::Nested) => {
-                    self.unsupervised = started.as_ref().err().map(ToString::to_string);
+                Err(error) if error.is_refusal() => {
+                    self.unsupervised = Some(error.to_string());
                     let (again, ends) = self.output()?;
                     output = again;
                     ends
@@ -144,7 +147,7 @@ impl<'a> Server<'a> {
                 self.listeners.extend(started.listener.map(Arc::new));
                 started.pid
             }
-            Err(StartError::Filter(_) | StartError::Nested) => {
+            Err(error) if error.is_refusal() => {
                 let command = self.program.command;
                 let mask = self.signals.before();
                 let started = child::start_with(command, mask, Below::Nothing, |command| {

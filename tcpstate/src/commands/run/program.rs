@@ -108,7 +108,9 @@ impl<'a> Program<'a> {
         let mask = self.signals.before();
         let started = match &self.group {
             Some(group) => child::start(command, mask, Below::Group(group.entrance()))?,
-            None => match child::start(command, mask, Below::Filter) {
+            None => match child::check_sockets()
+                .and_then(|()| child::start(command, mask, Below::Filter))
+            {
                 Err(error) if is_enough_for(self.args) && error.is_refusal() => {
                     let group = ReuseaddrGroup::make(error)?;
                     let started = child::start(command, mask, Below::Group(group.entrance()))?;

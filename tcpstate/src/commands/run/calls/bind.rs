@@ -6,7 +6,6 @@ use rustix::net::sockopt;
 
 use super::ask::Asked;
 use super::event::name;
-use super::held_back::COMES_AGAIN_NS;
 use super::{Calls, EADDRINUSE};
 use crate::clock;
 use crate::commands::run::explainer::{Answer, Job};
@@ -17,6 +16,9 @@ use crate::event::Call;
 use crate::supervise::caller;
 use crate::supervise::socket::{self, Address, Nature};
 
+/// A call that was answered begins anew within this time, or its caller has heard the answer. A
+/// handler of signals that come all the time may take as long on a slow machine.
+const COMES_AGAIN_NS: u64 = 2_000_000_000;
 /// Binds that were made and whose callers a signal took away before they heard of it.
 const MAX_UNHEARD: usize = 64;
 
@@ -36,7 +38,11 @@ impl Calls {
         let port = asked.address.endpoint.port;
         let cookie = sockopt::socket_cookie(&asked.socket).unwrap_or(0);
         let now_ns = clock::monotonic_ns();
-        self.unheard.retain(|unheard| now_ns < unheard.until_ns);
+        // Who asks for something else has heard.
+        self.unheard.retain(|unheard| {
+            let is_other = unheard.tid == asked.tid && unheard.cookie != cookie;
+            now_ns < unheard.until_ns && !is_other
+        });
         if let Some(at) = self.unheard.iter().position(|unheard| {
             unheard.cookie == cookie
                 && unheard.tid == asked.tid

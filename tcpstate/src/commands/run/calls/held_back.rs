@@ -13,7 +13,7 @@ use crate::supervise::socket::{self, Nature};
 /// Time between two tries of a bind that is held back.
 pub(super) const TRY_EVERY_NS: u64 = 20_000_000;
 /// A call that a signal has ended begins anew within this time, or not at all.
-pub(super) const COMES_AGAIN_NS: u64 = 200_000_000;
+const COMES_AGAIN_NS: u64 = 200_000_000;
 /// Binds that are held back at one time; one more fails.
 const MAX_WAITING: usize = 256;
 

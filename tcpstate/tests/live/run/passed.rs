@@ -1,7 +1,8 @@
 //! Calls that go on in their own process, and `listen`, whose outcome nobody answers for.
 
 use super::*;
-use support::{LISTS_BOUND_SOCKETS, listener, on_stage};
+use serde_json::Value;
+use support::{LISTS_BOUND_SOCKETS, Watch, listener, on_stage};
 
 /// What it says of one program, which itself says `outcome`. It may end before it is explained;
 /// where looking takes seconds, as on an emulated machine, it stays.
@@ -58,6 +59,35 @@ fn a_listen_that_fails_has_the_error_that_the_kernel_gives_and_is_told_first() {
             "{words}"
         );
         assert!(!words.contains("8081  FAILED"), "{words}");
+    }
+}
+
+#[test]
+fn a_listen_beside_others_of_the_port_is_the_program_s_own() {
+    if !on_stage(&[NEEDS_PYTHON]) {
+        return;
+    }
+    // Both families, another address, a group, and the same socket once more.
+    let source = "import socket\n\
+                  def listener(family, address, group=0):\n\
+                  \x20   s = socket.socket(family)\n\
+                  \x20   if family == socket.AF_INET6: s.setsockopt(41, 26, 1)\n\
+                  \x20   s.setsockopt(1, 15, group); s.bind((address, 8080)); s.listen(5); return s\n\
+                  kept = [listener(2, '127.0.0.1'), listener(10, '::1'), listener(2, '127.0.0.2'),\n\
+                  \x20   listener(2, '127.0.0.3', 1), listener(2, '127.0.0.3', 1)]\n\
+                  kept[0].listen(9)\n";
+    let mut watch = Watch::start(&["--port", "8080"]);
+    watch.wait_for("the header", |line| line["event"] == "header");
+
+    let ended = output(run(User::Root, &[], &[PYTHON, "-c", source]));
+    assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+
+    for address in ["127.0.0.1", "::1", "127.0.0.2", "127.0.0.3"] {
+        watch.wait_for("a listen of the program's own", |line: &Value| {
+            line["event"] == "listen"
+                && line["requested"]["addr"] == address
+                && line["process"]["comm"] == "python3"
+        });
     }
 }
 

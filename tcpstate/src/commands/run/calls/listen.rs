@@ -10,6 +10,7 @@ use super::passed::{MAX_PASSED, Passed};
 use crate::clock;
 use crate::commands::run::explainer::{Answer, Job};
 use crate::diagnosis::CallKind;
+use crate::diagnosis::conflict::{self, Binder, BoundSocket, Verdict};
 use crate::event::{Call, Endpoint, State};
 use crate::kernel::errno_name;
 use crate::snapshot::sock_diag::SockDiag;
@@ -63,9 +64,8 @@ impl Calls {
         });
         let mut call = self.plain_call(tid, &socket, family, requested, Ok(()));
         call.local = local;
-        let cookie = call.sock.map_or(0, |sock| sock.cookie);
         // In a group of SO_REUSEPORT others are no obstacle.
-        if is_own && !call.reuse.reuseport && self.may_be_refused(&socket, local, cookie) {
+        if is_own && !call.reuse.reuseport && self.may_be_refused(&socket, &call) {
             let answer = Answer {
                 listener: Arc::clone(listener),
                 id,
@@ -115,16 +115,26 @@ impl Calls {
 
     /// The kernel may refuse it: then whose call it was makes no difference, and its answer is
     /// had by making it here.
-    fn may_be_refused(&self, socket: &OwnedFd, local: Option<Endpoint>, cookie: u64) -> bool {
+    fn may_be_refused(&self, socket: &OwnedFd, call: &Call) -> bool {
         // EINVAL.
         if !matches!(socket::state(socket), Some(State::Closed | State::Listen)) {
             return true;
         }
-        let listeners = local.and_then(|local| {
-            let mut diag = SockDiag::open(self.netns).ok()?;
-            diag.dump_listeners(local.port).ok()
-        });
-        let mut listeners = listeners.into_iter().flatten();
-        listeners.any(|other| other.sock.cookie != cookie)
+        let (Some(local), Some(sock)) = (call.local, call.sock) else {
+            return false;
+        };
+        let new = Binder {
+            family: sock.family,
+            addr: local.addr,
+            reuse: call.reuse,
+            uid: call.uid,
+            device: call.bound_dev_if,
+        };
+        let listeners =
+            SockDiag::open(self.netns).and_then(|mut diag| diag.dump_listeners(local.port));
+        listeners.into_iter().flatten().any(|other| {
+            let holder = BoundSocket::from(&other.to_holder(None));
+            other.sock.cookie != sock.cookie && conflict::verdict(&new, &holder) != Verdict::Free
+        })
     }
 }

@@ -34,12 +34,18 @@ const CAPABILITIES: &str = "-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+ne
 
 /// `tcpstate ARGUMENTS` in such a container.
 fn contained(user: User, arguments: &[&str]) -> Output {
-    let mut command = as_user(user, "setpriv");
-    if user == User::Root {
-        command.args([&format!("--bounding-set={CAPABILITIES}")]);
-    }
+    let mut command = match user {
+        User::Root => {
+            let mut command = Command::new("setpriv");
+            command.arg(format!("--bounding-set={CAPABILITIES}"));
+            command.arg(PYTHON).stdin(Stdio::null()).current_dir("/");
+            command.env_remove("GITHUB_ACTIONS");
+            command
+        }
+        User::Nobody => as_user(user, PYTHON),
+    };
     command
-        .args([PYTHON, "-c", PROFILE, TCPSTATE.path()])
+        .args(["-c", PROFILE, TCPSTATE.path()])
         .args(arguments);
     output(command)
 }

@@ -29,12 +29,14 @@ fn sighup_restarts_it_and_what_it_left() {
                 "{pid}"
             );
         }
-        for child in children(second) {
+        let left = children(second);
+        let pid = Pid::from_raw(i32::try_from(second).expect("a pid")).expect("a pid");
+        kill_process(pid, Signal::KILL).expect("it runs");
+        // Afterwards: it ends by itself when its child has.
+        for child in left {
             let pid = Pid::from_raw(i32::try_from(child).expect("a pid")).expect("a pid");
             let _ = kill_process(pid, Signal::KILL);
         }
-        let pid = Pid::from_raw(i32::try_from(second).expect("a pid")).expect("a pid");
-        kill_process(pid, Signal::KILL).expect("it runs");
         assert_eq!(running.finish(None).0, Some(137));
     }
 }

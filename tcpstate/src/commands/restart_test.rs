@@ -98,7 +98,10 @@ pub(super) fn run(
 
 /// On the host, what is tested is the server and not what holds its port besides.
 fn refuse_held_port(port: u16) -> Result<()> {
-    let answer = options::ask_plainly(port)?;
+    let mut answer = options::ask_plainly(port)?;
+    if answer.would_listen == YesNo::Unknown {
+        answer = options::try_plainly(port)?;
+    }
     if answer.would_listen == YesNo::Yes {
         return Ok(());
     }

@@ -66,6 +66,13 @@ pub(super) fn ask_plainly(port: u16) -> Result<Explanation> {
     Asker::new(port, &plain())?.ask_with_processes()
 }
 
+/// The same by a bind, made and taken back: where not everything that may hold a port is shown.
+pub(super) fn try_plainly(port: u16) -> Result<Explanation> {
+    Asker::new(port, &plain())?
+        .trying(true)?
+        .ask_with_processes()
+}
+
 fn plain() -> SocketArgs {
     SocketArgs {
         addr: None,

@@ -12,6 +12,7 @@ mod requirement;
 mod soak;
 mod stages;
 mod suite;
+mod try_dist;
 mod vm;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +53,8 @@ enum Task {
     Vm(vm::Args),
     /// Make what is handed out: static programs, archives, packages, sums.
     Dist(dist::Args),
+    /// Install what `dist` has made in roots of several distributions, ask it, remove it; as root.
+    TryDist(try_dist::Args),
     /// Run what CI runs: lint, `ebpf verify`, test, other kernels, the benchmark's counts.
     Ci,
     /// Run what takes hours: every case, all kernels, random churn, fuzzers.
@@ -68,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Task::Soak(args) => soak::run(&root()?, &args),
         Task::Vm(args) => vm::run(&root()?, &args),
         Task::Dist(args) => dist::run(&root()?, &args),
+        Task::TryDist(args) => try_dist::run(&root()?, &args),
         Task::Ci => stages::ci(&root()?),
         Task::Nightly => stages::nightly(&root()?),
     }

@@ -19,12 +19,13 @@ const MAX_NAMED_OF_NECESSITY: usize = 32;
 /// Peers that the advice names.
 const MAX_PEERS: usize = 2;
 
-/// What destroying `TIME_WAIT` needs and costs.
+/// What destroying `TIME_WAIT` needs and costs, and live connections, one or several.
 const COST_OF_TIME_WAIT: &str = "needs CONFIG_INET_DIAG_DESTROY, and Linux 6.0 for TIME_WAIT; \
-     gives up TIME_WAIT's protection against late segments of those connections";
-/// What destroying live connections costs.
-const COST_OF_LIVE: &str =
-    "needs CONFIG_INET_DIAG_DESTROY; resets these connections, so their peers see an error";
+     gives up TIME_WAIT's protection against late segments of";
+const COST_OF_LIVE: [&str; 2] = [
+    "needs CONFIG_INET_DIAG_DESTROY; resets this connection, so that its peer sees an error",
+    "needs CONFIG_INET_DIAG_DESTROY; resets these connections, so that their peers see an error",
+];
 
 /// `ss -K` for the blockers.
 pub(super) fn destroy(facts: &Facts<'_>) -> Fix {
@@ -40,14 +41,26 @@ pub(super) fn destroy(facts: &Facts<'_>) -> Fix {
         advice.because("others may hold the port besides, which could not be looked at")
     };
     let is_live = |blocker: &&Blocker<'_>| blocker.role != HolderRole::TimeWait;
-    let cost = if blockers.iter().any(is_live) {
-        COST_OF_LIVE
+    let is_one = roles::count(&blockers) == 1;
+    let cost = if !blockers.iter().any(is_live) {
+        format!("{COST_OF_TIME_WAIT} {}", those(is_one))
+    } else if is_one {
+        COST_OF_LIVE[0].to_owned()
     } else {
-        COST_OF_TIME_WAIT
+        COST_OF_LIVE[1].to_owned()
     };
     match command(facts, &blockers) {
         Ok(command) => advice.run(facts, &command).because(cost),
         Err(why) => advice.because(why).because(cost),
+    }
+}
+
+/// What a sentence calls them that has named them before.
+pub(super) fn those(is_one: bool) -> &'static str {
+    if is_one {
+        "that connection"
+    } else {
+        "those connections"
     }
 }
 

@@ -1,6 +1,6 @@
 //! Things to do that more than one cause advises.
 
-use crate::event::{Applies, Family, Fix, YesNo};
+use crate::event::{Applies, Family, Fix, State, YesNo};
 
 use super::command::{Command, Wait};
 use super::facts::Facts;
@@ -104,7 +104,15 @@ pub(super) fn wait(facts: &Facts<'_>) -> Fix {
         Some(ms) => format!("Wait {} s", ms.div_ceil(1000).max(1)),
         None => "Wait until nothing holds the port any more".to_owned(),
     };
-    let why = if has_orphans {
+    // Who closes last has no TIME_WAIT.
+    let are_last = facts
+        .blockers
+        .iter()
+        .filter(|blocker| blocker.role == HolderRole::Closing)
+        .all(|blocker| blocker.seen.state == State::LastAck);
+    let why = if has_orphans && are_last {
+        "the peer's acknowledgement of our end is all that is wanting"
+    } else if has_orphans {
         "a FIN of the peer starts another 60 s of TIME_WAIT, and the kernel's timer may be up to about 2 s late"
     } else {
         "the kernel's timer may be up to about 2 s late, and starts again if the peer repeats its last segments"

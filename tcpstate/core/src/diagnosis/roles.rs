@@ -223,6 +223,26 @@ pub(super) fn names(blockers: &[&Blocker<'_>]) -> Option<String> {
     })
 }
 
+/// The same where nobody was seen: the kernel tells everybody whose a socket is.
+pub(super) fn names_or_owner(blockers: &[&Blocker<'_>]) -> String {
+    names(blockers).unwrap_or_else(|| {
+        let whose = match owner(blockers) {
+            Some(uid) => format!(" (its socket belongs to {})", text::user(uid)),
+            None => String::new(),
+        };
+        format!("a process that could not be seen{whose}")
+    })
+}
+
+/// The user whose sockets all of these are.
+pub(super) fn owner(blockers: &[&Blocker<'_>]) -> Option<u32> {
+    let uid = blockers.first()?.seen.uid?;
+    // Older kernels call a socket root's that has no descriptor.
+    let is_theirs =
+        |blocker: &&Blocker<'_>| blocker.seen.uid == Some(uid) && blocker.seen.inode.is_some();
+    blockers.iter().all(is_theirs).then_some(uid)
+}
+
 /// Whether `names` names more than one process.
 pub(super) fn are_several(blockers: &[&Blocker<'_>]) -> bool {
     let mut processes = blockers.iter().flat_map(|blocker| blocker.processes());

@@ -7,7 +7,7 @@ use super::command::Command;
 use super::facts::Facts;
 use super::fixes::fix;
 use super::relation::{self, Relation};
-use super::roles::{Blocker, HolderRole};
+use super::roles::{self, Blocker, HolderRole};
 use super::service::Service;
 use super::supervisors::{self, Stop};
 use super::{managers, ssh, text};
@@ -63,7 +63,7 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
                 facts.port
             ))
             .run(facts, &Command::list_sockets(facts.port))
-            .because("none was seen to have it open: it may be in another container or belong to another user"),
+            .because(why_unseen(facts, blockers)),
         ];
     }
     if let Some(fixes) = managers::stop_manager(facts, &processes) {
@@ -97,6 +97,24 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
         fixes.insert(0, leave);
     }
     before_stopping(facts, blockers, &processes, fixes)
+}
+
+/// Why nobody was found to have them open, as far as the user tells whose they are.
+fn why_unseen(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> String {
+    let why = match roles::owner(blockers) {
+        None => "it may be in another container or belong to another user".to_owned(),
+        Some(0) if facts.call().process.uid == 0 => "it may be in another container".to_owned(),
+        Some(uid) if uid == facts.call().process.uid => format!(
+            "the socket belongs to {} like the one that asks, so it is in another container, or in \
+             a process that shows its descriptors to root alone, as sshd's do",
+            text::user(uid)
+        ),
+        Some(uid) => format!(
+            "the socket belongs to {}, whose descriptors root sees, or it is in another container",
+            text::user(uid)
+        ),
+    };
+    format!("none was seen to have it open: {why}")
 }
 
 /// Whether the caller has the socket from somebody else, or opened it before it executed the

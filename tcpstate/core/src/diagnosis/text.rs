@@ -61,6 +61,15 @@ pub(super) fn process(process: &Process) -> String {
     format!("{}[{}]", safe(&process.comm), process.pid)
 }
 
+/// `root`, `user 1001`.
+pub(super) fn user(uid: u32) -> String {
+    if uid == 0 {
+        "root".to_owned()
+    } else {
+        format!("user {uid}")
+    }
+}
+
 /// The container's name, or the first digits of its id as container tools show
 /// it; not yet safe for a terminal.
 pub(super) fn container_id(process: &Process) -> Option<String> {
@@ -90,6 +99,18 @@ fn located(known: &Process) -> String {
 
 /// `a[1], b[2] and c[3]`; more than three are counted.
 pub(super) fn processes<'a>(all: impl IntoIterator<Item = &'a Process>) -> Option<String> {
+    listed(all, located)
+}
+
+/// The same where the container is told already.
+pub(super) fn names<'a>(all: impl IntoIterator<Item = &'a Process>) -> Option<String> {
+    listed(all, process)
+}
+
+fn listed<'a>(
+    all: impl IntoIterator<Item = &'a Process>,
+    name: impl Fn(&Process) -> String,
+) -> Option<String> {
     let mut seen: Vec<&Process> = Vec::new();
     for candidate in all {
         if seen.iter().all(|other| other.pid != candidate.pid) {
@@ -99,7 +120,7 @@ pub(super) fn processes<'a>(all: impl IntoIterator<Item = &'a Process>) -> Optio
     let mut names: Vec<String> = seen
         .iter()
         .take(MAX_NAMED)
-        .map(|known| located(known))
+        .map(|known| name(known))
         .collect();
     if seen.len() > MAX_NAMED {
         names.push(format!("{} more", seen.len() - MAX_NAMED));

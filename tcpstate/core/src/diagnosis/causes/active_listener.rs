@@ -45,7 +45,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
                 format!("{names}{who} {listens}")
             }
             (None, Some(nobody)) => format!("{nobody} {listens}"),
-            (None, None) => format!("a process that could not be seen {listens}"),
+            (None, None) => format!("{} {listens}", roles::names_or_owner(&listeners)),
         }
     };
     let again = again(&listeners);

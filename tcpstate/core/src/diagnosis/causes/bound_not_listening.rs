@@ -28,7 +28,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     let who = if roles::are_all_of(&leaders, caller) {
         format!("{} itself", text::process(caller))
     } else {
-        roles::names(&leaders).unwrap_or_else(|| "a process that could not be seen".to_owned())
+        roles::names_or_owner(&leaders)
     };
     // The kernel keeps the peer of a connection that was reset.
     let has_been_connected =

@@ -40,8 +40,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         listeners::of_kind(facts, Listener::DualStack)
     };
     let call = facts.call();
-    let who =
-        roles::names(&blockers).unwrap_or_else(|| "a process that could not be seen".to_owned());
+    let who = roles::names_or_owner(&blockers);
     let has = match (
         facts.leads(HolderRole::Bound),
         roles::are_several(&blockers),

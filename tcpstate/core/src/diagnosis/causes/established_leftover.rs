@@ -23,8 +23,7 @@ fn applies(facts: &Facts<'_>) -> Answer {
 
 fn explain(facts: &Facts<'_>) -> Explanation {
     let leaders = facts.leaders();
-    let who =
-        roles::names(&leaders).unwrap_or_else(|| "a process that could not be seen".to_owned());
+    let who = roles::names_or_owner(&leaders);
     let they_last = if roles::count(&leaders) == 1 {
         "it lasts"
     } else {

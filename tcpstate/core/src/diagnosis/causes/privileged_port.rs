@@ -204,7 +204,7 @@ fn besides(facts: &Facts<'_>, behind: &[&Blocker<'_>]) -> String {
         .filter(|blocker| blocker.role == lead.role)
         .copied()
         .collect();
-    let who = roles::names(&same).unwrap_or_else(|| "a process that could not be seen".to_owned());
+    let who = roles::names_or_owner(&same);
     let holds = match (lead.role, roles::are_several(&same)) {
         (HolderRole::Listener, false) => format!("{who} listens {}", place(&same)),
         (HolderRole::Listener, true) => format!("{who} listen {}", place(&same)),

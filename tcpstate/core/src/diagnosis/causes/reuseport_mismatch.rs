@@ -25,8 +25,7 @@ fn applies(facts: &Facts<'_>) -> Answer {
 fn explain(facts: &Facts<'_>) -> Explanation {
     let call = facts.call();
     let listeners = listeners::of_kind(facts, Listener::ReuseportMismatch);
-    let who =
-        roles::names(&listeners).unwrap_or_else(|| "a process that could not be seen".to_owned());
+    let who = roles::names_or_owner(&listeners);
     let listen = if roles::are_several(&listeners) {
         "listen"
     } else {

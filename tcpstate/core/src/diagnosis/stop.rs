@@ -93,6 +93,11 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
             "a connection that it closes first stays on the port for another 60 s, in TIME_WAIT",
         ));
     }
+    if let Some(cost) = ssh::cost_of_remote_forward(&processes)
+        && let Some(stop) = fixes.pop()
+    {
+        fixes.push(stop.because(cost));
+    }
     if let Some(leave) = ssh::leave_master(&processes) {
         fixes.insert(0, leave);
     }

@@ -13,6 +13,9 @@ use super::service::Service;
 use super::supervisors::{self, Stop};
 use super::text;
 
+/// Digits of a container's id that its tools show.
+const SHORT_ID: usize = 12;
+
 /// Whom the port is held for.
 #[derive(Debug)]
 pub(super) enum Manager {
@@ -26,20 +29,62 @@ impl Manager {
     /// The one that all these processes hold it for; `None`: for nobody else.
     pub(super) fn of(facts: &Facts<'_>, processes: &[&Process]) -> Option<Self> {
         let first = processes.first()?;
+        if let Some(id) = monitored_by_all(processes) {
+            return Some(Self::Container(ContainerTool::Podman, id));
+        }
         let agent = processes
             .iter()
             .find_map(|holder| stop_agent(facts, holder, processes));
         if let Some(fix) = agent {
             return Some(Self::ToBeFound(fix));
         }
-        if let Some((Stop::Verb { .. }, fix)) = supervisors::stop(facts, processes) {
-            return Some(Self::ToBeFound(fix));
-        }
+        // Before whoever starts it again in there, whom nobody outside can talk to.
         let is_one_container = processes.iter().all(|p| is_of_container(p, first))
             && facts.call().process.container != first.container;
-        is_one_container
-            .then(|| container_of(facts, first))
-            .flatten()
+        let container = is_one_container.then(|| container_of(facts, first));
+        if let Some(container) = container.flatten() {
+            return Some(container);
+        }
+        match supervisors::stop(facts, processes) {
+            Some((Stop::Verb { .. }, fix)) => Some(Self::ToBeFound(fix)),
+            _ => None,
+        }
+    }
+}
+
+/// The container that these processes of root's keep, and whose published ports they hold for
+/// it: `conmon -c ID` of podman.
+fn monitored_by_all(processes: &[&Process]) -> Option<ContainerName> {
+    let mut ids = processes.iter().map(|process| monitored(process));
+    let first = ids.next()??;
+    ids.all(|id| id.as_ref() == Some(&first)).then_some(first)
+}
+
+/// CRI-O has one for each of its containers too, and holds no port with it.
+fn monitored(process: &Process) -> Option<ContainerName> {
+    if &*process.comm != "conmon" || process.uid != 0 {
+        return None;
+    }
+    let words = process.argv.as_deref()?;
+    let at = words
+        .iter()
+        .position(|word| word == "-c" || word == "--cid")?;
+    let id = words.get(at + 1)?;
+    let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let short = is_id.then(|| id.get(..SHORT_ID)).flatten()?;
+    ContainerName::parse(short)
+}
+
+/// Of these, whether they are in the container, or hold its ports for it from outside.
+pub(super) fn part_in_container(processes: &[&Process]) -> String {
+    let names = text::names(processes.iter().copied()).unwrap_or_default();
+    let is_one = processes
+        .iter()
+        .all(|process| Some(process.pid) == processes.first().map(|first| first.pid));
+    match (monitored_by_all(processes).is_some(), is_one) {
+        (true, _) => format!("{names} publishes the port for"),
+        (false, true) => format!("{names} runs in"),
+        (false, false) => format!("{names} run in"),
     }
 }
 
@@ -47,7 +92,7 @@ impl Manager {
 pub(super) fn stop_manager(facts: &Facts<'_>, processes: &[&Process]) -> Option<Vec<Fix>> {
     Some(match Manager::of(facts, processes)? {
         Manager::ToBeFound(fix) => vec![fix],
-        Manager::Container(tool, id) => stop_container(facts, processes.first()?, tool, &id),
+        Manager::Container(tool, id) => stop_container(facts, processes, tool, &id),
     })
 }
 
@@ -80,6 +125,20 @@ fn stop_agent(facts: &Facts<'_>, holder: &Process, all: &[&Process]) -> Option<F
                 .because("Docker starts the proxy again as long as the container runs"),
             )
         }
+        // Where it is told to do without the proxy, the daemon itself has the port.
+        "dockerd" if holder.uid == 0 => Some(
+            stop(format!(
+                "Find the container that {name} publishes the port for, and stop that one"
+            ))
+            .run(
+                facts,
+                &Command::list_publishing_containers(ContainerTool::Docker, facts.port),
+            )
+            .because(
+                "dockerd looks after all containers; if none is listed, the port is one that it is \
+                 to be reached on itself",
+            ),
+        ),
         "rootlessport" | "rootlessport-ch" => {
             let stop = stop(format!(
                 "Find the container that {name} publishes the port for, and stop that one"
@@ -164,25 +223,28 @@ fn container_of(facts: &Facts<'_>, holder: &Process) -> Option<Manager> {
 /// With the tool of the container's runtime.
 fn stop_container(
     facts: &Facts<'_>,
-    holder: &Process,
+    processes: &[&Process],
     tool: ContainerTool,
     id: &ContainerName,
 ) -> Vec<Fix> {
-    let name = text::process(holder);
+    let names = text::names(processes.iter().copied()).unwrap_or_default();
+    let are_its = match (monitored_by_all(processes).is_some(), processes.len()) {
+        (true, _) => format!("{names} is the parent of the process that this prints"),
+        (false, 1) => format!("{names} is the process that this prints, or descends from it"),
+        (false, _) => format!("{names} are the process that this prints, or descend from it"),
+    };
+    let part = part_in_container(processes);
     let look = fix(
         "look_at_holder",
         Applies::Now,
-        format!(
-            "Look first which container that is: it is the right one if {name} is the process that \
-             this prints, or descends from it"
-        ),
+        format!("Look first which container that is: it is the right one if {are_its}"),
     )
     .run(facts, &Command::look_at_container(tool, id));
     let stop = fix(
         "stop_holder",
         Applies::Now,
         format!(
-            "Stop the container {} that {name} runs in, if it should not have the port",
+            "Stop the container {} that {part}, if it should not have the port",
             id.as_str()
         ),
     )
@@ -220,6 +282,7 @@ mod tests {
         for (pid, comm, command) in [
             (1, "systemd", "systemctl list-sockets --all | grep -w 8080"),
             (77, "docker-proxy", "docker ps --filter publish=8080"),
+            (78, "dockerd", "docker ps --filter publish=8080"),
         ] {
             let diagnosis = held_by(process(pid, comm));
 
@@ -229,15 +292,81 @@ mod tests {
 
     #[test]
     fn a_name_that_a_user_gave_himself_is_not_believed() {
-        for (pid, comm) in [(900_001, "systemd"), (77, "docker-proxy")] {
-            let mut forged = process(pid, comm);
-            forged.uid = 1000;
+        for (pid, comm) in [
+            (900_001, "systemd"),
+            (77, "docker-proxy"),
+            (78, "dockerd"),
+            (79, "conmon"),
+        ] {
+            let mut forged = conmon(pid, &"4f".repeat(32));
+            (forged.uid, forged.comm) = (1000, comm.into());
 
             let diagnosis = held_by(forged);
 
             let command = diagnosis.fixes[0].command.as_deref().unwrap();
             assert!(command.starts_with("ps -o"), "{command}");
         }
+    }
+
+    fn conmon(pid: u32, id: &str) -> Process {
+        let words = ["/usr/bin/conmon", "--api-version", "1", "-c", id];
+        Process {
+            argv: Some(words.map(str::to_owned).to_vec().into()),
+            ..process(pid, "conmon")
+        }
+    }
+
+    #[test]
+    fn a_port_that_conmon_holds_is_its_containers() {
+        let diagnosis = held_by(conmon(79, &"4f".repeat(32)));
+
+        let commands: Vec<_> = diagnosis.fixes[..2]
+            .iter()
+            .map(|fix| (fix.text.clone(), fix.command.clone().unwrap()))
+            .collect();
+        assert!(
+            commands[0].0.contains("conmon[79] is the parent of"),
+            "{commands:?}"
+        );
+        assert!(
+            commands[1]
+                .0
+                .contains("that conmon[79] publishes the port for")
+        );
+        assert_eq!(commands[1].1, "podman stop 4f4f4f4f4f4f");
+        for id in ["--all", "4f", ""] {
+            let odd = held_by(conmon(79, id));
+            let command = odd.fixes[0].command.as_deref().unwrap();
+            assert!(command.starts_with("ps -o"), "{command}");
+        }
+    }
+
+    #[test]
+    fn a_container_comes_before_who_starts_it_again_in_there() {
+        use crate::event::{Ancestor, Identity, Supervisor};
+        let id = "4f".repeat(32);
+        let pm2 = Ancestor {
+            pid: 70,
+            comm: "node".into(),
+            supervisor: Some(Supervisor::Pm2),
+        };
+        let identity = Identity {
+            ancestors: vec![pm2],
+            ..Identity::default()
+        };
+        let of = |made_by| Process {
+            identity: Some(identity.clone().into()),
+            ..in_container("docker", &id, made_by)
+        };
+
+        let text = |made_by| held_by(of(made_by)).fixes[0].text.clone();
+
+        assert!(
+            text(Some(0)).contains("which container"),
+            "{}",
+            text(Some(0))
+        );
+        assert!(text(None).contains("pm2 stop"), "{}", text(None));
     }
 
     #[test]

@@ -105,6 +105,19 @@ const TABLE: &[Row] = &[
         is_it: |program| matches!(program.name, "nodemon" | "nodemon.js"),
         stop: Stop::Parent,
     },
+    // What runs in a container that no control group of root's names: one of a user's.
+    Row {
+        is: Supervisor::Podman,
+        name: "podman",
+        is_it: |program| {
+            let hands_on = |word: &String| word == "podman" || word.ends_with("/podman");
+            program.name == "conmon" && program.arguments.iter().any(hands_on)
+        },
+        stop: Stop::Verb {
+            verb: "podman stop CONTAINER",
+            told_by: "podman ps shows the CONTAINER",
+        },
+    },
 ];
 
 /// Which one a process is by its command line.
@@ -195,10 +208,12 @@ pub(super) fn stop(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Stop, F
                      one's user"
                 ),
             )
-            .because(format!(
-                "{} starts again what is stopped in another way",
-                row.name
-            )),
+            .because(match row.is {
+                Supervisor::Podman => "the first process of a container may take no notice of \
+                     SIGTERM, and is started again where podman was told to"
+                    .to_owned(),
+                _ => format!("{} starts again what is stopped in another way", row.name),
+            }),
         },
     ))
 }
@@ -242,6 +257,16 @@ mod tests {
                 &["node", "/usr/local/bin/nodemon", "app.js"],
                 Supervisor::Nodemon,
             ),
+            (
+                &[
+                    "/usr/bin/conmon",
+                    "-c",
+                    "4f",
+                    "--exit-command",
+                    "/usr/bin/podman",
+                ],
+                Supervisor::Podman,
+            ),
         ] {
             assert_eq!(known(words), Some(expected), "{words:?}");
         }
@@ -257,6 +282,13 @@ mod tests {
     fn what_only_has_the_word_somewhere_is_none() {
         for words in [
             &["vim", "gunicorn"][..],
+            &[
+                "/usr/bin/conmon",
+                "-c",
+                "4f",
+                "--exit-command",
+                "/usr/bin/crio",
+            ],
             &["python3", "-c", "import gunicorn"],
             &["python3", "-m", "flask", "shell"],
             &["gunicorn: worker [app:app]"],

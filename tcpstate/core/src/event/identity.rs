@@ -65,6 +65,8 @@ pub enum Supervisor {
     Flask,
     /// `nodemon`.
     Nodemon,
+    /// `conmon`, with which podman keeps a container.
+    Podman,
 }
 
 /// Who a holder of the port is to the process that asked for it; the first that applies.

@@ -4,12 +4,14 @@
 //!
 //! ```text
 //! Question ─ facts ─ holding   what each socket in the way is, and who may not be touched
+//!              ├──── group     who is stopped together
 //!              └──── steps     sockets, units, containers, processes, in this order
 //! ```
 //!
 //! Pure: no IO, no clock. Only sockets whose local port it is are looked at, so that the
 //! client of a server is in no plan.
 
+mod group;
 mod holding;
 mod steps;
 
@@ -38,6 +40,8 @@ pub struct Releaser {
     pub lineage: BTreeSet<u32>,
     /// All processes of the services that holders run in, by the services' names.
     pub units: BTreeMap<String, Vec<UnitMember>>,
+    /// Version of the running kernel, such as (6, 12), where it is known.
+    pub linux: Option<(u32, u32)>,
 }
 
 /// A socket that is to be destroyed.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use tcpstate_common::release::numbers;
 
 use super::act::manager;
 use crate::cli::SocketArgs;
@@ -87,6 +88,7 @@ impl Port {
             own: Arc::clone(&self.own),
             lineage: self.lineage.clone(),
             units: seen.as_ref().map(units).unwrap_or_default(),
+            linux: running_linux(),
         };
         let question = self.asker.question(seen.as_ref(), &missing);
         let mut plan = release::plan(&question, &releaser);
@@ -121,6 +123,12 @@ impl Port {
         }
         Ok(())
     }
+}
+
+/// Version of the running kernel.
+fn running_linux() -> Option<(u32, u32)> {
+    let system = rustix::system::uname();
+    numbers(system.release().to_str().ok()?)
 }
 
 /// A process, its parent, and so on.
@@ -225,7 +233,11 @@ fn doubt_container(look: &[String], processes: &[TargetProcess]) -> Option<(Refu
             return Some((RefusedFor::NotCertain, text));
         }
     };
-    let is_inside = |target: &TargetProcess| lineage(target.process.pid).contains(&first);
+    // Or looks after it from outside, as podman's conmon does.
+    let keeper = proc::stat(first).map(|stat| stat.ppid);
+    let is_inside = |target: &TargetProcess| {
+        lineage(target.process.pid).contains(&first) || keeper == Some(target.process.pid)
+    };
     if processes.iter().all(is_inside) {
         return None;
     }

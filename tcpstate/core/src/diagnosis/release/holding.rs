@@ -11,6 +11,7 @@ use crate::diagnosis::roles::{Blocker, HolderRole};
 use crate::diagnosis::{stop, text};
 use crate::event::{Fix, Process, Refusal, RefusedFor, State};
 
+use super::group::Group;
 use super::{Releaser, TargetProcess};
 
 /// The process that all others descend from.
@@ -154,6 +155,13 @@ impl<'f, 'a> Holding<'f, 'a> {
         if processes
             .iter()
             .any(|process| self.to_stop.contains_key(&process.pid))
+        {
+            return self.ending.push(blocker);
+        }
+        if !processes.is_empty()
+            && processes
+                .iter()
+                .all(|process| Group::ends_with(facts, releaser, &self.to_stop, process))
         {
             return self.ending.push(blocker);
         }

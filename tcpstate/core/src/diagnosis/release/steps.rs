@@ -1,19 +1,23 @@
 //! The steps, those that lose least first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use crate::diagnosis::command::Command;
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
-use crate::diagnosis::managers::Manager;
+use crate::diagnosis::managers::{Manager, part_in_container};
 use crate::diagnosis::roles::{self, Blocker};
 use crate::diagnosis::service::Service;
 use crate::diagnosis::text;
 use crate::event::{Halted, Process, Refusal, RefusedFor, ReleaseStep, State, StepKind};
 
+use super::group::{Group, is_ours};
 use super::holding::Holding;
 use super::{Act, PlannedStep, Releaser, TargetProcess, target};
 
+/// `SOCK_DESTROY` reaches mini-sockets since then (`tcp_abort`).
+const DESTROYS_MINI_SOCKETS: (u32, u32) = (6, 0);
 /// Other processes of a unit that are named.
 const MAX_NAMED: usize = 8;
 
@@ -27,7 +31,9 @@ pub(super) fn steps(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Rel
         steps: Vec::new(),
         refusals: Vec::new(),
     };
-    steps.steps.extend(destroy_of_nobody(facts, holding));
+    steps
+        .steps
+        .extend(destroy_of_nobody(facts, holding, releaser));
     steps.steps.extend(destroy_connections(facts, holding));
     stop(facts, holding, releaser, &mut steps);
     let stopped = steps
@@ -68,15 +74,42 @@ fn destroy(facts: &Facts<'_>, blockers: &[&Blocker<'_>], loses: &str) -> Option<
     })
 }
 
-fn destroy_of_nobody(facts: &Facts<'_>, holding: &Holding<'_, '_>) -> Option<PlannedStep> {
+fn destroy_of_nobody(
+    facts: &Facts<'_>,
+    holding: &Holding<'_, '_>,
+    releaser: &Releaser,
+) -> Option<PlannedStep> {
     let is_time_wait = |b: &&Blocker<'_>| b.seen.state == State::TimeWait;
-    let loses = if holding.of_nobody.iter().all(is_time_wait) {
-        "TIME_WAIT's protection against late segments of those connections; no process has them \
-         open"
-    } else {
-        "what the peers of those connections have not received yet; no process has them open"
+    let is_one = roles::count(&holding.of_nobody) == 1;
+    let those = destroy::those(is_one);
+    let loses = match (holding.of_nobody.iter().all(is_time_wait), is_one) {
+        (true, true) => format!(
+            "TIME_WAIT's protection against late segments of {those}; no process has it open"
+        ),
+        (true, false) => format!(
+            "TIME_WAIT's protection against late segments of {those}; no process has them open"
+        ),
+        (false, true) => {
+            format!("what the peer of {those} has not received yet; no process has it open")
+        }
+        (false, false) => {
+            format!("what the peers of {those} have not received yet; no process has them open")
+        }
     };
-    destroy(facts, &holding.of_nobody, loses)
+    let mut step = destroy(facts, &holding.of_nobody, &loses)?;
+    let are_mini = holding.of_nobody.iter().any(|b| b.seen.is_mini);
+    if let Some((major, minor)) = releaser
+        .linux
+        .filter(|linux| *linux < DESTROYS_MINI_SOCKETS)
+        && are_mini
+    {
+        let _ = write!(
+            step.says.text,
+            "; Linux {major}.{minor} cannot destroy a TIME_WAIT, so that it is waited for if \
+             --timeout says how long"
+        );
+    }
+    Some(step)
 }
 
 fn destroy_connections(facts: &Facts<'_>, holding: &Holding<'_, '_>) -> Option<PlannedStep> {
@@ -136,33 +169,14 @@ fn established<'a>(connections: impl Iterator<Item = &'a Blocker<'a>>) -> String
 /// What processes lose that end.
 fn connections_of(holding: &Holding<'_, '_>, group: &[&TargetProcess]) -> String {
     let pids: BTreeSet<u32> = group.iter().map(|target| target.process.pid).collect();
+    let whole: BTreeSet<Group> = group.iter().map(|t| Group::of(&t.process)).collect();
     let is_theirs = |blocker: &&&Blocker<'_>| {
         let open_in = blocker.open_in();
-        open_in.is_empty() || open_in.iter().any(|process| pids.contains(&process.pid))
+        let ends =
+            |process: &&Process| pids.contains(&process.pid) || whole.contains(&Group::of(process));
+        open_in.is_empty() || open_in.iter().any(ends)
     };
     established(holding.ending.iter().filter(is_theirs).copied())
-}
-
-/// Who is stopped together.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Group {
-    Unit(String),
-    Container(String),
-    Alone(u32),
-}
-
-impl Group {
-    fn of(process: &Process) -> Self {
-        if let Some(unit) = &process.unit {
-            return Self::Unit(unit.name.clone());
-        }
-        match &process.container {
-            Some(container) if process.container_uid == Some(0) => {
-                Self::Container(container.to_string())
-            }
-            _ => Self::Alone(process.pid),
-        }
-    }
 }
 
 fn stop(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Releaser, steps: &mut Steps) {
@@ -185,8 +199,8 @@ fn stop(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Releaser, steps
             Some(Manager::Container(tool, name)) => {
                 let look = Command::look_at_container(tool, &name).into_arguments();
                 let command = Command::stop_container(tool, &name);
-                let names = text::processes(processes).unwrap_or_default();
-                let text = format!("Stop the container {} that {names} runs in", name.as_str());
+                let part = part_in_container(&processes);
+                let text = format!("Stop the container {} that {part}", name.as_str());
                 let lost = connections_of(holding, group);
                 steps.steps.push(PlannedStep {
                     says: ReleaseStep {
@@ -235,12 +249,6 @@ fn stop(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Releaser, steps
             .steps
             .push(stop_process(facts, holding, target, note, is_child(target)));
     }
-}
-
-/// Whether this program runs in it, and would end with it.
-fn is_ours(service: &Service, releaser: &Releaser) -> bool {
-    let own = releaser.own.unit.as_ref();
-    own.is_some_and(|unit| unit.name == service.name.as_str())
 }
 
 fn stop_unit(

@@ -17,6 +17,7 @@ fn releaser() -> Releaser {
         own: process(900, "tcpstate").into(),
         lineage: [900, 800, 1].into(),
         units: BTreeMap::new(),
+        linux: Some((6, 12)),
     }
 }
 
@@ -313,6 +314,60 @@ fn a_container_is_stopped_if_root_made_it() {
         Some("docker stop 4f4f4f4f4f4f")
     );
     assert_eq!(steps(&claimed)[0], "stop_process web[10]");
+}
+
+#[test]
+fn a_connection_of_what_ends_with_the_unit_or_the_container_is_no_step_of_its_own() {
+    let inside = |pid| Process {
+        container: Some("4f".repeat(32).into()),
+        runtime: Some("docker".into()),
+        container_uid: Some(0),
+        ..running(pid, "web")
+    };
+    let served = |pid| Process {
+        ppid: Some(10),
+        ..in_unit(running(pid, "web"), "web.service", &[10])
+    };
+    let master = in_unit(running(10, "web"), "web.service", &[]);
+    let job = in_unit(running(10, "job"), "web.service", &[9]);
+    let plan = |holder, connected| {
+        planned(vec![
+            listener(vec![holder]),
+            accepted(State::Established, 40_001, vec![connected]),
+        ])
+    };
+
+    for (plan, first) in [
+        (plan(inside(10), inside(11)), "stop_container 4f4f4f4f4f4f"),
+        (plan(master, served(11)), "stop_unit web.service"),
+    ] {
+        assert_eq!(steps(&plan), [first, "destroy_sockets what is left then"]);
+        let loses = plan.steps[0].says.loses.as_deref().unwrap();
+        assert!(loses.starts_with("1 established connection"), "{loses}");
+        assert!(plan.connections.contains(&41_001), "{plan:?}");
+    }
+    // Only the job is stopped, and not what runs beside it.
+    let beside = plan(job, served(11));
+    assert_eq!(steps(&beside)[0], "destroy_sockets 1 connection");
+}
+
+#[test]
+fn before_linux_6_0_a_time_wait_is_said_to_be_waited_for() {
+    let time_wait = || vec![mini(State::TimeWait, 8080, PLAIN, 57_000)];
+    let old = Releaser {
+        linux: Some((5, 10)),
+        ..releaser()
+    };
+
+    let (before, since) = (
+        planned_by(&old, PLAIN, time_wait()),
+        planned_by(&releaser(), PLAIN, time_wait()),
+    );
+
+    let text = |plan: &Plan| plan.steps[0].says.text.clone();
+    assert!(text(&before).contains("Linux 5.10 cannot destroy a TIME_WAIT"));
+    assert!(text(&before).contains("--timeout"));
+    assert!(!text(&since).contains("Linux"));
 }
 
 #[test]

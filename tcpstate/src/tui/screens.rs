@@ -439,6 +439,14 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
         story.find(20_000, State::Established, None);
         story
     };
+    let walk = || {
+        let (mut story, server) = (story::serving().0, process("vite", 4_900));
+        for port in 9_000..9_040 {
+            story.bind_fails(port, &server, vec![]);
+            story.wait_ms(10);
+        }
+        story
+    };
     let lossy = || {
         let mut story = story::serving().0;
         story.lose(1_234, false);
@@ -489,6 +497,7 @@ fn scenes() -> Vec<(&'static str, Story, &'static str)> {
         ("restarted", story::restarted(), ""),
         ("many", many(), "G"),
         ("lossy", lossy(), ""),
+        ("walk", walk(), ""),
         ("ports", ports(), ""),
         ("fallback", fallback(), ""),
         ("fallback-detail", fallback(), "⇥⏎"),

@@ -1,6 +1,8 @@
 //! Text of a stream of events, in which the same failure again is counted instead of told:
 //! retries of a program at one port, and a walk of one over many ports. JSON has each.
 
+mod walk;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,18 +11,18 @@ use super::describe::{self, Context};
 use super::text::{put, write_event};
 use crate::event::{Body, Call, Event, State};
 
+pub use walk::Walk;
+
 /// What is counted is told this often. 10 s.
 const TOLD_EVERY_NS: u64 = 10_000_000_000;
 /// Failures that are known again; the oldest is forgotten.
 const MAX_KNOWN: usize = 64;
-/// Ports of a walk that are told one by one.
-const PORTS_TOLD: usize = 3;
 
 /// Writes events as text, and counts what is told already.
 #[derive(Debug, Default)]
 pub struct Folding {
     retries: Vec<Retry>,
-    walks: Vec<Walk>,
+    walks: Vec<CountedWalk>,
     /// Calls whose diagnosis is not told either.
     folded: VecDeque<u64>,
 }
@@ -69,13 +71,8 @@ impl Likeness {
 
 /// One process that tries one port after the other.
 #[derive(Debug)]
-struct Walk {
-    name: &'static str,
-    netns: u32,
-    errno: Option<u32>,
-    pid: u32,
-    states: Vec<State>,
-    told: BTreeSet<u16>,
+struct CountedWalk {
+    walk: Walk,
     untold: BTreeSet<u16>,
     count: Count,
 }
@@ -137,7 +134,7 @@ impl Folding {
                 _ => String::new(),
             };
             if walk.count.tell(now_ns, every_ns, &more, context, out) {
-                walk.told.append(&mut walk.untold);
+                walk.walk.told.append(&mut walk.untold);
             }
         }
     }
@@ -183,27 +180,21 @@ impl Folding {
 
     /// Whether the process that made it tries one port after the other.
     fn walks_on(&mut self, event: &Event, call: &Call, context: &Context<'_>) -> bool {
-        let port = call.requested.port;
-        let place = Place::of(&event.body, call);
-        let states: BTreeSet<State> = holders(call).iter().map(|(_, state, _)| *state).collect();
-        let states: Vec<State> = states.into_iter().collect();
-        let walk = self.walks.iter_mut().find(|walk| {
-            walk.name == place.name
-                && (walk.netns, walk.errno) == (place.netns, place.errno)
-                && walk.pid == call.process.pid
-                && walk.states == states
-        });
-        let Some(walk) = walk else {
+        let walk = self
+            .walks
+            .iter_mut()
+            .find(|walk| walk.walk.is_like(event, call));
+        let Some(CountedWalk {
+            walk,
+            untold,
+            count,
+        }) = walk
+        else {
             if self.walks.len() == MAX_KNOWN {
                 self.walks.remove(0);
             }
-            self.walks.push(Walk {
-                name: place.name,
-                netns: place.netns,
-                errno: place.errno,
-                pid: call.process.pid,
-                states,
-                told: BTreeSet::from([port]),
+            self.walks.push(CountedWalk {
+                walk: Walk::from(event, call),
                 untold: BTreeSet::new(),
                 count: Count {
                     told_ns: event.mono_ns,
@@ -213,18 +204,12 @@ impl Folding {
             });
             return false;
         };
-        let is_pause = event.mono_ns > walk.count.last_ns.saturating_add(TOLD_EVERY_NS);
-        if is_pause && walk.untold.is_empty() {
-            walk.told.clear();
-        }
-        if walk.told.len() < PORTS_TOLD {
-            walk.told.insert(port);
-            walk.count.last_ns = event.mono_ns;
-            walk.count.told_ns = event.mono_ns;
+        if !walk.folds(event, call, !untold.is_empty()) {
+            (count.last_ns, count.told_ns) = (event.mono_ns, event.mono_ns);
             return false;
         }
-        walk.untold.insert(port);
-        walk.count.add(event, call, context);
+        untold.insert(call.requested.port);
+        count.add(event, call, context);
         true
     }
 }

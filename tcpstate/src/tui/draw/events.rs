@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use crate::export::describe::{EventRow, TAG};
 use crate::tui::draw::screen::{Screen, mark_row};
-use crate::tui::state::event_list::Entry;
+use crate::tui::state::event_list::{Entry, Folded};
 use crate::tui::state::panel::Panel;
 use crate::tui::theme::Tone;
 use crate::units;
@@ -66,6 +66,22 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     }
 }
 
+/// For what else an entry stands.
+fn more(folded: &Folded, is_wide: bool) -> String {
+    let calls = units::count(folded.calls);
+    match (folded.ports.first(), folded.ports.last()) {
+        (Some(first), Some(last)) if first != last => {
+            let ports = folded.ports.len();
+            if !is_wide {
+                return format!(", {ports} ports");
+            }
+            format!(", likewise on {ports} ports, {first} to {last}: {calls} calls")
+        }
+        _ if folded.calls > 1 => format!(", {calls} times in all"),
+        _ => String::new(),
+    }
+}
+
 /// When it was, and what. `None`: it is not kept any more.
 fn describe(screen: &Screen<'_>, entry: Entry, is_wide: bool) -> Option<(u64, EventRow)> {
     match entry {
@@ -73,11 +89,11 @@ fn describe(screen: &Screen<'_>, entry: Entry, is_wide: bool) -> Option<(u64, Ev
             let event = screen.view.event(seq)?;
             let own_netns = screen.view.own_netns();
             let mut described = EventRow::of(event, is_wide, own_netns);
-            let count = screen.state.events.items.count(seq);
-            if count > 1 {
-                let text = described.text;
-                described.text = format!("{text}, {} times in all", units::count(count));
-            }
+            let text = described.text;
+            described.text = format!(
+                "{text}{}",
+                more(&screen.state.events.items.folded(seq), is_wide)
+            );
             Some((event.mono_ns, described))
         }
         Entry::Message(number) => {

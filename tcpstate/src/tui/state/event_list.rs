@@ -1,10 +1,10 @@
 //! Which events the event list shows: those worth a line that pass the filter. Only
 //! new events are looked at.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use crate::event::{Body, Event, State};
-use crate::export::fold::Likeness;
+use crate::event::{Body, Call, Event, State};
+use crate::export::fold::{Likeness, Walk};
 use crate::tui::state::filter::Filter;
 use crate::tui::state::list::Items;
 use crate::tui::state::messages::{Message, Messages};
@@ -29,6 +29,7 @@ pub(crate) enum Entry {
 pub(crate) struct EventList {
     entries: VecDeque<Entry>,
     failures: Vec<Failures>,
+    walks: Vec<FoldedWalk>,
     /// Events and messages before these were taken in.
     next: Next,
     filter: Filter,
@@ -43,6 +44,24 @@ struct Failures {
     /// The call, and why it failed.
     seqs: Vec<u64>,
     count: u64,
+}
+
+/// A walk of one process over many ports, of which the first ones are listed and the latest.
+#[derive(Debug)]
+struct FoldedWalk {
+    walk: Walk,
+    /// The latest call that is not told one by one, and why it failed.
+    seqs: Vec<u64>,
+    folded: Folded,
+}
+
+/// For how many failed calls an entry stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Folded {
+    /// Failed calls.
+    pub(crate) calls: u64,
+    /// Ports that they were made on, where it is a walk over them.
+    pub(crate) ports: BTreeSet<u16>,
 }
 
 /// The next event and the next message.
@@ -63,6 +82,7 @@ impl EventList {
         if self.filter != *filter || view.next_seq < self.next.seq {
             self.entries.clear();
             self.failures.clear();
+            self.walks.clear();
             self.next = self.cleared.unwrap_or_default();
             self.filter = filter.clone();
         }
@@ -104,12 +124,13 @@ impl EventList {
     /// their number.
     fn fold(&mut self, event: &Event) {
         if let Body::Diagnosis(diagnosis) = &event.body {
-            let of = self.failures.iter_mut();
-            let like = of
-                .into_iter()
-                .find(|like| like.seqs.first() == Some(&diagnosis.of));
-            if let Some(like) = like {
-                like.seqs.push(event.seq);
+            let of_retries = self.failures.iter_mut().map(|failures| &mut failures.seqs);
+            let of_walks = self.walks.iter_mut().map(|walk| &mut walk.seqs);
+            let seqs = of_retries
+                .chain(of_walks)
+                .find(|seqs| seqs.first() == Some(&diagnosis.of));
+            if let Some(seqs) = seqs {
+                seqs.push(event.seq);
             }
             return;
         }
@@ -122,14 +143,12 @@ impl EventList {
         }
         let count = call.failures();
         if let Some(known) = self.failures.iter_mut().find(|known| known.like == like) {
-            for seq in std::mem::replace(&mut known.seqs, vec![event.seq]) {
-                let place = self
-                    .entries
-                    .iter()
-                    .rposition(|entry| *entry == Entry::Event(seq));
-                place.and_then(|place| self.entries.remove(place));
-            }
+            let old = std::mem::replace(&mut known.seqs, vec![event.seq]);
             known.count = known.count.saturating_add(count);
+            self.remove(&old);
+            return;
+        }
+        if self.walks_on(event, call) {
             return;
         }
         if self.failures.len() == MAX_FAILURES {
@@ -142,13 +161,61 @@ impl EventList {
         });
     }
 
-    /// For how many failures like it this call stands, those before it among them.
-    pub(crate) fn count(&self, seq: u64) -> u64 {
-        let of = self.failures.iter();
-        let known = of
-            .into_iter()
-            .find(|known| known.seqs.first() == Some(&seq));
-        known.map_or(1, |known| known.count)
+    /// Whether its process tries one port after the other, and this one is only counted.
+    fn walks_on(&mut self, event: &Event, call: &Call) -> bool {
+        let known = self
+            .walks
+            .iter_mut()
+            .find(|known| known.walk.is_like(event, call));
+        let Some(known) = known else {
+            if self.walks.len() == MAX_FAILURES {
+                self.walks.remove(0);
+            }
+            self.walks.push(FoldedWalk {
+                walk: Walk::from(event, call),
+                seqs: Vec::new(),
+                folded: Folded::default(),
+            });
+            return false;
+        };
+        // What was counted stands in the list at once.
+        if !known.walk.folds(event, call, false) {
+            return false;
+        }
+        let old = std::mem::replace(&mut known.seqs, vec![event.seq]);
+        known.folded.ports.insert(call.requested.port);
+        known.folded.calls = known.folded.calls.saturating_add(call.failures());
+        self.remove(&old);
+        true
+    }
+
+    /// Takes events out of the list; they are among the latest.
+    fn remove(&mut self, seqs: &[u64]) {
+        for seq in seqs {
+            let place = self
+                .entries
+                .iter()
+                .rposition(|entry| *entry == Entry::Event(*seq));
+            place.and_then(|place| self.entries.remove(place));
+        }
+    }
+
+    /// For which failures like it this call stands, those before it among them.
+    pub(crate) fn folded(&self, seq: u64) -> Folded {
+        let is_it = |seqs: &[u64]| seqs.first() == Some(&seq);
+        let retried = self.failures.iter().find(|known| is_it(&known.seqs));
+        let walked = self.walks.iter().find(|known| is_it(&known.seqs));
+        match (retried, walked) {
+            (Some(known), _) => Folded {
+                calls: known.count,
+                ports: BTreeSet::new(),
+            },
+            (None, Some(walk)) => walk.folded.clone(),
+            (None, None) => Folded {
+                calls: 1,
+                ports: BTreeSet::new(),
+            },
+        }
     }
 
     /// Hides the entries so far, or shows them again. `true`: they are hidden.
@@ -164,6 +231,7 @@ impl EventList {
         };
         self.entries.clear();
         self.failures.clear();
+        self.walks.clear();
         self.next = self.cleared.unwrap_or_default();
         self.is_cleared()
     }
@@ -224,7 +292,7 @@ mod tests {
             let calls = list.entries().iter().filter_map(|entry| match entry {
                 Entry::Event(seq) => {
                     let event = view.event(*seq)?;
-                    Likeness::of(event).map(|_| list.count(*seq))
+                    Likeness::of(event).map(|_| list.folded(*seq).calls)
                 }
                 Entry::Message(_) => None,
             });
@@ -243,5 +311,27 @@ mod tests {
         assert_eq!(once.0, [1]);
         assert_eq!(again, (vec![5], once.1));
         assert_eq!(refresh(&story).0, [5, 1]);
+    }
+    #[test]
+    fn a_walk_over_many_ports_is_one_entry_behind_the_first_ones() {
+        let mut story = Story::begun();
+        let (web, other) = (process("web", 4900), process("other", 4901));
+        let mut list = EventList::default();
+        for port in PORT..PORT + 40 {
+            story.bind_fails(port, &web, Vec::new());
+            story.wait_ms(10);
+            let view = View::live(&story.engine, story.now_ns);
+            list.refresh(&view, &Filter::default(), &Messages::default());
+        }
+        story.bind_fails(PORT + 3, &other, Vec::new());
+        let view = View::live(&story.engine, story.now_ns);
+        list.refresh(&view, &Filter::default(), &Messages::default());
+
+        let calls = list.entries().iter().filter_map(|entry| match entry {
+            Entry::Event(seq) => Likeness::of(view.event(*seq)?).map(|_| list.folded(*seq)),
+            Entry::Message(_) => None,
+        });
+        let calls: Vec<(u64, usize)> = calls.map(|one| (one.calls, one.ports.len())).collect();
+        assert_eq!(calls, [(1, 0), (1, 0), (1, 0), (37, 37), (1, 0)]);
     }
 }

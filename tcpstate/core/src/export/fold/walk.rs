@@ -1,0 +1,70 @@
+//! A process that tries one port after the other: which of its failures are told one by one.
+
+use std::collections::BTreeSet;
+
+use super::{TOLD_EVERY_NS, holders};
+use crate::event::{Call, Event, State};
+
+/// Ports of a walk that are told one by one.
+const PORTS_TOLD: usize = 3;
+
+/// Failures of one process on many ports, all of one kind.
+#[derive(Debug)]
+pub struct Walk {
+    name: &'static str,
+    netns: u32,
+    errno: Option<u32>,
+    pid: u32,
+    states: Vec<State>,
+    pub(super) told: BTreeSet<u16>,
+    last_ns: u64,
+}
+
+impl Walk {
+    /// One that this failure is the first of.
+    #[must_use]
+    pub fn from(event: &Event, call: &Call) -> Self {
+        Self {
+            name: event.body.name(),
+            netns: netns(call),
+            errno: call.errno,
+            pid: call.process.pid,
+            states: states(call),
+            told: BTreeSet::from([call.requested.port]),
+            last_ns: event.mono_ns,
+        }
+    }
+
+    /// Whether this failure may be another one of it.
+    #[must_use]
+    pub fn is_like(&self, event: &Event, call: &Call) -> bool {
+        (self.name, self.netns, self.errno) == (event.body.name(), netns(call), call.errno)
+            && self.pid == call.process.pid
+            && self.states == states(call)
+    }
+
+    /// Takes in another one; whether it is only to be counted. `has_untold`: others were
+    /// counted, and that is not told yet.
+    pub fn folds(&mut self, event: &Event, call: &Call, has_untold: bool) -> bool {
+        let is_pause = event.mono_ns > self.last_ns.saturating_add(TOLD_EVERY_NS);
+        self.last_ns = event.mono_ns;
+        if is_pause && !has_untold {
+            self.told.clear();
+        }
+        let port = call.requested.port;
+        let is_told = self.told.len() < PORTS_TOLD || self.told.contains(&port);
+        if is_told {
+            self.told.insert(port);
+        }
+        !is_told
+    }
+}
+
+fn netns(call: &Call) -> u32 {
+    call.sock.map_or(0, |sock| sock.netns)
+}
+
+fn states(call: &Call) -> Vec<State> {
+    let states: BTreeSet<State> = holders(call).iter().map(|(_, state, _)| *state).collect();
+    states.into_iter().collect()
+}

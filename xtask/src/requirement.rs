@@ -78,11 +78,13 @@ impl Machine {
             "root" => Some(self.is_root),
             "program" => Some(self.has_program(what)),
             "linux" => self.is_from(what),
+            "before" => self.is_from(what).map(|is_from| !is_from),
             "processors" => what
                 .parse()
                 .ok()
                 .map(|count: usize| self.processors >= count),
             "real-time" => Some(!self.is_emulated),
+            "sources" => Some(!self.is_distribution),
             "feature" if self.is_distribution => Some(self.is_from(what).unwrap_or(true)),
             _ => None,
         }
@@ -134,6 +136,8 @@ mod tests {
         for form in [
             "program nginx",
             "linux 6.10",
+            "before 6.0",
+            "sources",
             "processors 2",
             "real-time",
             "feature 6.11",
@@ -148,6 +152,7 @@ mod tests {
             "root",
             "program ss",
             "linux 5.12",
+            "before 6.8",
             "processors 1",
             "feature 5.15",
             "feature",

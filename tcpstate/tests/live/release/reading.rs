@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::stage::{Actor, Bystanders, PORT, SERVER, is_free};
-use support::{Lacking, Program, Watch, count_listed, on_stage, run, skip_for, ss, wait_until};
+use support::{Program, Sources, Watch, count_listed, on_stage, require, run, ss, wait_until};
 use tcpstate::event::State;
 
 #[test]
@@ -75,11 +75,10 @@ const STOPS_ITSELF: &str = "tui/output/terminal.rs";
 
 #[test]
 fn nothing_but_release_has_the_means_to_act() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    if !source.exists() {
-        let what = "the program's source is not on this machine";
-        return skip_for(Lacking { what, since: None });
+    if !require(&[Sources]) {
+        return;
     }
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![source.clone()];
     let mut looked_at = 0;
     while let Some(folder) = folders.pop() {

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::stage::{Actor, Bystanders, PORT, SERVER, done, is_free, plan, refused, release};
 use support::{
-    DESTROYS_TIME_WAITS, LISTS_BOUND_SOCKETS, Program, Requirement, connection, count_listed,
-    drain, listener, on_stage, run, wait_for_time_wait, wait_until,
+    Before, DESTROYS_TIME_WAITS, LISTS_BOUND_SOCKETS, Program, Requirement, connection,
+    count_listed, drain, listener, on_stage, run, wait_for_time_wait, wait_until,
 };
 use tcpstate::event::State;
 
@@ -539,6 +539,47 @@ fn what_may_not_be_destroyed_is_waited_for_only_if_told() {
     let (waited, code) = super::stage::parse(&as_nobody(&["--timeout", "40s"]));
 
     assert_eq!((code, is_free()), (0, true), "{waited}");
+    bystanders.have_noticed_nothing();
+}
+
+#[test]
+fn a_time_wait_that_the_kernel_cannot_destroy_is_waited_for_only_if_told() {
+    if !on_stage(&[PYTHON, Before(6, 0, "destroys a TIME_WAIT")]) {
+        return;
+    }
+    let listening = listener("127.0.0.1:8080", true);
+    let (server, client) = connection(&listening, "127.0.0.1:8080");
+    drop(server);
+    drain(&client);
+    drop(client);
+    drop(listening);
+    wait_for_time_wait(PORT);
+    let mut bystanders = Bystanders::without_client();
+
+    let words = |arguments: &[&str]| {
+        let output = run(&[&["release", "8080"], arguments].concat());
+        let text = String::from_utf8(output.stdout).expect("text");
+        support::report_figures(&text);
+        (text, output.status.code())
+    };
+    let (planned, code) = words(&["--dry-run"]);
+    assert_eq!(code, Some(1), "{planned}");
+    assert!(planned.contains("cannot destroy a TIME_WAIT"), "{planned}");
+    let (at_once, code) = words(&["--yes"]);
+    // A step has failed.
+    assert_eq!(code, Some(2), "{at_once}");
+    assert!(at_once.contains("TIME_WAIT needs Linux 6.0"), "{at_once}");
+    assert!(at_once.contains("--timeout 70s"), "{at_once}");
+    // As long as it is told to, and no longer.
+    let (bounded, code) = release(&["--timeout", "1s"]);
+    assert_eq!((code, &bounded["free"]), (2, &Value::from("no")));
+    assert_eq!(done(&bounded), ["destroy_sockets failed"], "{bounded}");
+    assert_eq!((count_listed(PORT, State::TimeWait), is_free()), (1, false));
+    let (waited, code) = release(&["--timeout", "90s"]);
+
+    assert_eq!((code, is_free()), (0, true), "{waited}");
+    assert_eq!(waited["free"], "yes");
+    assert_eq!(count_listed(PORT, State::TimeWait), 0);
     bystanders.have_noticed_nothing();
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use tcpstate_common::release::numbers;
 
-pub use Requirement::{Linux, Processors, Program, PythonModule, RealTime, Root};
+pub use Requirement::{Before, Linux, Processors, Program, PythonModule, RealTime, Root, Sources};
 
 /// One thing that a test cannot do without.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,10 @@ pub enum Requirement {
     PythonModule(&'static str),
     /// This version of Linux or a later one, and what it brought.
     Linux(u32, u32, &'static str),
+    /// An earlier version of Linux than this one, and what this one brought.
+    Before(u32, u32, &'static str),
+    /// The program's source.
+    Sources,
     /// So many processors at least.
     Processors(usize),
     /// Work that takes the time it takes on a processor: an emulated machine has no
@@ -55,6 +59,10 @@ impl Requirement {
                 .output()
                 .is_ok_and(|output| output.status.success()),
             Self::Linux(major, minor, _) => running_linux() >= (major, minor),
+            Self::Before(major, minor, _) => running_linux() < (major, minor),
+            Self::Sources => Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../src")
+                .exists(),
             Self::Processors(count) => {
                 std::thread::available_parallelism().is_ok_and(|here| here.get() >= count)
             }
@@ -69,6 +77,8 @@ impl Requirement {
             Self::Program(name, _) => format!("program {name}"),
             Self::PythonModule(name) => format!("python {name}"),
             Self::Linux(major, minor, _) => format!("linux {major}.{minor}"),
+            Self::Before(major, minor, _) => format!("before {major}.{minor}"),
+            Self::Sources => "sources".to_owned(),
             Self::Processors(count) => format!("processors {count}"),
             Self::RealTime(_) => "real-time".to_owned(),
         }
@@ -85,6 +95,8 @@ impl Requirement {
                 format!("the Python package {name} is not installed: pip install {name}")
             }
             Self::Linux(major, minor, what) => format!("Linux {major}.{minor} {what}"),
+            Self::Before(major, minor, what) => format!("Linux {major}.{minor} {what}"),
+            Self::Sources => "the program's source is not on this machine".to_owned(),
             Self::Processors(count) => format!("needs {count} processors"),
             Self::RealTime(what) => format!("measures {what}, which emulation decides"),
         }

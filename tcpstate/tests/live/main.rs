@@ -35,6 +35,7 @@ mod restart_test;
 mod rights;
 mod run;
 mod services;
+mod ssh;
 mod strangers;
 mod terminal;
 mod traces;

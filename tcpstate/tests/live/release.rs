@@ -8,5 +8,6 @@ mod managers;
 mod races;
 mod reading;
 mod refusals;
+mod runtimes;
 mod stage;
 mod steps;

@@ -66,19 +66,18 @@ pub(crate) fn draw(buf: &mut Buffer, area: Rect, screen: &Screen<'_>) {
     }
 }
 
-/// For what else an entry stands.
-fn more(folded: &Folded, is_wide: bool) -> String {
+/// With for what else an entry stands: first where there is little room, as the end is cut.
+fn with_folded(text: String, folded: &Folded, is_wide: bool) -> String {
     let calls = units::count(folded.calls);
+    let ports = folded.ports.len();
     match (folded.ports.first(), folded.ports.last()) {
-        (Some(first), Some(last)) if first != last => {
-            let ports = folded.ports.len();
-            if !is_wide {
-                return format!(", {ports} ports");
-            }
-            format!(", likewise on {ports} ports, {first} to {last}: {calls} calls")
+        (Some(first), Some(last)) if first != last && is_wide => {
+            format!("{text}, likewise on {ports} ports, {first} to {last}: {calls} calls")
         }
-        _ if folded.calls > 1 => format!(", {calls} times in all"),
-        _ => String::new(),
+        (Some(first), Some(last)) if first != last => format!("{ports} ports, {text}"),
+        _ if folded.calls <= 1 => text,
+        _ if is_wide => format!("{text}, {calls} times in all"),
+        _ => format!("{calls}×, {text}"),
     }
 }
 
@@ -89,11 +88,8 @@ fn describe(screen: &Screen<'_>, entry: Entry, is_wide: bool) -> Option<(u64, Ev
             let event = screen.view.event(seq)?;
             let own_netns = screen.view.own_netns();
             let mut described = EventRow::of(event, is_wide, own_netns);
-            let text = described.text;
-            described.text = format!(
-                "{text}{}",
-                more(&screen.state.events.items.folded(seq), is_wide)
-            );
+            let folded = screen.state.events.items.folded(seq);
+            described.text = with_folded(described.text, &folded, is_wide);
             Some((event.mono_ns, described))
         }
         Entry::Message(number) => {

@@ -9,7 +9,7 @@ use crate::diagnosis::facts::Facts;
 use crate::diagnosis::managers::{Manager, part_in_container};
 use crate::diagnosis::roles::{self, Blocker};
 use crate::diagnosis::service::Service;
-use crate::diagnosis::text;
+use crate::diagnosis::{ssh, text};
 use crate::event::{Halted, Process, Refusal, RefusedFor, ReleaseStep, State, StepKind};
 
 use super::group::{Group, is_ours};
@@ -326,10 +326,11 @@ fn stop_process(
         ""
     };
     let lost = connections_of(holding, &[target]);
-    let loses = match note {
-        Some(note) => format!("{lost}, and whatever else it does; {note}"),
-        None => format!("{lost}, and whatever else it does"),
-    };
+    let cost = ssh::cost_of_remote_forward(&[process]).map(str::to_owned);
+    let loses = [note, cost].into_iter().flatten().fold(
+        format!("{lost}, and whatever else it does"),
+        |loses, more| format!("{loses}; {more}"),
+    );
     PlannedStep {
         says: ReleaseStep {
             command: Command::look_at_processes(&[process.pid]).line(facts),

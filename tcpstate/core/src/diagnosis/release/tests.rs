@@ -352,6 +352,22 @@ fn a_connection_of_what_ends_with_the_unit_or_the_container_is_no_step_of_its_ow
 }
 
 #[test]
+fn what_ends_with_a_remote_forward_is_said() {
+    let of_session = Process {
+        argv: Some(vec!["sshd: web@notty".to_owned()].into()),
+        ..running(10, "sshd")
+    };
+
+    let plan = planned(vec![listener(vec![of_session])]);
+
+    let loses = plan.steps[0].says.loses.as_deref().unwrap();
+    assert!(
+        loses.contains("ssh -R") && loses.contains("all its sessions"),
+        "{loses}"
+    );
+}
+
+#[test]
 fn before_linux_6_0_a_time_wait_is_said_to_be_waited_for() {
     let time_wait = || vec![mini(State::TimeWait, 8080, PLAIN, 57_000)];
     let old = Releaser {

@@ -32,8 +32,7 @@ struct Engine {
 }
 
 impl Engine {
-    /// `None`: it cannot run containers here, and the test is skipped.
-    fn podman() -> Option<Self> {
+    fn podman() -> Self {
         let folder = tempfile::tempdir().expect("there is room");
         let write = |name: &str, text: String| {
             let path = folder.path().join(name);
@@ -70,6 +69,7 @@ impl Engine {
         .with_image()
     }
 
+    /// `None`: its daemon does not run here, and the test is skipped.
     fn docker(with_proxy: bool) -> Option<Self> {
         let folder = tempfile::tempdir().expect("there is room");
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -97,7 +97,7 @@ impl Engine {
             lacking(&format!("dockerd does not run here: {said}"));
             return None;
         }
-        engine.with_image()
+        Some(engine.with_image())
     }
 
     fn answers(&mut self) -> bool {
@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// An image with one program.
-    fn with_image(self) -> Option<Self> {
+    fn with_image(self) -> Self {
         let root = self.folder.path().join("image");
         fs::create_dir_all(root.join("bin")).expect("there is room");
         fs::copy("/bin/busybox", root.join("bin/busybox")).expect("it is installed");
@@ -130,7 +130,7 @@ impl Engine {
         let archive = archive.display().to_string();
         let imported = self.call(&["import", &archive, IMAGE]);
         assert!(imported.status.success(), "{imported:?}");
-        Some(self)
+        self
     }
 
     fn call(&self, words: &[&str]) -> Output {
@@ -307,10 +307,8 @@ fn a_server_in_a_container(engine: &Engine) {
 #[test]
 fn a_container_of_podman_is_stopped_by_podman() {
     let needs = [BUSYBOX, Program("podman", "podman"), DESTROYS_TIME_WAITS];
-    if on_stage(&needs)
-        && let Some(engine) = Engine::podman()
-    {
-        a_server_in_a_container(&engine);
+    if on_stage(&needs) {
+        a_server_in_a_container(&Engine::podman());
     }
 }
 
@@ -334,9 +332,7 @@ fn a_port_that_podman_publishes_is_its_containers_and_not_conmons() {
     if !on_stage(&needs) {
         return;
     }
-    let Some(engine) = Engine::podman() else {
-        return;
-    };
+    let engine = Engine::podman();
     let Some(_) = engine.begin("bystander", "--network=host", IDLES) else {
         return;
     };

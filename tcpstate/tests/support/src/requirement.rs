@@ -94,8 +94,9 @@ impl Requirement {
             Self::PythonModule(name) => {
                 format!("the Python package {name} is not installed: pip install {name}")
             }
-            Self::Linux(major, minor, what) => format!("Linux {major}.{minor} {what}"),
-            Self::Before(major, minor, what) => format!("Linux {major}.{minor} {what}"),
+            Self::Linux(major, minor, what) | Self::Before(major, minor, what) => {
+                format!("Linux {major}.{minor} {what}")
+            }
             Self::Sources => "the program's source is not on this machine".to_owned(),
             Self::Processors(count) => format!("needs {count} processors"),
             Self::RealTime(what) => format!("measures {what}, which emulation decides"),

@@ -18,6 +18,8 @@ const MAX_LOST: u64 = 20;
 pub(crate) struct Heard {
     pub(crate) call: Value,
     pub(crate) diagnosis: Option<Value>,
+    /// It is the second one, which takes the place of the first.
+    is_completed: bool,
 }
 
 /// The running program.
@@ -115,7 +117,7 @@ impl Feed {
                 heard.len() >= calls
                     && heard
                         .iter()
-                        .all(|heard| !needs_diagnosis(&heard.call) || heard.diagnosis.is_some())
+                        .all(|heard| !needs_diagnosis(&heard.call) || heard.is_explained())
             })
     }
 
@@ -152,22 +154,36 @@ impl Feed {
         heard.push(Heard {
             call,
             diagnosis: None,
+            is_completed: false,
         });
     }
 
     fn take_diagnosis(&mut self, diagnosis: Value) {
-        self.counts.1 += 1;
         let of = diagnosis["of"].as_u64().unwrap_or(u64::MAX);
         let heard = self
             .failed
-            .remove(&of)
-            .and_then(|(cookie, at)| self.by_cookie.get_mut(&cookie)?.get_mut(at));
-        match heard {
-            Some(heard) => heard.diagnosis = Some(diagnosis),
-            None => self
-                .troubles
-                .push(format!("a diagnosis of no failed call: {diagnosis}")),
+            .get(&of)
+            .and_then(|(cookie, at)| self.by_cookie.get_mut(cookie)?.get_mut(*at));
+        let Some(heard) = heard else {
+            self.counts.1 += 1;
+            self.troubles
+                .push(format!("a diagnosis of no failed call: {diagnosis}"));
+            return;
+        };
+        let is_first = heard.diagnosis.replace(diagnosis).is_none();
+        heard.is_completed = !is_first;
+        self.counts.1 += u64::from(is_first);
+        if heard.is_explained() {
+            self.failed.remove(&of);
         }
+    }
+}
+
+impl Heard {
+    /// With the names of processes, where they come too late for the first diagnosis.
+    fn is_explained(&self) -> bool {
+        let names_come_late = self.call["seen"]["processes_unread"] == "no_time";
+        self.diagnosis.is_some() && (self.is_completed || !names_come_late)
     }
 }
 

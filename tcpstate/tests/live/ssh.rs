@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use support::{Program, Watch, on_stage, try_bind, wait_until};
+use support::{Optional, Watch, on_stage, try_bind, wait_until};
 use tcpstate::event::State;
 
 const PRIVILEGE_SEPARATION: &str = "/run/sshd";
@@ -129,8 +129,8 @@ fn kill_as_told(fix: &Value) {
 #[test]
 fn a_remote_forward_is_taken_back_from_its_connection_alone() {
     if !on_stage(&[
-        Program("/usr/sbin/sshd", "openssh-server"),
-        Program("ssh", "openssh-client"),
+        Optional("/usr/sbin/sshd", "openssh-server"),
+        Optional("ssh", "openssh-client"),
     ]) {
         return;
     }
@@ -167,8 +167,8 @@ fn a_remote_forward_is_taken_back_from_its_connection_alone() {
 #[test]
 fn a_shared_connection_is_ended_by_its_own_command() {
     if !on_stage(&[
-        Program("/usr/sbin/sshd", "openssh-server"),
-        Program("ssh", "openssh-client"),
+        Optional("/usr/sbin/sshd", "openssh-server"),
+        Optional("ssh", "openssh-client"),
     ]) {
         return;
     }

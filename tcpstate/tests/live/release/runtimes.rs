@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::stage::{Bystanders, done, is_free, parse, refused};
 use support::{
-    DESTROYS_TIME_WAITS, Lacking, Program, Requirement, TCPSTATE, Watch, on_stage, skip_for,
-    try_bind, wait_until,
+    DESTROYS_TIME_WAITS, Optional, Requirement, TCPSTATE, Watch, leave_out, on_stage, try_bind,
+    wait_until,
 };
 
-const BUSYBOX: Requirement = Program("/bin/busybox", "busybox-static");
+const BUSYBOX: Requirement = Optional("/bin/busybox", "busybox-static");
 const IMAGE: &str = "tcpstate-test";
 /// Serves the port; a child of it does, and the first process ends by SIGTERM.
 const SERVES: &str =
@@ -231,7 +231,7 @@ fn has_program(name: &str) -> bool {
 }
 
 fn lacking(what: &str) {
-    skip_for(Lacking { what, since: None });
+    leave_out(what);
 }
 
 /// Control groups that the runtime makes for all of its containers.
@@ -306,7 +306,7 @@ fn a_server_in_a_container(engine: &Engine) {
 
 #[test]
 fn a_container_of_podman_is_stopped_by_podman() {
-    let needs = [BUSYBOX, Program("podman", "podman"), DESTROYS_TIME_WAITS];
+    let needs = [BUSYBOX, Optional("podman", "podman"), DESTROYS_TIME_WAITS];
     if on_stage(&needs) {
         a_server_in_a_container(&Engine::podman());
     }
@@ -316,7 +316,7 @@ fn a_container_of_podman_is_stopped_by_podman() {
 fn a_container_of_docker_is_stopped_by_docker() {
     let needs = [
         BUSYBOX,
-        Program("dockerd", "docker.io"),
+        Optional("dockerd", "docker.io"),
         DESTROYS_TIME_WAITS,
     ];
     if on_stage(&needs)
@@ -328,7 +328,7 @@ fn a_container_of_docker_is_stopped_by_docker() {
 
 #[test]
 fn a_port_that_podman_publishes_is_its_containers_and_not_conmons() {
-    let needs = [BUSYBOX, Program("podman", "podman"), DESTROYS_TIME_WAITS];
+    let needs = [BUSYBOX, Optional("podman", "podman"), DESTROYS_TIME_WAITS];
     if !on_stage(&needs) {
         return;
     }
@@ -356,7 +356,7 @@ fn a_port_that_podman_publishes_is_its_containers_and_not_conmons() {
 
 /// Docker's proxy, or its daemon, has the port: neither is to be stopped.
 fn a_port_that_docker_publishes(with_proxy: bool, holder: &str) {
-    if !on_stage(&[BUSYBOX, Program("dockerd", "docker.io")]) {
+    if !on_stage(&[BUSYBOX, Optional("dockerd", "docker.io")]) {
         return;
     }
     let Some(engine) = Engine::docker(with_proxy) else {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use support::{Lacking, Linux, on_stage, skip_for};
+use support::{Lacking, Linux, leave_out, on_stage, skip_for};
 
 /// Runs a program below a seccomp filter that refuses what Docker's default profile refuses to
 /// a container without further capabilities, as far as anything here may want it.
@@ -122,10 +122,7 @@ fn yama_leaves_descendants_at_1_and_root_at_2() {
         return;
     }
     let Ok(before) = fs::read_to_string(SCOPE) else {
-        skip_for(Lacking {
-            what: "Yama is not in this kernel",
-            since: None,
-        });
+        leave_out("Yama is not in this kernel");
         return;
     };
     // It is the whole machine's, which is the test's own only where it is emulated.

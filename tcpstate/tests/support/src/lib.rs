@@ -27,9 +27,9 @@ mod watch;
 pub use cgroup::Cgroup;
 pub use program::{TCPSTATE, Tcpstate, patience, run, run_around};
 pub use requirement::{
-    Before, DESTROYS_TIME_WAITS, LISTS_BOUND_SOCKETS, Lacking, Linux, Processors, Program,
-    PythonModule, RealTime, Requirement, Root, Sources, report_figures, require, running_linux,
-    skip_for,
+    Before, DESTROYS_TIME_WAITS, LISTS_BOUND_SOCKETS, Lacking, Linux, Optional, Processors,
+    Program, PythonModule, RealTime, Requirement, Root, Sources, leave_out, report_figures,
+    require, running_linux, skip_for,
 };
 pub use socket::{at, connection, drain, listener, port_of, socket, try_bind};
 pub use stage::{count_listed, on_stage, ss, wait_for_time_wait, wait_until, wait_until_gone};

@@ -11,7 +11,9 @@ use std::path::Path;
 
 use tcpstate_common::release::numbers;
 
-pub use Requirement::{Before, Linux, Processors, Program, PythonModule, RealTime, Root, Sources};
+pub use Requirement::{
+    Before, Linux, Optional, Processors, Program, PythonModule, RealTime, Root, Sources,
+};
 
 /// One thing that a test cannot do without.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,9 @@ pub enum Requirement {
     Root,
     /// A program, and the package of Debian's that has it.
     Program(&'static str, &'static str),
+    /// The same of one that the gate does not install: too much for a machine that has it for
+    /// nothing else, or not to be had everywhere.
+    Optional(&'static str, &'static str),
     /// A module of `python3`, by the name that `pip install` takes.
     PythonModule(&'static str),
     /// This version of Linux or a later one, and what it brought.
@@ -53,7 +58,7 @@ impl Requirement {
     fn is_met(self) -> bool {
         match self {
             Self::Root => rustix::process::geteuid().is_root(),
-            Self::Program(name, _) => is_installed(name),
+            Self::Program(name, _) | Self::Optional(name, _) => is_installed(name),
             Self::PythonModule(name) => std::process::Command::new("python3")
                 .args(["-c", &format!("import {name}")])
                 .output()
@@ -74,7 +79,7 @@ impl Requirement {
     fn form(self) -> String {
         match self {
             Self::Root => "root".to_owned(),
-            Self::Program(name, _) => format!("program {name}"),
+            Self::Program(name, _) | Self::Optional(name, _) => format!("program {name}"),
             Self::PythonModule(name) => format!("python {name}"),
             Self::Linux(major, minor, _) => format!("linux {major}.{minor}"),
             Self::Before(major, minor, _) => format!("before {major}.{minor}"),
@@ -88,7 +93,7 @@ impl Requirement {
     fn sentence(self) -> String {
         match self {
             Self::Root => "needs root".to_owned(),
-            Self::Program(name, package) => {
+            Self::Program(name, package) | Self::Optional(name, package) => {
                 format!("{name} is not installed: apt-get install -y {package}")
             }
             Self::PythonModule(name) => {
@@ -111,9 +116,17 @@ pub fn require(requirements: &[Requirement]) -> bool {
         .iter()
         .find(|requirement| !requirement.is_met());
     if let Some(unmet) = unmet {
-        record(&unmet.form(), &unmet.sentence());
+        match unmet {
+            Before(..) | Optional(..) => note(&unmet.form(), &unmet.sentence()),
+            _ => record(&unmet.form(), &unmet.sentence()),
+        }
     }
     unmet.is_none()
+}
+
+/// Skips the test for what this machine need not have, and only the test itself can look for.
+pub fn leave_out(what: &str) {
+    note("feature", what);
 }
 
 /// Skips the test for what only the test itself can look for.
@@ -130,6 +143,10 @@ fn record(form: &str, sentence: &str) {
         std::env::var_os("TCPSTATE_REQUIRE_LIVE").is_none(),
         "this test must run here, but: {sentence}"
     );
+    note(form, sentence);
+}
+
+fn note(form: &str, sentence: &str) {
     println!("skipped: {sentence}");
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     // One write, for tests run side by side.

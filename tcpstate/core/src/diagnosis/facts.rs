@@ -2,8 +2,11 @@
 //! stand in its way, and how well both are known.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-use crate::event::{Call, Endpoint, Family, Overlap, Seen, SeenHolder, SeenSource, State};
+use crate::event::{
+    Call, Endpoint, Family, HeldIn, Overlap, Process, Seen, SeenHolder, SeenSource, State,
+};
 
 use super::conflict::{self, Binder, BoundSocket, Memory, Verdict};
 use super::roles::{Blocker, Hints, HolderRole};
@@ -13,6 +16,10 @@ use super::{CallKind, Failure, KnownHolder};
 const IN_NOBODY: &str = "no process was found to have it open, neither among descriptors nor in an \
      io_uring: it may be on its way over a unix socket (SCM_RIGHTS), in a thread that is still \
      inside accept, or the kernel's own, which no list shows";
+
+/// What is concluded of a process that is found by elimination.
+const INSIDE_ACCEPT: &str = "which socket the thread waits on that is inside accept: its descriptor is \
+     closed, and it is the only one of its kind there; one more connection lets it go on";
 
 /// The errors that rules tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +207,13 @@ impl<'a> Facts<'a> {
         }
         if self.leaders().iter().any(|blocker| blocker.is_nobodys()) {
             doubts.push(IN_NOBODY.to_owned());
+        }
+        let is_inside_accept = |process: &Arc<Process>| process.held_in == Some(HeldIn::Accept);
+        if self.leaders().iter().any(|blocker| {
+            let processes = blocker.seen.processes.as_deref().unwrap_or_default();
+            processes.iter().any(is_inside_accept)
+        }) {
+            doubts.push(INSIDE_ACCEPT.to_owned());
         }
         doubts
     }

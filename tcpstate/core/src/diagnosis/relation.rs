@@ -285,6 +285,7 @@ pub(super) fn held_in(process: &Process) -> Option<String> {
     let phrase = match process.held_in? {
         HeldIn::IoUring => "which has it in an io_uring (a registered file) and no descriptor",
         HeldIn::Thread => "a thread of which has it among descriptors of its own",
+        HeldIn::Accept => "a thread of which is still inside accept, its descriptor closed",
     };
     Some(phrase.to_owned())
 }

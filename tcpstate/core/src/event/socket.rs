@@ -234,6 +234,9 @@ pub enum HeldIn {
     /// Among the descriptors of a thread that does not share them with its process
     /// (`/proc/PID/task/TID/fd`).
     Thread,
+    /// In a thread that is still inside `accept` on it, with its descriptor closed: of all
+    /// processes in the namespace only this one has such a thread (`/proc/PID/task/TID/syscall`).
+    Accept,
 }
 
 /// A file of a file system, by its numbers in the kernel.

@@ -1,12 +1,14 @@
-//! Sockets that no list of descriptors shows: registered files of an `io_uring`, and the
-//! descriptors of a thread that does not share those of its process.
+//! Sockets that no list of descriptors shows: registered files of an `io_uring`, the
+//! descriptors of a thread that does not share those of its process, and the one that a thread
+//! is inside `accept` on.
 //!
 //! It takes a pass over all descriptors and threads of the host, so it comes last.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{pids, socket_inode};
@@ -37,6 +39,9 @@ pub(super) type Place = (u64, u32, HeldIn);
 pub(super) fn search(inodes: &BTreeSet<u64>, until_ns: u64) -> (bool, Vec<Place>) {
     let mut found = BTreeSet::new();
     let mut is_whole = true;
+    // What a thread waits on nothing says: of several sockets none is concluded.
+    let only = inodes.first().copied().filter(|_| inodes.len() == 1);
+    let mut accepting = BTreeSet::new();
     for pid in pids() {
         let folder = proc::of(pid);
         let threads = threads_with_own_table(pid, &folder);
@@ -58,6 +63,16 @@ pub(super) fn search(inodes: &BTreeSet<u64>, until_ns: u64) -> (bool, Vec<Place>
                 }
             });
         }
+        if let Some(inode) = only
+            && tasks(&folder).any(|task| is_inside_accept(&task) && listens_there(&task, inode))
+        {
+            accepting.insert(pid);
+        }
+    }
+    if let (Some(inode), true, 1, Some(pid)) =
+        (only, found.is_empty(), accepting.len(), accepting.first())
+    {
+        found.insert((inode, *pid, HeldIn::Accept));
     }
     (is_whole, found.into_iter().collect())
 }
@@ -122,6 +137,49 @@ fn registered(info: &[u8]) -> impl Iterator<Item = u64> {
         })
 }
 
+/// The folders of a process's threads.
+fn tasks(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder.join("task"));
+    let entries = entries.into_iter().flatten().flatten();
+    entries.map(|entry| entry.path())
+}
+
+/// Whether a thread waits in `accept` on a descriptor that is no socket any more.
+fn is_inside_accept(task: &Path) -> bool {
+    let Ok(call) = fs::read_to_string(task.join("syscall")) else {
+        return false;
+    };
+    let mut words = call.split(' ');
+    let number = words.next().and_then(|word| word.parse().ok());
+    let descriptor = words
+        .next()
+        .and_then(|word| u32::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    let (Some(number), Some(descriptor)) = (number, descriptor) else {
+        return false;
+    };
+    let is_socket = || {
+        let link = fs::read_link(task.join("fd").join(descriptor.to_string()));
+        link.is_ok_and(|link| socket_inode(link.as_os_str().as_bytes()).is_some())
+    };
+    [libc::SYS_accept, libc::SYS_accept4].contains(&number) && !is_socket()
+}
+
+/// Whether a socket listens in a thread's network namespace.
+fn listens_there(task: &Path, inode: u64) -> bool {
+    const LISTEN: &str = "0A";
+    let inode = inode.to_string();
+    ["net/tcp", "net/tcp6"].into_iter().any(|table| {
+        let Ok(table) = File::open(task.join(table)) else {
+            return false;
+        };
+        let lines = BufReader::new(table).lines().map_while(Result::ok).skip(1);
+        // The kernel lists those that listen before all others.
+        let state_of = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);
+        let mut listening = lines.take_while(|line| state_of(line).as_deref() == Some(LISTEN));
+        listening.any(|line| line.split_whitespace().nth(9) == Some(inode.as_str()))
+    })
+}
+
 /// One thread for each table of open files that is not its process's, the one of a process
 /// whose first thread has ended among them.
 fn threads_with_own_table(pid: u32, folder: &Path) -> Vec<u32> {
@@ -130,11 +188,7 @@ fn threads_with_own_table(pid: u32, folder: &Path) -> Vec<u32> {
         return Vec::new();
     }
     let mut tables = vec![pid];
-    let entries = fs::read_dir(folder.join("task"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let threads = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let threads = tasks(folder).filter_map(|task| task.file_name()?.to_str()?.parse().ok());
     for thread in threads.filter(|thread| *thread != pid) {
         if tables.len() > MAX_TABLES {
             break;

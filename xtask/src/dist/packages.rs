@@ -53,6 +53,9 @@ pub(super) fn make(
         "dist",
         "--payload-compress",
         "zstd",
+        // The program is static; what is found by itself is what a shell's completions need.
+        "--auto-req",
+        "disabled",
         "--target",
         triple,
         "--output",

@@ -1,4 +1,4 @@
-//! What happens when there is no memory left, and how many descriptors there are.
+//! What happens when there is no memory left, and the limits of descriptors and locked memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::OnceLock;
@@ -86,11 +86,32 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// The limit of locked memory that we were started with, where it was lifted.
+static GIVEN_LOCKED: OnceLock<Rlimit> = OnceLock::new();
+
+/// Lifts the limit of locked memory: up to Linux 5.10 maps of the kernel program are charged
+/// to it.
+pub fn lift_locked_limit() {
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    GIVEN_LOCKED.get_or_init(|| getrlimit(Resource::Memlock));
+    // Later kernels do not need it; where it fails, creating the map says so.
+    let _ = setrlimit(Resource::Memlock, unlimited);
+}
+
 /// Gives back what was raised: for a program that is about to be started in our place.
 /// Async-signal-safe.
-pub fn restore_descriptor_limit() {
-    if let Some(Rlimit { current, maximum }) = GIVEN.get() {
-        let (current, maximum) = (*current, *maximum);
-        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+pub fn restore_limits() {
+    let given = [
+        (Resource::Nofile, GIVEN.get()),
+        (Resource::Memlock, GIVEN_LOCKED.get()),
+    ];
+    for (resource, limit) in given {
+        if let Some(Rlimit { current, maximum }) = limit {
+            let (current, maximum) = (*current, *maximum);
+            let _ = setrlimit(resource, Rlimit { current, maximum });
+        }
     }
 }

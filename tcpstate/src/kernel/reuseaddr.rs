@@ -7,7 +7,8 @@ use aya::{Ebpf, EbpfLoader};
 
 use super::KernelError;
 use super::attach::reason;
-use super::settings::{OBJECT, lift_memlock_limit};
+use super::settings::OBJECT;
+use crate::memory;
 
 /// The programs, on a control group until this is dropped.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ impl Reuseaddr {
     ///
     /// The programs cannot be loaded or attached.
     pub fn attach(cgroup: &File) -> Result<Self, KernelError> {
-        lift_memlock_limit();
+        memory::lift_locked_limit();
         let mut ebpf = EbpfLoader::new()
             // Those are the other programs'.
             .map_max_entries("EVENTS", 4096)

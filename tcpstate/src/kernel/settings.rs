@@ -12,6 +12,7 @@ use tcpstate_common::{
 use super::hook::Hook;
 use super::types::KernelTypes;
 use super::{KernelError, Options, offsets, requirements};
+use crate::memory;
 
 /// The kernel program, as `cargo xtask ebpf build` made it.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/tcpstate.bpf.o");
@@ -65,7 +66,7 @@ impl Settings {
 
     /// Opens the object. No program is loaded or attached yet.
     pub(super) fn open<'a>(&'a self, loader: &mut EbpfLoader<'a>) -> Result<Ebpf, KernelError> {
-        lift_memlock_limit();
+        memory::lift_locked_limit();
         loader
             .override_global("CONFIG", &self.config, true)
             .override_global("PORTS", &self.ports, true)
@@ -141,16 +142,4 @@ fn hz() -> u32 {
         Some(hz) => u32::try_from(hz).unwrap_or(250),
         None => 250,
     }
-}
-
-/// Up to Linux 5.10 maps are charged to the locked memory of the process.
-pub(super) fn lift_memlock_limit() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-
-    let unlimited = Rlimit {
-        current: None,
-        maximum: None,
-    };
-    // Later kernels do not need it; where it fails, creating the map says so.
-    let _ = setrlimit(Resource::Memlock, unlimited);
 }

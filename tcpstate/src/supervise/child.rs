@@ -1,6 +1,6 @@
 //! Starts the program below the filter, with everything else as we were given it: standard
 //! streams, descriptors, terminal and process group, environment, folder, dispositions and
-//! mask of signals, the limit of open files.
+//! mask of signals, the limits of open files and locked memory.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -146,7 +146,7 @@ pub fn start_with(
     command.args(arguments);
     set(&mut command);
     let prepare = move || {
-        memory::restore_descriptor_limit();
+        memory::restore_limits();
         signals::restore_sigpipe();
         mask.block()?;
         if let Some(procs) = &entrance {

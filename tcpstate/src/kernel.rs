@@ -71,6 +71,8 @@ pub struct Options {
     pub verbose: bool,
     /// Only function hooks or only tracepoints; `None`: what the kernel allows.
     pub capture: Option<Capture>,
+    /// Hook nothing but `bind` and `listen`.
+    pub binds_only: bool,
 }
 
 /// A failed call waits so long for records that were being written when it was: one that

@@ -92,6 +92,8 @@ const ACCEPT: Group = Group {
 
 /// Every group.
 const GROUPS: [&Group; 4] = [&MINI_SOCKETS, &BIND_AND_LISTEN, &CONNECT, &ACCEPT];
+/// Those without which nothing is known of a `bind` or `listen`.
+const GROUPS_FOR_BINDS: [&Group; 1] = [&BIND_AND_LISTEN];
 
 impl Group {
     /// Whether the kernel program makes no search of its own for a fresh
@@ -153,12 +155,18 @@ pub(super) fn open(
     loader: EbpfLoader<'_>,
     btf: &Btf,
 ) -> Result<(Ebpf, Functions), KernelError> {
-    let others: Vec<&Group> = GROUPS
-        .into_iter()
+    let all: &[&Group] = if settings.binds_only {
+        &GROUPS_FOR_BINDS
+    } else {
+        &GROUPS
+    };
+    let others: Vec<&Group> = all
+        .iter()
+        .copied()
         .filter(|group| !group.is_about_minis())
         .collect();
     let without = settings.clone();
-    let with_all = settings.with_hooks_of(&GROUPS);
+    let with_all = settings.with_hooks_of(all);
     let with_others = settings.with_hooks_of(&others);
     // Making one takes long; it can open the object again and again.
     let mut loader = loader;
@@ -175,9 +183,9 @@ pub(super) fn open(
     }
     drop(ebpf);
     ebpf = with_all.open(&mut loader)?;
-    hooked = hook(&mut ebpf, &with_all, btf, &GROUPS);
+    hooked = hook(&mut ebpf, &with_all, btf, all);
     *settings = with_all.clone();
-    if !hooked.has_minis {
+    if !hooked.has_minis && others.len() < all.len() {
         let mut refused = hooked.probes;
         refused.retain(|probe| MINI_SOCKETS.has(&probe.name));
         drop(ebpf);

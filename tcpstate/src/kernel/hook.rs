@@ -226,6 +226,15 @@ impl Hook {
         )
     }
 
+    /// Whether it tells of a `bind` or `listen` that a system call makes, and is no function
+    /// hook.
+    pub(super) fn is_about_binds(self) -> bool {
+        matches!(
+            self,
+            Self::SysExitBind | Self::SysEnterBind | Self::SysExitListen | Self::SysEnterListen
+        )
+    }
+
     /// Whether it runs after another hook of the same function, before which it is
     /// attached.
     fn is_trailing(self) -> bool {

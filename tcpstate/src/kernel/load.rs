@@ -21,6 +21,9 @@ use crate::event::{Capture, Probe};
 /// Programs that the kernel verifies at one time: a few of them take nearly all of it.
 const MAX_VERIFYING: usize = 4;
 
+/// What is not a failed call is then a bind or listen that has succeeded, and rare.
+const EVENTS_BYTES_FOR_BINDS: u32 = 1 << 18;
+
 /// A loaded kernel program with its hooks attached.
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
@@ -48,7 +51,10 @@ pub(super) fn load(options: &Options) -> Result<Loaded, KernelError> {
         (prepared, loader.join())
     });
     let (types, mut settings, btf) = prepared?;
-    let loader = loader.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let mut loader = loader.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    if options.binds_only {
+        loader.map_max_entries("EVENTS", EVENTS_BYTES_FOR_BINDS);
+    }
     let (ebpf, mut probes) = tracefs::with(|| {
         let (mut ebpf, hooked) = functions::open(&mut settings, loader, &btf)?;
         let mut probes = attach_all(&mut ebpf, &btf, &settings, &hooked.replaced)?;
@@ -110,7 +116,9 @@ fn attach_all(
     replaced: &[Hook],
 ) -> Result<Vec<Probe>, KernelError> {
     let why_unused = |hook: Hook| {
-        if replaced.contains(&hook) {
+        if settings.binds_only && !hook.is_about_binds() {
+            Some("only binds and listens are asked for")
+        } else if replaced.contains(&hook) {
             Some("a function hook does its work")
         } else if hook == Hook::IoUringComplete && !settings.has_io_uring_bind {
             Some("this kernel does not bind through io_uring")

@@ -25,6 +25,8 @@ pub(super) struct Settings {
     pub(super) offsets: Offsets,
     log_level: u8,
     pub(super) has_io_uring_bind: bool,
+    /// Nothing but `bind` and `listen` is hooked.
+    pub(super) binds_only: bool,
     /// Whether function hooks may be tried.
     pub(super) may_hook_functions: bool,
     /// Functions to hook that this kernel has, with their number of arguments.
@@ -59,6 +61,7 @@ impl Settings {
             offsets,
             log_level: log_level(options),
             has_io_uring_bind: offsets::has_io_uring_bind(types),
+            binds_only: options.binds_only,
             may_hook_functions: functions.is_some(),
             functions: functions.unwrap_or_default(),
         })

@@ -87,6 +87,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         report_connects: start.report_connects,
         verbose: start.verbose,
         capture: start.capture,
+        binds_only: false,
     })?;
     if start.verbose {
         tell_hooks(&observer, began_ns);

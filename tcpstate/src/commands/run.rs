@@ -4,6 +4,7 @@ pub(super) mod calls;
 pub(super) mod explainer;
 mod flood;
 pub(super) mod github;
+mod hooks;
 pub(super) mod keep;
 mod program;
 mod progress;

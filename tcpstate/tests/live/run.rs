@@ -5,6 +5,7 @@ mod container;
 mod cost;
 mod explains;
 mod fallback;
+mod hooks;
 mod hostile;
 mod keeps;
 mod passed;

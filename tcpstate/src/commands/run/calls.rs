@@ -14,6 +14,7 @@ mod passed;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -21,9 +22,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::bind::Unheard;
 use self::held_back::{Pending, TRY_EVERY_NS};
-use self::passed::Passed;
+use self::passed::{Passed, Unsaid};
 use super::explainer::{Explainer, Job};
 use super::flood::Flood;
+use super::hooks::Hooks;
 use super::keep::Keeps;
 use crate::clock;
 use crate::snapshot::netns;
@@ -76,6 +78,9 @@ pub(in crate::commands) struct Calls {
     waits: u64,
     /// Calls that went on.
     passed: Vec<Passed>,
+    /// Those of them that have failed, until the hooks have told more.
+    unsaid: Vec<Unsaid>,
+    hooks: Option<Hooks>,
     /// Binds of which their callers may not have heard.
     unheard: VecDeque<Unheard>,
     /// A process of the program is in a Landlock domain, which nothing shows: what it may
@@ -101,11 +106,19 @@ impl Calls {
             pending: Vec::new(),
             waits: 0,
             passed: Vec::new(),
+            unsaid: Vec::new(),
+            hooks: None,
             unheard: VecDeque::new(),
             is_confined: false,
             flood: Flood::default(),
             failed: 0,
         })
+    }
+
+    /// Begins to attach the kernel's hooks, which tell more of calls that go on. Where there are
+    /// none, it goes without.
+    pub(super) fn attach_hooks(&mut self) {
+        self.hooks = Hooks::start().ok();
     }
 
     /// How many calls have failed until now, those that are not explained too.
@@ -116,6 +129,14 @@ impl Calls {
     /// Whether no socket of the program is held open to look after its calls.
     pub(in crate::commands) fn holds_none(&self) -> bool {
         self.passed.is_empty()
+    }
+
+    /// With `-v`, what has become of the hooks.
+    fn tell_of_hooks(&self) {
+        let news = self.hooks.as_ref().and_then(Hooks::take_news);
+        if let Some(news) = news.filter(|_| self.wishes.verbose) {
+            self.explainer.hand(Job::Say(news));
+        }
     }
 
     /// Decides about the calls that wait, so many of each start at most: signals come between.
@@ -188,6 +209,8 @@ impl Calls {
     pub(in crate::commands) fn advance(&mut self, is_running: bool) -> Duration {
         let now_ns = clock::monotonic_ns();
         self.look_after_passed(None);
+        self.say_unsaid(now_ns);
+        self.tell_of_hooks();
         self.try_pending(now_ns);
         for address in self.keeps.check(now_ns, is_running) {
             self.explainer.hand(Job::Say(format!(
@@ -196,7 +219,7 @@ impl Calls {
             )));
         }
         self.flood.report(now_ns, &self.explainer);
-        if !self.passed.is_empty() {
+        if !self.passed.is_empty() || !self.unsaid.is_empty() {
             Duration::from_millis(1)
         } else if !self.pending.is_empty() {
             Duration::from_nanos(TRY_EVERY_NS)
@@ -210,6 +233,11 @@ impl Calls {
     /// Says and writes what is left.
     pub(in crate::commands) fn finish(mut self) {
         self.look_after_passed(None);
+        while !self.unsaid.is_empty() {
+            thread::sleep(Duration::from_millis(1));
+            self.say_unsaid(clock::monotonic_ns());
+        }
+        self.tell_of_hooks();
         for pending in std::mem::take(&mut self.pending) {
             let _ = pending.asked.listener.answer(pending.asked.id, EADDRINUSE);
         }

@@ -34,7 +34,7 @@ use crate::recording::parts::Rotation;
 use crate::recording::writer::{RecordError, Writer};
 use crate::snapshot::cgroup::Units;
 use crate::snapshot::netns::{self, Namespaces};
-use crate::snapshot::{ephemeral, executable, ipv6, owners, proc, rights, sysctl};
+use crate::snapshot::{ephemeral, executable, ipv6, owners, port, proc, rights, sysctl};
 use crate::supervise::notification::Listener;
 
 /// Calls that wait to be explained or recorded. Beyond, they are counted only.
@@ -395,8 +395,16 @@ impl Worker {
         }
         let is_about_port = call.errno_name.as_deref() == Some("EADDRINUSE") || is_refused;
         if is_about_port && call.requested.port != 0 {
-            let seen = self.read(netns, call.requested.port);
-            call.seen = seen.map(|(mut seen, _)| {
+            let walked = call.seen.take();
+            let seen = match walked {
+                Some(walked) if walked.is_complete => Some(walked),
+                Some(walked) => match self.read(netns, call.requested.port) {
+                    Some((read, _)) => Some(port::merge(&walked, &read.holders)),
+                    None => Some(walked),
+                },
+                None => self.read(netns, call.requested.port).map(|(seen, _)| seen),
+            };
+            call.seen = seen.map(|mut seen| {
                 let _ = name_processes(&mut seen);
                 seen
             });

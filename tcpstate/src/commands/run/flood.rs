@@ -84,6 +84,17 @@ impl Flood {
         Fate::Explain { repeated: 0 }
     }
 
+    /// Counts one that the hooks were on for and have not told of. `false`: there was none like
+    /// it, for whose repetitions the kernel program says nothing any more.
+    pub(super) fn count_untold(&mut self, kind: CallKind, call: &Call) -> bool {
+        let of = (name(kind), call.process.pid, call.requested.port);
+        let like = self
+            .like
+            .iter_mut()
+            .find(|((name, pid, port, errno), _)| *errno != 0 && (*name, *pid, *port) == of);
+        like.map(|(_, like)| like.counted += 1).is_some()
+    }
+
     /// One that could not be explained for want of time or room.
     pub(super) fn count_unexplained(&mut self, kind: CallKind, call: &Call) {
         if let Some((_, _, count)) = &mut self.unexplained {

@@ -86,6 +86,10 @@ impl<'a> Program<'a> {
             self.calls.finish();
             return Err(error);
         }
+        // Once it runs: its start is not to wait for anything.
+        if !self.listeners.is_empty() {
+            self.calls.attach_hooks();
+        }
         let code = loop {
             if let Stage::Over { code } = self.stage {
                 break code;

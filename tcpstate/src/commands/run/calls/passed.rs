@@ -17,6 +17,8 @@ use crate::supervise::{caller, proc, socket};
 const TAKES_EFFECT_NS: u64 = 10_000_000;
 /// The same of a thread that waits for a processor, or has one.
 const TAKES_EFFECT_AT_LAST_NS: u64 = 1_000_000_000;
+/// A hook that was on has told of a failed call within this time after its return, or does not.
+const HOOKS_TELL_NS: u64 = 100_000_000;
 /// Calls that are looked after at one time.
 pub(super) const MAX_PASSED: usize = 64;
 
@@ -28,6 +30,23 @@ pub(super) struct Passed {
     pub(super) since_ns: u64,
     pub(super) kind: CallKind,
     pub(super) call: Box<Call>,
+}
+
+/// One of them that has failed.
+pub(super) struct Unsaid {
+    since_ns: u64,
+    /// It is said from then on whatever is known of it.
+    until_ns: u64,
+    kind: CallKind,
+    call: Box<Call>,
+}
+
+/// What the kernel itself has told of the call. Who made it is better known here.
+fn take_over(call: &mut Call, told: Call) {
+    call.errno = told.errno;
+    call.errno_name = told.errno_name;
+    call.reuse = told.reuse;
+    call.seen = told.seen;
 }
 
 impl Passed {
@@ -68,13 +87,14 @@ impl Calls {
             call.rights = rights::of(process.pid, sock.netns);
         }
         call.process = Arc::new(process);
+        let since_ns = clock::monotonic_ns();
         let why = "a bind goes on as it is: its process has other rights than `tcpstate run`";
         self.pass(&asked.listener, asked.id, asked.tid, Some(why));
         if self.passed.len() < MAX_PASSED && asked.address.endpoint.port != 0 {
             self.passed.push(Passed {
                 socket: asked.socket,
                 tid: asked.tid,
-                since_ns: clock::monotonic_ns(),
+                since_ns,
                 kind: CallKind::Bind,
                 call: Box::new(call),
             });
@@ -100,7 +120,13 @@ impl Calls {
                 CallKind::Listen => is_over && passed.may_hold_port(),
                 _ => is_over,
             };
-            let Passed { kind, call, .. } = self.passed.swap_remove(at);
+            let passed = self.passed.swap_remove(at);
+            let Passed {
+                since_ns,
+                kind,
+                call,
+                ..
+            } = passed;
             if has_taken_effect {
                 if self.explainer.is_recording {
                     self.explainer.hand(Job::Call {
@@ -111,8 +137,54 @@ impl Calls {
                     });
                 }
             } else if has_failed {
-                self.fail(kind, *call, None);
+                self.has_failed(Unsaid {
+                    since_ns,
+                    until_ns: now_ns.saturating_add(HOOKS_TELL_NS),
+                    kind,
+                    call,
+                });
             }
+        }
+    }
+
+    /// A call that went on has failed. It is said once the hooks have told more; at once where
+    /// they were not on when it was made.
+    fn has_failed(&mut self, unsaid: Unsaid) {
+        let are_on = self
+            .hooks
+            .as_ref()
+            .is_some_and(|hooks| hooks.saw(unsaid.since_ns));
+        if are_on && self.unsaid.len() < MAX_PASSED {
+            self.unsaid.push(unsaid);
+            self.say_unsaid(clock::monotonic_ns());
+        } else {
+            self.fail(unsaid.kind, *unsaid.call, None);
+        }
+    }
+
+    /// Says of failed calls what the hooks have told, or have not told in time.
+    pub(super) fn say_unsaid(&mut self, now_ns: u64) {
+        let mut at = 0;
+        while let Some(unsaid) = self.unsaid.get(at) {
+            let cookie = unsaid.call.sock.map_or(0, |sock| sock.cookie);
+            let told = self
+                .hooks
+                .as_ref()
+                .and_then(|hooks| hooks.take(unsaid.kind, cookie, unsaid.since_ns));
+            if told.is_none() && now_ns < unsaid.until_ns {
+                at += 1;
+                continue;
+            }
+            let Unsaid { kind, mut call, .. } = self.unsaid.swap_remove(at);
+            match told {
+                Some(told) => take_over(&mut call, told),
+                None if self.flood.count_untold(kind, &call) => {
+                    self.failed += 1;
+                    continue;
+                }
+                None => {}
+            }
+            self.fail(kind, *call, None);
         }
     }
 }

@@ -1,0 +1,216 @@
+//! What the kernel's hooks tell of calls that go on as they are: the error that the kernel
+//! gave, and what it found on the port.
+//!
+//! Hooks take a tenth of a second to be on and privileges that only root has. Nobody waits for
+//! them: a thread of its own sees to them, and where they tell nothing, what a call has come
+//! to is inferred. They tell of the calls of the whole host; what is kept of them is asked for
+//! by the socket of a call that was put before us, so that nobody else's is taken for it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::process::{getpriority_process, setpriority_process};
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::commands::watch;
+use crate::diagnosis::CallKind;
+use crate::event::{Body, Call};
+use crate::kernel::{Observer, Options};
+
+/// Failed calls that are kept. Beyond, the oldest are forgotten.
+const MAX_KEPT: usize = 256;
+/// Records that are taken in one go.
+const TAKE: usize = 256;
+/// The hooks wake us for a failed call; what else they tell is cleared away as often.
+const CLEAR_EVERY: Duration = Duration::from_secs(1);
+
+/// The hooks, seen from the thread that takes calls. They are off soon after this is dropped.
+#[derive(Debug)]
+pub(super) struct Hooks {
+    told: Arc<Mutex<Told>>,
+    _end: oneshot::Sender<()>,
+}
+
+/// What the thread has told.
+#[derive(Debug, Default)]
+struct Told {
+    /// Since when every failed call is.
+    on_ns: Option<u64>,
+    failed: VecDeque<(u64, CallKind, Call)>,
+    /// For who wants to know what becomes of the hooks.
+    news: Option<String>,
+}
+
+impl Hooks {
+    /// Begins to attach them.
+    pub(super) fn start() -> Result<Self> {
+        let told = Arc::new(Mutex::new(Told::default()));
+        let (end, is_over) = oneshot::channel();
+        let to = Arc::clone(&told);
+        thread::Builder::new()
+            .name("hooks".to_owned())
+            .spawn(move || {
+                if let Err(error) = observe(&to, is_over) {
+                    let mut told = lock(&to);
+                    told.on_ns = None;
+                    told.news = Some(format!("no hooks: {error:#}"));
+                }
+            })
+            .context("cannot start a thread")?;
+        Ok(Self { told, _end: end })
+    }
+
+    /// Whether they were on at that time, and are.
+    pub(super) fn saw(&self, mono_ns: u64) -> bool {
+        lock(&self.told).on_ns.is_some_and(|on_ns| on_ns <= mono_ns)
+    }
+
+    /// What they have told of the failed call that was made on this socket at `since_ns` or
+    /// later, the first of them.
+    pub(super) fn take(&self, kind: CallKind, cookie: u64, since_ns: u64) -> Option<Call> {
+        let mut told = lock(&self.told);
+        let at = told.failed.iter().position(|(mono_ns, of, call)| {
+            *of == kind
+                && *mono_ns >= since_ns
+                && cookie != 0
+                && call.sock.is_some_and(|sock| sock.cookie == cookie)
+        })?;
+        told.failed.remove(at).map(|(_, _, call)| call)
+    }
+
+    /// What has become of them since the last time.
+    pub(super) fn take_news(&self) -> Option<String> {
+        lock(&self.told).news.take()
+    }
+}
+
+fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Attaches them, and keeps what they tell until the end. It ends with the process, too,
+/// whatever it does just then: the kernel takes the hooks off.
+fn observe(told: &Mutex<Told>, mut is_over: oneshot::Receiver<()>) -> Result<()> {
+    let began_ns = clock::monotonic_ns();
+    let mut observer = behind_others(|| {
+        Observer::start(&Options {
+            binds_only: true,
+            ..Options::default()
+        })
+    })?;
+    let on_ns = clock::monotonic_ns();
+    {
+        let mut told = lock(told);
+        told.on_ns = Some(on_ns);
+        let took_ms = on_ns.saturating_sub(began_ns) / 1_000_000;
+        told.news = Some(format!("hooks on after {took_ms} ms"));
+    }
+    watch::runtime()?.block_on(async {
+        let mut facts = Vec::new();
+        let mut counted = Vec::new();
+        loop {
+            let is_time = tokio::select! {
+                _ = &mut is_over => return Ok(()),
+                ready = observer.ready() => {
+                    ready?;
+                    false
+                }
+                () = tokio::time::sleep(CLEAR_EVERY) => true,
+            };
+            while observer.drain(TAKE, &mut facts) == TAKE {
+                keep(told, &mut facts);
+            }
+            keep(told, &mut facts);
+            if is_time {
+                // We count ourselves, and the kernel program has room for so many counts.
+                observer.take_counted(clock::monotonic_ns(), false, &mut counted);
+                counted.clear();
+            }
+        }
+    })
+}
+
+/// Does it, in this thread and those that it starts, only where nobody else wants a processor:
+/// the program is starting just now.
+fn behind_others<T>(act: impl FnOnce() -> T) -> T {
+    const LAST: i32 = 19;
+    let before = getpriority_process(None);
+    let _ = setpriority_process(None, LAST);
+    let done = act();
+    if let Ok(before) = before {
+        // Without CAP_SYS_NICE it stays behind.
+        let _ = setpriority_process(None, before);
+    }
+    done
+}
+
+fn keep(told: &Mutex<Told>, facts: &mut Vec<(u64, Body)>) {
+    let mut told = lock(told);
+    for (mono_ns, body) in facts.drain(..) {
+        let (kind, call) = match body {
+            Body::Bind(call) => (CallKind::Bind, call),
+            Body::Listen(call) => (CallKind::Listen, call),
+            _ => continue,
+        };
+        if call.ok {
+            continue;
+        }
+        if told.failed.len() >= MAX_KEPT {
+            told.failed.pop_front();
+        }
+        told.failed.push_back((mono_ns, kind, *call));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed_bind(cookie: u64) -> Body {
+        let call = serde_json::json!({
+            "ok": false,
+            "errno": 98,
+            "requested": {"addr": "127.0.0.1", "port": 8080},
+            "sock": {"cookie": cookie, "netns": 1, "family": "ipv4"},
+            "reuse": {"reuseaddr": false, "reuseport": false, "v6only": false},
+            "process": {"pid": 7, "uid": 0, "comm": "server", "via": "syscall"},
+            "via": "syscall",
+        });
+        Body::Bind(Box::new(serde_json::from_value(call).unwrap()))
+    }
+
+    fn with(mut facts: Vec<(u64, Body)>) -> Hooks {
+        let told = Arc::default();
+        keep(&told, &mut facts);
+        Hooks {
+            told,
+            _end: oneshot::channel().0,
+        }
+    }
+
+    #[test]
+    fn a_call_is_that_of_its_socket_since_it_was_made_and_is_given_out_once() {
+        let hooks = with(vec![(10, failed_bind(5)), (30, failed_bind(5))]);
+
+        assert!(hooks.take(CallKind::Bind, 6, 0).is_none());
+        assert!(hooks.take(CallKind::Listen, 5, 0).is_none());
+        assert!(hooks.take(CallKind::Bind, 5, 31).is_none());
+        assert!(hooks.take(CallKind::Bind, 5, 20).is_some());
+        assert!(hooks.take(CallKind::Bind, 5, 20).is_none());
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_and_what_has_no_cookie_is_nobodys() {
+        let many = (1..=MAX_KEPT as u64 + 1).map(|cookie| (cookie, failed_bind(cookie)));
+        let hooks = with(many.collect());
+
+        assert!(hooks.take(CallKind::Bind, 1, 0).is_none());
+        assert!(hooks.take(CallKind::Bind, 2, 0).is_some());
+        let nobodys = with(vec![(1, failed_bind(0))]);
+        assert!(nobodys.take(CallKind::Bind, 0, 0).is_none());
+    }
+}

@@ -115,10 +115,13 @@ impl Calls {
         })
     }
 
-    /// Begins to attach the kernel's hooks, which tell more of calls that go on. Where there are
+    /// Has the kernel's hooks attached, which tell more of calls that go on. Where there are
     /// none, it goes without.
-    pub(super) fn attach_hooks(&mut self) {
-        self.hooks = Hooks::start().ok();
+    pub(super) fn want_hooks(&mut self) {
+        match &self.hooks {
+            Some(hooks) => hooks.want(),
+            None => self.hooks = Hooks::start().ok(),
+        }
     }
 
     /// How many calls have failed until now, those that are not explained too.

@@ -5,6 +5,9 @@
 //! them: a thread of its own sees to them, and where they tell nothing, what a call has come
 //! to is inferred. They tell of the calls of the whole host; what is kept of them is asked for
 //! by the socket of a call that was put before us, so that nobody else's is taken for it.
+//!
+//! While they are on every system call of the host is slower. So they are on only when calls
+//! are likely to go on: after a start, and after one that did.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +16,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{getpriority_process, setpriority_process};
-use tokio::sync::oneshot;
+use tokio::sync::watch::{self, Receiver, Sender};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
-use crate::commands::watch;
+use crate::commands::watch::runtime;
 use crate::diagnosis::CallKind;
 use crate::event::{Body, Call};
 use crate::kernel::{Observer, Options};
@@ -27,18 +31,21 @@ const MAX_KEPT: usize = 256;
 const TAKE: usize = 256;
 /// The hooks wake us for a failed call; what else they tell is cleared away as often.
 const CLEAR_EVERY: Duration = Duration::from_secs(1);
+/// So long after the last reason for them the hooks are taken off.
+const WANTED_FOR_NS: u64 = 30_000_000_000;
 
 /// The hooks, seen from the thread that takes calls. They are off soon after this is dropped.
 #[derive(Debug)]
 pub(super) struct Hooks {
     told: Arc<Mutex<Told>>,
-    _end: oneshot::Sender<()>,
+    /// Until when they are wanted.
+    until_ns: Sender<u64>,
 }
 
 /// What the thread has told.
 #[derive(Debug, Default)]
 struct Told {
-    /// Since when every failed call is.
+    /// Since when every failed call is, where the hooks are on.
     on_ns: Option<u64>,
     failed: VecDeque<(u64, CallKind, Call)>,
     /// For who wants to know what becomes of the hooks.
@@ -49,19 +56,27 @@ impl Hooks {
     /// Begins to attach them.
     pub(super) fn start() -> Result<Self> {
         let told = Arc::new(Mutex::new(Told::default()));
-        let (end, is_over) = oneshot::channel();
+        let (until_ns, wanted) = watch::channel(0);
         let to = Arc::clone(&told);
         thread::Builder::new()
             .name("hooks".to_owned())
             .spawn(move || {
-                if let Err(error) = observe(&to, is_over) {
+                if let Err(error) = observe(&to, wanted) {
                     let mut told = lock(&to);
                     told.on_ns = None;
                     told.news = Some(format!("no hooks: {error:#}"));
                 }
             })
             .context("cannot start a thread")?;
-        Ok(Self { told, _end: end })
+        let hooks = Self { told, until_ns };
+        hooks.want();
+        Ok(hooks)
+    }
+
+    /// Calls are likely to go on from now on.
+    pub(super) fn want(&self) {
+        let until_ns = clock::monotonic_ns().saturating_add(WANTED_FOR_NS);
+        self.until_ns.send_replace(until_ns);
     }
 
     /// Whether they were on at that time, and are.
@@ -92,46 +107,76 @@ fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
     told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Attaches them, and keeps what they tell until the end. It ends with the process, too,
+/// Has them on as long as they are wanted, again and again. It ends with the process, too,
 /// whatever it does just then: the kernel takes the hooks off.
-fn observe(told: &Mutex<Told>, mut is_over: oneshot::Receiver<()>) -> Result<()> {
-    let began_ns = clock::monotonic_ns();
-    let mut observer = behind_others(|| {
+fn observe(told: &Mutex<Told>, mut wanted: Receiver<u64>) -> Result<()> {
+    runtime()?.block_on(async {
+        // Nobody wants them ever again where that fails.
+        while wanted.changed().await.is_ok() {
+            let began_ns = clock::monotonic_ns();
+            let observer = attach()?;
+            let on_ns = clock::monotonic_ns();
+            {
+                let mut told = lock(told);
+                told.on_ns = Some(on_ns);
+                let took_ms = on_ns.saturating_sub(began_ns) / 1_000_000;
+                told.news = Some(format!("hooks on after {took_ms} ms"));
+            }
+            keep_while_wanted(observer, told, &mut wanted).await?;
+        }
+        Ok(())
+    })
+}
+
+fn attach() -> Result<Observer> {
+    Ok(behind_others(|| {
         Observer::start(&Options {
             binds_only: true,
             ..Options::default()
         })
-    })?;
-    let on_ns = clock::monotonic_ns();
-    {
-        let mut told = lock(told);
-        told.on_ns = Some(on_ns);
-        let took_ms = on_ns.saturating_sub(began_ns) / 1_000_000;
-        told.news = Some(format!("hooks on after {took_ms} ms"));
-    }
-    watch::runtime()?.block_on(async {
-        let mut facts = Vec::new();
-        let mut counted = Vec::new();
-        loop {
-            let is_time = tokio::select! {
-                _ = &mut is_over => return Ok(()),
-                ready = observer.ready() => {
-                    ready?;
-                    false
-                }
-                () = tokio::time::sleep(CLEAR_EVERY) => true,
-            };
-            while observer.drain(TAKE, &mut facts) == TAKE {
-                keep(told, &mut facts);
+    })?)
+}
+
+/// Keeps what they tell, as long as they are wanted.
+async fn keep_while_wanted(
+    mut observer: Observer,
+    told: &Mutex<Told>,
+    wanted: &mut Receiver<u64>,
+) -> Result<()> {
+    let mut facts = Vec::new();
+    let mut counted = Vec::new();
+    let mut time = interval(CLEAR_EVERY);
+    time.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let is_time = tokio::select! {
+            changed = wanted.changed() => match changed {
+                Ok(()) => false,
+                Err(_) => return Ok(()),
+            },
+            ready = observer.ready() => {
+                ready?;
+                false
             }
+            _ = time.tick() => true,
+        };
+        while observer.drain(TAKE, &mut facts) == TAKE {
             keep(told, &mut facts);
-            if is_time {
-                // We count ourselves, and the kernel program has room for so many counts.
-                observer.take_counted(clock::monotonic_ns(), false, &mut counted);
-                counted.clear();
-            }
         }
-    })
+        keep(told, &mut facts);
+        if !is_time {
+            continue;
+        }
+        let now_ns = clock::monotonic_ns();
+        // We count ourselves, and the kernel program has room for so many counts.
+        observer.take_counted(now_ns, false, &mut counted);
+        counted.clear();
+        if now_ns >= *wanted.borrow() {
+            let mut told = lock(told);
+            told.on_ns = None;
+            told.news = Some("hooks off: no call has gone on as it is for a while".to_owned());
+            return Ok(());
+        }
+    }
 }
 
 /// Does it, in this thread and those that it starts, only where nobody else wants a processor:
@@ -188,7 +233,7 @@ mod tests {
         keep(&told, &mut facts);
         Hooks {
             told,
-            _end: oneshot::channel().0,
+            until_ns: watch::channel(0).0,
         }
     }
 

@@ -86,10 +86,6 @@ impl<'a> Program<'a> {
             self.calls.finish();
             return Err(error);
         }
-        // Once it runs: its start is not to wait for anything.
-        if !self.listeners.is_empty() {
-            self.calls.attach_hooks();
-        }
         let code = loop {
             if let Stage::Over { code } = self.stage {
                 break code;
@@ -127,7 +123,11 @@ impl<'a> Program<'a> {
         self.started_ns = clock::monotonic_ns();
         self.pid = Some(started.pid);
         self.stage = Stage::Runs;
-        self.listeners.extend(started.listener.map(Arc::new));
+        if let Some(listener) = started.listener {
+            self.listeners.push(Arc::new(listener));
+            // Once it runs: its start waits for nothing.
+            self.calls.want_hooks();
+        }
         Ok(())
     }
 

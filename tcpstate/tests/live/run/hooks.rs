@@ -234,6 +234,37 @@ fn where_hooks_are_refused_it_goes_without_them() {
     }
 }
 
+/// They are off when nothing needs them, and on again when something does.
+#[test]
+#[ignore = "nightly: waits for half a minute"]
+fn hooks_go_and_come_with_calls_that_go_on() {
+    if !on_stage(&[NEEDS_PYTHON]) {
+        return;
+    }
+    let _holder = listener(SERVER, false);
+    let source = "time.sleep(33)\n\
+                  for _ in range(2):\n\
+                  \x20   try: socket.socket().bind(('127.0.0.1', 8080 if _ else 81))\n\
+                  \x20   except OSError: time.sleep(3)\n";
+
+    let came = with_hooks(&[], OTHER, source);
+
+    let words = &came.words;
+    let places = [
+        "hooks on after",
+        "hooks off",
+        "FAILED EACCES (inferred)",
+        "FAILED EADDRINUSE  ",
+    ];
+    let places = places.map(|what| {
+        words
+            .find(what)
+            .unwrap_or_else(|| panic!("{what}: {words}"))
+    });
+    assert!(places.is_sorted(), "{words}");
+    assert_eq!(words.matches("hooks on after").count(), 2, "{words}");
+}
+
 /// What was raised to load the kernel program is not the program's.
 #[test]
 fn a_program_that_is_started_again_has_the_limits_that_run_was_given() {

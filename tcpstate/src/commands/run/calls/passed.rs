@@ -87,6 +87,9 @@ impl Calls {
             call.rights = rights::of(process.pid, sock.netns);
         }
         call.process = Arc::new(process);
+        if let Some(hooks) = &self.hooks {
+            hooks.want();
+        }
         let since_ns = clock::monotonic_ns();
         let why = "a bind goes on as it is: its process has other rights than `tcpstate run`";
         self.pass(&asked.listener, asked.id, asked.tid, Some(why));

@@ -441,7 +441,8 @@ Privileges: none are needed. Without CAP_SYS_ADMIN the kernel wants no_new_privs
 set-user-id programs (sudo, ping) that the program starts gain nothing then. What is bound is \
 bound with the privileges of the program; a process below it that has other ones (another user, \
 namespace, security label, a Landlock domain) binds for itself: where that has not taken effect, it \
-is explained by the kernel's rule. A container needs CAP_SYS_PTRACE for any of it.
+is explained by what the kernel's hooks have told, as root, else by the kernel's rule (`inferred`). A \
+container needs CAP_SYS_PTRACE for any of it.
 
 If `run` is killed (SIGKILL), the program goes on serving, but the kernel answers ENOSYS to each \
 later bind and listen of it.";

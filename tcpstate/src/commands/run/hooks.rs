@@ -84,15 +84,16 @@ impl Hooks {
         lock(&self.told).on_ns.is_some_and(|on_ns| on_ns <= mono_ns)
     }
 
-    /// What they have told of the failed call that was made on this socket at `since_ns` or
-    /// later, the first of them.
-    pub(super) fn take(&self, kind: CallKind, cookie: u64, since_ns: u64) -> Option<Call> {
+    /// What they have told of a failed call that was made at `since_ns`: the first from then on
+    /// that was about the same socket and port.
+    pub(super) fn take(&self, kind: CallKind, failed: &Call, since_ns: u64) -> Option<Call> {
+        let cookie = cookie(failed)?;
         let mut told = lock(&self.told);
         let at = told.failed.iter().position(|(mono_ns, of, call)| {
             *of == kind
                 && *mono_ns >= since_ns
-                && cookie != 0
-                && call.sock.is_some_and(|sock| sock.cookie == cookie)
+                && self::cookie(call) == Some(cookie)
+                && call.requested.port == failed.requested.port
         })?;
         told.failed.remove(at).map(|(_, _, call)| call)
     }
@@ -101,6 +102,11 @@ impl Hooks {
     pub(super) fn take_news(&self) -> Option<String> {
         lock(&self.told).news.take()
     }
+}
+
+/// What names its socket; 0 names none.
+fn cookie(call: &Call) -> Option<u64> {
+    call.sock.map(|sock| sock.cookie).filter(|it| *it != 0)
 }
 
 fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
@@ -215,21 +221,27 @@ fn keep(told: &Mutex<Told>, facts: &mut Vec<(u64, Body)>) {
 mod tests {
     use super::*;
 
-    fn failed_bind(cookie: u64) -> Body {
+    fn failed(cookie: u64) -> Call {
+        failed_at(cookie, 8080)
+    }
+
+    fn failed_at(cookie: u64, port: u16) -> Call {
         let call = serde_json::json!({
             "ok": false,
             "errno": 98,
-            "requested": {"addr": "127.0.0.1", "port": 8080},
+            "requested": {"addr": "127.0.0.1", "port": port},
             "sock": {"cookie": cookie, "netns": 1, "family": "ipv4"},
             "reuse": {"reuseaddr": false, "reuseport": false, "v6only": false},
             "process": {"pid": 7, "uid": 0, "comm": "server", "via": "syscall"},
             "via": "syscall",
         });
-        Body::Bind(Box::new(serde_json::from_value(call).unwrap()))
+        serde_json::from_value(call).unwrap()
     }
 
-    fn with(mut facts: Vec<(u64, Body)>) -> Hooks {
+    fn with(calls: Vec<(u64, Call)>) -> Hooks {
         let told = Arc::default();
+        let bind = |(mono_ns, call)| (mono_ns, Body::Bind(Box::new(call)));
+        let mut facts = calls.into_iter().map(bind).collect();
         keep(&told, &mut facts);
         Hooks {
             told,
@@ -239,23 +251,25 @@ mod tests {
 
     #[test]
     fn a_call_is_that_of_its_socket_since_it_was_made_and_is_given_out_once() {
-        let hooks = with(vec![(10, failed_bind(5)), (30, failed_bind(5))]);
+        let hooks = with(vec![(10, failed(5)), (30, failed(5))]);
+        let has = |kind, call, since_ns| hooks.take(kind, &call, since_ns).is_some();
 
-        assert!(hooks.take(CallKind::Bind, 6, 0).is_none());
-        assert!(hooks.take(CallKind::Listen, 5, 0).is_none());
-        assert!(hooks.take(CallKind::Bind, 5, 31).is_none());
-        assert!(hooks.take(CallKind::Bind, 5, 20).is_some());
-        assert!(hooks.take(CallKind::Bind, 5, 20).is_none());
+        assert!(!has(CallKind::Bind, failed(6), 0));
+        assert!(!has(CallKind::Bind, failed_at(5, 81), 0));
+        assert!(!has(CallKind::Listen, failed(5), 0));
+        assert!(!has(CallKind::Bind, failed(5), 31));
+        assert!(has(CallKind::Bind, failed(5), 20));
+        assert!(!has(CallKind::Bind, failed(5), 20));
     }
 
     #[test]
     fn the_oldest_are_forgotten_and_what_has_no_cookie_is_nobodys() {
-        let many = (1..=MAX_KEPT as u64 + 1).map(|cookie| (cookie, failed_bind(cookie)));
+        let many = (1..=MAX_KEPT as u64 + 1).map(|cookie| (cookie, failed(cookie)));
         let hooks = with(many.collect());
 
-        assert!(hooks.take(CallKind::Bind, 1, 0).is_none());
-        assert!(hooks.take(CallKind::Bind, 2, 0).is_some());
-        let nobodys = with(vec![(1, failed_bind(0))]);
-        assert!(nobodys.take(CallKind::Bind, 0, 0).is_none());
+        assert!(hooks.take(CallKind::Bind, &failed(1), 0).is_none());
+        assert!(hooks.take(CallKind::Bind, &failed(2), 0).is_some());
+        let nobodys = with(vec![(1, failed(0))]);
+        assert!(nobodys.take(CallKind::Bind, &failed(0), 0).is_none());
     }
 }

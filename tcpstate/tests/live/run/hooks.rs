@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::*;
 use serde_json::Value;
-use support::{listener, on_stage};
+use support::{Linux, listener, on_stage};
 
 /// What came of a program that went on once the hooks were on.
 struct Came {
@@ -162,6 +162,41 @@ fn a_listen_of_a_group_that_fails_is_proven() {
         panic!("it is explained once: {words}");
     };
     assert_eq!(diagnosis["certainty"], "proven", "{words}");
+}
+
+/// No rule about ports explains it, and without the error nothing would.
+#[test]
+fn what_a_landlock_domain_refuses_is_known_to_be_refused_by_a_policy() {
+    if !on_stage(&[NEEDS_PYTHON, Linux(6, 7, "has Landlock's rules for ports")]) {
+        return;
+    }
+    // No port is allowed: landlock_create_ruleset, landlock_restrict_self.
+    let before = "import ctypes, os, socket, struct, time\n\
+                  libc = ctypes.CDLL(None, use_errno=True)\n\
+                  fd = libc.syscall(444, struct.pack('QQ', 0, 1), 16, 0)\n\
+                  libc.prctl(38, 1, 0, 0, 0)\n\
+                  has_none = fd < 0 or libc.syscall(446, fd, 0)\n";
+    let source = format!(
+        "if has_none: os._exit(77)\n{}",
+        binds("('127.0.0.1', 8080)")
+    );
+
+    let came = with_hooks(&[], before, &source);
+
+    let words = &came.words;
+    if came.ended == Some(77) {
+        support::skip_for(support::Lacking {
+            what: "Landlock is off here",
+            since: None,
+        });
+        return;
+    }
+    assert_eq!(came.ended, Some(13), "{words}");
+    let [diagnosis] = came.of("diagnosis")[..] else {
+        panic!("it is explained once: {words}");
+    };
+    assert_eq!(diagnosis["cause"], "denied_by_policy", "{words}");
+    assert!(!words.contains("inferred"), "{words}");
 }
 
 /// The kernel program tells ten a second of the same call, and `run` counts all of them.

@@ -169,11 +169,10 @@ impl Calls {
     pub(super) fn say_unsaid(&mut self, now_ns: u64) {
         let mut at = 0;
         while let Some(unsaid) = self.unsaid.get(at) {
-            let cookie = unsaid.call.sock.map_or(0, |sock| sock.cookie);
             let told = self
                 .hooks
                 .as_ref()
-                .and_then(|hooks| hooks.take(unsaid.kind, cookie, unsaid.since_ns));
+                .and_then(|hooks| hooks.take(unsaid.kind, &unsaid.call, unsaid.since_ns));
             if told.is_none() && now_ns < unsaid.until_ns {
                 at += 1;
                 continue;

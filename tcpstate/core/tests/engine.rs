@@ -2,9 +2,11 @@
 
 mod facts;
 
+use std::sync::Arc;
+
 use facts::{MS, SECOND, at, by, call, change, into_mini, process, seen, through};
 use tcpstate_core::engine::{Engine, Limits};
-use tcpstate_core::event::{Body, ExitReason, Source, State};
+use tcpstate_core::event::{Body, ExitReason, Process, Source, State};
 use tcpstate_core::model::{Phase, PortKey, SocketId};
 
 const LISTENER: u64 = 1;
@@ -31,6 +33,17 @@ fn port(port: u16) -> PortKey {
         port,
         netns: facts::NETNS,
     }
+}
+
+/// The server of [`serving`] stops to listen.
+fn stop_listening(engine: &mut Engine, server: &Arc<Process>) {
+    engine.observe(
+        100 * MS,
+        by(
+            change(LISTENER, ANY, NOBODY, State::Listen, State::Closed),
+            server,
+        ),
+    );
 }
 
 /// A server listens and has one connection.
@@ -282,13 +295,7 @@ fn a_restart_has_its_downtime_and_the_failures_in_between() {
     let mut engine = engine();
     let (old, new) = (process(10, "server"), process(11, "server"));
     serving(&mut engine);
-    engine.observe(
-        100 * MS,
-        by(
-            change(LISTENER, ANY, NOBODY, State::Listen, State::Closed),
-            &old,
-        ),
-    );
+    stop_listening(&mut engine, &old);
     for moment in 2..4 {
         engine.observe(
             moment * 100 * MS,
@@ -329,13 +336,7 @@ fn a_port_of_a_namespace_that_is_forgotten_has_no_history() {
     let mut engine = engine();
     let (old, new) = (process(10, "server"), process(11, "server"));
     serving(&mut engine);
-    engine.observe(
-        100 * MS,
-        by(
-            change(LISTENER, ANY, NOBODY, State::Listen, State::Closed),
-            &old,
-        ),
-    );
+    stop_listening(&mut engine, &old);
 
     engine.forget_ports(facts::NETNS);
     engine.observe(
@@ -351,13 +352,7 @@ fn a_listen_that_fails_is_no_restart_although_the_kernel_shows_listen() {
     let mut engine = engine();
     let (old, new) = (process(10, "server"), process(11, "server"));
     serving(&mut engine);
-    engine.observe(
-        100 * MS,
-        by(
-            change(LISTENER, ANY, NOBODY, State::Listen, State::Closed),
-            &old,
-        ),
-    );
+    stop_listening(&mut engine, &old);
 
     engine.observe(
         200 * MS,
@@ -525,13 +520,7 @@ fn calls_that_were_only_counted_are_in_every_count_and_are_not_explained_again()
     let mut engine = engine();
     let (old, new) = (process(10, "server"), process(11, "server"));
     serving(&mut engine);
-    engine.observe(
-        100 * MS,
-        by(
-            change(LISTENER, ANY, NOBODY, State::Listen, State::Closed),
-            &old,
-        ),
-    );
+    stop_listening(&mut engine, &old);
     let failed = |repeated: u64, is_sum: bool| {
         let mut failed = call(0, None, 8080, Some((98, "EADDRINUSE")), &new);
         (failed.repeated, failed.is_sum) = (repeated, is_sum);

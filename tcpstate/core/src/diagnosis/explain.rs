@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::event::{
     Ancestor, Call, Cause, Certainty, Explanation, Family, Identity, Ipv6State, KnownBy, Process,
-    Requested, Reuse, Seen, Sock, State, Tried, Via, YesNo,
+    Requested, Reuse, Seen, Sock, State, Tried, YesNo,
 };
 
 use super::conflict::Forecast;
@@ -209,12 +209,6 @@ impl Question<'_> {
             ok: false,
             errno: (errno != 0).then_some(errno),
             errno_name: Some(name.into()),
-            requested: Requested {
-                addr: Some(self.addr),
-                port: self.port,
-            },
-            local: None,
-            peer: None,
             sock: Some(Sock {
                 cookie: 0,
                 netns: self.netns,
@@ -223,19 +217,18 @@ impl Question<'_> {
             reuse: self.reuse,
             bound_dev_if: self.device,
             uid: Some(self.uid),
-            process: Arc::new(self.new_server()),
-            via: Via::Syscall,
             unprivileged_port_start: self.environment.unprivileged_port_start,
             netns_name: self.environment.netns_name.as_deref().map(Into::into),
             rtnetlink_inode: self.environment.rtnetlink_inode,
-            rights: None,
             ipv6: self.ipv6.cloned().map(Box::new),
-            ephemeral: None,
-            sysctls: None,
-            repeated: 0,
-            is_sum: false,
-            errno_inferred: false,
             seen: self.seen.cloned(),
+            ..Call::new(
+                Requested {
+                    addr: Some(self.addr),
+                    port: self.port,
+                },
+                Arc::new(self.new_server()),
+            )
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::event::{
     Call, Diagnosis, Endpoint, Family, Ipv6State, KnownBy, OnInterface, Process, Requested, Reuse,
-    Seen, SeenHolder, SeenSource, Sock, State, Unit, UnitMember, Via,
+    Seen, SeenHolder, SeenSource, Sock, State, Unit, UnitMember,
 };
 
 use super::{CallKind, Environment, Failure, KnownHolder, Origin, PastListener, diagnose};
@@ -47,25 +47,9 @@ impl Scene {
                 ok: false,
                 errno: Some(98),
                 errno_name: Some("EADDRINUSE".into()),
-                requested: Requested {
-                    addr: Some(addr),
-                    port,
-                },
-                local: None,
-                peer: None,
                 sock: Some(sock(1, addr)),
                 reuse: PLAIN,
-                bound_dev_if: None,
-                uid: None,
-                process: process(900, "server").into(),
-                via: Via::Syscall,
                 unprivileged_port_start: Some(1024),
-                netns_name: None,
-                rtnetlink_inode: None,
-                rights: None,
-                ipv6: None,
-                ephemeral: None,
-                sysctls: None,
                 seen: Some(Seen {
                     source: SeenSource::BindBucket,
                     is_complete: true,
@@ -76,9 +60,13 @@ impl Scene {
                     admits_reuseaddr: false,
                     processes_unread: None,
                 }),
-                repeated: 0,
-                is_sum: false,
-                errno_inferred: false,
+                ..Call::new(
+                    Requested {
+                        addr: Some(addr),
+                        port,
+                    },
+                    process(900, "server").into(),
+                )
             },
             known: Vec::new(),
             environment: Environment {

@@ -294,6 +294,36 @@ pub struct Call {
 }
 
 impl Call {
+    /// A system call of a process that worked, of which no more is known than what it asked for.
+    #[must_use]
+    pub fn new(requested: Requested, process: Arc<Process>) -> Self {
+        Self {
+            ok: true,
+            errno: None,
+            errno_name: None,
+            errno_inferred: false,
+            requested,
+            local: None,
+            peer: None,
+            sock: None,
+            reuse: Reuse::default(),
+            bound_dev_if: None,
+            uid: None,
+            process,
+            via: Via::Syscall,
+            unprivileged_port_start: None,
+            netns_name: None,
+            rtnetlink_inode: None,
+            rights: None,
+            ipv6: None,
+            ephemeral: None,
+            sysctls: None,
+            seen: None,
+            repeated: 0,
+            is_sum: false,
+        }
+    }
+
     /// How many failed calls the event stands for.
     #[must_use]
     pub fn failures(&self) -> u64 {

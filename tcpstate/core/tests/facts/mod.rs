@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tcpstate_core::event::{
     Body, Call, Endpoint, Family, KnownBy, Mini, Process, Requested, Reuse, Sock, SocketSeen,
-    Source, State, StateChange, Via,
+    Source, State, StateChange,
 };
 
 pub(crate) const NETNS: u32 = 4_026_531_840;
@@ -119,28 +119,15 @@ pub(crate) fn call(
         ok: errno.is_none(),
         errno: errno.map(|(number, _)| number),
         errno_name: errno.map(|(_, name)| name.into()),
-        requested: Requested {
-            addr: Some(at("0.0.0.0:0").addr),
-            port,
-        },
         local: local.map(at),
-        peer: None,
         sock: Some(sock(cookie)),
-        reuse: Reuse::default(),
-        bound_dev_if: None,
-        uid: None,
-        process: Arc::clone(process),
-        via: Via::Syscall,
         unprivileged_port_start: Some(1024),
-        netns_name: None,
-        rtnetlink_inode: None,
-        rights: None,
-        ipv6: None,
-        ephemeral: None,
-        sysctls: None,
-        seen: None,
-        repeated: 0,
-        is_sum: false,
-        errno_inferred: false,
+        ..Call::new(
+            Requested {
+                addr: Some(at("0.0.0.0:0").addr),
+                port,
+            },
+            Arc::clone(process),
+        )
     })
 }

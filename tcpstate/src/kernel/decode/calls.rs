@@ -134,16 +134,11 @@ impl Decoder {
             ok: !failed,
             errno: failed.then_some(*errno_raw),
             errno_name: failed.then(|| errno::name(*errno_raw)),
-            requested,
             local: (endpoints.local.port != 0).then_some(endpoints.local),
             peer: (endpoints.peer.port != 0).then_some(endpoints.peer),
             sock: Some(endpoints.sock),
             reuse: reuse(socket.flags),
             bound_dev_if: (socket.bound_dev_if != 0).then_some(socket.bound_dev_if),
-            uid: None,
-            process: self
-                .process(task, argv)
-                .unwrap_or_else(|| Arc::new(Process::kernel())),
             via: match *via_raw {
                 via::SYSCALL => Via::Syscall,
                 via::IO_URING => Via::IoUring,
@@ -152,16 +147,12 @@ impl Decoder {
             },
             unprivileged_port_start: (*unprivileged_port_start != u32::MAX)
                 .then_some(*unprivileged_port_start),
-            netns_name: None,
-            rtnetlink_inode: None,
-            rights: None,
-            ipv6: None,
-            ephemeral: None,
-            sysctls: None,
             seen,
-            repeated: 0,
-            is_sum: false,
-            errno_inferred: false,
+            ..Call::new(
+                requested,
+                self.process(task, argv)
+                    .unwrap_or_else(|| Arc::new(Process::kernel())),
+            )
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use super::passed::REFUSED;
 use super::*;
 use serde_json::Value;
 use support::{Linux, listener, on_stage};
@@ -77,16 +78,7 @@ fn what_another_user_may_not_bind_is_proven() {
         return;
     }
     let _holder = listener(SERVER, false);
-    for (address, errno, name, cause) in [
-        ("('127.0.0.1', 8080)", 98, "EADDRINUSE", "active_listener"),
-        ("('127.0.0.1', 81)", 13, "EACCES", "privileged_port"),
-        (
-            "('192.0.2.1', 8080)",
-            99,
-            "EADDRNOTAVAIL",
-            "address_not_local",
-        ),
-    ] {
+    for (address, errno, name, cause) in REFUSED {
         let came = with_hooks(&[], OTHER, &binds(address));
 
         let words = &came.words;

@@ -115,6 +115,19 @@ fn a_listen_whose_answer_is_not_seen_is_told_as_inferred() {
     assert!(words.contains("it was only seen that the call"), "{words}");
 }
 
+/// What a user may not bind while somebody listens on port 8080: the address as Python has it,
+/// the error, its name, and the cause.
+pub(super) const REFUSED: [(&str, i32, &str, &str); 3] = [
+    ("('127.0.0.1', 8080)", 98, "EADDRINUSE", "active_listener"),
+    ("('127.0.0.1', 81)", 13, "EACCES", "privileged_port"),
+    (
+        "('192.0.2.1', 8080)",
+        99,
+        "EADDRNOTAVAIL",
+        "address_not_local",
+    ),
+];
+
 /// As another user than `run`: the call is its own, and goes on.
 const OTHER: &str = "import os, socket, sys\n\
                      os.setgroups([]); os.setresgid(99, 99, 99); os.setresuid(99, 99, 99)\n\
@@ -129,16 +142,7 @@ fn root_is_told_why_a_process_with_other_rights_may_not_bind() {
         return;
     }
     let _holder = listener(SERVER, false);
-    for (address, errno, name, cause) in [
-        ("('127.0.0.1', 8080)", 98, "EADDRINUSE", "active_listener"),
-        ("('127.0.0.1', 81)", 13, "EACCES", "privileged_port"),
-        (
-            "('192.0.2.1', 8080)",
-            99,
-            "EADDRNOTAVAIL",
-            "address_not_local",
-        ),
-    ] {
+    for (address, errno, name, cause) in REFUSED {
         let words = said(
             User::Root,
             &format!("{OTHER}bind({address})"),

@@ -9,7 +9,7 @@ use tcpstate::event::{
     Applies, Body, Call, Capture, Cause, Certainty, ClockAnchor, Diagnosis, Direction, Endpoint,
     Family, Filters, Fix, Header, Holder, KnownBy, Loss, LossStage, Mini, Overlap, Probe,
     ProbeStatus, Process, Requested, Reset, Reuse, Seen, SeenHolder, SeenSource, Sock, SocketSeen,
-    Source, State, StateChange, Sysctls, Tick, Via, WouldWork, YesNo,
+    Source, State, StateChange, Sysctls, Tick, WouldWork, YesNo,
 };
 
 /// The observer's own namespace.
@@ -501,32 +501,16 @@ pub fn header(ports: Vec<[u16; 2]>) -> Header {
 /// A bind of this socket that worked.
 pub fn call(port: u16, by: &Arc<Process>, sock: Sock) -> Call {
     Call {
-        ok: true,
-        errno: None,
-        errno_name: None,
-        requested: Requested {
-            addr: Some(Ipv4Addr::UNSPECIFIED.into()),
-            port,
-        },
-        local: None,
-        peer: None,
         sock: Some(sock),
-        reuse: Reuse::default(),
-        bound_dev_if: None,
-        uid: None,
-        process: Arc::clone(by),
-        via: Via::Syscall,
         unprivileged_port_start: Some(1024),
-        netns_name: None,
         rtnetlink_inode: Some(4),
-        rights: None,
-        ipv6: None,
-        ephemeral: None,
-        sysctls: None,
-        seen: None,
-        repeated: 0,
-        is_sum: false,
-        errno_inferred: false,
+        ..Call::new(
+            Requested {
+                addr: Some(Ipv4Addr::UNSPECIFIED.into()),
+                port,
+            },
+            Arc::clone(by),
+        )
     }
 }
 

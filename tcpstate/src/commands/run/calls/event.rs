@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Calls;
 use super::ask::Asked;
 use crate::commands::run::explainer;
-use crate::event::{Call, Endpoint, Family, KnownBy, Process, Requested, Via};
+use crate::event::{Call, Endpoint, Family, KnownBy, Process, Requested};
 use crate::kernel::errno_name;
 use crate::supervise::{caller, socket};
 
@@ -37,29 +37,17 @@ impl Calls {
             ok: errno.is_none(),
             errno,
             errno_name: errno.map(errno_name),
-            requested: Requested {
-                addr: Some(asked.addr),
-                port: asked.port,
-            },
-            local: None,
-            peer: None,
             sock: Some(socket::identity(socket, family, self.netns)),
             reuse: socket::reuse(socket, family),
             bound_dev_if: socket::device(socket),
             uid: socket::file(socket).map(|(_, uid)| uid),
-            process: Arc::new(process),
-            via: Via::Syscall,
-            unprivileged_port_start: None,
-            netns_name: None,
-            rtnetlink_inode: None,
-            rights: None,
-            ipv6: None,
-            ephemeral: None,
-            sysctls: None,
-            seen: None,
-            repeated: 0,
-            is_sum: false,
-            errno_inferred: false,
+            ..Call::new(
+                Requested {
+                    addr: Some(asked.addr),
+                    port: asked.port,
+                },
+                Arc::new(process),
+            )
         }
     }
 }

@@ -182,7 +182,7 @@ fn pages(root: &Root, program: &str, package: &Package) -> Result<String> {
         "/bash-completion/completions/tcpstate",
         "/_tcpstate",
         "/fish/vendor_completions.d/tcpstate.fish",
-        "/tcpstate/LICENSE-MIT",
+        "LICENSE-MIT",
     ] {
         ensure!(has(part), "the package has no {part}");
     }

@@ -14,13 +14,30 @@ pub(super) struct Root {
 }
 
 /// What a package manager keeps for itself.
-const KEPT: [&str; 6] = [
+const KEPT: [&str; 7] = [
+    "/root/.rpmdb/",
     "/var/lib/dpkg/",
     "/var/lib/rpm/",
     "/var/cache/",
     "/var/log/",
     "/proc/",
     "/sys/",
+];
+
+/// What belongs to the distribution and not to a package.
+const FOLDERS: [&str; 12] = [
+    "proc",
+    "sys",
+    "tmp",
+    "root/.rpmdb",
+    "var/lib/rpm",
+    "usr/bin",
+    "usr/share/doc",
+    "usr/share/licenses",
+    "usr/share/man/man1",
+    "usr/share/bash-completion/completions",
+    "usr/share/zsh/site-functions",
+    "usr/share/fish/vendor_completions.d",
 ];
 
 impl Root {
@@ -46,7 +63,7 @@ impl Root {
         if path.exists() {
             fs::remove_dir_all(&path).context("cannot remove the root of before")?;
         }
-        for folder in ["proc", "sys", "tmp", "var/lib/rpm"] {
+        for folder in FOLDERS {
             fs::create_dir_all(path.join(folder))?;
         }
         Ok(Self { path })
@@ -66,7 +83,8 @@ impl Root {
             Package::Rpm(rpm) => {
                 self.rpm(&["--initdb"])?;
                 let rpm = rpm.to_str().context("a path is text")?;
-                self.rpm(&["--install", rpm])?;
+                // `cargo generate-rpm` writes that it needs /bin/sh, which an empty root lacks.
+                self.rpm(&["--install", "--nodeps", rpm])?;
                 Ok("/usr/bin/tcpstate".to_owned())
             }
             Package::Archive(archive) => {

@@ -76,6 +76,11 @@ impl SocketTable {
         self.sockets.values().map(Box::as_ref)
     }
 
+    /// Those of a network namespace, likewise.
+    pub fn in_netns(&self, netns: u32) -> impl Iterator<Item = &Socket> {
+        self.iter().filter(move |it| it.sock.netns == netns)
+    }
+
     /// What all sockets are known by, in no particular order; does not look at
     /// the sockets themselves.
     pub fn ids(&self) -> impl Iterator<Item = SocketId> {

@@ -47,12 +47,16 @@ pub(in crate::commands) fn closed(socket: &Socket) -> SocketSeen {
     }
 }
 
-/// That these sockets are gone with their namespace, in the order of their addresses.
-pub(in crate::commands) fn gone_with_namespace(mut sockets: Vec<Socket>) -> Vec<Body> {
+/// That these sockets are gone with their namespace, of which that is known, in the order of
+/// their addresses.
+pub(in crate::commands) fn gone_with_namespace(
+    mut sockets: Vec<Socket>,
+    end: NetnsEnd,
+) -> Vec<Body> {
     // The table has no order.
     sockets.sort_by_key(|socket| (socket.local, socket.peer, socket.sock.cookie));
     let gone = |socket: &Socket| SocketSeen {
-        netns_ended: Some(NetnsEnd::Gone),
+        netns_ended: Some(end),
         ..closed(socket)
     };
     sockets.iter().map(gone).map(Body::Socket).collect()

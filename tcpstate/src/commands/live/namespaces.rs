@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::Live;
-use super::changes::{RECENT_NS, closed};
+use super::changes::{RECENT_NS, gone_with_namespace};
 use crate::clock;
-use crate::event::{Body, NetnsEnd, SocketSeen};
+use crate::event::{Body, NetnsEnd};
 use crate::model::{Socket, SocketId};
 use crate::snapshot::netns::{MAX_NAMESPACES, NetnsError};
 
@@ -78,14 +78,8 @@ impl Live {
             // The next search may find where what is younger than this one is.
             NetnsEnd::Unreachable => self.resync.namespaces.searched_ns(),
         };
-        let mut known: Vec<Socket> = self
-            .pipeline
-            .engine()
-            .table()
-            .iter()
-            .filter(|socket| socket.sock.netns == netns)
-            .cloned()
-            .collect();
+        let table = self.pipeline.engine().table();
+        let mut known: Vec<Socket> = table.in_netns(netns).cloned().collect();
         if known.is_empty() {
             return Ok(());
         }
@@ -101,15 +95,8 @@ impl Live {
         if recent.count() > 0 {
             self.resync.sweep.unknown.insert(netns);
         }
-        // The table has no order.
-        known.sort_by_key(|socket| (socket.local, socket.peer, socket.sock.cookie));
-        for socket in known {
-            let seen = SocketSeen {
-                netns_ended: Some(end),
-                ..closed(&socket)
-            };
-            self.pipeline
-                .feed(clock::monotonic_ns(), Body::Socket(seen))?;
+        for body in gone_with_namespace(known, end) {
+            self.pipeline.feed(clock::monotonic_ns(), body)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::Live;
 use super::changes::gone_with_namespace;
 use crate::clock;
-use crate::event::Body;
+use crate::event::{Body, NetnsEnd};
 use crate::snapshot::sock_diag::SockDiag;
 use crate::tui::Ui;
 use crate::tui::rounds::Rounds;
@@ -85,19 +85,12 @@ impl Live {
     /// Watches another namespace. The one before goes, with its sockets.
     fn follow(&mut self, netns: u32) -> Result<()> {
         self.drain()?;
-        let before = self.filters.netns.replace(netns);
-        let left: Vec<_> = self
-            .pipeline
-            .engine()
-            .table()
-            .iter()
-            .filter(|socket| Some(socket.sock.netns) == before)
-            .cloned()
-            .collect();
-        for body in gone_with_namespace(left) {
-            self.pipeline.feed(clock::monotonic_ns(), body)?;
-        }
-        if let Some(before) = before {
+        if let Some(before) = self.filters.netns.replace(netns) {
+            let table = self.pipeline.engine().table();
+            let left = table.in_netns(before).cloned().collect();
+            for body in gone_with_namespace(left, NetnsEnd::Gone) {
+                self.pipeline.feed(clock::monotonic_ns(), body)?;
+            }
             self.pipeline.engine_mut().forget_ports(before);
         }
         self.resync.namespaces.note_all();

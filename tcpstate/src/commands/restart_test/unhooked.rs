@@ -13,7 +13,7 @@ use crate::commands::header;
 use crate::commands::live::{Cue, Follow, changes};
 use crate::commands::run::explainer;
 use crate::engine::Limits;
-use crate::event::{Body, Capture, Filters, Header, Process, Tick};
+use crate::event::{Body, Capture, Filters, Header, NetnsEnd, Process, Tick};
 use crate::model::Socket;
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
@@ -134,7 +134,7 @@ impl Unhooked {
     fn follow(&mut self, follow: Follow) -> Result<()> {
         // What it has come to, before it goes.
         self.list()?;
-        for body in changes::gone_with_namespace(self.known()) {
+        for body in changes::gone_with_namespace(self.known(), NetnsEnd::Gone) {
             self.pipeline.feed(clock::monotonic_ns(), body)?;
         }
         if let Some(before) = self.header.filters.netns {
@@ -155,13 +155,9 @@ impl Unhooked {
 
     /// The sockets of the namespace that the table has.
     fn known(&self) -> Vec<Socket> {
-        let netns = self.header.filters.netns;
         let table = self.pipeline.engine().table();
-        table
-            .iter()
-            .filter(|socket| Some(socket.sock.netns) == netns)
-            .cloned()
-            .collect()
+        let netns = self.header.filters.netns.into_iter();
+        netns.flat_map(|it| table.in_netns(it)).cloned().collect()
     }
 
     /// Takes in how the port's sockets are now.

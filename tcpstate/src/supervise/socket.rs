@@ -169,6 +169,21 @@ pub fn is_listening(socket: impl AsFd) -> bool {
     sockopt::socket_acceptconn(socket).unwrap_or(false)
 }
 
+/// Whether it listened or was connected once and is neither now: `tcp_disconnect` leaves
+/// `TCP_MIN_MSS` (88) as `tcpi_rcv_mss`, which is 0 of a socket that never was either, and of
+/// one whose `listen` failed.
+#[must_use]
+pub fn was_disconnected(socket: impl AsFd) -> bool {
+    // `struct tcp_info` begins with eight bytes, `tcpi_rto`, `tcpi_ato`, `tcpi_snd_mss`.
+    const RCV_MSS: usize = 20;
+    let socket = socket.as_fd();
+    let Some(info) = read::<{ RCV_MSS + 4 }>(socket, libc::IPPROTO_TCP, libc::TCP_INFO) else {
+        return false;
+    };
+    let is_closed = State::from_raw(info[0]) == Some(State::Closed);
+    is_closed && info[RCV_MSS..] != [0; 4]
+}
+
 /// Its local address; `None`: it has no port.
 #[must_use]
 pub fn local(socket: impl AsFd) -> Option<Endpoint> {
@@ -265,20 +280,28 @@ pub fn take_over(to: impl AsFd, from: impl AsFd) -> bool {
 
 /// An option that is an integer; `None`: the socket has none such.
 #[expect(unsafe_code, reason = "most of these options have no safe wrapper")]
-fn option(socket: std::os::fd::BorrowedFd<'_>, level: i32, name: i32) -> Option<i32> {
-    let mut value: libc::c_int = 0;
-    let mut len = libc::socklen_t::try_from(size_of_val(&value)).ok()?;
-    // SAFETY: the kernel writes at most so many bytes of a live integer.
+fn read<const N: usize>(
+    socket: std::os::fd::BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+) -> Option<[u8; N]> {
+    let mut value = [0; N];
+    let mut len = libc::socklen_t::try_from(N).ok()?;
+    // SAFETY: the kernel writes at most so many bytes of a live array.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             level,
             name,
-            (&raw mut value).cast(),
+            value.as_mut_ptr().cast(),
             &raw mut len,
         )
     };
     (result == 0).then_some(value)
+}
+
+fn option(socket: std::os::fd::BorrowedFd<'_>, level: i32, name: i32) -> Option<i32> {
+    read(socket, level, name).map(i32::from_ne_bytes)
 }
 
 #[expect(unsafe_code, reason = "most of these options have no safe wrapper")]

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::passed::REFUSED;
 use super::*;
 use serde_json::Value;
-use support::{Linux, listener, on_stage};
+use support::{Linux, RealTime, listener, on_stage};
 
 /// What came of a program that went on once the hooks were on.
 struct Came {
@@ -278,7 +278,7 @@ fn where_hooks_are_refused_it_goes_without_them() {
 #[test]
 #[ignore = "nightly: waits for half a minute"]
 fn hooks_go_and_come_with_calls_that_go_on() {
-    if !on_stage(&[NEEDS_PYTHON]) {
+    if !on_stage(&[NEEDS_PYTHON, RealTime("when hooks go off")]) {
         return;
     }
     let _holder = listener(SERVER, false);

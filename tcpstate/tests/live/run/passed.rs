@@ -91,6 +91,32 @@ fn a_listen_beside_others_of_the_port_is_the_program_s_own() {
     }
 }
 
+/// Who ends may shut down first what it listens on, and is gone before anybody looks.
+#[test]
+fn a_listener_that_is_shut_down_at_once_did_not_fail_to_listen() {
+    if !on_stage(&[SETPRIV, NEEDS_PYTHON]) {
+        return;
+    }
+    for group in [0, 1] {
+        // One whose caller goes on, one that does so twice, and one whose caller ends.
+        let source = format!(
+            "import os, socket, time\n\
+             def bound(port):\n\
+             \x20   s = socket.socket(); s.setsockopt(1, 15, {group})\n\
+             \x20   s.bind(('127.0.0.1', port)); return s\n\
+             a = bound(8080); a.listen(5); a.shutdown(2); time.sleep(0.2)\n\
+             b = bound(8081); b.listen(5); b.shutdown(2); time.sleep(0.2)\n\
+             b.listen(5); b.shutdown(2); time.sleep(0.2)\n\
+             c = bound(8083); c.listen(5); c.shutdown(2); os._exit(0)\n"
+        );
+        for user in USERS {
+            let ended = output(run(user, &[], &[PYTHON, "-c", &source]));
+            assert_eq!(text(&ended.stderr), "", "{user:?}, SO_REUSEPORT {group}");
+            assert_eq!(ended.status.code(), Some(0));
+        }
+    }
+}
+
 #[test]
 fn a_listen_whose_answer_is_not_seen_is_told_as_inferred() {
     if !on_stage(&[SETPRIV, NEEDS_PYTHON, LISTS_BOUND_SOCKETS]) {
@@ -177,7 +203,7 @@ fn root_is_told_why_a_process_in_another_namespace_may_not_bind() {
                   a = socket.socket(); a.bind(('127.0.0.1', 8080)); a.listen()\n\
                   try: socket.socket().bind(('127.0.0.1', 8080))\n\
                   except OSError as error: print(error.errno, flush=True)\n\
-                  import time; time.sleep(0.3 + stays_s)\n";
+                  import time; time.sleep(2 + stays_s)\n";
     let source = format!("stays_s = {}\n{source}", stays_s());
     let ended = output(run(
         User::Root,

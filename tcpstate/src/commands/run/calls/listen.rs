@@ -81,8 +81,10 @@ impl Calls {
         if let (Some(sock), false) = (&mut call.sock, is_own) {
             sock.netns = caller::netns(tid).unwrap_or(sock.netns);
         }
+        let was_disconnected = socket::was_disconnected(&socket);
         listener.let_pass(id);
         self.passed.push(Passed {
+            was_disconnected,
             socket,
             tid,
             since_ns: now_ns,

@@ -29,6 +29,8 @@ pub(super) struct Passed {
     pub(super) tid: u32,
     pub(super) since_ns: u64,
     pub(super) kind: CallKind,
+    /// It had listened or been connected before.
+    pub(super) was_disconnected: bool,
     pub(super) call: Box<Call>,
 }
 
@@ -64,9 +66,21 @@ impl Passed {
 
     fn has_taken_effect(&self) -> bool {
         match self.kind {
-            CallKind::Listen => socket::is_listening(&self.socket),
+            // Whoever ends shuts down what it listens on, perhaps before we look.
+            CallKind::Listen => {
+                socket::is_listening(&self.socket)
+                    || (!self.was_disconnected && socket::was_disconnected(&self.socket))
+            }
             _ => socket::local(&self.socket).is_some(),
         }
+    }
+
+    /// What returned without an effect has failed. A `listen` on a socket that was disconnected
+    /// before leaves no trace once that is shut down as well; and one that is bound to nothing
+    /// had its port chosen, or its caller was killed.
+    fn has_failed(&self) -> bool {
+        self.kind != CallKind::Listen
+            || (self.may_hold_port() && !socket::was_disconnected(&self.socket))
     }
 
     /// Whether its socket would be missed by whoever calls next: a port that its owner has
@@ -99,6 +113,7 @@ impl Calls {
                 tid: asked.tid,
                 since_ns,
                 kind: CallKind::Bind,
+                was_disconnected: false,
                 call: Box::new(call),
             });
         }
@@ -118,11 +133,7 @@ impl Calls {
                 at += 1;
                 continue;
             }
-            let has_failed = match passed.kind {
-                // One that is bound to nothing had its port chosen, or was killed.
-                CallKind::Listen => is_over && passed.may_hold_port(),
-                _ => is_over,
-            };
+            let has_failed = is_over && passed.has_failed();
             let passed = self.passed.swap_remove(at);
             let Passed {
                 since_ns,

@@ -7,6 +7,7 @@
 //! | [`tcpstate_core`] | events, model, diagnosis, engine, report, export: pure | – |
 //! | [`kernel`] | the kernel program: load, attach, take records out | core, `snapshot` |
 //! | [`snapshot`] | looks into the kernel's tables | core |
+//! | `observe` | what is asked beside the hooks, when, and what follows | core, `kernel`, `snapshot` |
 //! | [`recording`] | the JSON lines in a file | core |
 //! | [`tui`] | the dashboard: an engine and keys in, a screen out | core, `recording` |
 //! | [`pipeline`] | facts through the engine to the outputs | core, `recording` |
@@ -33,6 +34,8 @@ pub mod confine;
 pub mod demo;
 pub mod kernel;
 pub mod memory;
+mod observe;
+mod pace;
 pub mod pipeline;
 pub mod recording;
 pub mod snapshot;

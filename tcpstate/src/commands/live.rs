@@ -1,23 +1,11 @@
 //! The one loop that owns a live run: kernel, timers, signals, keys, script.
 
-pub(super) mod changes;
-mod counted;
-mod exhaustion;
+mod beside;
 mod freeing;
-mod holders;
-mod lookup;
-mod losses;
-mod namespaces;
-mod orphaned_listeners;
-mod owners;
-mod reconcile;
-mod resync;
 mod script;
 mod signals;
-mod slice;
 mod start;
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -28,7 +16,9 @@ use tokio::time::{Instant, sleep};
 use super::release::Helper;
 use crate::clock;
 use crate::event::{Body, Filters, Tick};
-use crate::kernel::Observer;
+use crate::observe::counted;
+use crate::observe::kernel::{DRAIN_MAX, Kernel};
+use crate::observe::source::Slice;
 use crate::pipeline::{OutputError, Pipeline};
 use crate::stdio::{self, Stream};
 use crate::tui::Ui;
@@ -48,38 +38,26 @@ const DRAIN_EVERY_BUSY: Duration = Duration::from_millis(4);
 /// So many facts in one go are much, and make it likely for a while.
 const MUCH: usize = 256;
 const BUSY_LASTS_NS: u64 = 100_000_000;
-/// How often the counters of losses are read.
-const COUNT_EVERY_NS: u64 = 250_000_000;
 /// Without an event for this long, a `tick` says that time went on.
 const TICK_AFTER_NS: u64 = 1_000_000_000;
 /// What has come is still taken in for so long once the run is to end.
 const END_LASTS_NS: u64 = 500_000_000;
-/// Facts that are taken from the ring buffer in one go, and written.
-const DRAIN_MAX: usize = 1024;
 
 /// A live run.
 pub(super) struct Live {
-    pub(super) observer: Observer,
+    pub(super) kernel: Kernel,
     pub(super) pipeline: Pipeline,
     pub(super) ui: Option<Ui>,
+    /// What is asked beside the hooks.
+    beside: beside::Beside,
     /// Frees ports for the dashboard.
     helper: Option<Helper>,
     signals: Signals,
-    pub(super) resync: resync::Resync,
-    reconcile: reconcile::Reconcile,
-    pub(super) losses: losses::Losses,
     /// What the run is narrowed to.
     pub(super) filters: Filters,
     facts: Vec<(u64, Body)>,
     /// Much was going on a moment ago.
     busy_until_ns: u64,
-    reading: Option<holders::PortReading>,
-    settings: BTreeMap<u32, holders::Settings>,
-    /// Failed calls come out late: they are explained by what is at hand.
-    is_late: bool,
-    last_count: exhaustion::LastCount,
-    counted: counted::Counted,
-    owners: owners::Owners,
     /// When the latest fact of the kernel program happened.
     taken_ns: u64,
     /// Whether the program says on stderr what it does.
@@ -112,7 +90,7 @@ impl Live {
         drop(self.ui.take());
         result?;
         if self.verbose
-            && let Ok(ledger) = self.observer.ledger()
+            && let Ok(ledger) = self.kernel.observer.ledger()
         {
             tell(&format!("ledger {ledger}"));
         }
@@ -165,7 +143,7 @@ impl Live {
                         return Ok("quit");
                     }
                 }
-                ready = self.observer.ready() => ready.context("cannot wait for the kernel's ring buffer")?,
+                ready = self.kernel.observer.ready() => ready.context("cannot wait for the kernel's ring buffer")?,
                 () = &mut poll => {}
             }
             match self.advance() {
@@ -197,19 +175,7 @@ impl Live {
     fn advance(&mut self) -> Result<bool> {
         let is_more = self.drain()?;
         let now_ns = clock::monotonic_ns();
-        if !is_more {
-            self.emit_counted(now_ns)?;
-        }
-        if self.losses.is_due(now_ns, COUNT_EVERY_NS) {
-            self.count_losses(now_ns)?;
-        }
-        let is_resyncing = !is_more && self.resync_due(now_ns)?;
-        self.reconcile_namespaces(now_ns)?;
-        self.find_new_owners(now_ns);
-        self.take_late_owners()?;
-        if !is_more {
-            self.reconcile_sockets(now_ns)?;
-        }
+        let is_polling = self.ask_beside(now_ns, is_more)?;
         // What waits is older than now, and is no silence.
         if !is_more && now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
             self.pipeline.feed(now_ns, Body::Tick(Tick {}))?;
@@ -225,14 +191,14 @@ impl Live {
             ui.draw(self.pipeline.engine(), now_ns)
                 .context("cannot draw on the terminal")?;
         }
-        Ok(is_more || is_resyncing)
+        Ok(is_more || is_polling)
     }
 
     /// Takes in one batch and writes what follows from it: somebody may wait for a
     /// diagnosis. `true`: there may be more.
     fn drain(&mut self) -> Result<bool> {
         let mut facts = std::mem::take(&mut self.facts);
-        let is_more = self.observer.drain_to_failure(DRAIN_MAX, &mut facts);
+        let is_more = self.kernel.observer.drain_to_failure(DRAIN_MAX, &mut facts);
         let count = facts.len();
         for (mono_ns, body) in facts.drain(..) {
             self.take(mono_ns, body)?;
@@ -259,27 +225,32 @@ impl Live {
             return Ok(());
         }
         self.taken_ns = mono_ns;
-        self.notice_namespace(&body);
-        self.complete(mono_ns, &mut body);
-        self.note_for_reconcile(&body);
-        self.count_losses_before(mono_ns, &body)?;
+        self.complete(mono_ns, &mut body)?;
         self.pipeline.feed(mono_ns, body)?;
-        self.note_unanswered(mono_ns);
+        let owners = &mut self.beside.owners;
+        owners.note_unanswered(self.pipeline.engine(), mono_ns);
         Ok(())
     }
 
     /// Takes in what has come, as far as there is time at the end: the rest is counted.
     fn drain_all(&mut self) -> Result<()> {
-        let slice = slice::Slice::of(END_LASTS_NS);
+        let slice = Slice::of(&self.kernel, END_LASTS_NS);
         let began_ns = clock::monotonic_ns();
-        while self.drain()? && self.taken_ns < began_ns && !slice.is_over() {}
+        while self.drain()? && self.taken_ns < began_ns && !slice.is_over(&self.kernel) {}
         let mut facts = std::mem::take(&mut self.facts);
-        self.observer.release(&mut facts);
+        self.kernel.observer.release(&mut facts);
         for (mono_ns, body) in facts.drain(..) {
             self.take(mono_ns, body)?;
         }
-        self.emit_all_counted()?;
-        self.count_left(slice.is_over())?;
+        let now_ns = clock::monotonic_ns();
+        for body in counted::all(&mut self.kernel.observer, now_ns) {
+            self.pipeline.feed(now_ns, body)?;
+        }
+        if slice.is_over(&self.kernel)
+            && let Some(left) = counted::left(&self.kernel.observer)?
+        {
+            self.pipeline.feed(clock::monotonic_ns(), left)?;
+        }
         self.settle_losses(clock::monotonic_ns())
     }
 
@@ -295,7 +266,7 @@ impl Live {
 
     /// What the kernel program says about itself, with `-v`.
     fn emit_diagnostics(&mut self) {
-        for line in self.observer.take_diagnostics() {
+        for line in self.kernel.observer.take_diagnostics() {
             match &mut self.ui {
                 Some(ui) => ui.notice(line),
                 None => {

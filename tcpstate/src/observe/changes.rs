@@ -6,10 +6,10 @@ use crate::model::{NS_PER_MS, Socket};
 /// A timer that the kernel has set anew differs by more than our rounding.
 const REARMED_MS: u64 = 1_000;
 /// A hook that fired this shortly before a snapshot outranks it.
-pub(super) const RECENT_NS: u64 = 10 * NS_PER_MS;
+pub(crate) const RECENT_NS: u64 = 10 * NS_PER_MS;
 
 /// What a snapshot found, if it differs from what is known.
-pub(in crate::commands) fn difference(
+pub(crate) fn difference(
     known: &Socket,
     now_there: Option<SocketSeen>,
     asked_ns: u64,
@@ -30,7 +30,7 @@ pub(in crate::commands) fn difference(
 }
 
 /// That the socket is gone.
-pub(in crate::commands) fn closed(socket: &Socket) -> SocketSeen {
+pub(crate) fn closed(socket: &Socket) -> SocketSeen {
     SocketSeen {
         sock: socket.sock,
         local: socket.local,
@@ -49,10 +49,7 @@ pub(in crate::commands) fn closed(socket: &Socket) -> SocketSeen {
 
 /// That these sockets are gone with their namespace, of which that is known, in the order of
 /// their addresses.
-pub(in crate::commands) fn gone_with_namespace(
-    mut sockets: Vec<Socket>,
-    end: NetnsEnd,
-) -> Vec<Body> {
+pub(crate) fn gone_with_namespace(mut sockets: Vec<Socket>, end: NetnsEnd) -> Vec<Body> {
     // The table has no order.
     sockets.sort_by_key(|socket| (socket.local, socket.peer, socket.sock.cookie));
     let gone = |socket: &Socket| SocketSeen {

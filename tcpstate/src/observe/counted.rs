@@ -1,65 +1,55 @@
-//! Tells of failed calls that the kernel program counted once they have come to rest.
+//! Reports failed calls that the kernel program counted once they have come to rest.
 
-use anyhow::Result;
-
-use super::Live;
-use crate::clock;
+use super::completion::name_namespace;
 use crate::event::{Body, Loss, LossStage};
+use crate::kernel::{KernelError, Observer};
+use crate::model::NS_PER_MS;
+use crate::pace::Pace;
 
 /// How often the counts are read.
-const READ_EVERY_NS: u64 = 1_000_000_000;
+const EVERY_NS: u64 = 1_000 * NS_PER_MS;
 
-/// When they were read last.
+/// When they are read next.
 #[derive(Debug, Default)]
-pub(super) struct Counted {
-    read_ns: u64,
+pub(crate) struct Counted {
+    pace: Pace,
 }
 
-impl Live {
-    /// Tells of calls that were counted and that no later one has carried; only when
+impl Counted {
+    /// Calls that were counted and that no later one has carried; to be asked only when
     /// no record of one waits.
-    pub(super) fn emit_counted(&mut self, now_ns: u64) -> Result<()> {
-        if now_ns.saturating_sub(self.counted.read_ns) < READ_EVERY_NS {
-            return Ok(());
-        }
-        self.counted.read_ns = now_ns;
-        self.feed_counted(false)
-    }
-
-    /// The same at the end of the run, for all of them.
-    pub(super) fn emit_all_counted(&mut self) -> Result<()> {
-        self.feed_counted(true)
-    }
-
-    fn feed_counted(&mut self, is_end: bool) -> Result<()> {
-        let mut counted = Vec::new();
-        let now_ns = clock::monotonic_ns();
-        self.observer.take_counted(now_ns, is_end, &mut counted);
-        for mut body in counted {
-            if let Body::Bind(call) | Body::Listen(call) | Body::Connect(call) = &mut body {
-                super::holders::name_namespace(call);
-            }
-            self.pipeline.feed(now_ns, body)?;
-        }
-        Ok(())
-    }
-
-    /// Counts as lost what there was no time to take in at the end.
-    pub(super) fn count_left(&mut self, is_cut_short: bool) -> Result<()> {
-        let count = if is_cut_short {
-            self.observer.left()?
+    pub(crate) fn step(&mut self, observer: &mut Observer, now_ns: u64) -> Vec<Body> {
+        if self.pace.take(now_ns, EVERY_NS) {
+            take(observer, now_ns, false)
         } else {
-            0
-        };
-        if count > 0 {
-            let loss = Loss {
-                stage: LossStage::User,
-                count,
-                resynced: false,
-            };
-            self.pipeline
-                .feed(clock::monotonic_ns(), Body::Loss(loss))?;
+            Vec::new()
         }
-        Ok(())
     }
+}
+
+/// All of them, at the end of the run.
+pub(crate) fn all(observer: &mut Observer, now_ns: u64) -> Vec<Body> {
+    take(observer, now_ns, true)
+}
+
+fn take(observer: &mut Observer, now_ns: u64, is_end: bool) -> Vec<Body> {
+    let mut counted = Vec::new();
+    observer.take_counted(now_ns, is_end, &mut counted);
+    for body in &mut counted {
+        if let Body::Bind(call) | Body::Listen(call) | Body::Connect(call) = body {
+            name_namespace(call);
+        }
+    }
+    counted
+}
+
+/// What there was no time to take in at the end.
+pub(crate) fn left(observer: &Observer) -> Result<Option<Body>, KernelError> {
+    let count = observer.left()?;
+    let loss = Loss {
+        stage: LossStage::User,
+        count,
+        resynced: false,
+    };
+    Ok((count > 0).then_some(Body::Loss(loss)))
 }

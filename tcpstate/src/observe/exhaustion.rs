@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Live;
+use super::kernel::Kernel;
+use super::owners::Owners;
 use crate::clock;
 use crate::event::{Body, Call, Ephemeral, EphemeralUser, Process};
+use crate::pace::{Limit, Pace};
 use crate::snapshot::ephemeral::{self, Purpose};
 
 /// Counting takes a twentieth of the time at most, and is done once a second at most: a
 /// client that finds no port asks again at once.
-const COST_SHARE: u64 = 20;
-const MIN_EVERY_NS: u64 = 1_000_000_000;
+const LIMIT: Limit = Limit {
+    least_ns: 1_000_000_000,
+    factor: 20,
+};
 /// Longest wait for the names of those who have the ports.
 const WAIT_NS: u64 = 80_000_000;
 /// Processes that are listed.
@@ -20,42 +24,44 @@ const MAX_USERS: usize = 3;
 /// The last count.
 #[derive(Debug, Default)]
 pub(super) struct LastCount {
-    next_ns: u64,
+    pace: Pace,
     of: Option<(u32, Purpose)>,
     counted: Option<Ephemeral>,
 }
 
-impl Live {
+impl LastCount {
     /// Of a failed call that wanted any port.
-    pub(super) fn count_ephemeral(&mut self, body: &mut Body) {
+    pub(super) fn complete(&mut self, kernel: &mut Kernel, owners: &mut Owners, body: &mut Body) {
         let Some((call, netns, purpose)) = wanted(body) else {
             return;
         };
         let began_ns = clock::monotonic_ns();
-        if began_ns >= self.last_count.next_ns {
-            self.last_count = LastCount {
-                of: Some((netns, purpose)),
-                counted: self.count(call, netns, purpose),
-                next_ns: 0,
-            };
+        if self.pace.is_due(began_ns) {
+            self.of = Some((netns, purpose));
+            self.counted = count(kernel, owners, call, netns, purpose);
             let cost_ns = clock::monotonic_ns().saturating_sub(began_ns);
-            let pause_ns = MIN_EVERY_NS.max(cost_ns.saturating_mul(COST_SHARE));
-            self.last_count.next_ns = began_ns.saturating_add(pause_ns);
+            self.pace.pause(began_ns, LIMIT.pause_ns(cost_ns));
         }
-        if self.last_count.of == Some((netns, purpose)) {
-            call.ephemeral = self.last_count.counted.clone().map(Box::new);
+        if self.of == Some((netns, purpose)) {
+            call.ephemeral = self.counted.clone().map(Box::new);
         }
     }
+}
 
-    fn count(&mut self, call: &Call, netns: u32, purpose: Purpose) -> Option<Ephemeral> {
-        let sysctls = call.sysctls.as_deref()?;
-        let read = || ephemeral::read(netns, sysctls, purpose);
-        let (mut counted, inodes) = self.resync.namespaces.inside(netns, read).ok()??;
-        let asked: BTreeSet<u64> = inodes.iter().copied().collect();
-        let owners = self.first_owners(asked, WAIT_NS, |_| {});
-        counted.users = users(&inodes, &owners);
-        Some(counted)
-    }
+fn count(
+    kernel: &mut Kernel,
+    owners: &mut Owners,
+    call: &Call,
+    netns: u32,
+    purpose: Purpose,
+) -> Option<Ephemeral> {
+    let sysctls = call.sysctls.as_deref()?;
+    let read = || ephemeral::read(netns, sysctls, purpose);
+    let (mut counted, inodes) = kernel.namespaces.inside(netns, read).ok()??;
+    let asked: BTreeSet<u64> = inodes.iter().copied().collect();
+    let owners = owners.first_of(kernel, asked, WAIT_NS, |_| {});
+    counted.users = users(&inodes, &owners);
+    Some(counted)
 }
 
 /// The call, its namespace and what it wanted a port for, if it is such a call.

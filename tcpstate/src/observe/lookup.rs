@@ -24,7 +24,7 @@ const MAX_PASS_NS: u64 = 5_000_000_000;
 /// took, so that passes take half a processor at most.
 const SHORT_NS: u64 = 20_000_000;
 /// An answer this old will do where the question may be answered from before.
-pub(super) const FRESH_NS: u64 = 250_000_000;
+pub(crate) const FRESH_NS: u64 = 250_000_000;
 
 /// Without an answer for so long the thread hangs in what it reads of a process, which
 /// somebody can make it do, and another one takes its place.
@@ -37,25 +37,25 @@ const MAX_HANGING: u32 = 8;
 
 /// A question.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(crate) struct Question {
     /// Sockets.
-    pub(super) inodes: BTreeSet<u64>,
+    pub(crate) inodes: BTreeSet<u64>,
     /// Processes that are to be among those that are read.
-    pub(super) openers: BTreeSet<u32>,
+    pub(crate) openers: BTreeSet<u32>,
     /// A pass that began after this answers it.
-    pub(super) after_ns: u64,
+    pub(crate) after_ns: u64,
     /// Where all sockets are known, a pass of a moment ago answers it as well.
-    pub(super) may_be_older: bool,
+    pub(crate) may_be_older: bool,
     /// Only the first process of each socket is asked for, as far as they can be read
     /// until then.
-    pub(super) first_until_ns: Option<u64>,
+    pub(crate) first_until_ns: Option<u64>,
     /// Who has them elsewhere than among descriptors: nobody was found there.
-    pub(super) is_undisclosed: bool,
+    pub(crate) is_undisclosed: bool,
 }
 
 /// Who has the sockets of a question open.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// All of them; why they may be elsewhere.
     All {
         found: BTreeMap<u64, Holders>,
@@ -75,7 +75,7 @@ struct Asked {
 
 /// The thread, as the one that asks sees it.
 #[derive(Debug)]
-pub(super) struct Lookup {
+pub(crate) struct Lookup {
     thread: Thread,
     next_id: u64,
     outstanding: usize,
@@ -115,7 +115,7 @@ impl Thread {
 }
 
 impl Lookup {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             thread: Thread::start(),
             next_id: 0,
@@ -128,12 +128,12 @@ impl Lookup {
     }
 
     /// What the last pass took of a processor: about what the next one takes.
-    pub(super) fn pass_ns(&self) -> u64 {
+    pub(crate) fn pass_ns(&self) -> u64 {
         self.thread.pass_ns.load(Ordering::Relaxed)
     }
 
     /// Asks. `None`: too many questions wait already.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &mut self,
         question: Question,
         descriptors: Option<Descriptors>,
@@ -159,7 +159,7 @@ impl Lookup {
     }
 
     /// Whether an answer may still come.
-    pub(super) fn may_answer(&self, id: u64) -> bool {
+    pub(crate) fn may_answer(&self, id: u64) -> bool {
         id >= self.given_up_before
     }
 
@@ -174,7 +174,7 @@ impl Lookup {
     }
 
     /// Waits for an answer until then, at most.
-    pub(super) fn wait(&mut self, id: u64, until_ns: u64) -> Option<Found> {
+    pub(crate) fn wait(&mut self, id: u64, until_ns: u64) -> Option<Found> {
         loop {
             let left_ns = until_ns.saturating_sub(clock::monotonic_ns());
             match self.thread.from.recv_timeout(Duration::from_nanos(left_ns)) {
@@ -191,7 +191,7 @@ impl Lookup {
     }
 
     /// An answer that nobody waits for any more.
-    pub(super) fn take(&mut self) -> Option<(u64, Found)> {
+    pub(crate) fn take(&mut self) -> Option<(u64, Found)> {
         self.early.pop().or_else(|| {
             let answer = self.thread.from.try_recv().ok()?;
             self.note_answer();

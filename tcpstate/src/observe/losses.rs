@@ -1,111 +1,87 @@
 //! Events that the kernel program could not write: reported within a second,
 //! and made up for by a snapshot.
 
-use anyhow::Result;
-
-use super::Live;
-use crate::clock;
 use crate::event::{Body, Loss, LossStage, SeenHolder};
+use crate::model::NS_PER_MS;
+use crate::pace::{Limit, Pace};
 
+/// How often the counters are read.
+const COUNT_EVERY_NS: u64 = 250 * NS_PER_MS;
+/// Between two counts that failed calls ask for: each reads a file for every program.
+const COUNT_AGAIN_NS: u64 = 10 * NS_PER_MS;
 /// A snapshot that took this long is followed by ten times as long without
 /// one: while events are lost all the time, keys are still answered.
-const REST_FACTOR: u64 = 10;
-/// Between two counts that failed calls ask for: each reads a file for every program.
-const COUNT_AGAIN_NS: u64 = 10_000_000;
+const RESYNC: Limit = Limit {
+    least_ns: 0,
+    factor: 10,
+};
 
 /// What was lost so far.
 #[derive(Debug, Default)]
-pub(in crate::commands) struct Losses {
+pub(crate) struct Losses {
     reported: u64,
-    counted_ns: u64,
-    asked_ns: u64,
     is_table_doubtful: bool,
-    rest_until_ns: u64,
+    counts: Pace,
+    counts_of_calls: Pace,
+    resyncs: Pace,
 }
 
 impl Losses {
-    pub(super) fn is_due(&mut self, now_ns: u64, every_ns: u64) -> bool {
-        is_time(&mut self.counted_ns, now_ns, every_ns)
+    /// Whether the counters are to be read now.
+    pub(crate) fn is_due(&mut self, now_ns: u64) -> bool {
+        self.counts.take(now_ns, COUNT_EVERY_NS)
     }
 
-    fn may_be_asked(&mut self, now_ns: u64) -> bool {
-        is_time(&mut self.asked_ns, now_ns, COUNT_AGAIN_NS)
+    /// Whether they are to be read before that call is explained of whose holders history
+    /// alone can say whose they were: with an event lost it may say nothing, or something
+    /// wrong.
+    pub(crate) fn is_due_before(&mut self, now_ns: u64, body: &Body) -> bool {
+        leans_on_history(body) && self.counts_of_calls.take(now_ns, COUNT_AGAIN_NS)
+    }
+
+    /// What was lost since the last time, of so many in all.
+    pub(crate) fn report(&mut self, lost: u64) -> Option<Body> {
+        let count = lost.saturating_sub(self.reported);
+        if count == 0 {
+            return None;
+        }
+        self.reported = lost;
+        self.is_table_doubtful = true;
+        Some(loss(count, false))
+    }
+
+    /// Whether the table is to be put right.
+    pub(crate) fn needs_resync(&self) -> bool {
+        self.is_table_doubtful
+    }
+
+    /// Whether that is affordable now.
+    pub(crate) fn may_resync(&self, now_ns: u64) -> bool {
+        self.resyncs.is_due(now_ns)
+    }
+
+    /// The table was put right in that time, all of it or only a part.
+    pub(crate) fn note_resync(
+        &mut self,
+        began_ns: u64,
+        now_ns: u64,
+        is_whole: bool,
+    ) -> Option<Body> {
+        let took_ns = now_ns.saturating_sub(began_ns);
+        self.resyncs.pause(now_ns, RESYNC.pause_ns(took_ns));
+        is_whole.then(|| {
+            self.is_table_doubtful = false;
+            loss(0, true)
+        })
     }
 }
 
-/// Whether so much time has gone by since the last time, which is now then.
-fn is_time(last_ns: &mut u64, now_ns: u64, every_ns: u64) -> bool {
-    let is_time = now_ns.saturating_sub(*last_ns) >= every_ns;
-    if is_time {
-        *last_ns = now_ns;
-    }
-    is_time
-}
-
-impl Live {
-    /// Reads the kernel program's counters; after a loss, puts the table right
-    /// as soon as that is affordable.
-    pub(super) fn count_losses(&mut self, now_ns: u64) -> Result<()> {
-        self.report_losses(now_ns)?;
-        if self.losses.is_table_doubtful && now_ns >= self.losses.rest_until_ns {
-            self.put_table_right(now_ns)?;
-        }
-        Ok(())
-    }
-
-    /// Reads the counters before a failed call is explained of whose holders history alone
-    /// can say whose they were: with an event lost it may say nothing, or something wrong.
-    pub(super) fn count_losses_before(&mut self, mono_ns: u64, body: &Body) -> Result<()> {
-        if leans_on_history(body) && self.losses.may_be_asked(clock::monotonic_ns()) {
-            self.report_losses(mono_ns)?;
-        }
-        Ok(())
-    }
-
-    /// The same at the end of the run, when there is no later.
-    pub(super) fn settle_losses(&mut self, now_ns: u64) -> Result<()> {
-        self.report_losses(now_ns)?;
-        if self.losses.is_table_doubtful {
-            self.put_table_right(now_ns)?;
-        }
-        Ok(())
-    }
-
-    fn report_losses(&mut self, now_ns: u64) -> Result<()> {
-        let lost = self.observer.lost()?;
-        let count = lost.saturating_sub(self.losses.reported);
-        if count > 0 {
-            self.losses.reported = lost;
-            self.losses.is_table_doubtful = true;
-            self.pipeline.feed(
-                now_ns,
-                Body::Loss(Loss {
-                    stage: LossStage::Kernel,
-                    count,
-                    resynced: false,
-                }),
-            )?;
-        }
-        Ok(())
-    }
-
-    fn put_table_right(&mut self, began_ns: u64) -> Result<()> {
-        let is_right = self.resync()?;
-        let now_ns = clock::monotonic_ns();
-        self.losses.rest_until_ns = now_ns + (now_ns - began_ns) * REST_FACTOR;
-        if is_right {
-            self.losses.is_table_doubtful = false;
-            self.pipeline.feed(
-                now_ns,
-                Body::Loss(Loss {
-                    stage: LossStage::Kernel,
-                    count: 0,
-                    resynced: true,
-                }),
-            )?;
-        }
-        Ok(())
-    }
+fn loss(count: u64, resynced: bool) -> Body {
+    Body::Loss(Loss {
+        stage: LossStage::Kernel,
+        count,
+        resynced,
+    })
 }
 
 /// Whether it is a failed call with a holder that no process was found to have open.
@@ -113,11 +89,54 @@ fn leans_on_history(body: &Body) -> bool {
     let (Body::Bind(call) | Body::Listen(call) | Body::Connect(call)) = body else {
         return false;
     };
-    let is_nobodys = |holder: &SeenHolder| holder.processes.as_ref().is_none_or(Vec::is_empty);
+    let is_unowned = |holder: &SeenHolder| holder.processes.as_ref().is_none_or(Vec::is_empty);
     !call.ok
         && call
             .seen
             .iter()
             .flat_map(|seen| &seen.holders)
-            .any(is_nobodys)
+            .any(is_unowned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = NS_PER_MS;
+
+    #[test]
+    fn what_was_lost_is_reported_once() {
+        let mut losses = Losses::default();
+
+        assert_eq!(losses.report(0), None);
+        assert_eq!(losses.report(3), Some(loss(3, false)));
+        assert_eq!(losses.report(3), None);
+        assert_eq!(losses.report(4), Some(loss(1, false)));
+    }
+
+    #[test]
+    fn a_resync_is_followed_by_ten_times_as_long_without_one() {
+        let mut losses = Losses::default();
+        assert!(!losses.needs_resync());
+        losses.report(1);
+        assert!(losses.needs_resync() && losses.may_resync(0));
+
+        assert_eq!(losses.note_resync(0, 20 * MS, false), None);
+        assert!(losses.needs_resync());
+        assert!(!losses.may_resync(219 * MS) && losses.may_resync(220 * MS));
+
+        assert_eq!(
+            losses.note_resync(220 * MS, 221 * MS, true),
+            Some(loss(0, true))
+        );
+        assert!(!losses.needs_resync());
+    }
+
+    #[test]
+    fn the_counters_are_read_four_times_a_second() {
+        let mut losses = Losses::default();
+        let read = (0..1000).filter(|ms| losses.is_due(ms * MS));
+
+        assert_eq!(read.count(), 4);
+    }
 }

@@ -3,109 +3,124 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
-
-use super::Live;
 use super::changes::{RECENT_NS, gone_with_namespace};
-use crate::clock;
+use super::source::Source;
+use crate::engine::Engine;
 use crate::event::{Body, NetnsEnd};
-use crate::model::{Socket, SocketId};
+use crate::model::{NS_PER_MS, Socket, SocketId};
+use crate::pace::Pace;
 use crate::snapshot::netns::{MAX_NAMESPACES, NetnsError};
 
 /// How often it is asked whether the namespaces are still there.
-const SWEEP_EVERY_NS: u64 = 1_000_000_000;
+const EVERY_NS: u64 = 1_000 * NS_PER_MS;
 
 /// What has to be done about namespaces.
 #[derive(Debug, Default)]
-pub(super) struct Sweep {
-    swept_ns: u64,
+pub(crate) struct NamespaceSweep {
+    pace: Pace,
     /// Namespaces of facts that are not known how to find, at most
     /// [`MAX_NAMESPACES`]; further ones wait for the next fact.
     unknown: BTreeSet<u32>,
     has_new: bool,
 }
 
-impl Live {
+impl NamespaceSweep {
     /// Remembers that a fact came from a namespace that was not known.
-    pub(super) fn notice_namespace(&mut self, body: &Body) {
+    pub(crate) fn note(&mut self, body: &Body, source: &impl Source) {
         let Some(netns) = body.netns() else { return };
-        if !self.resync.namespaces.knows(netns)
-            && self.resync.sweep.unknown.len() < MAX_NAMESPACES
-            && self.resync.sweep.unknown.insert(netns)
+        if !source.knows_namespace(netns)
+            && self.unknown.len() < MAX_NAMESPACES
+            && self.unknown.insert(netns)
         {
-            self.resync.sweep.has_new = true;
+            self.has_new = true;
         }
     }
 
-    /// Finds new namespaces before their processes are gone; takes the sockets
-    /// of those that have ended out of the table.
-    pub(super) fn reconcile_namespaces(&mut self, now_ns: u64) -> Result<()> {
-        if self.resync.sweep.has_new && self.resync.namespaces.note_all() {
-            self.resync.sweep.has_new = false;
+    /// Finds new namespaces before their processes are gone. The facts take the sockets of
+    /// those that have ended out of the table.
+    pub(crate) fn step(&mut self, engine: &Engine, source: &mut impl Source) -> Vec<(u64, Body)> {
+        let mut facts = Vec::new();
+        if self.has_new && source.note_namespaces() {
+            self.has_new = false;
         }
-        if now_ns.saturating_sub(self.resync.sweep.swept_ns) < SWEEP_EVERY_NS {
-            return Ok(());
+        if !self.pace.take(source.now_ns(), EVERY_NS) {
+            return facts;
         }
-        self.resync.sweep.swept_ns = now_ns;
-        for ended in self.resync.namespaces.take_ended() {
+        for ended in source.take_ended_namespaces() {
             match ended {
-                NetnsError::Gone(netns) => self.end_namespace(netns, NetnsEnd::Gone)?,
+                NetnsError::Gone(netns) => {
+                    self.end(netns, NetnsEnd::Gone, engine, source, &mut facts);
+                }
                 NetnsError::Unreachable(netns) => {
-                    self.end_namespace(netns, NetnsEnd::Unreachable)?;
+                    self.end(netns, NetnsEnd::Unreachable, engine, source, &mut facts);
                 }
                 // Not to be entered is not to be gone.
                 _ => {}
             }
         }
-        for netns in std::mem::take(&mut self.resync.sweep.unknown) {
-            match self.resync.namespaces.find(netns) {
+        let just_ended: BTreeSet<u32> = facts.iter().filter_map(|(_, body)| body.netns()).collect();
+        for netns in std::mem::take(&mut self.unknown) {
+            // The engine has not heard of it yet.
+            if just_ended.contains(&netns) {
+                self.unknown.insert(netns);
+                continue;
+            }
+            match source.find_namespace(netns) {
                 Err(NetnsError::Unreachable(_)) => {
-                    self.end_namespace(netns, NetnsEnd::Unreachable)?;
+                    self.end(netns, NetnsEnd::Unreachable, engine, source, &mut facts);
                 }
                 Err(NetnsError::Searching(_)) => {
-                    self.resync.sweep.unknown.insert(netns);
+                    self.unknown.insert(netns);
                 }
                 _ => {}
             }
         }
-        Ok(())
+        facts
     }
 
     /// Takes the sockets of a namespace out of the table that went with it.
-    fn end_namespace(&mut self, netns: u32, end: NetnsEnd) -> Result<()> {
+    fn end(
+        &mut self,
+        netns: u32,
+        end: NetnsEnd,
+        engine: &Engine,
+        source: &mut impl Source,
+        facts: &mut Vec<(u64, Body)>,
+    ) {
         let known_ns = match end {
-            NetnsEnd::Gone => clock::monotonic_ns(),
+            NetnsEnd::Gone => source.now_ns(),
             // The next search may find where what is younger than this one is.
-            NetnsEnd::Unreachable => self.resync.namespaces.searched_ns(),
+            NetnsEnd::Unreachable => source.namespaces_searched_ns(),
         };
-        let table = self.pipeline.engine().table();
-        let mut known: Vec<Socket> = table.in_netns(netns).cloned().collect();
+        let mut known: Vec<Socket> = engine.table().in_netns(netns).cloned().collect();
         if known.is_empty() {
-            return Ok(());
+            return;
         }
         // Any other socket keeps its namespace alive: it is hidden, not gone.
         if end == NetnsEnd::Unreachable && known.iter().any(|socket| !socket.is_mini) {
-            self.resync.sweep.unknown.insert(netns);
-            return Ok(());
+            self.unknown.insert(netns);
+            return;
         }
         // Another namespace may have the number by now.
-        let there = self.sockets_there(netns);
+        let there = sockets_there(netns, source);
         known.retain(|socket| !there.contains(&socket.id()));
         let recent = known.extract_if(.., |socket| socket.since_ns + RECENT_NS >= known_ns);
         if recent.count() > 0 {
-            self.resync.sweep.unknown.insert(netns);
+            self.unknown.insert(netns);
         }
-        for body in gone_with_namespace(known, end) {
-            self.pipeline.feed(clock::monotonic_ns(), body)?;
-        }
-        Ok(())
-    }
-
-    fn sockets_there(&mut self, netns: u32) -> BTreeSet<SocketId> {
-        let found = self.snapshot(netns).unwrap_or_default();
-        found
-            .into_iter()
-            .map(|(_, item)| SocketId::of(&item.sock, item.local, item.peer))
-            .collect()
+        let now_ns = source.now_ns();
+        let gone = gone_with_namespace(known, end).into_iter();
+        facts.extend(gone.map(|body| (now_ns, body)));
     }
 }
+
+fn sockets_there(netns: u32, source: &mut impl Source) -> BTreeSet<SocketId> {
+    let found = source.snapshot(netns).unwrap_or_default();
+    found
+        .into_iter()
+        .map(|(_, item)| SocketId::of(&item.sock, item.local, item.peer))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

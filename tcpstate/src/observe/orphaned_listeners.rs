@@ -3,45 +3,46 @@
 
 use std::collections::BTreeMap;
 
-use super::Live;
-use super::owners::Listener;
-use super::slice::Slice;
+use super::kernel::Kernel;
+use super::owners::{Listener, Owners};
+use super::source::{Slice, Source as _};
+use crate::engine::Engine;
 use crate::event::State;
 use crate::model::{NS_PER_MS, PortKey, SocketId};
+use crate::pace::Pace;
 use crate::snapshot::sock_diag::SockDiag;
 use crate::snapshot::{SocketItem, proc};
 
 /// How often it is asked whether who listens is still there: one look into
 /// `/proc` for each.
-const ASK_EVERY_NS: u64 = 1_000_000_000;
+const EVERY_NS: u64 = 1_000 * NS_PER_MS;
 
 /// Longest time that asking keeps events and keys waiting; the other ports are asked about
 /// the next time.
 const SLICE_NS: u64 = 10 * NS_PER_MS;
 
-/// When it was asked last, and how far it came.
+/// How far it came.
 #[derive(Debug, Default)]
-pub(super) struct OrphanedListeners {
-    asked_ns: u64,
+pub(crate) struct OrphanedListeners {
+    pace: Pace,
     /// The first port that was not asked about.
     next: Option<PortKey>,
 }
 
-impl Live {
-    /// Finds out who has the listening sockets of processes that have ended.
-    pub(super) fn find_new_owners(&mut self, now_ns: u64) {
-        if now_ns.saturating_sub(self.resync.orphaned_listeners.asked_ns) < ASK_EVERY_NS {
+impl OrphanedListeners {
+    /// Asks who has the listening sockets of processes that have ended.
+    pub(crate) fn step(&mut self, engine: &Engine, kernel: &mut Kernel, owners: &mut Owners) {
+        if !self.pace.take(kernel.now_ns(), EVERY_NS)
+            || !proc::has_numbers_of_the_host()
+            || owners.are_to_come()
+        {
             return;
         }
-        self.resync.orphaned_listeners.asked_ns = now_ns;
-        if !proc::has_numbers_of_the_host() || self.are_owners_to_come() {
-            return;
-        }
-        for (netns, orphans) in self.orphaned_listeners() {
-            let Ok(Some(listed)) = self.resync.namespaces.inside(netns, || listeners(netns)) else {
+        for (netns, orphans) in self.find(engine, kernel) {
+            let Ok(Some(listed)) = kernel.namespaces.inside(netns, || listeners(netns)) else {
                 continue;
             };
-            // Asking may have made a cookie; what was told before it has none.
+            // Asking may have made a cookie; what was reported before it has none.
             let found = orphans.into_iter().filter_map(|id| {
                 let item = the_one(&listed, id)?;
                 Some(Listener {
@@ -52,21 +53,21 @@ impl Live {
             });
             let found: Vec<Listener> = found.collect();
             if !found.is_empty() {
-                self.ask_for_owners_of(found);
+                owners.ask_for_listeners(kernel, found);
             }
         }
     }
 
     /// Listening sockets whose process does not exist any more, by namespace.
-    fn orphaned_listeners(&mut self) -> BTreeMap<u32, Vec<SocketId>> {
-        let slice = Slice::of(SLICE_NS);
-        let from = self.resync.orphaned_listeners.next.take();
+    fn find(&mut self, engine: &Engine, kernel: &Kernel) -> BTreeMap<u32, Vec<SocketId>> {
+        let slice = Slice::of(kernel, SLICE_NS);
+        let from = self.next.take();
         let mut ended: BTreeMap<u32, bool> = BTreeMap::new();
         let mut orphans: BTreeMap<u32, Vec<SocketId>> = BTreeMap::new();
-        let stories = self.pipeline.engine().ports().iter();
+        let stories = engine.ports().iter();
         for (key, story) in stories.skip_while(|(key, _)| from.is_some_and(|from| **key < from)) {
-            if slice.is_over() {
-                self.resync.orphaned_listeners.next = Some(*key);
+            if slice.is_over(kernel) {
+                self.next = Some(*key);
                 break;
             }
             for listener in &story.listeners {

@@ -6,20 +6,21 @@
 //! A sweep is read in slices between events and costs at most a fixed share of
 //! a processor: up to about ten thousand sockets there is one every second,
 //! with a hundred thousand every eight to ten.
+//!
+//! What differs is judged when all events of the time at which it was read are taken in:
+//! whoever calls [`Reconcile::step`] takes in first what the hooks have reported.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
-use anyhow::Result;
-
-use super::Live;
 use super::changes::{RECENT_NS, closed, difference};
-use super::slice::Slice;
-use crate::clock;
-use crate::event::{Body, Endpoint, Process, Sock, SocketSeen, State};
+use super::scope::{is_narrowed, wants};
+use super::source::{Listing, Slice, SocketName, Source};
+use crate::engine::Engine;
+use crate::event::{Body, Endpoint, Filters, Process, Sock, SocketSeen, State};
 use crate::model::{NS_PER_MS, PortKey, Socket, SocketId, Tuple};
-use crate::snapshot::sock_diag::Dump;
-use crate::snapshot::{SocketItem, owners};
+use crate::pace::{Limit, Pace};
+use crate::snapshot::SocketItem;
 
 /// One sweep follows another after a second at the earliest.
 const EVERY_NS: u64 = 1_000 * NS_PER_MS;
@@ -30,8 +31,10 @@ const SMALL: usize = 10_000;
 /// through the kernel's hash tables takes 3 to 9 ms also where they are empty.
 const REST_FACTOR_SMALL: u64 = 80;
 /// No longer than this, unless that is less than so many times its cost.
-const REST_SMALL_NS: u64 = 2_000 * NS_PER_MS;
-const REST_FACTOR_LEAST: u64 = 40;
+const LONGEST_SMALL: Limit = Limit {
+    least_ns: 2_000 * NS_PER_MS,
+    factor: 40,
+};
 /// For all others: 5 ms of a processor per second.
 const REST_FACTOR: u64 = 200;
 /// Longest time that a slice keeps events and keys waiting.
@@ -45,10 +48,10 @@ const BOUND_EVERY: u64 = 8;
 const MAX_DIFFERENCES: usize = 100_000;
 
 /// Between sweeps, and the one that is going on.
-#[derive(Debug, Default)]
-pub(in crate::commands) struct Reconcile {
+#[derive(Debug)]
+pub(crate) struct Reconcile<S: Source> {
     waiting: VecDeque<u32>,
-    current: Option<Sweep>,
+    current: Option<Sweep<S::List>>,
     rounds: u64,
     with_bound: bool,
     is_bind_seen: bool,
@@ -56,12 +59,12 @@ pub(in crate::commands) struct Reconcile {
     cost_ns: u64,
     /// Sockets that this round has come across.
     sockets: usize,
-    next_ns: u64,
+    pace: Pace,
     /// Listeners that the last sweep of a namespace did not come across.
     missed_listeners: BTreeMap<u32, BTreeSet<SocketId>>,
 }
 
-/// What a socket is told by in one sweep: two TIME_WAITs may have one cookie.
+/// What a socket is known by in one sweep: two TIME_WAITs may have one cookie.
 type Key = (bool, u64, u16, u16);
 
 fn key(is_mini: bool, sock: &Sock, local: Endpoint, peer: Endpoint) -> Key {
@@ -74,9 +77,9 @@ fn key(is_mini: bool, sock: &Sock, local: Endpoint, peer: Endpoint) -> Key {
 
 /// Through one namespace.
 #[derive(Debug)]
-struct Sweep {
+struct Sweep<L> {
     netns: u32,
-    dump: Dump,
+    list: L,
     began_ns: u64,
     /// When the kernel prepared what is read next: it does so while it answers
     /// the call before.
@@ -86,283 +89,241 @@ struct Sweep {
     /// What differed when it was read, with the time at which it was prepared.
     /// Events of that time may still be on their way.
     doubtful: Vec<(u64, SocketItem)>,
+    /// What was looked up and is judged next.
+    asked: Option<Asked>,
 }
 
-impl Live {
-    /// Goes on with the sweep, or begins the next one.
-    pub(super) fn reconcile_sockets(&mut self, now_ns: u64) -> Result<()> {
-        if now_ns < self.reconcile.next_ns {
-            return Ok(());
+/// Sockets that were looked up one by one, and what was found.
+#[derive(Debug)]
+enum Asked {
+    /// That were listed and nobody knows.
+    New(Vec<New>, Listing),
+    /// That are known and were not listed. Those that are only bound, or listen, cannot be
+    /// looked up.
+    Missing {
+        bound: Vec<Socket>,
+        others: Vec<Socket>,
+        found: Listing,
+    },
+}
+
+/// A listed socket that nobody knows, with the inode of its file.
+type New = (Option<u64>, SocketSeen);
+
+/// How a step left the sweep.
+enum Progress {
+    /// What was looked up is to be judged before anything changes.
+    AtOnce,
+    Later,
+    Over,
+}
+
+impl<S: Source> Default for Reconcile<S> {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            current: None,
+            rounds: 0,
+            with_bound: false,
+            is_bind_seen: false,
+            began_ns: 0,
+            cost_ns: 0,
+            sockets: 0,
+            pace: Pace::default(),
+            missed_listeners: BTreeMap::new(),
         }
-        // What is compared must not be older than the list.
-        self.catch_up()?;
-        let began_cpu_ns = clock::processor_ns();
-        if self.reconcile.current.is_none() {
-            self.begin_sweep(now_ns);
-        }
-        if let Some(mut sweep) = self.reconcile.current.take() {
-            // An error of sock_diag ends this sweep; the next one tries again.
-            if self.go_on(&mut sweep)? {
-                self.reconcile.current = Some(sweep);
-            } else {
-                self.reconcile.sockets += sweep.found.len();
-            }
-        }
-        let ended_ns = clock::monotonic_ns();
-        self.reconcile.cost_ns += clock::processor_ns().saturating_sub(began_cpu_ns);
-        let is_round_over = self.reconcile.current.is_none() && self.reconcile.waiting.is_empty();
-        self.reconcile.next_ns = if is_round_over {
-            let cost_ns = self.reconcile.cost_ns;
-            let rest_ns = if self.reconcile.sockets <= SMALL {
-                let at_most_ns = REST_SMALL_NS.max(cost_ns * REST_FACTOR_LEAST);
-                (cost_ns * REST_FACTOR_SMALL).min(at_most_ns)
-            } else {
-                cost_ns * REST_FACTOR
-            };
-            (ended_ns + rest_ns).max(self.reconcile.began_ns + EVERY_NS)
-        } else {
-            ended_ns + BETWEEN_NS
-        };
-        Ok(())
+    }
+}
+
+impl<S: Source> Reconcile<S> {
+    /// Whether there is something to do now.
+    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
+        self.pace.is_due(now_ns)
     }
 
-    fn begin_sweep(&mut self, now_ns: u64) {
-        if self.reconcile.waiting.is_empty() {
-            let sweeps = &mut self.reconcile;
-            sweeps.began_ns = now_ns;
-            sweeps.cost_ns = 0;
-            sweeps.sockets = 0;
-            sweeps.rounds += 1;
-            let bound = self.pipeline.engine().table().count(State::Bound);
-            sweeps.with_bound = std::mem::take(&mut sweeps.is_bind_seen)
-                || bound > 0
-                || sweeps.rounds % BOUND_EVERY == 1;
-            self.reconcile.waiting = if let Some(netns) = self.filters.netns {
+    /// Whether it goes on with what was looked up just now.
+    pub(crate) fn is_at_once(&self) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|sweep| sweep.asked.is_some())
+    }
+
+    /// What was just bound is to be found soon.
+    pub(crate) fn note(&mut self, body: &Body) {
+        if let Body::Bind(call) = body
+            && call.ok
+        {
+            self.is_bind_seen = true;
+        }
+    }
+
+    /// Goes on with the sweep, or begins the next one. The engine has all that the hooks have
+    /// reported: what is compared must not be older than the list. The facts are those that
+    /// it lacks.
+    pub(crate) fn step(
+        &mut self,
+        engine: &Engine,
+        filters: &Filters,
+        source: &mut S,
+    ) -> Vec<(u64, Body)> {
+        let mut facts = Vec::new();
+        let began_cpu_ns = source.processor_ns();
+        if self.current.is_none() {
+            self.begin(engine, filters, source);
+        }
+        let mut is_at_once = false;
+        if let Some(mut sweep) = self.current.take() {
+            match self.go_on(&mut sweep, engine, filters, source, &mut facts) {
+                Progress::Over => self.sockets += sweep.found.len(),
+                progress => {
+                    is_at_once = matches!(progress, Progress::AtOnce);
+                    self.current = Some(sweep);
+                }
+            }
+        }
+        let ended_ns = source.now_ns();
+        self.cost_ns += source.processor_ns().saturating_sub(began_cpu_ns);
+        let is_round_over = self.current.is_none() && self.waiting.is_empty();
+        if is_round_over {
+            let rest_ns = self.rest_ns();
+            let at_the_earliest_ns = self.began_ns.saturating_add(EVERY_NS);
+            self.pace
+                .pause(at_the_earliest_ns.max(ended_ns.saturating_add(rest_ns)), 0);
+        } else if is_at_once {
+            self.pace.pause(ended_ns, 0);
+        } else {
+            self.pace.pause(ended_ns, BETWEEN_NS);
+        }
+        facts
+    }
+
+    /// How long a whole round is followed by none.
+    fn rest_ns(&self) -> u64 {
+        if self.sockets <= SMALL {
+            let longest_ns = LONGEST_SMALL.pause_ns(self.cost_ns);
+            self.cost_ns
+                .saturating_mul(REST_FACTOR_SMALL)
+                .min(longest_ns)
+        } else {
+            self.cost_ns.saturating_mul(REST_FACTOR)
+        }
+    }
+
+    fn begin(&mut self, engine: &Engine, filters: &Filters, source: &mut S) {
+        let now_ns = source.now_ns();
+        if self.waiting.is_empty() {
+            self.began_ns = now_ns;
+            self.cost_ns = 0;
+            self.sockets = 0;
+            self.rounds += 1;
+            self.with_bound = std::mem::take(&mut self.is_bind_seen)
+                || engine.table().count(State::Bound) > 0
+                || self.rounds % BOUND_EVERY == 1;
+            self.waiting = if let Some(netns) = filters.netns {
                 VecDeque::from([netns])
             } else {
                 // What it finds is reconciled in the next round.
-                self.resync.namespaces.note_all();
-                self.resync.namespaces.known().collect()
+                source.note_namespaces();
+                source.known_namespaces().into()
             };
         }
-        let Some(netns) = self.reconcile.waiting.pop_front() else {
+        let Some(netns) = self.waiting.pop_front() else {
             return;
         };
-        let with_bound = self.reconcile.with_bound;
-        let dump = self
-            .resync
-            .namespaces
-            .inside(netns, || Dump::begin(netns, with_bound));
-        if let Ok(Ok(dump)) = dump {
-            self.reconcile.current = Some(Sweep {
+        if let Ok(list) = source.begin_list(netns, self.with_bound) {
+            self.current = Some(Sweep {
                 netns,
-                dump,
+                list,
                 began_ns: now_ns,
                 filled_ns: now_ns,
                 is_read: false,
                 found: HashSet::new(),
                 doubtful: Vec::new(),
+                asked: None,
             });
         }
     }
 
-    /// What was just bound is to be found soon.
-    pub(super) fn note_for_reconcile(&mut self, body: &Body) {
-        if let Body::Bind(call) = body
-            && call.ok
-        {
-            self.reconcile.is_bind_seen = true;
-        }
-    }
-
-    /// One slice. `false`: the sweep is over.
-    fn go_on(&mut self, sweep: &mut Sweep) -> Result<bool> {
-        let doubtful = std::mem::take(&mut sweep.doubtful);
-        self.resolve(sweep.netns, doubtful)?;
-        if sweep.is_read {
-            self.miss(sweep)?;
-            return Ok(false);
-        }
-        let slice = Slice::of(SLICE_NS);
-        let mut items = Vec::new();
-        while !slice.is_over() {
-            let filled_ns = std::mem::replace(&mut sweep.filled_ns, clock::monotonic_ns());
-            let Ok(is_more) = sweep.dump.read(&mut items) else {
-                return Ok(false);
-            };
-            for item in items.drain(..) {
-                sweep
-                    .found
-                    .insert(key(item.is_mini, &item.sock, item.local, item.peer));
-                if sweep.doubtful.len() < MAX_DIFFERENCES && self.differs(&item) {
-                    sweep.doubtful.push((filled_ns, item));
-                }
-            }
-            if !is_more {
-                sweep.is_read = true;
-                break;
-            }
-        }
-        Ok(true)
-    }
-
-    fn differs(&self, item: &SocketItem) -> bool {
-        let seen = item.to_seen(None);
-        match self.known(item) {
-            None => !self.is_narrowed() && self.wants(&seen),
-            Some(known) => difference(known, Some(seen), clock::monotonic_ns()).is_some(),
-        }
-    }
-
-    /// The table's idea of a listed socket.
-    fn known(&self, item: &SocketItem) -> Option<&Socket> {
-        self.pipeline.engine().lookup(&item.to_seen(None))
-    }
-
-    /// What still differs, now that all events of that time are there.
-    fn resolve(&mut self, netns: u32, doubtful: Vec<(u64, SocketItem)>) -> Result<()> {
-        let mut new = Vec::new();
-        for (asked_ns, item) in doubtful {
-            let now_ns = clock::monotonic_ns();
-            let seen = item.to_seen_at(asked_ns, now_ns);
-            match self.known(&item) {
-                Some(known) if known.has_changed_since(asked_ns) => {}
-                Some(known) => {
-                    if let Some(seen) = difference(known, Some(seen), now_ns) {
-                        self.pipeline.feed(now_ns, Body::Socket(seen))?;
-                    }
-                }
-                None if self.has_just_closed(&item, asked_ns) => {}
-                None => new.push((item.inode, seen)),
-            }
-        }
-        self.keep_those_there(netns, &mut new)?;
-        // A process that has many sockets open is read once.
-        let mut open = BTreeMap::new();
-        for (inode, mut seen) in new {
-            seen.process = inode.and_then(|inode| self.binder(&seen, inode, &mut open));
-            self.pipeline
-                .feed(clock::monotonic_ns(), Body::Socket(seen))?;
-        }
-        Ok(())
-    }
-
-    /// Of listed sockets that nobody knows, those that are there: thousands may have closed
-    /// since they were listed, and only the last of them are remembered.
-    fn keep_those_there(
+    fn go_on(
         &mut self,
-        netns: u32,
-        new: &mut Vec<(Option<u64>, SocketSeen)>,
-    ) -> Result<()> {
-        // Others cannot be asked for by themselves.
-        let can_be_asked_for = |seen: &SocketSeen| {
-            !matches!(
-                seen.state,
-                State::Bound | State::Listen | State::SynReceived
-            )
-        };
-        let names: Vec<_> = new
-            .iter()
-            .filter(|(_, seen)| can_be_asked_for(seen))
-            .map(|(_, seen)| (seen.sock, seen.local, seen.peer))
-            .collect();
-        if names.is_empty() {
-            return Ok(());
+        sweep: &mut Sweep<S::List>,
+        engine: &Engine,
+        filters: &Filters,
+        source: &mut S,
+        facts: &mut Vec<(u64, Body)>,
+    ) -> Progress {
+        match sweep.asked.take() {
+            Some(Asked::New(new, found)) => feed_new(new, Some(&found), engine, source, facts),
+            Some(Asked::Missing {
+                bound,
+                others,
+                found,
+            }) => {
+                feed_missing(
+                    bound.into_iter().chain(others),
+                    &found,
+                    engine,
+                    source,
+                    facts,
+                );
+                return Progress::Over;
+            }
+            None => {
+                let doubtful = std::mem::take(&mut sweep.doubtful);
+                let new = feed_changed(doubtful, engine, source, facts);
+                if new.iter().any(|(_, seen)| can_be_looked_up(seen)) {
+                    sweep.asked = Some(look_up_new(sweep.netns, new, source));
+                    return Progress::AtOnce;
+                }
+                feed_new(new, None, engine, source, facts);
+            }
         }
-        let Ok(found) = self.look_up_by_name(netns, names.into_iter()) else {
-            // The next sweep finds them.
-            new.retain(|(_, seen)| !can_be_asked_for(seen));
-            return Ok(());
-        };
-        self.catch_up()?;
-        let engine = self.pipeline.engine();
-        new.retain(|(_, seen)| {
-            let tuple = Tuple {
-                netns: seen.sock.netns,
-                local: seen.local,
-                peer: seen.peer,
+        if sweep.is_read {
+            sweep.asked = self.look_up_missing(sweep, engine, source);
+            return if sweep.asked.is_some() {
+                Progress::AtOnce
+            } else {
+                Progress::Over
             };
-            let is_there = || {
-                found
-                    .get(&(seen.is_mini(), tuple))
-                    .is_some_and(|there| there.state == seen.state)
-            };
-            !can_be_asked_for(seen) || (is_there() && engine.lookup(seen).is_none())
-        });
-        Ok(())
+        }
+        // An error ends this sweep; the next one tries again.
+        if read(sweep, engine, filters, source) {
+            Progress::Later
+        } else {
+            Progress::Over
+        }
     }
 
-    /// Whoever bound the port last, if it has this very socket open. Looking
-    /// through all processes would cost more than the sweep.
-    fn binder(
-        &self,
-        seen: &SocketSeen,
-        inode: u64,
-        open: &mut BTreeMap<u32, HashSet<u64>>,
-    ) -> Option<Arc<Process>> {
-        let key = PortKey {
-            port: seen.local.port,
-            netns: seen.sock.netns,
+    /// What the table has and the sweep did not come across. `None`: nothing, or the kernel
+    /// cannot be asked.
+    fn look_up_missing(
+        &mut self,
+        sweep: &Sweep<S::List>,
+        engine: &Engine,
+        source: &mut S,
+    ) -> Option<Asked> {
+        let is_missing = |socket: &&Socket| {
+            socket.sock.netns == sweep.netns
+                && socket.sock.cookie != 0
+                && (self.with_bound || socket.state != State::Bound)
+                && !sweep.found.contains(&key(
+                    socket.is_mini,
+                    &socket.sock,
+                    socket.local,
+                    socket.peer,
+                ))
+                && !socket.has_changed_since(sweep.began_ns.saturating_sub(RECENT_NS))
         };
-        let (_, _, process) = self
-            .pipeline
-            .engine()
-            .ports()
-            .get(&key)?
-            .last_bind
-            .as_ref()?;
-        open.entry(process.pid)
-            .or_insert_with(|| owners::open_sockets(process.pid).collect())
-            .contains(&inode)
-            .then(|| Arc::new(process.tracked()))
-    }
-
-    fn has_just_closed(&self, item: &SocketItem, asked_ns: u64) -> bool {
-        !item.is_mini
-            && item.sock.cookie != 0
-            && self
-                .pipeline
-                .engine()
-                .socket(&SocketId::Cookie(item.sock.cookie))
-                .is_some_and(|known| known.has_changed_since(asked_ns))
-    }
-
-    /// A run about some sockets only gets no further ones from a sweep.
-    fn is_narrowed(&self) -> bool {
-        let filters = &self.filters;
-        !(filters.pids.is_empty() && filters.comms.is_empty() && filters.states.is_empty())
-    }
-
-    /// What the table has and the sweep did not come across.
-    fn miss(&mut self, sweep: &Sweep) -> Result<()> {
-        let missing: Vec<Socket> = self
-            .pipeline
-            .engine()
-            .table()
-            .iter()
-            .filter(|socket| {
-                socket.sock.netns == sweep.netns
-                    && socket.sock.cookie != 0
-                    && (self.reconcile.with_bound || socket.state != State::Bound)
-                    && !sweep.found.contains(&key(
-                        socket.is_mini,
-                        &socket.sock,
-                        socket.local,
-                        socket.peer,
-                    ))
-                    && !socket.has_changed_since(sweep.began_ns.saturating_sub(RECENT_NS))
-            })
-            .take(MAX_DIFFERENCES)
-            .cloned()
-            .collect();
+        let missing = engine.table().iter().filter(is_missing);
+        let missing: Vec<Socket> = missing.take(MAX_DIFFERENCES).cloned().collect();
         if missing.is_empty() {
-            self.reconcile.missed_listeners.remove(&sweep.netns);
-            return Ok(());
+            self.missed_listeners.remove(&sweep.netns);
+            return None;
         }
         // A list that changes while it is read can lack a socket. One that is
         // only bound, or listens, cannot be looked up by itself; a listener is
         // believed to be gone once a second sweep lacks it.
-        let (bound, others): (Vec<_>, Vec<_>) = missing
+        let (mut bound, others): (Vec<_>, Vec<_>) = missing
             .into_iter()
             .partition(|socket| matches!(socket.state, State::Bound | State::Listen));
         let listeners = bound
@@ -371,31 +332,183 @@ impl Live {
             .map(Socket::id)
             .collect();
         let missed_before = self
-            .reconcile
             .missed_listeners
             .insert(sweep.netns, listeners)
             .unwrap_or_default();
-        let bound = bound
-            .into_iter()
-            .filter(|socket| socket.state != State::Listen || missed_before.contains(&socket.id()));
-        let Ok(found) = self.look_up(sweep.netns, &others) else {
-            return Ok(());
-        };
-        let there: BTreeSet<(bool, Tuple)> = found.into_keys().collect();
-        self.catch_up()?;
-        for socket in bound.chain(others) {
-            let is_unchanged = self
-                .pipeline
-                .engine()
-                .table()
-                .get(&socket.id())
-                .is_some_and(|known| known.steps == socket.steps);
-            if is_unchanged && !there.contains(&(socket.is_mini, socket.tuple())) {
-                let seen: SocketSeen = closed(&socket);
-                self.pipeline
-                    .feed(clock::monotonic_ns(), Body::Socket(seen))?;
-            }
-        }
-        Ok(())
+        bound
+            .retain(|socket| socket.state != State::Listen || missed_before.contains(&socket.id()));
+        let names = others.iter().map(SocketName::from);
+        let found = source.look_up_all(sweep.netns, names).ok()?;
+        Some(Asked::Missing {
+            bound,
+            others,
+            found,
+        })
     }
 }
+
+/// Reads one slice. `false`: the kernel does not answer.
+fn read<S: Source>(
+    sweep: &mut Sweep<S::List>,
+    engine: &Engine,
+    filters: &Filters,
+    source: &mut S,
+) -> bool {
+    let slice = Slice::of(source, SLICE_NS);
+    let mut items = Vec::new();
+    while !slice.is_over(source) {
+        let filled_ns = std::mem::replace(&mut sweep.filled_ns, source.now_ns());
+        let Ok(is_more) = source.read_list(&mut sweep.list, &mut items) else {
+            return false;
+        };
+        for item in items.drain(..) {
+            sweep
+                .found
+                .insert(key(item.is_mini, &item.sock, item.local, item.peer));
+            if sweep.doubtful.len() < MAX_DIFFERENCES
+                && differs(&item, engine, filters, source.now_ns())
+            {
+                sweep.doubtful.push((filled_ns, item));
+            }
+        }
+        if !is_more {
+            sweep.is_read = true;
+            break;
+        }
+    }
+    true
+}
+
+fn differs(item: &SocketItem, engine: &Engine, filters: &Filters, now_ns: u64) -> bool {
+    let seen = item.to_seen(None);
+    match engine.lookup(&seen) {
+        None => !is_narrowed(filters) && wants(filters, &seen),
+        Some(known) => difference(known, Some(seen), now_ns).is_some(),
+    }
+}
+
+/// Of what differed, what still does, now that all events of that time are there. Gives the
+/// sockets that nobody knows.
+fn feed_changed(
+    doubtful: Vec<(u64, SocketItem)>,
+    engine: &Engine,
+    source: &impl Source,
+    facts: &mut Vec<(u64, Body)>,
+) -> Vec<New> {
+    let mut new = Vec::new();
+    for (asked_ns, item) in doubtful {
+        let now_ns = source.now_ns();
+        let seen = item.to_seen_at(asked_ns, now_ns);
+        match engine.lookup(&item.to_seen(None)) {
+            Some(known) if known.has_changed_since(asked_ns) => {}
+            Some(known) => {
+                if let Some(seen) = difference(known, Some(seen), now_ns) {
+                    facts.push((now_ns, Body::Socket(seen)));
+                }
+            }
+            None if has_just_closed(&item, asked_ns, engine) => {}
+            None => new.push((item.inode, seen)),
+        }
+    }
+    new
+}
+
+fn has_just_closed(item: &SocketItem, asked_ns: u64, engine: &Engine) -> bool {
+    !item.is_mini
+        && item.sock.cookie != 0
+        && engine
+            .socket(&SocketId::Cookie(item.sock.cookie))
+            .is_some_and(|known| known.has_changed_since(asked_ns))
+}
+
+/// Others cannot be asked for by themselves.
+fn can_be_looked_up(seen: &SocketSeen) -> bool {
+    !matches!(
+        seen.state,
+        State::Bound | State::Listen | State::SynReceived
+    )
+}
+
+/// Listed sockets that nobody knows may have closed since they were listed, thousands of them,
+/// of which only the last are remembered.
+fn look_up_new(netns: u32, mut new: Vec<New>, source: &mut impl Source) -> Asked {
+    let names = new
+        .iter()
+        .map(|(_, seen)| seen)
+        .filter(|seen| can_be_looked_up(seen))
+        .map(SocketName::from);
+    let names: Vec<_> = names.collect();
+    let found = source.look_up_all(netns, names);
+    if found.is_err() {
+        // The next sweep finds them.
+        new.retain(|(_, seen)| !can_be_looked_up(seen));
+    }
+    Asked::New(new, found.unwrap_or_default())
+}
+
+/// `found`: those of them that are there, as far as they can be looked up.
+fn feed_new(
+    mut new: Vec<New>,
+    found: Option<&Listing>,
+    engine: &Engine,
+    source: &mut impl Source,
+    facts: &mut Vec<(u64, Body)>,
+) {
+    let is_there = |seen: &SocketSeen| {
+        let there = found.and_then(|found| {
+            let tuple = SocketName::from(seen).tuple();
+            found.get(&(seen.is_mini(), tuple))
+        });
+        there.is_some_and(|there| there.state == seen.state)
+    };
+    new.retain(|(_, seen)| {
+        !can_be_looked_up(seen) || (is_there(seen) && engine.lookup(seen).is_none())
+    });
+    // A process that has many sockets open is read once.
+    let mut open = BTreeMap::new();
+    for (inode, mut seen) in new {
+        seen.process = inode.and_then(|inode| binder(&seen, inode, engine, source, &mut open));
+        facts.push((source.now_ns(), Body::Socket(seen)));
+    }
+}
+
+/// Whoever bound the port last, if it has this very socket open. Looking
+/// through all processes would cost more than the sweep.
+fn binder(
+    seen: &SocketSeen,
+    inode: u64,
+    engine: &Engine,
+    source: &mut impl Source,
+    open: &mut BTreeMap<u32, HashSet<u64>>,
+) -> Option<Arc<Process>> {
+    let key = PortKey {
+        port: seen.local.port,
+        netns: seen.sock.netns,
+    };
+    let (_, _, process) = engine.ports().get(&key)?.last_bind.as_ref()?;
+    open.entry(process.pid)
+        .or_insert_with(|| source.open_sockets(process.pid))
+        .contains(&inode)
+        .then(|| Arc::new(process.tracked()))
+}
+
+/// Those that have not changed since, and were not found.
+fn feed_missing(
+    missing: impl Iterator<Item = Socket>,
+    found: &Listing,
+    engine: &Engine,
+    source: &impl Source,
+    facts: &mut Vec<(u64, Body)>,
+) {
+    let there: BTreeSet<(bool, Tuple)> = found.keys().copied().collect();
+    for socket in missing {
+        let known = engine.table().get(&socket.id());
+        let is_unchanged = known.is_some_and(|known| known.steps == socket.steps);
+        if is_unchanged && !there.contains(&(socket.is_mini, socket.tuple())) {
+            facts.push((source.now_ns(), Body::Socket(closed(&socket))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,9 @@ use anyhow::Result;
 use tokio::sync::mpsc;
 
 use super::Live;
-use super::changes::gone_with_namespace;
 use crate::clock;
 use crate::event::{Body, NetnsEnd};
+use crate::observe::changes::gone_with_namespace;
 use crate::snapshot::sock_diag::SockDiag;
 use crate::tui::Ui;
 use crate::tui::rounds::Rounds;
@@ -93,7 +93,7 @@ impl Live {
             }
             self.pipeline.engine_mut().forget_ports(before);
         }
-        self.resync.namespaces.note_all();
+        self.kernel.namespaces.note_all();
         let header = self.header();
         self.pipeline
             .feed(header.clock.mono_ns, Body::Header(Box::new(header)))?;

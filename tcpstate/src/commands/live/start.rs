@@ -1,15 +1,12 @@
 //! Begins a live run: hooks on, header written, table filled.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
 use super::Live;
-use super::losses::Losses;
-use super::reconcile::Reconcile;
-use super::resync::Resync;
+use super::beside::Beside;
 use super::signals::Signals;
 use crate::clock;
 use crate::commands::header;
@@ -18,6 +15,7 @@ use crate::confine::Run;
 use crate::engine::Limits;
 use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus};
 use crate::kernel::{Observer, Options};
+use crate::observe::kernel::Kernel;
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
 use crate::printable::printable;
@@ -132,23 +130,15 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         ui
     });
     let mut live = Live {
-        observer,
+        kernel: Kernel::of(observer),
         pipeline: Pipeline::new(Limits::default(), selector, Outputs::new(stdout, recording)),
         ui,
         helper,
         signals,
-        resync: Resync::start(),
-        reconcile: Reconcile::default(),
-        losses: Losses::default(),
+        beside: Beside::start(),
         filters: start.filters,
         facts: Vec::new(),
         busy_until_ns: 0,
-        reading: None,
-        settings: BTreeMap::new(),
-        is_late: false,
-        last_count: super::exhaustion::LastCount::default(),
-        counted: super::counted::Counted::default(),
-        owners: super::owners::Owners::start(),
         taken_ns: 0,
         verbose: start.verbose,
         supervisor: start.supervisor,
@@ -205,15 +195,15 @@ impl Live {
     pub(super) fn header(&mut self) -> Header {
         let sysctls = match self.filters.netns {
             Some(netns) => self
-                .resync
+                .kernel
                 .namespaces
                 .inside(netns, sysctl::read)
                 .unwrap_or_default(),
             None => sysctl::read(),
         };
         let header = header::of(
-            self.observer.probes().to_vec(),
-            self.observer.capture(),
+            self.kernel.observer.probes().to_vec(),
+            self.kernel.observer.capture(),
             sysctls,
         );
         Header {
@@ -221,32 +211,5 @@ impl Live {
             netns: self.supervisor.map(|it| it.home).or(header.netns),
             ..header
         }
-    }
-
-    /// Fills the table with the sockets that are there already. The hooks are
-    /// on, so nothing falls between; what both show is merged by time.
-    fn fill_table(&mut self) -> Result<()> {
-        let listed = self.list_all(super::owners::WAIT_FOR_ALL_NS);
-        if self.verbose && self.ui.is_none() {
-            let took_us = self.resync.listing_ns / 1_000;
-            let (ms, rest) = (took_us / 1_000, took_us % 1_000);
-            super::tell(&format!("sockets listed in {ms}.{rest:03} ms"));
-        }
-        for seen in listed.listeners() {
-            if let Some(process) = &seen.process
-                && self.wants(&seen)
-            {
-                self.observer
-                    .note_listener(process.pid, seen.sock.netns, seen.local.port)?;
-            }
-        }
-        let is_about_processes = !self.filters.pids.is_empty();
-        self.merge(listed, |live, seen| {
-            if is_about_processes {
-                live.observer.watch(seen.sock.cookie)?;
-            }
-            Ok(())
-        })
-        .map(drop)
     }
 }

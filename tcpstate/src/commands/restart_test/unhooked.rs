@@ -10,11 +10,12 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
 use crate::commands::header;
-use crate::commands::live::{Cue, Follow, changes};
+use crate::commands::live::{Cue, Follow};
 use crate::commands::run::explainer;
 use crate::engine::Limits;
 use crate::event::{Body, Capture, Filters, Header, NetnsEnd, Process, Tick};
 use crate::model::Socket;
+use crate::observe::changes;
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
 use crate::snapshot::sock_diag::SockDiag;

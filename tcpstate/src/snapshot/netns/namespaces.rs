@@ -12,6 +12,7 @@ use super::handle::Handle;
 use super::search::{Depth, Searched, Searcher, Wanted};
 use super::{NetnsError, SEARCH_AGAIN_NS, current, open_if};
 use crate::clock;
+use crate::pace::{Limit, Pace};
 
 /// Finds and enters namespaces. Keeps of each where it was found, at most
 /// [`MAX_NAMESPACES`]; when that is full, all are forgotten and found anew.
@@ -25,12 +26,12 @@ pub struct Namespaces {
     missed: BTreeMap<u32, u64>,
     /// When the last search began that has ended, of either depth.
     ended: BTreeMap<Depth, u64>,
-    /// When threads and descriptors may be searched again.
-    deep_rest_until_ns: u64,
-    /// When all may be searched for that nobody wants yet.
-    rest_until_ns: u64,
-    /// When somebody may wait for a search again.
-    wait_rest_until_ns: u64,
+    /// Searches through threads and descriptors.
+    deep: Pace,
+    /// Searches for all that nobody wants yet.
+    unwanted: Pace,
+    /// Waits for a search.
+    waits: Pace,
     /// Found to be gone, and not told yet.
     gone: Vec<u32>,
 }
@@ -42,9 +43,17 @@ struct Place {
     handle: Option<Handle>,
 }
 
-/// A search through all threads and descriptors, one for what nobody wants yet, and a wait
-/// are followed by twenty times as long without one.
-const REST_FACTOR: u64 = 20;
+/// A search for what nobody wants yet, and a wait, are followed by twenty times as long
+/// without one.
+const LIMIT: Limit = Limit {
+    least_ns: 0,
+    factor: 20,
+};
+/// The same for a search through all threads and descriptors.
+const LIMIT_DEEP: Limit = Limit {
+    least_ns: SEARCH_AGAIN_NS,
+    ..LIMIT
+};
 /// Who wants to go into a namespace waits so long for the search, where it is made elsewhere.
 /// It takes a millisecond or a few where nobody has made the host slow.
 const WAIT_NS: u64 = 50_000_000;
@@ -109,7 +118,7 @@ impl Namespaces {
     /// processes in them are gone. `false`: later, since one such search was just made.
     pub fn note_all(&mut self) -> bool {
         self.take_found(0);
-        if self.searcher.is_searching() || clock::monotonic_ns() < self.rest_until_ns {
+        if self.searcher.is_searching() || !self.unwanted.is_due(clock::monotonic_ns()) {
             return false;
         }
         self.begin(Wanted {
@@ -210,7 +219,7 @@ impl Namespaces {
             self.wanted.clear();
         }
         let since_ns = *self.wanted.entry(inode).or_insert(began_ns);
-        let may_wait = began_ns >= self.wait_rest_until_ns;
+        let may_wait = self.waits.is_due(began_ns);
         let until_ns = began_ns + if may_wait { wait_ns } else { 0 };
         let outcome = loop {
             if self.is_missed(since_ns) {
@@ -235,7 +244,7 @@ impl Namespaces {
         };
         let waited_ns = clock::monotonic_ns().saturating_sub(began_ns);
         if until_ns > began_ns {
-            self.wait_rest_until_ns = began_ns.saturating_add(waited_ns * REST_FACTOR);
+            self.waits.pause(began_ns, LIMIT.pause_ns(waited_ns));
         }
         outcome
     }
@@ -243,7 +252,7 @@ impl Namespaces {
     /// Whether what is wanted since then was looked for everywhere, as far as threads and
     /// descriptors may be searched now.
     fn is_missed(&self, since_ns: u64) -> bool {
-        let may_be_deeper = clock::monotonic_ns() >= self.deep_rest_until_ns;
+        let may_be_deeper = self.deep.is_due(clock::monotonic_ns());
         self.ended(Depth::Descriptors) >= since_ns
             || (!may_be_deeper && self.ended(Depth::Processes) >= since_ns)
     }
@@ -254,7 +263,7 @@ impl Namespaces {
     }
 
     fn search_for(&mut self, inode: u32) {
-        let may_be_deep = clock::monotonic_ns() >= self.deep_rest_until_ns;
+        let may_be_deep = self.deep.is_due(clock::monotonic_ns());
         self.begin(Wanted {
             depth: if may_be_deep {
                 Depth::Descriptors
@@ -282,10 +291,10 @@ impl Namespaces {
     fn note(&mut self, searched: Searched) {
         self.take_in(searched.found);
         let ended_ns = clock::monotonic_ns();
-        let rest_ns = searched.cost_ns.saturating_mul(REST_FACTOR);
-        self.rest_until_ns = ended_ns.saturating_add(rest_ns);
+        let cost_ns = searched.cost_ns;
+        self.unwanted.pause(ended_ns, LIMIT.pause_ns(cost_ns));
         if searched.depth == Depth::Descriptors {
-            self.deep_rest_until_ns = ended_ns.saturating_add(SEARCH_AGAIN_NS.max(rest_ns));
+            self.deep.pause(ended_ns, LIMIT_DEEP.pause_ns(cost_ns));
         }
         if searched.is_whole {
             self.ended.insert(searched.depth, searched.began_ns);

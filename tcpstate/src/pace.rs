@@ -35,6 +35,12 @@ impl Pace {
         now_ns >= self.next_ns
     }
 
+    /// How long nothing may be done yet, in nanoseconds.
+    #[must_use]
+    pub(crate) const fn left_ns(self, now_ns: u64) -> u64 {
+        self.next_ns.saturating_sub(now_ns)
+    }
+
     /// Nothing is done for so long from then on.
     pub(crate) const fn pause(&mut self, from_ns: u64, pause_ns: u64) {
         self.next_ns = from_ns.saturating_add(pause_ns);
@@ -75,6 +81,7 @@ mod tests {
 
         assert!(pace.take(0, 10));
         assert!(!pace.take(9, 10) && pace.take(10, 10));
+        assert_eq!((pace.left_ns(12), pace.left_ns(30)), (8, 0));
         pace.pause(10, u64::MAX);
         assert!(!pace.is_due(u64::MAX - 1));
     }

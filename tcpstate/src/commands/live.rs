@@ -1,7 +1,7 @@
 //! The one loop that owns a live run: kernel, timers, signals, keys, script.
 
-mod beside;
 mod freeing;
+mod policy;
 mod script;
 mod signals;
 mod start;
@@ -49,7 +49,7 @@ pub(super) struct Live {
     pub(super) pipeline: Pipeline,
     pub(super) ui: Option<Ui>,
     /// What is asked beside the hooks.
-    beside: beside::Beside,
+    policy: policy::Policy,
     /// Frees ports for the dashboard.
     helper: Option<Helper>,
     signals: Signals,
@@ -175,7 +175,7 @@ impl Live {
     fn advance(&mut self) -> Result<bool> {
         let is_more = self.drain()?;
         let now_ns = clock::monotonic_ns();
-        let is_polling = self.ask_beside(now_ns, is_more)?;
+        let is_polling = self.step_policy(now_ns, is_more)?;
         // What waits is older than now, and is no silence.
         if !is_more && now_ns.saturating_sub(self.pipeline.last_fact_ns()) >= TICK_AFTER_NS {
             self.pipeline.feed(now_ns, Body::Tick(Tick {}))?;
@@ -227,7 +227,7 @@ impl Live {
         self.taken_ns = mono_ns;
         self.complete(mono_ns, &mut body)?;
         self.pipeline.feed(mono_ns, body)?;
-        let owners = &mut self.beside.owners;
+        let owners = &mut self.policy.owners;
         owners.note_unanswered(self.pipeline.engine(), mono_ns);
         Ok(())
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::event::{Process, Unread};
+use crate::pace::Pace;
 use crate::snapshot::open_sockets::Descriptors;
 use crate::snapshot::owners::{self, Holders, Index};
 
@@ -213,7 +214,7 @@ fn answer_all(
 ) {
     let mut waiting: Vec<Asked> = Vec::new();
     let mut index: Option<Index> = None;
-    let mut next_ns: u64 = 0;
+    let mut pace = Pace::default();
     let mut undisclosed = Undisclosed::default();
     loop {
         let asked = match questions.recv_timeout(Duration::from_nanos(FRESH_NS)) {
@@ -244,7 +245,7 @@ fn answer_all(
         if waiting.is_empty() {
             continue;
         }
-        let rest_ns = next_ns.saturating_sub(clock::monotonic_ns());
+        let rest_ns = pace.left_ns(clock::monotonic_ns());
         thread::sleep(Duration::from_nanos(rest_ns));
         waiting.extend(questions.try_iter());
         let descriptors = waiting
@@ -257,7 +258,7 @@ fn answer_all(
         let cost_ns = clock::processor_ns().saturating_sub(began_cpu_ns);
         pass_cost_ns.store(cost_ns, Ordering::Relaxed);
         let rest_ns = if cost_ns > SHORT_NS { cost_ns } else { 0 };
-        next_ns = clock::monotonic_ns() + rest_ns;
+        pace.pause(clock::monotonic_ns(), rest_ns);
         // All of them were asked before it began.
         for Asked { id, question, .. } in waiting.drain(..) {
             let found = match &index {
@@ -288,10 +289,10 @@ fn answer(index: &Index, question: &Question) -> Found {
     }
 }
 
-/// When it was last looked for what no list of descriptors shows.
+/// How often what no list of descriptors shows is looked for.
 #[derive(Debug, Default)]
 struct Undisclosed {
-    next_ns: u64,
+    pace: Pace,
 }
 
 impl Undisclosed {
@@ -299,10 +300,7 @@ impl Undisclosed {
     fn answer(&mut self, inodes: &BTreeSet<u64>) -> Found {
         let mut found = BTreeMap::new();
         let now_ns = clock::monotonic_ns();
-        let is_time = now_ns >= self.next_ns;
-        if is_time {
-            self.next_ns = now_ns.saturating_add(UNDISCLOSED_EVERY_NS);
-        }
+        let is_time = self.pace.take(now_ns, UNDISCLOSED_EVERY_NS);
         let until_ns = now_ns.saturating_add(UNDISCLOSED_NS);
         let is_whole = is_time && owners::find_undisclosed(&mut found, inodes, until_ns);
         let unread = if found.is_empty() && owners::are_some_denied() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::Live;
-use super::beside::Beside;
+use super::policy::Policy;
 use super::signals::Signals;
 use crate::clock;
 use crate::commands::header;
@@ -135,7 +135,7 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         ui,
         helper,
         signals,
-        beside: Beside::start(),
+        policy: Policy::start(),
         filters: start.filters,
         facts: Vec::new(),
         busy_until_ns: 0,

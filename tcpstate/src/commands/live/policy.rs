@@ -19,7 +19,7 @@ use crate::observe::reconcile::Reconcile;
 use crate::observe::{resync, scope};
 
 /// The parts.
-pub(super) struct Beside {
+pub(super) struct Policy {
     losses: Losses,
     poll: Poll<Kernel>,
     reconcile: Reconcile<Kernel>,
@@ -30,7 +30,7 @@ pub(super) struct Beside {
     pub(super) owners: Owners,
 }
 
-impl Beside {
+impl Policy {
     pub(super) fn start() -> Self {
         Self {
             losses: Losses::default(),
@@ -48,16 +48,16 @@ impl Beside {
 impl Live {
     /// Takes a step of each part whose time has come. `is_more`: the hooks have reported more
     /// than was taken in, which goes first. `true`: a part wants to go on at once.
-    pub(super) fn ask_beside(&mut self, now_ns: u64, is_more: bool) -> Result<bool> {
+    pub(super) fn step_policy(&mut self, now_ns: u64, is_more: bool) -> Result<bool> {
         if !is_more {
-            let counted = self.beside.counted.step(&mut self.kernel.observer, now_ns);
+            let counted = self.policy.counted.step(&mut self.kernel.observer, now_ns);
             for body in counted {
                 self.pipeline.feed(now_ns, body)?;
             }
         }
-        if self.beside.losses.is_due(now_ns) {
+        if self.policy.losses.is_due(now_ns) {
             self.report_losses(now_ns)?;
-            if self.beside.losses.needs_resync() && self.beside.losses.may_resync(now_ns) {
+            if self.policy.losses.needs_resync() && self.policy.losses.may_resync(now_ns) {
                 self.resync(now_ns)?;
             }
         }
@@ -65,35 +65,35 @@ impl Live {
             self.poll(now_ns)?;
         }
         let gone = self
-            .beside
+            .policy
             .namespaces
             .step(self.pipeline.engine(), &mut self.kernel);
         self.feed_all(gone)?;
-        self.beside.orphaned_listeners.step(
+        self.policy.orphaned_listeners.step(
             self.pipeline.engine(),
             &mut self.kernel,
-            &mut self.beside.owners,
+            &mut self.policy.owners,
         );
         self.take_late_owners()?;
         if !is_more {
             self.reconcile(now_ns)?;
         }
-        Ok(!is_more && self.beside.poll.is_going_on())
+        Ok(!is_more && self.policy.poll.is_going_on())
     }
 
     /// Completes a fact of the kernel program before it is fed.
     pub(super) fn complete(&mut self, mono_ns: u64, body: &mut Body) -> Result<()> {
-        let beside = &mut self.beside;
-        beside.namespaces.note(body, &self.kernel);
-        beside.reconcile.note(body);
-        beside.completion.complete(
+        let policy = &mut self.policy;
+        policy.namespaces.note(body, &self.kernel);
+        policy.reconcile.note(body);
+        policy.completion.complete(
             self.pipeline.engine(),
             &mut self.kernel,
-            &mut beside.owners,
+            &mut policy.owners,
             mono_ns,
             body,
         );
-        if beside.losses.is_due_before(clock::monotonic_ns(), body) {
+        if policy.losses.is_due_before(clock::monotonic_ns(), body) {
             self.report_losses(mono_ns)?;
         }
         Ok(())
@@ -107,26 +107,26 @@ impl Live {
     }
 
     fn poll(&mut self, now_ns: u64) -> Result<()> {
-        if !self.beside.poll.is_due(now_ns) {
+        if !self.policy.poll.is_due(now_ns) {
             return Ok(());
         }
         self.catch_up()?;
         let engine = self.pipeline.engine_mut();
-        let facts = self.beside.poll.step(engine, &mut self.kernel);
+        let facts = self.policy.poll.step(engine, &mut self.kernel);
         self.feed_all(facts)
     }
 
     fn reconcile(&mut self, now_ns: u64) -> Result<()> {
-        if !self.beside.reconcile.is_due(now_ns) {
+        if !self.policy.reconcile.is_due(now_ns) {
             return Ok(());
         }
         loop {
             self.catch_up()?;
             let engine = self.pipeline.engine();
-            let reconcile = &mut self.beside.reconcile;
+            let reconcile = &mut self.policy.reconcile;
             let facts = reconcile.step(engine, &self.filters, &mut self.kernel);
             self.feed_all(facts)?;
-            if !self.beside.reconcile.is_at_once() {
+            if !self.policy.reconcile.is_at_once() {
                 return Ok(());
             }
         }
@@ -134,7 +134,7 @@ impl Live {
 
     /// Feeds the processes that were found too late for the call.
     fn take_late_owners(&mut self) -> Result<()> {
-        while let Some(late) = self.beside.owners.next_late() {
+        while let Some(late) = self.policy.owners.next_late() {
             self.catch_up()?;
             let facts = late.facts(self.pipeline.engine(), &mut self.kernel);
             self.feed_all(facts)?;
@@ -145,7 +145,7 @@ impl Live {
     /// Reads the kernel program's counters.
     fn report_losses(&mut self, mono_ns: u64) -> Result<()> {
         let lost = self.kernel.observer.lost()?;
-        if let Some(loss) = self.beside.losses.report(lost) {
+        if let Some(loss) = self.policy.losses.report(lost) {
             self.pipeline.feed(mono_ns, loss)?;
         }
         Ok(())
@@ -155,7 +155,7 @@ impl Live {
     /// later.
     pub(super) fn settle_losses(&mut self, now_ns: u64) -> Result<()> {
         self.report_losses(now_ns)?;
-        if self.beside.losses.needs_resync() {
+        if self.policy.losses.needs_resync() {
             self.resync(now_ns)?;
         }
         Ok(())
@@ -179,7 +179,7 @@ impl Live {
         let gone = missing.gone(self.pipeline.engine(), &self.kernel);
         self.feed_all(gone)?;
         let now_ns = clock::monotonic_ns();
-        let losses = &mut self.beside.losses;
+        let losses = &mut self.policy.losses;
         if let Some(resynced) = losses.note_resync(began_ns, now_ns, is_complete) {
             self.pipeline.feed(now_ns, resynced)?;
         }
@@ -216,7 +216,7 @@ impl Live {
     fn list_all(&mut self, wait_ns: u64) -> List {
         List::read(
             &mut self.kernel,
-            &mut self.beside.owners,
+            &mut self.policy.owners,
             &self.filters,
             wait_ns,
         )

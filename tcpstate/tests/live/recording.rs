@@ -211,7 +211,6 @@ fn a_compressed_recording_replays_to_the_same_bytes_and_is_private() {
     let file = dir.path().join("r.jsonl.zst");
     let recorder = Recorder::start(dir.path(), &["--record", "r.jsonl.zst"]);
     churn(50);
-    std::thread::sleep(Duration::from_millis(300));
     let (stdout, said) = recorder.finish();
 
     assert_eq!(said, "");
@@ -279,7 +278,6 @@ fn a_recording_that_is_deleted_is_said_and_begun_anew() {
     fs::remove_file(dir.path().join("r.jsonl")).expect("it is there");
     wait_until("it is begun anew", || dir.path().join("r.jsonl").exists());
     churn(10);
-    std::thread::sleep(Duration::from_millis(300));
     let (stdout, said) = recorder.finish();
 
     assert!(said.contains("r.jsonl was deleted"), "{said}");
@@ -391,7 +389,6 @@ fn a_full_disk_is_said_at_once_and_what_is_written_later_is_whole() {
     std::thread::sleep(Duration::from_millis(500));
     fs::remove_file(ballast).expect("it is there");
     churn(20);
-    std::thread::sleep(Duration::from_millis(300));
     let (_, said) = recorder.finish();
 
     assert!(said.contains("cannot write the recording"), "{said}");

@@ -58,7 +58,6 @@ fn sockets_that_were_there_before_fill_the_table_as_ss_lists_them() {
     watch.wait_for("the TIME_WAIT", |event| {
         event["event"] == "socket" && event["state"] == "time_wait"
     });
-    std::thread::sleep(Duration::from_millis(100));
     let events = watch.finish();
     let at_most_ms = (clock::monotonic_ns() - began_ns) / 1_000_000;
 

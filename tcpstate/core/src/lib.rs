@@ -12,6 +12,7 @@
 //! | [`diagnosis`] | bind rules of the kernel, causes, fixes | `model`, `printable` |
 //! | [`engine`] | facts and time in, events and a view out | `diagnosis` |
 //! | [`export`] | JSON and back, its schema, text | `diagnosis`, `printable` |
+//! | [`metrics`] | what a service counts, in a bounded number of series | `engine` |
 //! | [`report`] | the postmortem of a recording: HTML, Markdown, JSON | `engine`, `printable` |
 //!
 //! Nothing here reads a clock, a file or a socket: time and facts come in as arguments,
@@ -57,6 +58,7 @@ pub mod event;
 pub mod export;
 pub mod identity;
 pub mod markdown;
+pub mod metrics;
 pub mod model;
 pub mod printable;
 pub mod report;

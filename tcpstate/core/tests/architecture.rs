@@ -29,6 +29,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "export",
         ],
     ),
+    ("metrics", &["event", "diagnosis", "engine", "metrics"]),
     (
         "report",
         &[

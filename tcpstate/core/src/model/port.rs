@@ -170,6 +170,13 @@ impl Ports {
         self.histories.iter()
     }
 
+    /// Those of a port in each network namespace.
+    pub fn of_port(&self, port: u16) -> impl Iterator<Item = &PortHistory> {
+        let key = |netns| PortKey { port, netns };
+        let histories = self.histories.range(key(0)..=key(u32::MAX));
+        histories.map(|(_, history)| history)
+    }
+
     /// Drops the histories of a network namespace that has ended: another one may get its
     /// number.
     pub(crate) fn forget(&mut self, netns: u32) {

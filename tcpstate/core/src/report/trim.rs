@@ -7,6 +7,8 @@ use crate::event::{Diagnosis, Fallback, Process};
 
 /// Characters of a name or a path.
 pub(super) const MAX_NAME: usize = 256;
+/// Characters of a short name: an error's, a command's, a version's.
+pub(super) const MAX_WORD: usize = 32;
 /// Characters of a sentence or a command.
 pub(super) const MAX_TEXT: usize = 2_000;
 /// Arguments of a command line.

@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use self::calls::{Calls, HoldBack, Wishes};
-use self::explainer::{Explainer, Tell};
+use self::explainer::{Explainer, Sink};
 use self::keep::Keeps;
 use self::program::Program;
 use crate::cli::RunArgs;
@@ -44,7 +44,7 @@ pub(super) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
         verbose,
     };
     let keeps = Keeps::new(&args.keep, args.keep_for);
-    let explainer = Explainer::start(args.json.as_deref(), Tell::Stderr)?;
+    let explainer = Explainer::start(args.json.as_deref(), Sink::Stderr)?;
     let calls = Calls::new(wishes, keeps, explainer)?;
     Program::new(args, signals, calls).run()
 }

@@ -17,7 +17,7 @@ use super::dashboard::Dashboard;
 use super::output::{Ends, Output};
 use crate::clock;
 use crate::commands::run::calls::{Calls, HoldBack, Wishes};
-use crate::commands::run::explainer::{Explainer, Tell, Told};
+use crate::commands::run::explainer::{Explainer, Observation, Sink};
 use crate::commands::run::keep::Keeps;
 use crate::event::{Diagnosis, LeftProcess};
 use crate::supervise::child::{self, Below, StartError};
@@ -54,7 +54,7 @@ pub(super) struct Server<'a> {
     program: Program<'a>,
     signals: &'a Signals,
     calls: Calls,
-    told: Receiver<Told>,
+    told: Receiver<Observation>,
     /// One for each start of which processes are left.
     listeners: Vec<Arc<Listener>>,
     main: Option<Main>,
@@ -97,7 +97,7 @@ impl<'a> Server<'a> {
             verbose: false,
         };
         let (tell, told) = channel();
-        let explainer = Explainer::start(None, Tell::Channel(tell))?;
+        let explainer = Explainer::start(None, Sink::Channel(tell))?;
         Ok(Self {
             program,
             signals,
@@ -215,12 +215,12 @@ impl<'a> Server<'a> {
     fn take_told(&mut self) {
         for told in self.told.try_iter() {
             match told {
-                Told::Fact(mono_ns, body) => {
+                Observation::Fact(mono_ns, body) => {
                     if let Some(dashboard) = self.program.dashboard {
                         dashboard.tell_fact(mono_ns, body);
                     }
                 }
-                Told::Diagnosis(diagnosis) => self.latest = Some(*diagnosis),
+                Observation::Diagnosis(diagnosis) => self.latest = Some(*diagnosis),
             }
         }
     }

@@ -138,7 +138,7 @@ impl Calls {
     fn tell_of_hooks(&self) {
         let news = self.hooks.as_ref().and_then(Hooks::take_news);
         if let Some(news) = news.filter(|_| self.wishes.verbose) {
-            self.explainer.hand(Job::Say(news));
+            self.explainer.hand(Job::Print(news));
         }
     }
 
@@ -203,7 +203,7 @@ impl Calls {
     fn pass(&self, listener: &Listener, id: u64, tid: u32, why: Option<&str>) {
         if let Some(why) = why.filter(|_| self.wishes.verbose) {
             self.explainer
-                .hand(Job::Say(format!("{why} (thread {tid})")));
+                .hand(Job::Print(format!("{why} (thread {tid})")));
         }
         listener.let_pass(id);
     }
@@ -216,7 +216,7 @@ impl Calls {
         self.tell_of_hooks();
         self.try_pending(now_ns);
         for address in self.keeps.check(now_ns, is_running) {
-            self.explainer.hand(Job::Say(format!(
+            self.explainer.hand(Job::Print(format!(
                 "nobody accepts connections on {address} any more: the kept socket is closed, and \
                  clients are refused"
             )));

@@ -279,7 +279,7 @@ impl<'a> Program<'a> {
                 let ran = Duration::from_nanos(now_ns.saturating_sub(self.started_ns));
                 let next = self.respawn.after(ran);
                 if let Some(times) = next.crash_loop {
-                    self.calls.explainer.hand(Job::Say(format!(
+                    self.calls.explainer.hand(Job::Print(format!(
                         "the program does not stay up: {times} starts in a row ended at once, the \
                          last {}; the next one is in {:.1} s",
                         describe(status),
@@ -325,7 +325,7 @@ impl<'a> Program<'a> {
             // For want of processes or memory, it may go another time.
             Err(Ok(error @ StartError::Process(_))) if self.args.respawn => {
                 let next = self.respawn.after(Duration::ZERO);
-                self.calls.explainer.hand(Job::Say(error.to_string()));
+                self.calls.explainer.hand(Job::Print(error.to_string()));
                 let pause_ns = u64::try_from(next.pause.as_nanos()).unwrap_or(0);
                 self.stage = Stage::Pauses {
                     until_ns: clock::monotonic_ns().saturating_add(pause_ns),

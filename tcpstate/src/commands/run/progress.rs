@@ -80,7 +80,7 @@ impl Progress {
             .filter(|_| !self.is_terminal)
             .map(|until_ns| format!(" (about {} s)", seconds(until_ns, waiting.since_ns)))
             .unwrap_or_default();
-        say(&format!(
+        print(&format!(
             "waiting to bind {}{left}: {}",
             waiting.place, waiting.why
         ));
@@ -95,7 +95,7 @@ impl Progress {
         };
         if is_bound {
             let now_ns = clock::monotonic_ns();
-            say(&format!(
+            print(&format!(
                 "bound {} after {} s",
                 waiting.place,
                 seconds(now_ns, waiting.since_ns)
@@ -132,8 +132,8 @@ fn seconds(later_ns: u64, earlier_ns: u64) -> String {
     format!("{}.{}", tenths / 10, tenths % 10)
 }
 
-/// Says a sentence on stderr.
-pub(super) fn say(text: &str) {
+/// Prints a sentence on stderr.
+pub(super) fn print(text: &str) {
     write(&format!("tcpstate: {}\n", printable(text)));
 }
 

@@ -6,15 +6,19 @@
 //! Each struct is taken apart in full, so that a new field does not compile until it is
 //! written here, and tests hold every byte against what serde writes. All others go to serde.
 
-use std::net::IpAddr;
+#[cfg(test)]
+mod tests;
+mod values;
+
 use std::sync::Arc;
 
 use crate::event::{
-    Body, ClockAnchor, Endpoint, Event, ExitReason, Family, Mini, NetnsEnd, Process, Reuse, Sock,
-    SocketSeen, Source, StateChange, TimeWaitEnter, TimeWaitExit, for_payload, rfc3339,
+    Body, ClockAnchor, Event, Mini, NetnsEnd, Process, SocketSeen, StateChange, TimeWaitEnter,
+    TimeWaitExit, for_payload, rfc3339,
 };
+use values::{exit_name, put, put_addresses, put_number, put_reuse, put_source};
 
-/// Processes whose JSON is kept; two of one place take turns.
+/// Processes whose JSON is kept; two of one slot take turns.
 const PROCESSES: usize = 64;
 
 /// Writes lines, remembering what repeats from one to the next.
@@ -98,7 +102,7 @@ impl Lines {
             netns_cookie,
             mini,
         } = change;
-        put_place(line, sock, local, peer);
+        put_addresses(line, sock, local, peer);
         put(line, r#","old":""#);
         put(line, old.name());
         put(line, r#"","new":""#);
@@ -162,7 +166,7 @@ impl Lines {
             expires_ms,
             source,
         } = entered;
-        put_place(line, sock, local, peer);
+        put_addresses(line, sock, local, peer);
         put(line, r#","from":""#);
         put(line, from.name());
         put(line, r#"","reuse":"#);
@@ -186,7 +190,7 @@ impl Lines {
             lived_ms,
             source,
         } = exited;
-        put_place(line, sock, local, peer);
+        put_addresses(line, sock, local, peer);
         put(line, r#","reason":""#);
         put(line, exit_name(*reason));
         put(line, r#"","lived_ms":"#);
@@ -209,7 +213,7 @@ impl Lines {
             ended,
             source,
         } = seen;
-        put_place(line, sock, local, peer);
+        put_addresses(line, sock, local, peer);
         put(line, r#","state":""#);
         put(line, state.name());
         put(line, "\"");
@@ -248,8 +252,8 @@ impl Lines {
             self.processes.resize(PROCESSES, None);
         }
         // Neighbours in memory lie a process's size apart.
-        let place = Arc::as_ptr(process).addr() / size_of::<Process>() % PROCESSES;
-        let slot = &mut self.processes[place];
+        let index = Arc::as_ptr(process).addr() / size_of::<Process>() % PROCESSES;
+        let slot = &mut self.processes[index];
         match slot {
             Some((known, json)) if Arc::ptr_eq(known, process) => line.extend_from_slice(json),
             _ => {
@@ -274,278 +278,4 @@ fn put_fields(body: &Body, line: &mut Vec<u8>) -> serde_json::Result<()> {
         *brace = b',';
     }
     Ok(())
-}
-
-fn exit_name(reason: ExitReason) -> &'static str {
-    match reason {
-        ExitReason::Expired => "expired",
-        ExitReason::Reused => "reused",
-        ExitReason::Destroyed => "destroyed",
-        ExitReason::Unknown => "unknown",
-    }
-}
-
-/// What all four begin with.
-fn put_place(line: &mut Vec<u8>, sock: &Sock, local: &Endpoint, peer: &Endpoint) {
-    let Sock {
-        cookie,
-        netns,
-        family,
-    } = sock;
-    put(line, r#","sock":{"cookie":"#);
-    put_number(line, *cookie);
-    put(line, r#","netns":"#);
-    put_number(line, *netns);
-    put(
-        line,
-        match family {
-            Family::Ipv4 => r#","family":"ipv4"},"local":"#,
-            Family::Ipv6 => r#","family":"ipv6"},"local":"#,
-        },
-    );
-    put_endpoint(line, *local);
-    put(line, r#","peer":"#);
-    put_endpoint(line, *peer);
-}
-
-fn put_endpoint(line: &mut Vec<u8>, endpoint: Endpoint) {
-    let Endpoint { addr, port } = endpoint;
-    put(line, r#"{"addr":""#);
-    match addr {
-        IpAddr::V4(addr) => {
-            let [a, b, c, d] = addr.octets();
-            put_number(line, a);
-            for octet in [b, c, d] {
-                line.push(b'.');
-                put_number(line, octet);
-            }
-        }
-        IpAddr::V6(addr) => {
-            use std::io::Write as _;
-
-            // Memory takes everything.
-            let _ = write!(line, "{addr}");
-        }
-    }
-    put(line, r#"","port":"#);
-    put_number(line, port);
-    line.push(b'}');
-}
-
-fn put_number(line: &mut Vec<u8>, number: impl itoa::Integer) {
-    put(line, itoa::Buffer::new().format(number));
-}
-
-fn put(line: &mut Vec<u8>, text: &str) {
-    line.extend_from_slice(text.as_bytes());
-}
-
-fn put_reuse(reuse: Reuse, line: &mut Vec<u8>) {
-    let Reuse {
-        reuseaddr,
-        reuseport,
-        v6only,
-    } = reuse;
-    let put_claim = |line: &mut Vec<u8>, name: &str, is_so: bool| {
-        put(line, name);
-        put(line, if is_so { "true" } else { "false" });
-    };
-    put_claim(line, r#"{"reuseaddr":"#, reuseaddr);
-    put_claim(line, r#","reuseport":"#, reuseport);
-    put_claim(line, r#","v6only":"#, v6only);
-    put(line, "}");
-}
-
-/// The last field of all that have it.
-fn put_source(source: Source, line: &mut Vec<u8>) {
-    put(
-        line,
-        match source {
-            Source::Kernel => r#","source":"kernel""#,
-            Source::Inferred => r#","source":"inferred""#,
-            Source::Snapshot => r#","source":"snapshot""#,
-        },
-    );
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::event::{KnownBy, Loss, LossStage, State, Tick};
-
-    fn endpoints() -> impl Strategy<Value = Endpoint> {
-        (any::<IpAddr>(), any::<u16>()).prop_map(|(addr, port)| Endpoint { addr, port })
-    }
-
-    fn states() -> impl Strategy<Value = State> {
-        (0..State::ALL.len()).prop_map(|at| State::ALL[at])
-    }
-
-    fn reuses() -> impl Strategy<Value = Reuse> {
-        any::<[bool; 3]>().prop_map(|[reuseaddr, reuseport, v6only]| Reuse {
-            reuseaddr,
-            reuseport,
-            v6only,
-        })
-    }
-
-    fn sources() -> impl Strategy<Value = Source> {
-        prop_oneof![
-            Just(Source::Kernel),
-            Just(Source::Inferred),
-            Just(Source::Snapshot)
-        ]
-    }
-
-    fn socks() -> impl Strategy<Value = Sock> {
-        (any::<u64>(), any::<u32>(), any::<bool>()).prop_map(|(cookie, netns, is_v4)| Sock {
-            cookie,
-            netns,
-            family: if is_v4 { Family::Ipv4 } else { Family::Ipv6 },
-        })
-    }
-
-    fn processes() -> impl Strategy<Value = Option<Arc<Process>>> {
-        // Few of them, so that they repeat; a name may hold anything.
-        let process = (0..3_u32, "[a-c\"\\\\\u{1}é]{0,2}").prop_map(|(pid, comm)| {
-            Arc::new(Process {
-                pid,
-                tid: Some(pid),
-                comm: comm.into(),
-                via: KnownBy::Tracked,
-                ..Process::kernel()
-            })
-        });
-        proptest::option::of(process)
-    }
-
-    fn bodies() -> impl Strategy<Value = Body> {
-        let place = (socks(), endpoints(), endpoints());
-        let rest = (states(), states(), reuses(), processes(), sources());
-        let numbers = (
-            proptest::option::of(any::<u64>()),
-            proptest::option::of(any::<u32>()),
-            any::<u8>(),
-            proptest::option::of("[a-zA-Z\"\\\\]{0,8}"),
-        );
-        (0..6, place, rest, numbers).prop_map(
-            |(kind, (sock, local, peer), (old, new, reuse, process, source), numbers)| {
-                let (some, half, byte, text) = numbers;
-                match kind {
-                    0 => Body::State(StateChange {
-                        sock,
-                        local,
-                        peer,
-                        old,
-                        new,
-                        old_raw: byte,
-                        new_raw: byte / 2,
-                        process,
-                        reuse,
-                        error: text.map(Arc::from),
-                        listener: some,
-                        netns_cookie: half,
-                        mini: (byte % 2 == 0).then_some(Mini {
-                            state: new,
-                            expires_ms: some,
-                            reuse,
-                            source,
-                        }),
-                    }),
-                    1 => Body::TimeWaitEnter(TimeWaitEnter {
-                        sock,
-                        local,
-                        peer,
-                        from: old,
-                        reuse,
-                        left_by: process,
-                        expires_ms: u64::from(byte),
-                        source,
-                    }),
-                    2 => Body::TimeWaitExit(TimeWaitExit {
-                        sock,
-                        local,
-                        peer,
-                        reason: match byte % 4 {
-                            0 => ExitReason::Expired,
-                            1 => ExitReason::Reused,
-                            2 => ExitReason::Destroyed,
-                            _ => ExitReason::Unknown,
-                        },
-                        lived_ms: u64::from(byte),
-                        source,
-                    }),
-                    3 => Body::Tick(Tick {}),
-                    4 => Body::Loss(Loss {
-                        stage: LossStage::User,
-                        count: u64::from(byte),
-                        resynced: byte % 2 == 0,
-                    }),
-                    _ => Body::Socket(SocketSeen {
-                        sock,
-                        local,
-                        peer,
-                        state: old,
-                        processes: (byte % 5 == 0).then(|| process.clone().into_iter().collect()),
-                        process,
-                        reuse: (byte % 2 == 0).then_some(reuse),
-                        expires_ms: some,
-                        netns_ended: match byte % 3 {
-                            0 => None,
-                            1 => Some(NetnsEnd::Gone),
-                            _ => Some(NetnsEnd::Unreachable),
-                        },
-                        ended: match byte % 5 {
-                            0 => None,
-                            1 => Some(ExitReason::Expired),
-                            2 => Some(ExitReason::Reused),
-                            3 => Some(ExitReason::Destroyed),
-                            _ => Some(ExitReason::Unknown),
-                        },
-                        source,
-                    }),
-                }
-            },
-        )
-    }
-
-    /// The line as serde alone would write it.
-    fn by_serde(event: &Event, clock: ClockAnchor) -> String {
-        #[derive(serde::Serialize)]
-        struct Line<'a, T> {
-            event: &'static str,
-            seq: u64,
-            ts: String,
-            mono_ns: u64,
-            #[serde(flatten)]
-            payload: &'a T,
-        }
-        for_payload!(&event.body, payload => serde_json::to_string(&Line {
-            event: event.body.name(),
-            seq: event.seq,
-            ts: rfc3339::format(clock.realtime_ns(event.mono_ns)),
-            mono_ns: event.mono_ns,
-            payload,
-        }))
-        .unwrap()
-            + "\n"
-    }
-
-    proptest! {
-        #[test]
-        fn every_line_is_the_one_that_serde_writes(
-            events in proptest::collection::vec((any::<u64>(), 0..1_u64 << 60, bodies()), 1..20),
-        ) {
-            let clock = ClockAnchor { mono_ns: 5, realtime: 1_795_000_000_000_000_000 };
-            let mut lines = Lines::default();
-            for (seq, mono_ns, body) in events {
-                let event = Event { seq, mono_ns, body };
-                let mut line = Vec::new();
-                lines.write(&event, clock, &mut line).unwrap();
-                prop_assert_eq!(String::from_utf8(line).unwrap(), by_serde(&event, clock));
-            }
-        }
-    }
 }

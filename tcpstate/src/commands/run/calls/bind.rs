@@ -147,7 +147,7 @@ impl Calls {
         }
         if asked.listener.is_valid(asked.id) {
             self.keeps.forget(position);
-            self.explainer.hand(Job::Say(format!(
+            self.explainer.hand(Job::Print(format!(
                 "the kept socket of {} could not be given to the program, which gets its own; \
                  connections that waited are reset",
                 asked.address.endpoint
@@ -160,7 +160,7 @@ impl Calls {
     fn clear_way(&mut self, asked: &Asked) -> bool {
         let closed = self.keeps.clear_way(asked.address.endpoint.port);
         if closed > 0 {
-            self.explainer.hand(Job::Say(format!(
+            self.explainer.hand(Job::Print(format!(
                 "the program asks for {} with other options or another address than the kept \
                  socket has: it gets its own, and connections that waited for the kept one are reset",
                 asked.address.endpoint

@@ -47,7 +47,7 @@ impl Calls {
                     .try_clone()
                     .is_ok_and(|socket| self.keeps.listens(socket, now_ns));
             if !kept {
-                self.explainer.hand(Job::Say(format!(
+                self.explainer.hand(Job::Print(format!(
                     "the socket of {local} is not kept: its process has other rights than \
                      `tcpstate run`, or it was bound by another one"
                 )));

@@ -1,6 +1,10 @@
 //! `explain` and `wait`, held against what the kernel does when the call is
 //! made.
 
+mod hazards;
+mod unprivileged;
+mod wait;
+
 use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -8,13 +12,13 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use serde_json::Value;
-use tcpstate::clock;
-use tcpstate::event::State;
 
 use support::{
     DESTROYS_TIME_WAITS, LISTS_BOUND_SOCKETS, Program, TCPSTATE, at, connection, drain, listener,
     on_stage, run, socket, ss, try_bind, wait_for_time_wait, wait_until_gone,
 };
+use tcpstate::clock;
+use tcpstate::event::State;
 
 const SERVER: &str = "127.0.0.1:8080";
 
@@ -315,113 +319,6 @@ fn a_port_with_more_sockets_than_the_walk_takes_is_answered_all_the_same() {
     assert_eq!(reusing["would_bind"], "yes");
 }
 
-/// Runs it as a user without any privilege, in this namespace.
-fn run_as_nobody(arguments: &[&str]) -> Output {
-    Command::new("setpriv")
-        .args([
-            "--reuid",
-            "65534",
-            "--regid",
-            "65534",
-            "--clear-groups",
-            "--inh-caps=-all",
-        ])
-        .arg(TCPSTATE)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("setpriv runs")
-}
-
-#[test]
-fn root_that_may_not_look_at_others_does_not_say_that_nobody_has_the_port() {
-    if !on_stage(&[Program("setpriv", "util-linux")]) {
-        return;
-    }
-    let _held = listener(SERVER, false);
-
-    // As in a container: root, and without what it takes to look into who has more.
-    let output = Command::new("setpriv")
-        .args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"])
-        .arg(TCPSTATE)
-        .args(["explain", "8080", "--json"])
-        .output()
-        .expect("setpriv runs");
-    let answer = answer(&output);
-
-    assert_eq!(answer["cause"], "active_listener");
-    let missing = answer["missing"].to_string();
-    assert!(missing.contains("may not be looked at here"), "{missing}");
-    assert!(!missing.contains("no process was found"), "{missing}");
-    assert_ne!(answer["fixes"][0]["effect"], "ends", "{answer}");
-}
-
-#[test]
-fn without_privilege_what_can_be_known_is_said_and_what_cannot_is_said_too() {
-    if !on_stage(&[LISTS_BOUND_SOCKETS, Program("setpriv", "util-linux")]) {
-        return;
-    }
-    let ask = |arguments: &[&str]| {
-        answer(&run_as_nobody(
-            &[&["explain", "8080", "--json"], arguments].concat(),
-        ))
-    };
-
-    let free = ask(&[]);
-    assert_eq!(
-        (&free["would_bind"], &free["certainty"]),
-        (&Value::from("yes"), &Value::from("proven"))
-    );
-
-    leave_time_wait(true);
-    let plain = ask(&[]);
-    assert_eq!(
-        plain["would_bind"], "no",
-        "without SO_REUSEADDR the holder's does not matter"
-    );
-    assert_eq!(
-        plain["holders"][0]["reuse"],
-        Value::Null,
-        "it cannot be read"
-    );
-    assert_eq!(plain["would_work"]["reuseaddr"], "unknown");
-    let reusing = ask(&["--reuseaddr"]);
-    assert_eq!(reusing["would_bind"], "unknown");
-    assert!(
-        reusing["missing"].to_string().contains("--try"),
-        "{reusing}"
-    );
-    let tried = ask(&["--reuseaddr", "--try"]);
-    assert_eq!(
-        (&tried["would_bind"], &tried["tried"]["ok"]),
-        (&Value::from("yes"), &Value::from(true))
-    );
-
-    let low = answer(&run_as_nobody(&["explain", "80", "--json"]));
-    assert_eq!(low["cause"], "privileged_port");
-}
-
-#[test]
-fn without_privilege_an_ipv6_listener_that_leaves_ipv4_alone_is_recognised() {
-    if !on_stage(&[LISTS_BOUND_SOCKETS, Program("setpriv", "util-linux")]) {
-        return;
-    }
-    for v6only in [true, false] {
-        let holder = socket(at("[::]:8080"));
-        sockopt::set_ipv6_v6only(&holder, v6only).expect("an option of IPv6 sockets");
-        rustix::net::bind(&holder, &at("[::]:8080")).expect("the port is free");
-        rustix::net::listen(&holder, 8).expect("nobody else listens");
-
-        let answer = answer(&run_as_nobody(&["explain", "8080", "--json"]));
-
-        assert_eq!(
-            answer["would_bind"],
-            kernel_says("0.0.0.0:8080", false),
-            "{answer}"
-        );
-    }
-}
-
 #[test]
 fn a_namespace_is_named_by_path_and_the_fix_runs_in_it() {
     if !on_stage(&[DESTROYS_TIME_WAITS]) {
@@ -471,49 +368,6 @@ fn a_namespace_is_named_by_path_and_the_fix_runs_in_it() {
 }
 
 #[test]
-fn wait_returns_as_soon_as_the_port_is_free() {
-    if !on_stage(&[]) {
-        return;
-    }
-    let listening: OwnedFd = listener(SERVER, true);
-    let began_ns = clock::monotonic_ns();
-    let waiting = Command::new(TCPSTATE)
-        .args(["wait", "8080", "--timeout", "20s", "--json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("tcpstate starts");
-    std::thread::sleep(Duration::from_millis(700));
-    drop(listening);
-    let output = waiting.wait_with_output().expect("it ends");
-    let took = Duration::from_nanos(clock::monotonic_ns() - began_ns);
-
-    let answer = answer(&output);
-    assert_eq!(answer["would_bind"], "yes");
-    assert!(
-        answer["waited_ms"].as_u64().is_some_and(|ms| ms >= 500),
-        "{answer}"
-    );
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    assert_eq!(try_bind(SERVER, false).err(), None);
-}
-
-#[test]
-fn wait_gives_up_at_its_timeout_and_says_what_still_holds_the_port() {
-    if !on_stage(&[]) {
-        return;
-    }
-    let _listening = listener(SERVER, true);
-
-    let output = run(&["wait", "8080", "--timeout", "300ms"]);
-
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.starts_with("Port 8080 is taken: "), "{text}");
-    assert_eq!(try_bind(SERVER, true).err(), Some(Errno::ADDRINUSE));
-}
-
-#[test]
 fn bad_questions_are_refused_with_a_hint() {
     for (arguments, hint) in [
         (&["explain", "0"][..], "ports are 1 to 65535"),
@@ -535,86 +389,4 @@ fn bad_questions_are_refused_with_a_hint() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
         assert!(stderr.contains(hint), "{arguments:?}: {stderr}");
     }
-}
-
-/// Whose listener a connection to this address reaches.
-fn reaches(address: &str, listeners: [&OwnedFd; 2]) -> usize {
-    let client = socket(at(address));
-    rustix::net::connect(&client, &at(address)).expect("somebody listens");
-    let mut polled = listeners
-        .map(|listening| rustix::event::PollFd::new(listening, rustix::event::PollFlags::IN));
-    rustix::event::poll(&mut polled, None).expect("one is ready");
-    let is_ready = |polled: &rustix::event::PollFd<'_>| !polled.revents().is_empty();
-    let reached = polled.iter().position(is_ready).expect("one is ready");
-    drop(rustix::net::accept(listeners[reached]).expect("one waits"));
-    reached
-}
-
-#[test]
-fn whom_localhost_leads_to_is_said_and_the_kernel_agrees() {
-    if !on_stage(&[]) {
-        return;
-    }
-    let there = listener("[::1]:8080", true);
-
-    let answer = explain(&["--reuseaddr"]);
-    let text = run(&["explain", "8080", "--reuseaddr"]);
-
-    assert_eq!(
-        answer["hazards"][0]["kind"], "localhost_elsewhere",
-        "{answer}"
-    );
-    assert_eq!(
-        answer["hazards"][0]["processes"][0],
-        std::process::id(),
-        "{answer}"
-    );
-    assert!(
-        String::from_utf8_lossy(&text.stdout).contains("  beware     localhost leads elsewhere")
-    );
-    let new = listener("0.0.0.0:8080", true);
-    assert_eq!(reaches("[::1]:8080", [&there, &new]), 0);
-    assert_eq!(reaches("127.0.0.1:8080", [&there, &new]), 1);
-    drop(new);
-    drop(there);
-    assert_eq!(explain(&["--reuseaddr"])["hazards"], Value::Null);
-
-    // The reverse.
-    let there = listener("127.0.0.1:8080", true);
-    let answer = explain(&["--ipv6", "--v6only", "--reuseaddr"]);
-    assert!(
-        answer["hazards"][0]["text"]
-            .to_string()
-            .contains("leads to two"),
-        "{answer}"
-    );
-    let new = listener("[::1]:8080", true);
-    assert_eq!(reaches("[::1]:8080", [&there, &new]), 1);
-    assert_eq!(reaches("127.0.0.1:8080", [&there, &new]), 0);
-}
-
-#[test]
-fn a_group_that_would_share_its_connections_is_told() {
-    if !on_stage(&[]) {
-        return;
-    }
-    let shared = || {
-        let new = socket(at(SERVER));
-        sockopt::set_socket_reuseport(&new, true).expect("an option of all sockets");
-        rustix::net::bind(&new, &at(SERVER)).expect("they share it");
-        rustix::net::listen(&new, 64).expect("they share it");
-        new
-    };
-    let there = shared();
-
-    let answer = explain(&["--addr", "127.0.0.1", "--reuseport"]);
-
-    assert_eq!(
-        answer["hazards"][0]["kind"], "shared_connections",
-        "{answer}"
-    );
-    let new = shared();
-    let reached: std::collections::BTreeSet<usize> =
-        (0..32).map(|_| reaches(SERVER, [&there, &new])).collect();
-    assert_eq!(reached.len(), 2);
 }

@@ -6,12 +6,12 @@
 //! piece of the table is dearer than the others; how seldom that happens depends
 //! on the size of the table.
 
-use support::story;
+use support::scenario;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use story::{Story, process};
+use scenario::{Scenario, process};
 use tcpstate::clock;
 use tcpstate::event::State;
 use tcpstate::tui::config::Config;
@@ -35,46 +35,46 @@ fn main() -> anyhow::Result<()> {
     println!("|   sockets |  first | median |    p99 |  worst |  pause |");
     println!("| --------: | -----: | -----: | -----: | -----: | -----: |");
     for size in SIZES {
-        let mut story = story::serving().0;
-        story.find(size, State::TimeWait, None);
-        measure(&size.to_string(), story)?;
+        let mut scenario = scenario::serving().0;
+        scenario.find(size, State::TimeWait, None);
+        measure(&size.to_string(), scenario)?;
     }
     measure("failing", failing())
 }
 
 /// Many ports without a `--port`, and calls fail on most of them.
-fn failing() -> Story {
-    let mut story = Story::watching(vec![]);
+fn failing() -> Scenario {
+    let mut scenario = Scenario::watching(vec![]);
     let server = process("server", 1);
     for port in 1_000..1_000 + FAILING {
-        let listener = story.listen(port, &server);
+        let listener = scenario.listen(port, &server);
         if port % 2 == 0 {
-            story.stop_listening(listener, port, &server);
+            scenario.stop_listening(listener, port, &server);
         }
-        story.now_ns += FRAME_NS;
-        story.bind_fails(port, &server, vec![]);
+        scenario.now_ns += FRAME_NS;
+        scenario.bind_fails(port, &server, vec![]);
     }
-    story
+    scenario
 }
 
-fn measure(name: &str, mut story: Story) -> anyhow::Result<()> {
+fn measure(name: &str, mut scenario: Scenario) -> anyhow::Result<()> {
     let mut app = App::new(Config::default(), Theme::Dark, ColorDepth::Many);
     let mut terminal = Terminal::new(TestBackend::new(200, 60))?;
     let mut took_us = Vec::with_capacity(FRAMES);
     for frame in 0..FRAMES {
-        story.now_ns += FRAME_NS;
-        story.find(1, State::Established, None);
+        scenario.now_ns += FRAME_NS;
+        scenario.find(1, State::Established, None);
         let begun_ns = clock::processor_ns();
         if frame % 50 == 49 {
-            app.act(Action::Sort, &story.engine);
+            app.act(Action::Sort, &scenario.engine);
         }
-        terminal.draw(|frame| app.draw(frame.buffer_mut(), &story.engine, story.now_ns))?;
+        terminal.draw(|frame| app.draw(frame.buffer_mut(), &scenario.engine, scenario.now_ns))?;
         took_us.push(us_since(begun_ns));
     }
     let first = took_us.remove(0);
     took_us.sort_unstable();
     let begun_ns = clock::processor_ns();
-    app.act(Action::Pause, &story.engine);
+    app.act(Action::Pause, &scenario.engine);
     let pause = us_since(begun_ns);
     let median = took_us[took_us.len() / 2];
     let p99 = took_us[took_us.len() * 99 / 100];

@@ -16,7 +16,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// A capability that somebody who watches keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptCapability {
     /// As in capabilities(7).
     pub name: &'static str,
     /// What it is used for.
@@ -36,7 +36,7 @@ enum When {
 }
 
 /// All that a run may keep, as far as it has it.
-pub const KEPT: [Kept; 9] = [
+pub const KEPT_CAPABILITIES: [KeptCapability; 9] = [
     kept(
         "CAP_SYS_ADMIN",
         "entering network namespaces (setns), opening them by their handles",
@@ -98,8 +98,8 @@ const fn kept(
     reason: &'static str,
     capability: CapabilitySet,
     when: When,
-) -> Kept {
-    Kept {
+) -> KeptCapability {
+    KeptCapability {
         name,
         reason,
         capability,
@@ -121,12 +121,13 @@ pub struct Run {
 impl Run {
     /// What such a run keeps of the capabilities that there are.
     #[must_use]
-    pub fn keeps(&self) -> Vec<Kept> {
+    pub fn keeps(&self) -> Vec<KeptCapability> {
         let own = rustix::process::geteuid().as_raw();
         let is_anothers = |folder: &PathBuf| fs::metadata(folder).is_ok_and(|it| it.uid() != own);
         let is_for_caller = self.is_under_sudo && !self.folders.is_empty();
         let is_in_folder = self.folders.iter().any(is_anothers);
-        KEPT.into_iter()
+        KEPT_CAPABILITIES
+            .into_iter()
             .filter(|kept| match kept.when {
                 When::Always => true,
                 When::Folder => is_in_folder || is_for_caller,
@@ -264,7 +265,7 @@ mod tests {
             let other = tempfile::tempdir().unwrap();
             Run::default().confine().unwrap();
             let left = rustix::thread::capabilities(None).unwrap().permitted;
-            let most = KEPT[..5]
+            let most = KEPT_CAPABILITIES[..5]
                 .iter()
                 .fold(CapabilitySet::empty(), |all, one| all | one.capability);
             assert!(most.contains(left), "{left:?}");

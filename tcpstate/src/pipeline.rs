@@ -127,12 +127,12 @@ mod tests {
 
     use super::*;
     use crate::pipeline::outputs::Stdout;
-    use crate::tui::screens::story::{self, PORT, Story, process};
+    use crate::tui::screens::scenario::{self, PORT, Scenario, process};
 
     #[derive(Clone, Default)]
-    struct Told(Arc<Mutex<Vec<u8>>>);
+    struct Written(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Told {
+    impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().expect("not poisoned").write(bytes)
         }
@@ -144,17 +144,17 @@ mod tests {
 
     #[test]
     fn the_namespace_of_a_failed_call_is_told_with_what_to_do_about_it() {
-        let mut story = Story::empty();
-        let mut header = story::header(vec![]);
+        let mut scenario = Scenario::empty();
+        let mut header = scenario::header(vec![]);
         header.netns = Some(1);
-        story.tell(Body::Header(Box::new(header.clone())));
-        story.bind_fails(PORT, &process("nginx", 4802), vec![]);
-        let told = Told::default();
-        let stdout = Stdout::Text(Box::new(told.clone()));
+        scenario.observe(Body::Header(Box::new(header.clone())));
+        scenario.bind_fails(PORT, &process("nginx", 4802), vec![]);
+        let written = Written::default();
+        let stdout = Stdout::Text(Box::new(written.clone()));
         let outputs = Outputs::new(stdout, None);
         let mut pipeline = Pipeline::new(Limits::default(), Selector::default(), outputs);
 
-        for event in story.engine.log().iter() {
+        for event in scenario.engine.log().iter() {
             if !event.body.is_derived() {
                 let fed = pipeline.feed(event.mono_ns, event.body.clone());
                 fed.expect("it can be written");
@@ -162,10 +162,10 @@ mod tests {
         }
         pipeline.write_out().expect("it can be written");
 
-        let text = told.0.lock().expect("not poisoned").clone();
+        let text = written.0.lock().expect("not poisoned").clone();
         let text = String::from_utf8(text).expect("it is text");
         let (call, why) = text.split_once("WHY").expect("it is explained");
-        let netns = format!("netns {}\n", story::NETNS);
+        let netns = format!("netns {}\n", scenario::NETNS);
         assert!(why.contains(&format!("where      in {netns}")), "{text}");
         // The run is about this one namespace: elsewhere it says nothing new.
         assert!(header.filters.netns.is_some() && !call.contains("netns"));

@@ -66,7 +66,7 @@ fn is_over(now_ns: u64) -> bool {
 #[derive(Debug)]
 pub struct Stream {
     fd: BorrowedFd<'static>,
-    way: Way,
+    method: Method,
     /// How long it is waited for a reader before the end.
     patience: Option<Duration>,
     /// Errors are kept to ourselves: who draws notices [`has_hung_up`].
@@ -76,7 +76,7 @@ pub struct Stream {
 
 /// How to write without waiting.
 #[derive(Debug)]
-enum Way {
+enum Method {
     /// The same pipe or terminal, opened for ourselves: others who have the stream must
     /// not find that it does not wait.
     Own(File),
@@ -125,7 +125,7 @@ impl Stream {
     fn new(fd: BorrowedFd<'static>) -> Self {
         Self {
             fd,
-            way: Way::of(fd),
+            method: Method::of(fd),
             patience: None,
             is_quiet: false,
             is_lost: false,
@@ -133,20 +133,20 @@ impl Stream {
     }
 
     fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.way {
-            Way::Own(file) => file.write(bytes),
-            Way::Socket => {
+        match &mut self.method {
+            Method::Own(file) => file.write(bytes),
+            Method::Socket => {
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                 Ok(rustix::net::send(self.fd, bytes, flags)?)
             }
-            Way::Piecemeal if !is_writable(self.fd, Timespec::default())? => {
+            Method::Piecemeal if !is_writable(self.fd, Timespec::default())? => {
                 Err(io::ErrorKind::WouldBlock.into())
             }
-            Way::Piecemeal => {
+            Method::Piecemeal => {
                 let piece = &bytes[..bytes.len().min(AT_ONCE)];
                 Ok(rustix::io::write(self.fd, piece)?)
             }
-            Way::Simple => Ok(rustix::io::write(self.fd, bytes)?),
+            Method::Simple => Ok(rustix::io::write(self.fd, bytes)?),
         }
     }
 
@@ -202,7 +202,7 @@ fn hung_up(stream: BorrowedFd<'_>) -> bool {
     is_answered && asked[0].revents().intersects(PollFlags::HUP)
 }
 
-impl Way {
+impl Method {
     fn of(stream: BorrowedFd<'_>) -> Self {
         let Ok(there) = rustix::fs::fstat(stream) else {
             return Self::Simple;

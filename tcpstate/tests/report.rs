@@ -17,7 +17,7 @@ use std::sync::Arc;
 use expect_test::expect_file;
 use pulldown_cmark::{Event, Tag};
 
-use support::story::{self, PORT, Story, process};
+use support::scenario::{self, PORT, Scenario, process};
 use tcpstate::event::{
     Body, Cause, Effect, ExitReason, Family, Fix, Footer, LateHolders, Sock, SocketSeen, Source,
     State,
@@ -25,9 +25,9 @@ use tcpstate::event::{
 use tcpstate::recording::reader::Reader;
 use tcpstate::report::{Builder, Reading, Report, Service, html, markdown};
 
-fn report_of(story: &Story) -> Report {
+fn report_of(scenario: &Scenario) -> Report {
     let mut builder = Builder::new();
-    for event in story.engine.log().iter() {
+    for event in scenario.engine.log().iter() {
         builder.observe(event.mono_ns, event.body.clone());
     }
     builder
@@ -37,11 +37,11 @@ fn report_of(story: &Story) -> Report {
 
 #[test]
 fn a_report_never_denies_what_could_not_be_read() {
-    let mut story = Story::empty();
-    story.tell(Body::Header(Box::new(story::header(vec![]))));
+    let mut scenario = Scenario::empty();
+    scenario.observe(Body::Header(Box::new(scenario::header(vec![]))));
     let report = |unreadable_lines| {
         let mut builder = Builder::new();
-        for event in story.engine.log().iter() {
+        for event in scenario.engine.log().iter() {
             builder.observe(event.mono_ns, event.body.clone());
         }
         let reading = Reading {
@@ -72,7 +72,7 @@ fn a_report_never_denies_what_could_not_be_read() {
 
 #[test]
 fn a_restart_that_failed_three_times_is_told_with_its_downtime() {
-    let report = report_of(&story::restarted());
+    let report = report_of(&scenario::restarted());
 
     let [restart] = report.restarts.as_slice() else {
         panic!("{:?}", report.restarts);
@@ -100,7 +100,7 @@ fn a_restart_that_failed_three_times_is_told_with_its_downtime() {
 
 #[test]
 fn a_port_that_stays_down_is_told_without_an_end() {
-    let report = report_of(&story::down());
+    let report = report_of(&scenario::down());
 
     let [restart] = report.restarts.as_slice() else {
         panic!("{:?}", report.restarts);
@@ -116,14 +116,14 @@ fn a_port_that_stays_down_is_told_without_an_end() {
 
 #[test]
 fn a_recording_without_a_footer_says_that_it_was_cut() {
-    let mut story = story::down();
-    assert!(report_of(&story).caveats[0].contains("no footer"));
+    let mut scenario = scenario::down();
+    assert!(report_of(&scenario).caveats[0].contains("no footer"));
 
-    story.tell(Body::Footer(Box::new(Footer {
+    scenario.observe(Body::Footer(Box::new(Footer {
         ended: "sigint".to_owned(),
         ..Footer::default()
     })));
-    let report = report_of(&story);
+    let report = report_of(&scenario);
 
     assert_eq!(report.recording.ended.as_deref(), Some("sigint"));
     assert!(report.recording.is_complete);
@@ -132,24 +132,24 @@ fn a_recording_without_a_footer_says_that_it_was_cut() {
 
 #[test]
 fn what_finds_no_room_is_counted() {
-    let mut story = Story::begun();
+    let mut scenario = Scenario::begun();
     let mut builder = Builder::new();
     let server = process("nginx", 7);
     let mut fed = 0;
     for port in 0..2_000_u16 {
-        let listener = story.listen(10_000 + port, &server);
-        story.stop_listening(listener, 10_000 + port, &server);
-        story.wait_ms(5);
-        story.bind_fails(
+        let listener = scenario.listen(10_000 + port, &server);
+        scenario.stop_listening(listener, 10_000 + port, &server);
+        scenario.wait_ms(5);
+        scenario.bind_fails(
             10_000 + port,
             &server,
-            story.held_by_time_wait(10_000 + port),
+            scenario.held_by_time_wait(10_000 + port),
         );
-        story.listen(10_000 + port, &server);
-        for event in story.engine.log().since(fed) {
+        scenario.listen(10_000 + port, &server);
+        for event in scenario.engine.log().since(fed) {
             builder.observe(event.mono_ns, event.body.clone());
         }
-        fed = story.engine.next_seq();
+        fed = scenario.engine.next_seq();
     }
     let report = builder
         .finish(Reading::default())
@@ -173,27 +173,27 @@ fn what_finds_no_room_is_counted() {
 
 #[test]
 fn every_page_is_well_formed_and_loads_nothing() {
-    for story in [
-        story::serving().0,
-        story::down(),
-        story::restarted(),
-        Story::begun(),
+    for scenario in [
+        scenario::serving().0,
+        scenario::down(),
+        scenario::restarted(),
+        Scenario::begun(),
     ] {
-        page::check(&html::render(&report_of(&story)));
+        page::check(&html::render(&report_of(&scenario)));
     }
 }
 
 #[test]
 fn the_same_recording_gives_the_same_bytes() {
-    let story = story::restarted();
+    let scenario = scenario::restarted();
 
     assert_eq!(
-        html::render(&report_of(&story)),
-        html::render(&report_of(&story))
+        html::render(&report_of(&scenario)),
+        html::render(&report_of(&scenario))
     );
     assert_eq!(
-        markdown::render(&report_of(&story)),
-        markdown::render(&report_of(&story))
+        markdown::render(&report_of(&scenario)),
+        markdown::render(&report_of(&scenario))
     );
 }
 
@@ -202,7 +202,10 @@ fn the_json_has_the_shape_that_its_schema_says() {
     let schema = serde_json::to_value(tcpstate::report::schema()).expect("a schema is JSON");
     let validator = jsonschema::validator_for(&schema).expect("the schema is valid");
 
-    for report in [strangers::hostile_report(), report_of(&story::restarted())] {
+    for report in [
+        strangers::hostile_report(),
+        report_of(&scenario::restarted()),
+    ] {
         let json = serde_json::to_value(&report).expect("a report is JSON");
         let errors: Vec<String> = validator
             .iter_errors(&json)
@@ -246,7 +249,7 @@ fn the_reports_of_two_real_runs_read_as_kept() {
 
 #[test]
 fn a_restarts_picture_counts_what_is_in_it() {
-    let mut report = report_of(&story::restarted());
+    let mut report = report_of(&scenario::restarted());
     let begins = report.recording.begins.clone();
     let port = &mut report.ports[0];
     let mut before = port.failed_calls[0].clone();

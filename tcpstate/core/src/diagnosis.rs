@@ -198,18 +198,18 @@ pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
 
 #[cfg(test)]
 mod tests {
-    use super::test_support::{PLAIN, Scene, every_scene, left_by, mini};
+    use super::test_support::{Fixture, PLAIN, every_fixture, left_by, mini};
     use super::*;
     use crate::event::State;
 
     #[test]
     fn odd_input_gets_a_whole_answer_and_always_the_same() {
-        let scenes = every_scene();
+        let fixtures = every_fixture();
         let mut causes: Vec<Cause> = Vec::new();
-        for scene in &scenes {
-            let diagnosis = scene.diagnose();
+        for fixture in &fixtures {
+            let diagnosis = fixture.diagnose();
 
-            assert_eq!(diagnosis, scene.diagnose());
+            assert_eq!(diagnosis, fixture.diagnose());
             assert!(diagnosis.summary.ends_with('.'), "{}", diagnosis.summary);
             assert!(!diagnosis.summary.contains("  "), "{}", diagnosis.summary);
             assert!(!diagnosis.fixes.is_empty());
@@ -229,21 +229,21 @@ mod tests {
     #[test]
     fn names_that_processes_chose_are_harmless_in_every_text() {
         let evil = "a\u{1b}[2J'$(x)\n";
-        let mut scene = Scene::bind("0.0.0.0", 8080).with(
+        let mut fixture = Fixture::bind("0.0.0.0", 8080).with(
             mini(State::TimeWait, 8080, PLAIN, 1),
             left_by(1, evil, Origin::Accepted),
         );
-        let mut process = (*scene.call.process).clone();
+        let mut process = (*fixture.call.process).clone();
         process.comm = evil.into();
         process.exe = Some(evil.into());
         process.cgroup = Some(format!("/{evil}.service").into());
-        scene.call.process = process.into();
+        fixture.call.process = process.into();
 
         for errno in [1, 13, 22, 98, 99, 111] {
             for port in [80, 8080, 0] {
-                let mut scene = scene.clone();
-                scene.call.requested.port = port;
-                let diagnosis = scene.fails(errno, "").no_errno_name().diagnose();
+                let mut fixture = fixture.clone();
+                fixture.call.requested.port = port;
+                let diagnosis = fixture.fails(errno, "").no_errno_name().diagnose();
                 let json = format!("{diagnosis:?}");
                 let texts = diagnosis
                     .fixes
@@ -258,13 +258,13 @@ mod tests {
 
     #[test]
     fn what_the_reader_missed_is_handed_on() {
-        let mut scene = Scene::bind("0.0.0.0", 8080).with(
+        let mut fixture = Fixture::bind("0.0.0.0", 8080).with(
             mini(State::TimeWait, 8080, PLAIN, 1),
             left_by(1, "old", Origin::Accepted),
         );
-        scene.missing = vec!["12 events were lost".to_owned()];
+        fixture.missing = vec!["12 events were lost".to_owned()];
 
-        let diagnosis = scene.diagnose();
+        let diagnosis = fixture.diagnose();
 
         assert_eq!(diagnosis.missing, ["12 events were lost"]);
         assert_eq!(diagnosis.certainty, Certainty::Proven);

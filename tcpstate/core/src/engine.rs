@@ -339,18 +339,18 @@ impl Engine {
         } else {
             PollSchedule::next_poll_ns(is_time_wait, socket.since_ns, socket.expires_at_ns, now_ns)
         };
-        self.put_look(id, at_ns);
+        self.schedule_check(id, at_ns);
     }
 
     /// Has the kernel asked about a mini-socket at this time, not before. Where
     /// hooks report it, there is nothing to poll.
-    fn look_at(&mut self, id: SocketId, at_ns: u64) {
+    fn check_at(&mut self, id: SocketId, at_ns: u64) {
         if !self.are_minis_hooked {
-            self.put_look(id, at_ns);
+            self.schedule_check(id, at_ns);
         }
     }
 
-    fn put_look(&mut self, id: SocketId, at_ns: u64) {
+    fn schedule_check(&mut self, id: SocketId, at_ns: u64) {
         let before_ns = self.table.update(&id, |socket| {
             std::mem::replace(&mut socket.next_poll_ns, at_ns)
         });

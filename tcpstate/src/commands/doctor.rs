@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::cli::DoctorArgs;
-use crate::confine::{KEPT, Run};
+use crate::confine::{KEPT_CAPABILITIES, Run};
 use crate::event::{Capture, Probe, ProbeStatus};
 use crate::kernel::{Capability, capabilities, lack};
 use crate::printable::printable;
@@ -42,7 +42,8 @@ struct Keeps {
 
 fn keeps() -> Vec<Keeps> {
     let plain = Run::default().keeps();
-    KEPT.iter()
+    KEPT_CAPABILITIES
+        .iter()
         .map(|kept| Keeps {
             capability: kept.name,
             why: kept.reason,

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 pub(super) use ask::Asker;
-pub(super) use attempt::Wish;
+pub(super) use attempt::RequestedSocket;
 pub(super) use holders::{Extent, PortHolders, name_processes};
 
 use crate::cli::{ExplainArgs, PortArgs};

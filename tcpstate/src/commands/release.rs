@@ -7,7 +7,7 @@ mod comeback;
 mod consent;
 mod dialogue;
 mod helper;
-mod look;
+mod inspection;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ use crate::stdio::Stream;
 
 use carry_out::CarryOut;
 use consent::{Asked, Consent};
-use look::{Look, Port};
+use inspection::{Inspection, Port};
 
 pub(super) use dialogue::Said;
 pub(super) use helper::{Helper, serve};
@@ -89,15 +89,18 @@ fn free(
         .into_iter()
         .map(|port| Port::new(port, &args.socket))
         .collect::<Result<_>>()?;
-    let mut looks: Vec<Look> = Vec::new();
+    let mut inspections: Vec<Inspection> = Vec::new();
     for port in &mut ports {
-        let look = port.look()?;
+        let inspection = port.inspect()?;
         let before = port.explain()?;
         printer.say(&before.summary)?;
-        printer.show(&export::release::plan(&look.says(), &look.plan.refusals))?;
-        looks.push(look);
+        printer.show(&export::release::plan(
+            &inspection.steps(),
+            &inspection.plan.refusals,
+        ))?;
+        inspections.push(inspection);
     }
-    let planned: Vec<ReleaseStep> = looks.iter().flat_map(Look::says).collect();
+    let planned: Vec<ReleaseStep> = inspections.iter().flat_map(Inspection::steps).collect();
     let mut answer = Release {
         plan: planned,
         refused: Vec::new(),
@@ -107,29 +110,34 @@ fn free(
         ports: Vec::new(),
         missing: Vec::new(),
     };
-    let mut refused: Vec<Vec<Refusal>> = looks
+    let mut refused: Vec<Vec<Refusal>> = inspections
         .iter()
-        .map(|look| look.plan.refusals.clone())
+        .map(|inspection| inspection.plan.refusals.clone())
         .collect();
-    for missing in looks.iter().flat_map(|look| &look.missing) {
+    for missing in inspections
+        .iter()
+        .flat_map(|inspection| &inspection.missing)
+    {
         if !answer.missing.contains(missing) {
             answer.missing.push(missing.clone());
         }
     }
     let mut is_agreed = args.dry_run || answer.plan.is_empty() || {
         if consent.is_on_terminal() && !printer.is_on_terminal() {
-            let plan: String = looks
+            let plan: String = inspections
                 .iter()
-                .map(|look| export::release::plan(&look.says(), &look.plan.refusals))
+                .map(|inspection| {
+                    export::release::plan(&inspection.steps(), &inspection.plan.refusals)
+                })
                 .collect();
             Stream::stderr().write_all(plan.as_bytes()).ok();
         }
-        consent.ask(&looks)?
+        consent.ask(&inspections)?
     };
     if is_agreed && !args.dry_run {
-        for ((port, look), refused) in ports.iter_mut().zip(looks).zip(&mut refused) {
+        for ((port, inspection), refused) in ports.iter_mut().zip(inspections).zip(&mut refused) {
             let mut carry_out = CarryOut::new(port, options, &mut consent, &printer);
-            *refused = carry_out.run(look)?;
+            *refused = carry_out.run(inspection)?;
             answer.done.append(&mut carry_out.done);
             if carry_out.is_declined {
                 is_agreed = false;

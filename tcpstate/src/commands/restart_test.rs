@@ -1,16 +1,16 @@
 //! `tcpstate restart-test`: does a server survive its restart?
 
 mod client;
+mod connections;
 mod dashboard;
-mod look;
+mod isolation;
 mod options;
 mod output;
-mod place;
+mod port_sockets;
 mod ready;
 mod round;
-mod scene;
 mod server;
-mod stage;
+mod setup;
 mod unhooked;
 
 use std::io::{self, IsTerminal as _};
@@ -29,11 +29,11 @@ use crate::tui::rounds::{CurrentRound, Rounds};
 
 use super::run::github;
 use dashboard::{Dashboard, Home};
-use look::Look;
-use place::Place;
+use isolation::Isolation;
+use port_sockets::PortSockets;
 use round::Tried;
-use scene::{LOOK_EVERY, Plan, since};
 use server::Program;
+use setup::{POLL_EVERY, Plan, since};
 
 /// What is said of a test that the user has ended.
 const ENDED: &str = "it was ended at the dashboard, before every way had been tried: whether the \
@@ -48,16 +48,16 @@ pub(super) fn run(
     let home = args.tui.then(Home::read).transpose()?;
     // Before there is a second thread.
     let signals = Signals::read_from_now().context("cannot read signals")?;
-    let place = if args.host {
+    let isolation = if args.host {
         refuse_held_port(args.port)?;
-        Place::host()
+        Isolation::host()
     } else {
-        Place::private()?
+        Isolation::private()?
     };
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("cannot become the parent of processes whose own has ended")?;
     let dashboard = home
-        .map(|home| Dashboard::start(home, args.port, &place, capture))
+        .map(|home| Dashboard::start(home, args.port, &isolation, capture))
         .transpose()?;
     let plan = Plan {
         program: Program {
@@ -71,7 +71,7 @@ pub(super) fn run(
             dashboard: dashboard.as_ref(),
         },
         port: args.port,
-        is_private: place.is_private(),
+        is_private: isolation.is_private(),
         clients: args.clients,
         ready: &args.ready,
         timeout: args.timeout,
@@ -81,7 +81,7 @@ pub(super) fn run(
         args,
         plan,
         signals: &signals,
-        place: &place,
+        isolation: &isolation,
         dashboard: dashboard.as_ref(),
     };
     let answer = test.run()?;
@@ -115,7 +115,7 @@ struct Test<'a> {
     args: &'a RestartTestArgs,
     plan: Plan<'a>,
     signals: &'a Signals,
-    place: &'a Place,
+    isolation: &'a Isolation,
     dashboard: Option<&'a Dashboard>,
 }
 
@@ -123,7 +123,7 @@ impl Test<'_> {
     fn run(&self) -> Result<RestartTest> {
         let mut answer = RestartTest {
             port: self.plan.port,
-            private: self.place.is_private(),
+            private: self.isolation.is_private(),
             rounds: Vec::new(),
             skipped: Vec::new(),
             verdict: RestartOutcome::Unknown,
@@ -207,18 +207,18 @@ impl Test<'_> {
         is_killed_unread: bool,
         notes: &mut Vec<String>,
     ) -> Result<Tried> {
-        for note in self.place.enter_next()? {
+        for note in self.isolation.enter_next()? {
             if !notes.contains(&note) {
                 notes.push(note);
             }
         }
-        if let (Some(dashboard), true) = (self.dashboard, self.place.is_private()) {
+        if let (Some(dashboard), true) = (self.dashboard, self.isolation.is_private()) {
             dashboard.follow()?;
         }
         // A thread of its own has the namespace of this one, and gives up rights for itself.
         let round = || {
-            self.place.gained_rights().give_up()?;
-            if !self.place.is_private()
+            self.isolation.gained_rights().give_up()?;
+            if !self.isolation.is_private()
                 && let Some(tried) = self.wait_for_port(way, number)?
             {
                 return Ok(tried);
@@ -245,8 +245,8 @@ impl Test<'_> {
     /// On the host the round before may have left something on the port.
     fn wait_for_port(&self, way: Way, number: u32) -> Result<Option<Tried>> {
         let began_ns = clock::monotonic_ns();
-        let mut look = Look::new(self.plan.port)?;
-        while !look.sockets()?.is_empty() {
+        let mut port_sockets = PortSockets::new(self.plan.port)?;
+        while !port_sockets.sockets()?.is_empty() {
             if since(began_ns) >= self.plan.timeout {
                 let answer = options::ask_plainly(self.plan.port)?;
                 let mut round = RestartRound::new(way, number, RestartOutcome::Unknown);
@@ -260,7 +260,7 @@ impl Test<'_> {
             {
                 bail!("interrupted while it waited for the port to be free");
             }
-            thread::sleep(LOOK_EVERY * 20);
+            thread::sleep(POLL_EVERY * 20);
         }
         Ok(None)
     }

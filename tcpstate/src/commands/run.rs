@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use self::calls::{Calls, HoldBack, Wishes};
+use self::calls::{Calls, HoldBack, Policy};
 use self::explainer::{Explainer, Sink};
 use self::keep::Keeps;
 use self::program::Program;
@@ -33,7 +33,7 @@ pub(super) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
     let signals = Signals::read_from_now().context("cannot read signals")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("cannot become the parent of processes whose own has ended")?;
-    let wishes = Wishes {
+    let policy = Policy {
         reuseaddr: args.is_reuseaddr,
         reuseport: args.is_reuseport,
         hold_back: match args.wait {
@@ -45,7 +45,7 @@ pub(super) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
     };
     let keeps = Keeps::new(&args.keep, args.keep_for);
     let explainer = Explainer::start(args.json.as_deref(), Sink::Stderr)?;
-    let calls = Calls::new(wishes, keeps, explainer)?;
+    let calls = Calls::new(policy, keeps, explainer)?;
     Program::new(args, signals, calls).run()
 }
 

@@ -14,8 +14,8 @@ use crate::model::NS_PER_MS;
 
 /// Time between two looks. Reading a bind bucket takes microseconds; the
 /// tables, where only they can be read, cost the kernel a pass over its hash.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-const LOOK_EVERY_IN_TABLES: Duration = Duration::from_millis(200);
+const POLL_EVERY: Duration = Duration::from_millis(50);
+const POLL_TABLES_EVERY: Duration = Duration::from_millis(200);
 
 /// Waits. 0: the bind would succeed; 1: the time is over.
 pub(super) fn run(args: &WaitArgs) -> Result<ExitCode> {
@@ -24,9 +24,9 @@ pub(super) fn run(args: &WaitArgs) -> Result<ExitCode> {
     explain::gain_nothing()?;
     let mut asker = Asker::new(args.port.port, &args.port.socket)?.trying(args.port.is_tried)?;
     let pause = if asker.walks_buckets() {
-        LOOK_EVERY
+        POLL_EVERY
     } else {
-        LOOK_EVERY_IN_TABLES
+        POLL_TABLES_EVERY
     };
     let mut is_announced = false;
     loop {

@@ -228,12 +228,12 @@ mod tests {
     };
 
     /// Looks into the recording whenever something is told.
-    struct Told {
+    struct Written {
         bytes: Vec<u8>,
         recording: PathBuf,
     }
 
-    impl Write for Told {
+    impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.bytes.extend_from_slice(bytes);
             let recorded = fs::read(&self.recording)?;
@@ -250,12 +250,12 @@ mod tests {
     fn what_is_told_was_recorded_before() {
         let folder = tempfile::tempdir().unwrap();
         let recording = folder.path().join("r.jsonl");
-        let told = Told {
+        let written = Written {
             bytes: Vec::new(),
             recording: recording.clone(),
         };
         let writer = Writer::create(&recording, Rotation::default()).unwrap();
-        let mut outputs = Outputs::new(Stdout::Json(Box::new(told)), Some(writer));
+        let mut outputs = Outputs::new(Stdout::Json(Box::new(written)), Some(writer));
 
         for seq in 0..5_000 {
             let event = Event {

@@ -75,7 +75,7 @@ pub struct Writer {
     written_lines: u64,
     unwritten_lines: u64,
     /// It was reported that the file is gone and cannot be created again.
-    is_gone_said: bool,
+    is_loss_reported: bool,
 }
 
 impl std::fmt::Debug for Writer {
@@ -106,7 +106,7 @@ impl Writer {
             batched_lines: 0,
             written_lines: 0,
             unwritten_lines: 0,
-            is_gone_said: false,
+            is_loss_reported: false,
         })
     }
 
@@ -187,12 +187,12 @@ impl Writer {
         let path = self.part_path();
         match self.begin(path.clone(), mono_ns, next_seq) {
             Ok(()) => {
-                self.is_gone_said = false;
+                self.is_loss_reported = false;
                 Err(RecordError::Deleted { path })
             }
-            Err(_) if self.is_gone_said => Ok(()),
+            Err(_) if self.is_loss_reported => Ok(()),
             Err(RecordError::Create { source, .. }) => {
-                self.is_gone_said = true;
+                self.is_loss_reported = true;
                 Err(RecordError::Gone { path, source })
             }
             Err(error) => Err(error),

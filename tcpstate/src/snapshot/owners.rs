@@ -54,15 +54,15 @@ pub(crate) fn find_undisclosed(
     inodes: &BTreeSet<u64>,
     until_ns: u64,
 ) -> bool {
-    let nobodys: BTreeSet<u64> = inodes
+    let unowned: BTreeSet<u64> = inodes
         .iter()
         .copied()
         .filter(|inode| found.get(inode).is_none_or(Holders::is_empty))
         .collect();
-    if nobodys.is_empty() {
+    if unowned.is_empty() {
         return true;
     }
-    let (is_whole, places) = undisclosed::search(&nobodys, until_ns);
+    let (is_whole, places) = undisclosed::search(&unowned, until_ns);
     for (inode, pid, held_in) in places {
         let holders = found.entry(inode).or_default();
         if holders.processes.len() == MAX_LISTED {

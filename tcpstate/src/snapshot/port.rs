@@ -71,9 +71,9 @@ pub(crate) fn list_processes(
             let found = found.get(&inode).unwrap_or(&nobody);
             let opener = opener(holder);
             let (listed, more) = owners::listed(found, opener, &mut left);
-            let is_in_nobody = listed.is_empty() && more == 0;
+            let is_open_nowhere = listed.is_empty() && more == 0;
             holder.is_opener_gone =
-                is_in_nobody && opener.is_some_and(|pid| proc::stat(pid).is_none());
+                is_open_nowhere && opener.is_some_and(|pid| proc::stat(pid).is_none());
             holder.processes = Some(listed);
             holder.processes_more = more;
         }

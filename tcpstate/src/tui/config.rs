@@ -90,7 +90,7 @@ impl Config {
         Ok(config)
     }
 
-    fn read(&mut self, table: &DeTable<'_>) -> Result<(), Misplaced> {
+    fn read(&mut self, table: &DeTable<'_>) -> Result<(), ErrorAt> {
         let mut keys_at = 0..0;
         for (name, value) in table {
             match &**name.get_ref() {
@@ -127,7 +127,7 @@ impl Config {
         self.keys.check().map_err(|reason| (keys_at, reason))
     }
 
-    fn read_keys(&mut self, mode: Mode, value: &Spanned<DeValue<'_>>) -> Result<(), Misplaced> {
+    fn read_keys(&mut self, mode: Mode, value: &Spanned<DeValue<'_>>) -> Result<(), ErrorAt> {
         let Some(table) = value.get_ref().as_table() else {
             return Err((value.span(), format!("[{}] is a table", mode.table())));
         };
@@ -207,14 +207,14 @@ impl Config {
 }
 
 /// Where, and what is wrong there.
-type Misplaced = (Range<usize>, String);
+type ErrorAt = (Range<usize>, String);
 
 fn line_of(text: &str, at: usize) -> usize {
     let before = text.as_bytes().iter().take(at);
     before.filter(|byte| **byte == b'\n').count() + 1
 }
 
-fn string<'a>(value: &'a Spanned<DeValue<'_>>, what: &str) -> Result<&'a str, Misplaced> {
+fn string<'a>(value: &'a Spanned<DeValue<'_>>, what: &str) -> Result<&'a str, ErrorAt> {
     value.get_ref().as_str().ok_or_else(|| {
         let found = value.get_ref().type_str();
         (
@@ -224,7 +224,7 @@ fn string<'a>(value: &'a Spanned<DeValue<'_>>, what: &str) -> Result<&'a str, Mi
     })
 }
 
-fn truth(value: &Spanned<DeValue<'_>>) -> Result<bool, Misplaced> {
+fn truth(value: &Spanned<DeValue<'_>>) -> Result<bool, ErrorAt> {
     value.get_ref().as_bool().ok_or_else(|| {
         (
             value.span(),
@@ -237,7 +237,7 @@ fn one_of<'a>(
     value: &'a Spanned<DeValue<'_>>,
     what: &str,
     names: &[String],
-) -> Result<&'a str, Misplaced> {
+) -> Result<&'a str, ErrorAt> {
     let text = string(value, what)?;
     if names.iter().any(|name| name == text) {
         return Ok(text);
@@ -249,13 +249,13 @@ fn one_of<'a>(
 fn list<'a, 'i>(
     value: &'a Spanned<DeValue<'i>>,
     what: &str,
-) -> Result<Vec<&'a Spanned<DeValue<'i>>>, Misplaced> {
+) -> Result<Vec<&'a Spanned<DeValue<'i>>>, ErrorAt> {
     let array = value.get_ref().as_array();
     let array = array.ok_or_else(|| (value.span(), format!("it is a list, such as {what}")))?;
     Ok(array.iter().collect())
 }
 
-fn columns(value: &Spanned<DeValue<'_>>) -> Result<Vec<Column>, Misplaced> {
+fn columns(value: &Spanned<DeValue<'_>>) -> Result<Vec<Column>, ErrorAt> {
     let mut columns = Vec::new();
     for name in list(value, "[\"state\", \"local\"]")? {
         let text = one_of(name, "a column", &column_names(&Column::ALL))?;
@@ -272,7 +272,7 @@ fn columns(value: &Spanned<DeValue<'_>>) -> Result<Vec<Column>, Misplaced> {
 }
 
 /// One key, or a list of keys.
-fn keys(value: &Spanned<DeValue<'_>>) -> Result<Vec<Key>, Misplaced> {
+fn keys(value: &Spanned<DeValue<'_>>) -> Result<Vec<Key>, ErrorAt> {
     let read = |value: &Spanned<DeValue<'_>>| {
         let text = string(value, "a key")?;
         Key::from_str(text).map_err(|reason| (value.span(), reason))

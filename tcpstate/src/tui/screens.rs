@@ -4,7 +4,7 @@
 //! `TCPSTATE_BLESS=1 cargo test -p tcpstate --lib screens` writes the text files
 //! anew; read the difference before committing it.
 
-pub(crate) use support::story;
+pub(crate) use support::scenario;
 
 mod advice;
 pub(crate) mod end_of_range;
@@ -27,14 +27,14 @@ use crate::tui::state::rounds::{CurrentRound, Rounds};
 use crate::tui::theme::Theme;
 use crate::units::NS_PER_S;
 use harness::{assert_harmless, differs, render, text_of, type_keys};
-use story::{PORT, Story, process};
+use scenario::{PORT, Scenario, process};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
 #[test]
 fn screens_look_as_they_did() {
     let mut wrong = Vec::new();
-    for (name, story, keys) in scenes() {
+    for (name, scenario, keys) in scenes() {
         for (width, height) in SIZES {
             let mut app = App::with_theme(Theme::Dark);
             if name.starts_with("replay") {
@@ -44,9 +44,9 @@ fn screens_look_as_they_did() {
                 app.state.rounds = Some(rounds());
             }
             let area = Rect::new(0, 0, width, height);
-            render(&story, &mut app, area);
-            type_keys(&mut app, keys, &story.engine);
-            let text = text_of(&render(&story, &mut app, area));
+            render(&scenario, &mut app, area);
+            type_keys(&mut app, keys, &scenario.engine);
+            let text = text_of(&render(&scenario, &mut app, area));
             wrong.extend(differs(&format!("{name}-{width}x{height}"), &text));
         }
     }
@@ -58,7 +58,7 @@ fn screens_look_as_they_did() {
 fn the_picture_in_the_readme_is_what_is_drawn() {
     let area = Rect::new(0, 0, 110, 32);
     let mut app = App::with_theme(Theme::Dark);
-    let drawn = render(&story::down(), &mut app, area);
+    let drawn = render(&scenario::down(), &mut app, area);
 
     let picture = screenshot::svg(&drawn, Theme::Dark);
 
@@ -70,7 +70,7 @@ fn a_small_terminal_is_told_what_it_lacks() {
     for (width, height) in [(20, 5), (71, 24), (80, 19)] {
         let area = Rect::new(0, 0, width, height);
         let text = text_of(&render(
-            &story::down(),
+            &scenario::down(),
             &mut App::with_theme(Theme::Dark),
             area,
         ));
@@ -82,16 +82,16 @@ fn a_small_terminal_is_told_what_it_lacks() {
 
 #[test]
 fn a_frozen_screen_stays_as_it_was_while_the_engine_goes_on() {
-    let mut story = story::down();
+    let mut scenario = scenario::down();
     let mut app = App::with_theme(Theme::Dark);
     let area = Rect::new(0, 0, 80, 24);
-    render(&story, &mut app, area);
-    app.act(Action::Pause, &story.engine);
-    let before = text_of(&render(&story, &mut app, area));
+    render(&scenario, &mut app, area);
+    app.act(Action::Pause, &scenario.engine);
+    let before = text_of(&render(&scenario, &mut app, area));
 
-    story.wait_ms(5_000);
-    story.listen(PORT, &process("nginx", 4900));
-    let after = text_of(&render(&story, &mut app, area));
+    scenario.wait_ms(5_000);
+    scenario.listen(PORT, &process("nginx", 4900));
+    let after = text_of(&render(&scenario, &mut app, area));
 
     assert!(
         before.contains("PAUSED, 0s and 0 events behind"),
@@ -101,41 +101,41 @@ fn a_frozen_screen_stays_as_it_was_while_the_engine_goes_on() {
     let below = |text: &str| text.split_once('\n').map(|(_, rest)| rest.to_owned());
     assert_eq!(below(&before), below(&after));
 
-    app.act(Action::Pause, &story.engine);
-    let live = text_of(&render(&story, &mut app, area));
+    app.act(Action::Pause, &scenario.engine);
+    let live = text_of(&render(&scenario, &mut app, area));
     assert!(live.contains("LISTENING by nginx[4900]"), "{live}");
     assert!(live.contains("restart"), "{live}");
 }
 
 #[test]
 fn a_frozen_screen_can_still_be_scrolled_sorted_and_filtered() {
-    let mut story = story::serving().0;
+    let mut scenario = scenario::serving().0;
     let mut app = App::with_theme(Theme::Dark);
     let area = Rect::new(0, 0, 80, 24);
-    render(&story, &mut app, area);
-    app.act(Action::Pause, &story.engine);
-    story.find(500, State::Established, None);
+    render(&scenario, &mut app, area);
+    app.act(Action::Pause, &scenario.engine);
+    scenario.find(500, State::Established, None);
 
-    type_keys(&mut app, "/state:est⏎", &story.engine);
-    let text = text_of(&render(&story, &mut app, area));
+    type_keys(&mut app, "/state:est⏎", &scenario.engine);
+    let text = text_of(&render(&scenario, &mut app, area));
 
     assert!(text.contains("sockets · 4 of 13"), "{text}");
 }
 
 #[test]
 fn a_port_of_another_namespace_says_which() {
-    let mut story = Story::empty();
-    let mut header = story::header(vec![]);
-    header.netns = Some(story.netns);
+    let mut scenario = Scenario::empty();
+    let mut header = scenario::header(vec![]);
+    header.netns = Some(scenario.netns);
     header.filters.netns = None;
-    story.tell(Body::Header(Box::new(header)));
-    story.listen(PORT, &process("nginx", 4711));
-    story.netns = 4_026_532_999;
-    story.listen(PORT, &process("nginx", 8));
+    scenario.observe(Body::Header(Box::new(header)));
+    scenario.listen(PORT, &process("nginx", 4711));
+    scenario.netns = 4_026_532_999;
+    scenario.listen(PORT, &process("nginx", 8));
 
     for size in [(120, 40), (80, 24)] {
         let area = Rect::new(0, 0, size.0, size.1);
-        let text = text_of(&render(&story, &mut App::with_theme(Theme::Dark), area));
+        let text = text_of(&render(&scenario, &mut App::with_theme(Theme::Dark), area));
 
         let lines: Vec<&str> = text
             .lines()
@@ -148,18 +148,18 @@ fn a_port_of_another_namespace_says_which() {
 
 #[test]
 fn losses_are_always_in_sight() {
-    let (mut story, _) = story::serving();
+    let (mut scenario, _) = scenario::serving();
     let area = Rect::new(0, 0, 80, 24);
     let mut app = App::with_theme(Theme::Mono);
     for keys in ["", "?", "d", "⎵"] {
-        type_keys(&mut app, keys, &story.engine);
-        assert!(text_of(&render(&story, &mut app, area)).contains("✔ lost 0"));
+        type_keys(&mut app, keys, &scenario.engine);
+        assert!(text_of(&render(&scenario, &mut app, area)).contains("✔ lost 0"));
     }
     app = App::with_theme(Theme::Mono);
-    story.lose(12, false);
-    assert!(text_of(&render(&story, &mut app, area)).contains("✖ LOST 12 (table incomplete)"));
-    story.lose(1, true);
-    assert!(text_of(&render(&story, &mut app, area)).contains("✖ LOST 13 (resynced)"));
+    scenario.lose(12, false);
+    assert!(text_of(&render(&scenario, &mut app, area)).contains("✖ LOST 12 (table incomplete)"));
+    scenario.lose(1, true);
+    assert!(text_of(&render(&scenario, &mut app, area)).contains("✖ LOST 13 (resynced)"));
 }
 
 #[test]
@@ -167,12 +167,12 @@ fn the_banner_goes_when_the_port_is_listened_on_again() {
     let area = Rect::new(0, 0, 80, 24);
 
     let down = text_of(&render(
-        &story::down(),
+        &scenario::down(),
         &mut App::with_theme(Theme::Dark),
         area,
     ));
     let up = text_of(&render(
-        &story::restarted(),
+        &scenario::restarted(),
         &mut App::with_theme(Theme::Dark),
         area,
     ));
@@ -190,7 +190,7 @@ fn the_banner_goes_when_the_port_is_listened_on_again() {
 
 #[test]
 fn the_countdown_follows_the_time_that_is_handed_in() {
-    let mut story = story::down();
+    let mut scenario = scenario::down();
     let mut app = App::with_theme(Theme::Dark);
     let area = Rect::new(0, 0, 80, 24);
     for (seconds, told) in [
@@ -198,16 +198,16 @@ fn the_countdown_follows_the_time_that_is_handed_in() {
         (10, "free in 42 s"),
         (55, "free about now"),
     ] {
-        story.now_ns += seconds * NS_PER_S;
-        let text = text_of(&render(&story, &mut app, area));
+        scenario.now_ns += seconds * NS_PER_S;
+        let text = text_of(&render(&scenario, &mut app, area));
         assert!(text.contains(told), "{told}\n{text}");
-        story.now_ns -= seconds * NS_PER_S;
+        scenario.now_ns -= seconds * NS_PER_S;
     }
 }
 
 /// Half-way through ten minutes, with a failure and a restart.
 fn position() -> ReplayPosition {
-    let first_ns = story::down().now_ns;
+    let first_ns = scenario::down().now_ns;
     let at = |s: u64| first_ns + s * 1_000_000_000;
     ReplayPosition {
         is_playing: true,
@@ -236,13 +236,13 @@ fn position() -> ReplayPosition {
 
 #[test]
 fn escape_closes_what_is_open_then_the_note_then_the_filter() {
-    let story = story::down();
+    let scenario = scenario::down();
     let mut app = App::with_theme(Theme::Dark);
-    type_keys(&mut app, "/port:1⏎?", &story.engine);
+    type_keys(&mut app, "/port:1⏎?", &scenario.engine);
     app.state.messages.push("careful".to_owned());
-    app.begin_frame(&story.engine, story.now_ns);
+    app.begin_frame(&scenario.engine, scenario.now_ns);
 
-    app.act(Action::Close, &story.engine);
+    app.act(Action::Close, &scenario.engine);
     assert_eq!(
         (
             app.state.overlay.is_none(),
@@ -250,7 +250,7 @@ fn escape_closes_what_is_open_then_the_note_then_the_filter() {
         ),
         (true, true)
     );
-    app.act(Action::Close, &story.engine);
+    app.act(Action::Close, &scenario.engine);
     assert_eq!(
         (
             app.state.messages.latest().is_some(),
@@ -258,19 +258,19 @@ fn escape_closes_what_is_open_then_the_note_then_the_filter() {
         ),
         (false, false)
     );
-    app.act(Action::Close, &story.engine);
+    app.act(Action::Close, &scenario.engine);
     assert!(app.state.filter.is_empty());
 }
 
 #[test]
 fn a_diagnosis_leads_to_its_evidence_and_back() {
-    let story = story::down();
+    let scenario = scenario::down();
     let mut app = App::with_theme(Theme::Dark);
     let area = Rect::new(0, 0, 80, 24);
     let press = |app: &mut App, keys: &str| {
-        render(&story, app, area);
-        type_keys(app, keys, &story.engine);
-        text_of(&render(&story, app, area))
+        render(&scenario, app, area);
+        type_keys(app, keys, &scenario.engine);
+        text_of(&render(&scenario, app, area))
     };
 
     let diagnosis = press(&mut app, "d");
@@ -285,11 +285,11 @@ fn a_diagnosis_leads_to_its_evidence_and_back() {
     assert!(event.contains("Esc back"), "{event}");
 
     for title in ["╭─ socket", "╭─ bind 0.0.0.0:8080 failed"] {
-        app.act(Action::Close, &story.engine);
-        let text = text_of(&render(&story, &mut app, area));
+        app.act(Action::Close, &scenario.engine);
+        let text = text_of(&render(&scenario, &mut app, area));
         assert!(text.contains(title), "{title}\n{text}");
     }
-    app.act(Action::Close, &story.engine);
+    app.act(Action::Close, &scenario.engine);
     assert!(app.state.overlay.is_none());
     assert_eq!(press(&mut app, "d"), diagnosis);
 
@@ -303,15 +303,15 @@ fn a_diagnosis_leads_to_its_evidence_and_back() {
 
 #[test]
 fn what_was_said_stands_where_it_was_said_and_can_be_read_again() {
-    let mut story = Story::begun();
+    let mut scenario = Scenario::begun();
     let mut app = App::with_theme(Theme::Dark);
     let area = Rect::new(0, 0, 120, 40);
     app.state.messages.push("the old server listens".to_owned());
-    render(&story, &mut app, area);
-    story.listen(PORT, &process("nginx", 4711));
+    render(&scenario, &mut app, area);
+    scenario.listen(PORT, &process("nginx", 4711));
     let long = "the old server is told to stop, and leaves ".repeat(6) + "THE END";
     app.state.messages.push(long);
-    let text = text_of(&render(&story, &mut app, area));
+    let text = text_of(&render(&scenario, &mut app, area));
 
     let place = |needle: &str| text.find(needle).expect(needle);
     assert!(place("»         the old server listens") < place("CLOSED → LISTEN"));
@@ -319,19 +319,19 @@ fn what_was_said_stands_where_it_was_said_and_can_be_read_again() {
     assert!(text.contains("\n » the old server is told"));
 
     assert!(!text.contains("THE END"), "{text}");
-    type_keys(&mut app, "n", &story.engine);
-    let text = text_of(&render(&story, &mut app, area));
+    type_keys(&mut app, "n", &scenario.engine);
+    let text = text_of(&render(&scenario, &mut app, area));
     assert!(text.contains("THE END"), "{text}");
 }
 
 #[test]
 fn no_keys_and_no_size_make_it_panic() {
     let mut stories = [
-        Story::empty(),
-        Story::begun(),
-        story::serving().0,
-        story::down(),
-        story::restarted(),
+        Scenario::empty(),
+        Scenario::begun(),
+        scenario::serving().0,
+        scenario::down(),
+        scenario::restarted(),
     ];
     let codes = [
         KeyCode::Up,
@@ -356,14 +356,14 @@ fn no_keys_and_no_size_make_it_panic() {
         random ^= random << 17;
         usize::try_from(random % below as u64).expect("below is a usize")
     };
-    for story in &mut stories {
+    for scenario in &mut stories {
         let mut app = App::with_theme(Theme::Dark);
         for _ in 0..1_500 {
             let code = match next(codes.len() + letters.len()) {
                 at if at < codes.len() => codes[at],
                 at => KeyCode::Char(char::from(letters.as_bytes()[at - codes.len()])),
             };
-            app.press(KeyEvent::from(code), &story.engine);
+            app.press(KeyEvent::from(code), &scenario.engine);
             let side = |next: &mut dyn FnMut(usize) -> usize| match next(4) {
                 0 => next(4),
                 1 => next(90),
@@ -371,13 +371,13 @@ fn no_keys_and_no_size_make_it_panic() {
             };
             let width = u16::try_from(side(&mut next)).expect("small");
             let height = u16::try_from(side(&mut next) / 2).expect("small");
-            let buf = render(story, &mut app, Rect::new(0, 0, width, height));
+            let buf = render(scenario, &mut app, Rect::new(0, 0, width, height));
             assert_harmless(&buf);
             if next(5) == 0 {
-                story.wait_ms(700);
+                scenario.wait_ms(700);
             }
             if next(40) == 0 {
-                story.bind_fails(PORT, &process("nginx", 5_000), vec![]);
+                scenario.bind_fails(PORT, &process("nginx", 5_000), vec![]);
             }
         }
     }
@@ -400,7 +400,7 @@ fn rounds() -> Rounds {
         None,
         23_456,
     );
-    let failure = story::down().engine.failures().last().cloned();
+    let failure = scenario::down().engine.failures().last().cloned();
     fails.diagnosis = failure.map(|it| Box::new((*it.diagnosis).clone()));
     Rounds {
         test: RestartTest {
@@ -433,91 +433,95 @@ fn rounds() -> Rounds {
     }
 }
 
-fn scenes() -> Vec<(&'static str, Story, &'static str)> {
+fn scenes() -> Vec<(&'static str, Scenario, &'static str)> {
     let many = || {
-        let mut story = story::serving().0;
-        story.find(20_000, State::Established, None);
-        story
+        let mut scenario = scenario::serving().0;
+        scenario.find(20_000, State::Established, None);
+        scenario
     };
     let walk = || {
-        let (mut story, server) = (story::serving().0, process("vite", 4_900));
+        let (mut scenario, server) = (scenario::serving().0, process("vite", 4_900));
         for port in 9_000..9_040 {
-            story.bind_fails(port, &server, vec![]);
-            story.wait_ms(10);
+            scenario.bind_fails(port, &server, vec![]);
+            scenario.wait_ms(10);
         }
-        story
+        scenario
     };
     let lossy = || {
-        let mut story = story::serving().0;
-        story.lose(1_234, false);
-        story
+        let mut scenario = scenario::serving().0;
+        scenario.lose(1_234, false);
+        scenario
     };
     let ports = || {
-        let mut story = Story::watching(vec![]);
+        let mut scenario = Scenario::watching(vec![]);
         for (port, name) in [(22, "sshd"), (5432, "postgres"), (6379, "redis-server")] {
-            story.listen(port, &process(name, 800 + u32::from(port)));
+            scenario.listen(port, &process(name, 800 + u32::from(port)));
         }
-        story.wait_ms(75_000);
+        scenario.wait_ms(75_000);
         let nginx = process("nginx", 4711);
-        let listener = story.listen(PORT, &nginx);
-        story.wait_ms(5_000);
-        story.stop_listening(listener, PORT, &nginx);
-        story.wait_ms(4_400);
-        story
+        let listener = scenario.listen(PORT, &nginx);
+        scenario.wait_ms(5_000);
+        scenario.stop_listening(listener, PORT, &nginx);
+        scenario.wait_ms(4_400);
+        scenario
     };
     let fallback = || {
-        let mut story = story::down();
-        story.listen(PORT + 1, &process("nginx", 4802));
-        story.wait_ms(3_000);
-        story
+        let mut scenario = scenario::down();
+        scenario.listen(PORT + 1, &process("nginx", 4802));
+        scenario.wait_ms(3_000);
+        scenario
     };
     let leaking = || {
-        let mut story = Story::begun();
-        let listener = story.listen(PORT, &process("java", 812));
-        let sock = story.accept(listener, PORT, 40_001);
-        story.wait_ms(4_200);
-        story.peer_closes(sock, PORT, 40_001);
-        story.wait_ms(92_000);
-        story
+        let mut scenario = Scenario::begun();
+        let listener = scenario.listen(PORT, &process("java", 812));
+        let sock = scenario.accept(listener, PORT, 40_001);
+        scenario.wait_ms(4_200);
+        scenario.peer_closes(sock, PORT, 40_001);
+        scenario.wait_ms(92_000);
+        scenario
     };
     let freed = || {
-        let mut story = story::down();
-        story.wait_ms(70_000);
-        story
+        let mut scenario = scenario::down();
+        scenario.wait_ms(70_000);
+        scenario
     };
     vec![
-        ("replay", story::down(), ""),
-        ("replay-help", story::down(), "?"),
-        ("replay-time", story::down(), "t+9"),
-        ("empty", Story::empty(), ""),
-        ("begun", Story::begun(), ""),
-        ("listening", story::serving().0, ""),
-        ("down", story::down(), ""),
+        ("replay", scenario::down(), ""),
+        ("replay-help", scenario::down(), "?"),
+        ("replay-time", scenario::down(), "t+9"),
+        ("empty", Scenario::empty(), ""),
+        ("begun", Scenario::begun(), ""),
+        ("listening", scenario::serving().0, ""),
+        ("down", scenario::down(), ""),
         ("freed", freed(), ""),
-        ("restarted", story::restarted(), ""),
+        ("restarted", scenario::restarted(), ""),
         ("many", many(), "G"),
         ("lossy", lossy(), ""),
         ("walk", walk(), ""),
         ("ports", ports(), ""),
         ("fallback", fallback(), ""),
         ("fallback-detail", fallback(), "⇥⏎"),
-        ("paused", story::down(), "⎵"),
-        ("filtered", story::serving().0, "/state:est⏎"),
-        ("typing", story::serving().0, "/port:x⏎"),
-        ("help", story::serving().0, "?"),
-        ("diagnosis", story::down(), "d"),
-        ("socket", story::serving().0, "GkEnter"),
-        ("socket-time-wait", story::down(), "Enter"),
+        ("paused", scenario::down(), "⎵"),
+        ("filtered", scenario::serving().0, "/state:est⏎"),
+        ("typing", scenario::serving().0, "/port:x⏎"),
+        ("help", scenario::serving().0, "?"),
+        ("diagnosis", scenario::down(), "d"),
+        ("socket", scenario::serving().0, "GkEnter"),
+        ("socket-time-wait", scenario::down(), "Enter"),
         ("socket-close-wait", leaking(), "jEnter"),
-        ("listener", story::serving().0, "Enter"),
-        ("port", story::restarted(), "⇤Enter"),
-        ("event", story::serving().0, "⇥Enter"),
-        ("elsewhere", story::elsewhere(Some("blue")), ""),
-        ("elsewhere-unnamed", story::elsewhere(None), ""),
-        ("elsewhere-diagnosis", story::elsewhere(Some("blue")), "d"),
-        ("replay-elsewhere", story::elsewhere(Some("blue")), ""),
-        ("replay-diagnosis", story::elsewhere(Some("blue")), "d"),
-        ("restarts", story::serving().0, ""),
-        ("restarts-down", story::down(), ""),
+        ("listener", scenario::serving().0, "Enter"),
+        ("port", scenario::restarted(), "⇤Enter"),
+        ("event", scenario::serving().0, "⇥Enter"),
+        ("elsewhere", scenario::elsewhere(Some("blue")), ""),
+        ("elsewhere-unnamed", scenario::elsewhere(None), ""),
+        (
+            "elsewhere-diagnosis",
+            scenario::elsewhere(Some("blue")),
+            "d",
+        ),
+        ("replay-elsewhere", scenario::elsewhere(Some("blue")), ""),
+        ("replay-diagnosis", scenario::elsewhere(Some("blue")), "d"),
+        ("restarts", scenario::serving().0, ""),
+        ("restarts-down", scenario::down(), ""),
     ]
 }

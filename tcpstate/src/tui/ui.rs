@@ -288,7 +288,7 @@ fn finest_shown_ns(engine: &Engine) -> u64 {
     let is_down = engine
         .ports()
         .iter()
-        .any(|(_, story)| matches!(story.phase, Phase::Down { .. }));
+        .any(|(_, scenario)| matches!(scenario.phase, Phase::Down { .. }));
     if is_down {
         100 * NS_PER_MS
     } else if engine.table().is_empty() && engine.failures().len() == 0 {

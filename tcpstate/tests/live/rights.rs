@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tcpstate::confine::{KEPT, Run};
+use tcpstate::confine::{KEPT_CAPABILITIES, Run};
 
 use crate::terminal::Terminal;
 use support::{Program, TCPSTATE, Watch, on_stage, patience, run};
@@ -92,7 +92,7 @@ fn the_threads_of_a_dashboard_keep_no_more() {
     terminal.wait_for("q quit");
     let pid = u32::try_from(terminal.child().as_raw_nonzero().get()).expect("positive");
 
-    let kept: Vec<&str> = KEPT.iter().map(|kept| kept.name).collect();
+    let kept: Vec<&str> = KEPT_CAPABILITIES.iter().map(|kept| kept.name).collect();
     let shell = fs::read_to_string(format!("/proc/{pid}/comm")).expect("it is there");
     assert_eq!(shell.trim(), "tcpstate");
     assert_confined(pid, &kept);
@@ -202,7 +202,7 @@ fn doctor_says_what_is_kept_and_why() {
         serde_json::from_slice(&run(&["doctor", "--json"]).stdout).expect("JSON");
     let text = run(&["doctor"]).stdout;
     let text = String::from_utf8_lossy(&text);
-    for kept in KEPT {
+    for kept in KEPT_CAPABILITIES {
         let line = format!("{:20}", kept.name);
         assert!(text.contains(&line) && text.contains(kept.reason), "{text}");
         let found = report["keeps"].as_array().expect("a list").iter();

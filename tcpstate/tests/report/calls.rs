@@ -4,11 +4,11 @@ use super::*;
 
 #[test]
 fn counted_calls_are_in_the_report_s_counts() {
-    let mut story = Story::empty();
-    story.tell(Body::Header(Box::new(story::header(vec![]))));
+    let mut scenario = Scenario::empty();
+    scenario.observe(Body::Header(Box::new(scenario::header(vec![]))));
     let nginx = process("nginx", 4802);
-    story.bind_fails(PORT, &nginx, vec![]);
-    let Some(Body::Bind(first)) = story
+    scenario.bind_fails(PORT, &nginx, vec![]);
+    let Some(Body::Bind(first)) = scenario
         .engine
         .log()
         .iter()
@@ -19,8 +19,8 @@ fn counted_calls_are_in_the_report_s_counts() {
     };
     let mut sum = first;
     (sum.repeated, sum.is_sum, sum.seen) = (99, true, None);
-    story.tell(Body::Bind(sum));
-    story.tell(Body::Flood(tcpstate::event::Flood {
+    scenario.observe(Body::Bind(sum));
+    scenario.observe(Body::Flood(tcpstate::event::Flood {
         call: tcpstate::event::CallName::Bind,
         uid: 1000,
         pid: 5,
@@ -28,7 +28,7 @@ fn counted_calls_are_in_the_report_s_counts() {
         count: 7,
     }));
 
-    let report = report_of(&story);
+    let report = report_of(&scenario);
 
     let [kind] = report.failure_counts.as_slice() else {
         panic!("{:?}", report.failure_counts);
@@ -53,23 +53,23 @@ fn counted_calls_are_in_the_report_s_counts() {
 
 #[test]
 fn a_call_whose_holder_is_found_later_is_listed_once_with_its_name() {
-    let mut story = story::down();
+    let mut scenario = scenario::down();
     let (server, second) = (process("nginx", 4802), process("nginx", 4815));
-    let mut holder = story.held_by_time_wait(PORT).remove(0);
+    let mut holder = scenario.held_by_time_wait(PORT).remove(0);
     holder.state = State::Listen;
     holder.peer.port = 0;
     (holder.is_mini, holder.expires_ms) = (false, None);
     holder.inode = Some(9);
-    story.bind_fails(PORT, &second, vec![holder.clone()]);
-    let failure = story.engine.failures().next_back().expect("it failed");
+    scenario.bind_fails(PORT, &second, vec![holder.clone()]);
+    let failure = scenario.engine.failures().next_back().expect("it failed");
     let (of, call) = (failure.seq, Arc::clone(&failure.call));
     assert_eq!(failure.diagnosis.holders[0].processes, None);
 
     let mut seen = call.seen.clone().expect("it was looked at");
     seen.holders[0].processes = Some(vec![Arc::clone(&server)]);
-    story.tell(Body::Holders(Box::new(LateHolders { of, seen })));
+    scenario.observe(Body::Holders(Box::new(LateHolders { of, seen })));
 
-    let diagnoses = story
+    let diagnoses = scenario
         .engine
         .log()
         .iter()
@@ -82,13 +82,16 @@ fn a_call_whose_holder_is_found_later_is_listed_once_with_its_name() {
     };
     assert_eq!(first.cause, completed.cause);
     assert!(completed.summary.contains("nginx[4802]"), "{completed:?}");
-    let kept = story.engine.failures().filter(|failure| failure.seq == of);
+    let kept = scenario
+        .engine
+        .failures()
+        .filter(|failure| failure.seq == of);
     let [kept] = kept.collect::<Vec<_>>()[..] else {
         panic!("it has failed once");
     };
     assert_eq!(*kept.diagnosis, **completed);
 
-    let report = report_of(&story);
+    let report = report_of(&scenario);
     let listed = report.failures.iter().filter(|listed| listed.seq == of);
     let [listed] = listed.collect::<Vec<_>>()[..] else {
         panic!("{:?}", report.failures);
@@ -104,19 +107,19 @@ fn a_call_whose_holder_is_found_later_is_listed_once_with_its_name() {
 
 #[test]
 fn a_loss_names_the_calls_that_it_makes_uncertain() {
-    let mut story = Story::begun();
+    let mut scenario = Scenario::begun();
     let server = process("nginx", 7);
-    let listener = story.listen(PORT, &server);
-    story.stop_listening(listener, PORT, &server);
-    story.bind_fails(PORT, &server, Vec::new());
-    story.wait_ms(10);
-    story.lose(5, false);
-    story.bind_fails(PORT, &server, Vec::new());
-    story.wait_ms(10);
-    story.lose(0, true);
-    story.wait_ms(10);
-    story.bind_fails(PORT, &server, Vec::new());
-    let report = report_of(&story);
+    let listener = scenario.listen(PORT, &server);
+    scenario.stop_listening(listener, PORT, &server);
+    scenario.bind_fails(PORT, &server, Vec::new());
+    scenario.wait_ms(10);
+    scenario.lose(5, false);
+    scenario.bind_fails(PORT, &server, Vec::new());
+    scenario.wait_ms(10);
+    scenario.lose(0, true);
+    scenario.wait_ms(10);
+    scenario.bind_fails(PORT, &server, Vec::new());
+    let report = report_of(&scenario);
 
     let [window] = report.losses.windows.as_slice() else {
         panic!("{:?}", report.losses);
@@ -135,7 +138,7 @@ fn a_loss_names_the_calls_that_it_makes_uncertain() {
 #[test]
 fn a_call_in_another_namespace_says_where_its_commands_are_for() {
     for (name, netns) in [(Some("blue"), "netns blue"), (None, "netns 4026531992")] {
-        let report = report_of(&story::elsewhere(name));
+        let report = report_of(&scenario::elsewhere(name));
         let json = serde_json::to_value(&report).expect("a report is JSON");
         let of_then = format!(
             "Commands are of 2026-11-18 11:06:46 UTC and of host web1, in {netns}, in docker \
@@ -159,14 +162,14 @@ fn a_call_in_another_namespace_says_where_its_commands_are_for() {
         assert_eq!(json["failures"][0]["netns"], 4_026_531_992_u32);
         assert_eq!(json["failures"][0]["netns_name"].as_str(), name);
     }
-    let ours = markdown::render(&report_of(&story::down()));
+    let ours = markdown::render(&report_of(&scenario::down()));
     assert!(ours.contains("UTC and of host web1: look again"), "{ours}");
     assert!(!ours.contains("- where:"), "{ours}");
 }
 
 #[test]
 fn a_command_that_ends_something_is_marked() {
-    let mut report = report_of(&story::down());
+    let mut report = report_of(&scenario::down());
     let count = |report: &Report, what: &str| {
         let page = html::render(report);
         let text = markdown::render(report);

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_ports_spans_have_no_gaps_and_carry_its_marks() {
-    let report = report_of(&story::restarted());
+    let report = report_of(&scenario::restarted());
 
     let [port] = report.ports.as_slice() else {
         panic!("{:?}", report.ports);
@@ -31,7 +31,7 @@ fn the_ports_spans_have_no_gaps_and_carry_its_marks() {
 
 #[test]
 fn the_holders_are_the_sockets_that_are_shown() {
-    let report = report_of(&story::restarted());
+    let report = report_of(&scenario::restarted());
 
     for holder in &report.failures[0].diagnosis.holders {
         let socket = report
@@ -59,24 +59,24 @@ fn the_holders_are_the_sockets_that_are_shown() {
 /// Before Linux 5.12 a socket gets its cookie when somebody asks for it.
 #[test]
 fn a_listener_that_has_got_its_cookie_since_is_one_socket() {
-    let mut story = Story::begun();
+    let mut scenario = Scenario::begun();
     let server = process("nginx", 7);
     let nameless = Sock {
         cookie: 0,
-        netns: story::NETNS,
+        netns: scenario::NETNS,
         family: Family::Ipv4,
     };
-    story.listen_with(nameless, PORT, &server);
-    story.wait_ms(10);
+    scenario.listen_with(nameless, PORT, &server);
+    scenario.wait_ms(10);
     let named = Sock {
         cookie: 9,
         ..nameless
     };
-    story.stop_listening(named, PORT, &server);
-    story.wait_ms(5_000);
-    story.listen(PORT, &server);
-    story.wait_ms(10);
-    let report = report_of(&story);
+    scenario.stop_listening(named, PORT, &server);
+    scenario.wait_ms(5_000);
+    scenario.listen(PORT, &server);
+    scenario.wait_ms(10);
+    let report = report_of(&scenario);
 
     assert!(report.restarts[0].again.is_some());
     let listeners: Vec<_> = report.sockets.iter().map(|socket| socket.sock).collect();
@@ -89,16 +89,16 @@ fn a_listener_that_has_got_its_cookie_since_is_one_socket() {
 
 #[test]
 fn a_time_wait_that_has_got_its_cookie_since_ends_as_the_same() {
-    let mut story = Story::begun();
+    let mut scenario = Scenario::begun();
     let server = process("nginx", 7);
-    let listener = story.listen(PORT, &server);
+    let listener = scenario.listen(PORT, &server);
     let nameless = Sock {
         cookie: 0,
         ..listener
     };
-    story.close_first(nameless, PORT, 40_000, &server);
-    story.wait_ms(5_000);
-    let mini = story.engine.table().iter().find(|socket| socket.is_mini);
+    scenario.close_first(nameless, PORT, 40_000, &server);
+    scenario.wait_ms(5_000);
+    let mini = scenario.engine.table().iter().find(|socket| socket.is_mini);
     let mini = mini.expect("it is in TIME_WAIT");
     let end = SocketSeen {
         sock: Sock {
@@ -116,27 +116,27 @@ fn a_time_wait_that_has_got_its_cookie_since_ends_as_the_same() {
         ended: Some(ExitReason::Destroyed),
         source: Source::Kernel,
     };
-    story.tell(Body::Socket(end));
-    let end_ns = story.now_ns;
-    story.wait_ms(5_000);
-    let report = report_of(&story);
+    scenario.observe(Body::Socket(end));
+    let end_ns = scenario.now_ns;
+    scenario.wait_ms(5_000);
+    let report = report_of(&scenario);
 
     let [held] = report.ports[0].time_wait.as_slice() else {
         panic!("{:?}", report.ports[0].time_wait);
     };
-    assert_eq!(held.to.after_ns, end_ns - story::START_NS);
+    assert_eq!(held.to.after_ns, end_ns - scenario::START_NS);
 }
 
 #[test]
 fn resets_are_counted_by_reason() {
-    let mut story = Story::begun();
+    let mut scenario = Scenario::begun();
     let server = process("nginx", 7);
-    let listener = story.listen(PORT, &server);
+    let listener = scenario.listen(PORT, &server);
     for peer_port in 0..5 {
-        let sock = story.accept(listener, PORT, 50_000 + peer_port);
-        story.reset(sock, PORT, 50_000 + peer_port, &server);
+        let sock = scenario.accept(listener, PORT, 50_000 + peer_port);
+        scenario.reset(sock, PORT, 50_000 + peer_port, &server);
     }
-    let report = report_of(&story);
+    let report = report_of(&scenario);
 
     let [kind] = report.resets.as_slice() else {
         panic!("{:?}", report.resets);
@@ -148,17 +148,17 @@ fn resets_are_counted_by_reason() {
 /// One host sees both ends of a connection, and RSTs that answer to no socket.
 #[test]
 fn resets_are_not_taken_for_so_many_connections() {
-    let mut story = Story::begun();
+    let mut scenario = Scenario::begun();
     let server = process("nginx", 7);
-    let listener = story.listen(PORT, &server);
-    let sock = story.accept(listener, PORT, 50_000);
-    story.reset(sock, PORT, 50_000, &server);
-    story.reset(sock, PORT, 50_000, &server);
-    story.stop_listening(listener, PORT, &server);
-    story.wait_ms(100);
-    story.listen(PORT, &process("nginx", 8));
+    let listener = scenario.listen(PORT, &server);
+    let sock = scenario.accept(listener, PORT, 50_000);
+    scenario.reset(sock, PORT, 50_000, &server);
+    scenario.reset(sock, PORT, 50_000, &server);
+    scenario.stop_listening(listener, PORT, &server);
+    scenario.wait_ms(100);
+    scenario.listen(PORT, &process("nginx", 8));
 
-    let page = markdown::render(&report_of(&story));
+    let page = markdown::render(&report_of(&scenario));
 
     assert!(page.contains("2 resets were seen"), "{page}");
     assert!(!page.contains("connections were"), "{page}");

@@ -13,8 +13,8 @@ const HOSTILE: [&str; 7] = [
 ];
 
 pub(super) fn hostile_report() -> Report {
-    let mut story = Story::empty();
-    let mut header = story::header(vec![[PORT, PORT]]);
+    let mut scenario = Scenario::empty();
+    let mut header = scenario::header(vec![[PORT, PORT]]);
     HOSTILE[0].clone_into(&mut header.host);
     HOSTILE[1].clone_into(&mut header.kernel);
     header.argv = HOSTILE.map(str::to_owned).to_vec();
@@ -23,33 +23,33 @@ pub(super) fn hostile_report() -> Report {
     header.probes[0].status = tcpstate::event::ProbeStatus::Unavailable;
     header.probes[0].why = Some(HOSTILE[5].to_owned());
     HOSTILE[6].clone_into(&mut header.probes[0].name);
-    story.tell(Body::Header(Box::new(header)));
+    scenario.observe(Body::Header(Box::new(header)));
     for (at, text) in HOSTILE.iter().copied().enumerate() {
         let pid = 100 + u32::try_from(at).expect("few");
         let mut server = (*process(text, pid)).clone();
         server.exe = Some(text.into());
         server.container = Some(text.into());
         server.runtime = Some(text.into());
-        story.netns_name = Some(text.into());
+        scenario.netns_name = Some(text.into());
         server.argv = Some([text.to_owned(), "x".repeat(100_000)].into());
         let server = Arc::new(server);
         let port = 9_000 + u16::try_from(at).expect("few");
-        let listener = story.listen(port, &server);
-        let sock = story.accept(listener, port, 50_000);
-        story.stop_listening(listener, port, &server);
-        story.reset(sock, port, 50_000, &server);
-        let sock = story.accept(listener, port, 50_001);
-        story.close_first(sock, port, 50_001, &server);
-        story.wait_ms(100);
-        let held = story.held_by_time_wait(port);
-        story.bind_fails(port, &server, held);
-        story.listen(port, &server);
+        let listener = scenario.listen(port, &server);
+        let sock = scenario.accept(listener, port, 50_000);
+        scenario.stop_listening(listener, port, &server);
+        scenario.reset(sock, port, 50_000, &server);
+        let sock = scenario.accept(listener, port, 50_001);
+        scenario.close_first(sock, port, 50_001, &server);
+        scenario.wait_ms(100);
+        let held = scenario.held_by_time_wait(port);
+        scenario.bind_fails(port, &server, held);
+        scenario.listen(port, &server);
     }
-    story.tell(Body::Footer(Box::new(Footer {
+    scenario.observe(Body::Footer(Box::new(Footer {
         ended: HOSTILE[2].to_owned(),
         ..Footer::default()
     })));
-    report_of(&story)
+    report_of(&scenario)
 }
 
 #[test]

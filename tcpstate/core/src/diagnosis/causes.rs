@@ -140,12 +140,12 @@ fn reuseaddr_clause(facts: &Facts<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::every_scene;
+    use crate::diagnosis::test_support::every_fixture;
 
     #[test]
     fn at_most_one_rule_applies_and_exactly_one_where_a_socket_is_in_the_way() {
-        for scene in every_scene() {
-            scene.with_failure(|failure| {
+        for fixture in every_fixture() {
+            fixture.with_failure(|failure| {
                 let facts = Facts::new(failure);
                 let causes: Vec<Cause> = RULES
                     .iter()

@@ -264,7 +264,7 @@ impl Command {
     }
 
     /// Who these processes are, and since when.
-    pub(super) fn look_at_processes(pids: &[u32]) -> Self {
+    pub(super) fn show_processes(pids: &[u32]) -> Self {
         let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
         let list = pids.join(",");
         Self::new(
@@ -274,7 +274,7 @@ impl Command {
     }
 
     /// The unit that a process is in, as the service manager has it.
-    pub(super) fn look_at_unit_of(pid: u32) -> Self {
+    pub(super) fn show_unit_of(pid: u32) -> Self {
         Self::new(Effect::Reads, ["systemctl", "status", &pid.to_string()])
     }
 
@@ -313,12 +313,12 @@ impl Command {
     }
 
     /// The pod and the state of a container of Kubernetes.
-    pub(super) fn look_at_pod_of(container: &ContainerName) -> Self {
+    pub(super) fn show_pod_of(container: &ContainerName) -> Self {
         Self::new(Effect::Reads, ["crictl", "ps", "--id", container.as_str()])
     }
 
     /// A container's name and the process that it began with.
-    pub(super) fn look_at_container(tool: ContainerTool, name: &ContainerName) -> Self {
+    pub(super) fn show_container(tool: ContainerTool, name: &ContainerName) -> Self {
         let format = "{{.Name}} {{.State.Pid}}";
         let name = name.as_str();
         match tool {

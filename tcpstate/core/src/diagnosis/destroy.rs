@@ -84,7 +84,7 @@ pub(super) fn what(blockers: &[&Blocker<'_>]) -> String {
     // Who closes second has LAST_ACK, and at once with the peer CLOSING.
     let has_closed_first =
         |state: &State| matches!(state, State::TimeWait | State::FinWait1 | State::FinWait2);
-    let whose = match roles::names(blockers) {
+    let owners = match roles::names(blockers) {
         Some(names) if states.iter().all(has_closed_first) => {
             format!(" that {names} closed first,")
         }
@@ -102,7 +102,7 @@ pub(super) fn what(blockers: &[&Blocker<'_>]) -> String {
     let peers = text::join(peers).unwrap_or_default();
     let states: Vec<String> = states.into_iter().map(text::state).collect();
     let states = text::join(states).unwrap_or_default();
-    format!("{the}{whose} with {peers} ({states}; as root)")
+    format!("{the}{owners} with {peers} ({states}; as root)")
 }
 
 /// These blockers and nothing else; else why that cannot be said in a command.
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::diagnosis::Origin;
     use crate::diagnosis::test_support::{
-        PLAIN, REUSE, Scene, command, endpoint, holder, left_by, mini, owned,
+        Fixture, PLAIN, REUSE, command, endpoint, holder, left_by, mini, owned,
     };
     use crate::event::{Diagnosis, Effect};
 
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_holder_is_destroyed_and_not_its_neighbour_on_another_address() {
-        let diagnosis = Scene::bind("127.0.0.1", 8080)
+        let diagnosis = Fixture::bind("127.0.0.1", 8080)
             .with(
                 time_wait("127.0.0.1", 1),
                 left_by(5, "old", Origin::Accepted),
@@ -244,7 +244,7 @@ mod tests {
     fn several_are_one_command_with_each_named() {
         let mut device = time_wait("127.0.0.1", 2);
         device.bound_dev_if = Some(7);
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 time_wait("127.0.0.1", 1),
                 left_by(5, "old", Origin::Accepted),
@@ -264,13 +264,14 @@ mod tests {
     fn many_are_named_by_their_address_if_no_other_has_it() {
         let mut many = time_wait("127.0.0.1", 1);
         many.alike = 999;
-        let scene = Scene::bind("127.0.0.1", 8080).with(many, left_by(5, "old", Origin::Accepted));
-        let with_other_state = scene.clone().reuse(REUSE).with(
+        let fixture =
+            Fixture::bind("127.0.0.1", 8080).with(many, left_by(5, "old", Origin::Accepted));
+        let with_other_state = fixture.clone().reuse(REUSE).with(
             holder(State::Established, "127.0.0.1", 8080, REUSE),
             owned(6, "other", Origin::Accepted),
         );
 
-        let all = scene.diagnose();
+        let all = fixture.diagnose();
 
         assert_eq!(
             destroyed(&all),
@@ -283,7 +284,7 @@ mod tests {
         );
         let mut innocent = time_wait("127.0.0.1", 77);
         innocent.reuse = Some(REUSE);
-        let with_innocent = scene
+        let with_innocent = fixture
             .reuse(REUSE)
             .with(innocent, left_by(6, "other", Origin::Accepted))
             .diagnose();
@@ -306,11 +307,11 @@ mod tests {
     fn what_was_not_all_looked_at_is_not_named_by_its_address() {
         let mut many = time_wait("127.0.0.1", 1);
         many.alike = 999;
-        let scene = Scene::bind("127.0.0.1", 8080)
+        let fixture = Fixture::bind("127.0.0.1", 8080)
             .with(many, left_by(5, "old", Origin::Accepted))
             .incomplete();
 
-        assert_eq!(destroyed(&scene.diagnose()), None);
+        assert_eq!(destroyed(&fixture.diagnose()), None);
     }
 
     #[test]
@@ -320,10 +321,10 @@ mod tests {
         let mut mapped = time_wait("::ffff:127.0.0.1", 1);
         mapped.peer = endpoint("::ffff:127.0.0.1", 1);
 
-        let v6 = Scene::bind("::1", 8080)
+        let v6 = Fixture::bind("::1", 8080)
             .with(v6, left_by(5, "old", Origin::Accepted))
             .diagnose();
-        let mapped = Scene::bind("::", 8080)
+        let mapped = Fixture::bind("::", 8080)
             .with(mapped, left_by(5, "old", Origin::Accepted))
             .diagnose();
 

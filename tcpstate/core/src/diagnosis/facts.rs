@@ -13,7 +13,7 @@ use super::roles::{Blocker, Hints, HolderRole};
 use super::{CallKind, Failure, KnownHolder};
 
 /// What was looked at, and what was not, where no process has a socket open.
-const IN_NOBODY: &str = "no process was found to have it open, neither among descriptors nor in an \
+const OPEN_NOWHERE: &str = "no process was found to have it open, neither among descriptors nor in an \
      io_uring: it may be on its way over a unix socket (SCM_RIGHTS), in a thread that is still \
      inside accept, or the kernel's own, which no list shows";
 
@@ -205,8 +205,8 @@ impl<'a> Facts<'a> {
                 doubts.push(doubt);
             }
         }
-        if self.leaders().iter().any(|blocker| blocker.is_nobodys()) {
-            doubts.push(IN_NOBODY.to_owned());
+        if self.leaders().iter().any(|blocker| blocker.is_unowned()) {
+            doubts.push(OPEN_NOWHERE.to_owned());
         }
         let is_inside_accept = |process: &Arc<Process>| process.held_in == Some(HeldIn::Accept);
         if self.leaders().iter().any(|blocker| {

@@ -203,7 +203,7 @@ fn pids(seen: &SeenHolder) -> Vec<u32> {
 mod tests {
     use super::*;
     use crate::diagnosis::KnownHolder;
-    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, held_by, holder};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, REUSE, held_by, holder};
     use crate::event::Reuse;
 
     const V6ONLY: Reuse = Reuse {
@@ -216,13 +216,13 @@ mod tests {
     };
 
     fn hazards(addr: &str, reuse: Reuse, others: &[(&str, Reuse)]) -> Vec<(HazardKind, String)> {
-        let mut scene = Scene::bind(addr, 8080).reuse(reuse);
-        scene.call.uid = Some(0);
+        let mut fixture = Fixture::bind(addr, 8080).reuse(reuse);
+        fixture.call.uid = Some(0);
         for (other, reuse) in others {
             let listener = holder(State::Listen, other, 8080, *reuse);
-            scene = scene.with(held_by(listener, &[(12, "web")]), KnownHolder::default());
+            fixture = fixture.with(held_by(listener, &[(12, "web")]), KnownHolder::default());
         }
-        scene.with_failure(|failure| {
+        fixture.with_failure(|failure| {
             let hazards = of(&Facts::new(failure)).into_iter();
             hazards.map(|hazard| (hazard.kind, hazard.text)).collect()
         })

@@ -212,7 +212,7 @@ fn container_of(facts: &Facts<'_>, holder: &Process) -> Option<Manager> {
         );
         return Some(Manager::ToBeFound(
             fix("stop_holder", Applies::Now, text)
-                .run(facts, &Command::look_at_pod_of(&id))
+                .run(facts, &Command::show_pod_of(&id))
                 .because("Kubernetes starts the container again as long as its pod is there"),
         ));
     }
@@ -234,12 +234,12 @@ fn stop_container(
         (false, _) => format!("{names} are the process that this prints, or descend from it"),
     };
     let part = part_in_container(processes);
-    let look = fix(
+    let check = fix(
         "look_at_holder",
         Applies::Now,
         format!("Look first which container that is: it is the right one if {are_its}"),
     )
-    .run(facts, &Command::look_at_container(tool, id));
+    .run(facts, &Command::show_container(tool, id));
     let stop = fix(
         "stop_holder",
         Applies::Now,
@@ -249,7 +249,7 @@ fn stop_container(
         ),
     )
     .run(facts, &Command::stop_container(tool, id));
-    vec![look, stop]
+    vec![check, stop]
 }
 
 #[cfg(test)]
@@ -257,13 +257,13 @@ mod tests {
     use std::sync::Arc;
 
     use crate::diagnosis::KnownHolder;
-    use crate::diagnosis::test_support::{PLAIN, Scene, holder, process};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, holder, process};
     use crate::event::{Diagnosis, Effect, Process, State};
 
     fn held_by(holding: Process) -> Diagnosis {
         let mut listener = holder(State::Listen, "0.0.0.0", 8080, PLAIN);
         listener.processes = Some(vec![Arc::new(holding)]);
-        Scene::bind("0.0.0.0", 8080)
+        Fixture::bind("0.0.0.0", 8080)
             .with(listener, KnownHolder::default())
             .diagnose()
     }

@@ -96,7 +96,7 @@ pub enum Act {
         /// The program and its arguments.
         stop: Vec<String>,
         /// The same for what prints the process that the container began with.
-        look: Vec<String>,
+        inspect: Vec<String>,
         /// Those who hold the port.
         processes: Vec<TargetProcess>,
     },
@@ -110,7 +110,7 @@ pub struct PlannedStep {
     /// What it does.
     pub act: Act,
     /// The same in words.
-    pub says: ReleaseStep,
+    pub description: ReleaseStep,
 }
 
 /// What would free a port.

@@ -133,13 +133,13 @@ impl<'a> Blocker<'a> {
 
     /// Whether it was looked for who has it open, and nobody was found, nor is anybody known to
     /// have opened it who lives.
-    pub(super) fn is_nobodys(&self) -> bool {
+    pub(super) fn is_unowned(&self) -> bool {
         let owner = self.known.and_then(|known| known.owner.as_deref());
-        self.is_in_nobody()
+        self.is_open_nowhere()
             && owner.is_none_or(|owner| self.seen.is_opener_gone && !owner.is_kernel())
     }
 
-    fn is_in_nobody(&self) -> bool {
+    fn is_open_nowhere(&self) -> bool {
         self.seen.processes.as_deref().is_some_and(<[_]>::is_empty)
             && self.seen.processes_more == 0
             && !self.seen.is_mini
@@ -148,8 +148,8 @@ impl<'a> Blocker<'a> {
     /// The process that opened it, where that has ended and no process has it open.
     pub(super) fn owner_without_descriptor(&self) -> Option<&'a Process> {
         let owner = self.known?.owner.as_deref()?;
-        let is_nobodys = self.is_in_nobody() && self.seen.is_opener_gone;
-        (is_nobodys && !owner.is_kernel()).then_some(owner)
+        let is_unowned = self.is_open_nowhere() && self.seen.is_opener_gone;
+        (is_unowned && !owner.is_kernel()).then_some(owner)
     }
 
     /// The process that held the port before it for the same parent.
@@ -226,11 +226,11 @@ pub(super) fn names(blockers: &[&Blocker<'_>]) -> Option<String> {
 /// The same where nobody was seen: the kernel tells everybody whose a socket is.
 pub(super) fn names_or_owner(blockers: &[&Blocker<'_>]) -> String {
     names(blockers).unwrap_or_else(|| {
-        let whose = match owner(blockers) {
+        let of_user = match owner(blockers) {
             Some(uid) => format!(" (its socket belongs to {})", text::user(uid)),
             None => String::new(),
         };
-        format!("a process that could not be seen{whose}")
+        format!("a process that could not be seen{of_user}")
     })
 }
 
@@ -238,9 +238,9 @@ pub(super) fn names_or_owner(blockers: &[&Blocker<'_>]) -> String {
 pub(super) fn owner(blockers: &[&Blocker<'_>]) -> Option<u32> {
     let uid = blockers.first()?.seen.uid?;
     // Older kernels call a socket root's that has no descriptor.
-    let is_theirs =
+    let is_of_user =
         |blocker: &&Blocker<'_>| blocker.seen.uid == Some(uid) && blocker.seen.inode.is_some();
-    blockers.iter().all(is_theirs).then_some(uid)
+    blockers.iter().all(is_of_user).then_some(uid)
 }
 
 /// Whether `names` names more than one process.

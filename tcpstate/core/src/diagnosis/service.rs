@@ -18,7 +18,7 @@ pub(super) struct Service {
     /// What else runs in it, as far as it was listed.
     others: Vec<UnitMember>,
     /// Whether nothing else runs in it.
-    pub(super) is_theirs: bool,
+    pub(super) is_exclusive: bool,
 }
 
 impl Service {
@@ -53,7 +53,7 @@ impl Service {
         let are_all_listed = units.iter().all(|unit| unit.more == 0);
         Some(Self {
             name,
-            is_theirs: has_root || (are_all_listed && others.is_empty()),
+            is_exclusive: has_root || (are_all_listed && others.is_empty()),
             others,
         })
     }
@@ -89,11 +89,11 @@ mod tests {
         let worker = in_unit(process(11, "nginx"), "nginx.service", &[10, 12]);
         let cron_job = in_unit(process(20, "job"), "cron.service", &[19]);
 
-        assert!(Service::of(&[&master]).unwrap().is_theirs);
-        assert!(Service::of(&[&master, &worker]).unwrap().is_theirs);
-        assert!(!Service::of(&[&worker]).unwrap().is_theirs);
+        assert!(Service::of(&[&master]).unwrap().is_exclusive);
+        assert!(Service::of(&[&master, &worker]).unwrap().is_exclusive);
+        assert!(!Service::of(&[&worker]).unwrap().is_exclusive);
         let cron = Service::of(&[&cron_job]).unwrap();
-        assert!(!cron.is_theirs);
+        assert!(!cron.is_exclusive);
         assert_eq!(cron.bystanders(), "other[19]");
         assert_eq!(Service::of(&[&master, &cron_job]), None);
         assert_eq!(Service::of(&[&process(1, "x")]), None);
@@ -105,8 +105,8 @@ mod tests {
         let one = in_unit(process(11, "worker"), "web.service", &[12]);
         let two = in_unit(process(12, "worker"), "web.service", &[11]);
 
-        assert!(Service::of(&[&one, &two]).unwrap().is_theirs);
-        assert!(!Service::of(&[&one]).unwrap().is_theirs);
+        assert!(Service::of(&[&one, &two]).unwrap().is_exclusive);
+        assert!(!Service::of(&[&one]).unwrap().is_exclusive);
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
 
         let service = Service::of(&[&process]).unwrap();
 
-        assert!(!service.is_theirs);
+        assert!(!service.is_exclusive);
         assert_eq!(service.bystanders(), "other processes");
     }
 }

@@ -84,7 +84,7 @@ fn asks_to_be_master(option: &str) -> bool {
 mod tests {
     use super::*;
     use crate::diagnosis::KnownHolder;
-    use crate::diagnosis::test_support::{PLAIN, Scene, holder, process};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, holder, process};
     use crate::event::State;
 
     fn ssh(comm: &str, words: &[&str]) -> Process {
@@ -142,9 +142,9 @@ mod tests {
         let mut listener = holder(State::Listen, "127.0.0.1", 8080, PLAIN);
         let words = ["ssh: $(reboot) [mux]"];
         listener.processes = Some(vec![ssh("ssh", &words).into()]);
-        let scene = Scene::bind("127.0.0.1", 8080).fails(98, "EADDRINUSE");
+        let fixture = Fixture::bind("127.0.0.1", 8080).fails(98, "EADDRINUSE");
 
-        let diagnosis = scene.with(listener, KnownHolder::default()).diagnose();
+        let diagnosis = fixture.with(listener, KnownHolder::default()).diagnose();
 
         let first = &diagnosis.fixes[0];
         assert!(first.text.contains("ssh -O exit HOST"), "{first:?}");

@@ -56,8 +56,8 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
     // Whoever wants the port is not advised to stop itself.
     processes.retain(|process| process.pid != caller.pid);
     if processes.is_empty() {
-        if let Some(look) = look_at_opener(facts, blockers) {
-            return vec![look];
+        if let Some(check) = find_opener(facts, blockers) {
+            return vec![check];
         }
         return vec![
             stop(format!(
@@ -74,7 +74,7 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
     let is_leak = blockers.iter().all(|b| b.role == HolderRole::CloseWait);
     let service = Service::of(&processes);
     let mut fixes = match service {
-        Some(service) if service.is_theirs => {
+        Some(service) if service.is_exclusive => {
             stop_service(facts, blockers, &processes, &service, is_leak)
         }
         shared => vec![stop_processes(
@@ -134,7 +134,7 @@ fn is_handed_over(blocker: &Blocker<'_>, caller: &Process) -> bool {
 }
 
 /// Of sockets that nobody was found to have open, though the one that opened them lives.
-fn look_at_opener(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Option<Fix> {
+fn find_opener(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Option<Fix> {
     let is_without = |blocker: &&Blocker<'_>| {
         let seen = blocker.seen;
         seen.processes.as_deref().is_some_and(<[_]>::is_empty) && !seen.is_opener_gone
@@ -158,7 +158,7 @@ fn look_at_opener(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Option<Fix> {
             Applies::Now,
             format!("Find out whether {names} has it still, and stop it if so"),
         )
-        .run(facts, &Command::look_at_processes(&pids(&owners)))
+        .run(facts, &Command::show_processes(&pids(&owners)))
         .because(
             "no descriptor of it was found: it was closed in that moment, or a thread is still \
              inside accept with it, which one more connection ends",

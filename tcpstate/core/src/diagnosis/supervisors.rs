@@ -34,7 +34,7 @@ pub(super) enum Stop {
         /// The command with a placeholder.
         verb: &'static str,
         /// What shows what goes there.
-        told_by: &'static str,
+        shown_by: &'static str,
     },
 }
 
@@ -46,7 +46,7 @@ const TABLE: &[Row] = &[
         is_it: |program| program.word.starts_with("PM2 v") && program.word.contains("God Daemon"),
         stop: Stop::Verb {
             verb: "pm2 stop ID",
-            told_by: "pm2 list shows the ID",
+            shown_by: "pm2 list shows the ID",
         },
     },
     Row {
@@ -55,7 +55,7 @@ const TABLE: &[Row] = &[
         is_it: |program| matches!(program.name, "supervisord" | "supervisor.supervisord"),
         stop: Stop::Verb {
             verb: "supervisorctl stop NAME",
-            told_by: "supervisorctl status shows the NAME",
+            shown_by: "supervisorctl status shows the NAME",
         },
     },
     Row {
@@ -64,7 +64,7 @@ const TABLE: &[Row] = &[
         is_it: |program| program.name == "runsv",
         stop: Stop::Verb {
             verb: "sv down SERVICE",
-            told_by: "SERVICE is the argument of runsv",
+            shown_by: "SERVICE is the argument of runsv",
         },
     },
     Row {
@@ -73,7 +73,7 @@ const TABLE: &[Row] = &[
         is_it: |program| program.name == "s6-supervise",
         stop: Stop::Verb {
             verb: "s6-svc -d SERVICE",
-            told_by: "SERVICE is the folder of s6-supervise",
+            shown_by: "SERVICE is the folder of s6-supervise",
         },
     },
     Row {
@@ -115,7 +115,7 @@ const TABLE: &[Row] = &[
         },
         stop: Stop::Verb {
             verb: "podman stop CONTAINER",
-            told_by: "podman ps shows the CONTAINER",
+            shown_by: "podman ps shows the CONTAINER",
         },
     },
 ];
@@ -173,8 +173,8 @@ pub(super) fn stop(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Stop, F
     pids.extend(processes.iter().map(|process| process.pid));
     pids.sort_unstable();
     pids.dedup();
-    let look = Command::look_at_processes(&pids);
-    let stop = |id: &str, text: String| fix(id, Applies::Now, text).run(facts, &look);
+    let check = Command::show_processes(&pids);
+    let stop = |id: &str, text: String| fix(id, Applies::Now, text).run(facts, &check);
     Some((
         row.stop,
         match row.stop {
@@ -201,10 +201,10 @@ pub(super) fn stop(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Stop, F
                 )
                 .because("what is stopped below it is started again, and what it runs outlives it")
             }
-            Stop::Verb { verb, told_by } => stop(
+            Stop::Verb { verb, shown_by } => stop(
                 "stop_parent",
                 format!(
-                    "Stop {names} through {above}, which runs it: {verb} ({told_by}), as that \
+                    "Stop {names} through {above}, which runs it: {verb} ({shown_by}), as that \
                      one's user"
                 ),
             )

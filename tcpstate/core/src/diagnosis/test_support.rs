@@ -1,4 +1,4 @@
-//! Builders for failed calls, and one scene per cause for the tests that must
+//! Builders for failed calls, and one fixture per cause for the tests that must
 //! hold for all.
 
 use std::net::IpAddr;
@@ -22,12 +22,12 @@ pub(crate) const PLAIN: Reuse = Reuse {
     v6only: false,
 };
 
-/// The namespace of every scene, and of who looks at it.
+/// The namespace of every fixture, and of who looks at it.
 pub(crate) const NETNS: u32 = 4_026_531_840;
 
 /// A failed call under construction.
 #[derive(Clone, Debug)]
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     pub(crate) kind: CallKind,
     pub(crate) call: Call,
     pub(crate) known: Vec<KnownHolder>,
@@ -37,7 +37,7 @@ pub(crate) struct Scene {
     pub(crate) missing: Vec<String>,
 }
 
-impl Scene {
+impl Fixture {
     /// `bind` of `server[900]` that fails with EADDRINUSE on an empty port.
     pub(crate) fn bind(addr: &str, port: u16) -> Self {
         let addr: IpAddr = addr.parse().expect("an address");
@@ -82,18 +82,18 @@ impl Scene {
     }
 
     pub(crate) fn listen(addr: &str, port: u16) -> Self {
-        let mut scene = Self::bind(addr, port);
-        scene.kind = CallKind::Listen;
-        scene.call.local = Some(endpoint(addr, port));
-        scene
+        let mut fixture = Self::bind(addr, port);
+        fixture.kind = CallKind::Listen;
+        fixture.call.local = Some(endpoint(addr, port));
+        fixture
     }
 
     /// `connect` that fails with EADDRNOTAVAIL; port 0: not bound before.
     pub(crate) fn connect(local: (&str, u16), peer: (&str, u16)) -> Self {
-        let mut scene = Self::bind(peer.0, peer.1).fails(99, "EADDRNOTAVAIL");
-        scene.kind = CallKind::Connect;
-        scene.call.local = (local.1 != 0).then(|| endpoint(local.0, local.1));
-        scene
+        let mut fixture = Self::bind(peer.0, peer.1).fails(99, "EADDRNOTAVAIL");
+        fixture.kind = CallKind::Connect;
+        fixture.call.local = (local.1 != 0).then(|| endpoint(local.0, local.1));
+        fixture
     }
 
     pub(crate) fn fails(mut self, errno: u32, name: &str) -> Self {
@@ -157,7 +157,7 @@ pub(crate) fn command<'a>(diagnosis: &'a Diagnosis, id: &str) -> Option<&'a str>
     fix.command.as_deref()
 }
 
-/// The line that runs the words only in the namespace of every scene.
+/// The line that runs the words only in the namespace of every fixture.
 pub(crate) fn here(words: &str) -> String {
     let check = r#"[ $(awk "\$2\$3==\"00\"{print\$10}" /proc/self/net/netlink) = ${0#*.} ] && exec "$@"; ! echo not in netns $0"#;
     format!("sh -c '{check}' {NETNS}.4 {words}")
@@ -271,16 +271,16 @@ fn sock(cookie: u64, addr: IpAddr) -> Sock {
 
 /// Calls, errors, holders, options and knowledge in many combinations, odd
 /// ones included.
-pub(crate) fn every_scene() -> Vec<Scene> {
-    let mut scenes = Vec::new();
+pub(crate) fn every_fixture() -> Vec<Fixture> {
+    let mut fixtures = Vec::new();
     for base in [
-        Scene::bind("0.0.0.0", 8080),
-        Scene::bind("127.0.0.1", 80),
-        Scene::bind("::", 40000),
-        Scene::bind("0.0.0.0", 0),
-        Scene::listen("0.0.0.0", 8080),
-        Scene::connect(("10.0.0.1", 8080), ("10.0.0.9", 443)),
-        Scene::connect(("10.0.0.1", 0), ("10.0.0.9", 443)),
+        Fixture::bind("0.0.0.0", 8080),
+        Fixture::bind("127.0.0.1", 80),
+        Fixture::bind("::", 40000),
+        Fixture::bind("0.0.0.0", 0),
+        Fixture::listen("0.0.0.0", 8080),
+        Fixture::connect(("10.0.0.1", 8080), ("10.0.0.9", 443)),
+        Fixture::connect(("10.0.0.1", 0), ("10.0.0.9", 443)),
     ] {
         for (errno, name) in [
             (1, "EPERM"),
@@ -290,14 +290,14 @@ pub(crate) fn every_scene() -> Vec<Scene> {
             (99, "EADDRNOTAVAIL"),
             (111, "ECONNREFUSED"),
         ] {
-            scenes.extend(with_every_holder(&base.clone().fails(errno, name)));
+            fixtures.extend(with_every_holder(&base.clone().fails(errno, name)));
         }
     }
-    scenes.extend(unusable_addresses());
-    scenes
+    fixtures.extend(unusable_addresses());
+    fixtures
 }
 
-fn unusable_addresses() -> Vec<Scene> {
+fn unusable_addresses() -> Vec<Fixture> {
     let on = |is_tentative, is_duplicate| OnInterface {
         interface: "eth0".to_owned(),
         is_tentative,
@@ -308,42 +308,42 @@ fn unusable_addresses() -> Vec<Scene> {
         (false, vec![on(true, false)]),
         (false, vec![on(true, true)]),
     ];
-    let mut scenes = Vec::new();
+    let mut fixtures = Vec::new();
     for (is_off, requested_on) in states {
-        for mut scene in [
-            Scene::bind("2001:db8::1", 8080).fails(99, "EADDRNOTAVAIL"),
-            Scene::connect(("::", 0), ("2001:db8::9", 443)).fails(99, "EADDRNOTAVAIL"),
+        for mut fixture in [
+            Fixture::bind("2001:db8::1", 8080).fails(99, "EADDRNOTAVAIL"),
+            Fixture::connect(("::", 0), ("2001:db8::9", 443)).fails(99, "EADDRNOTAVAIL"),
         ] {
-            scene.call.ipv6 = Some(Box::new(Ipv6State {
+            fixture.call.ipv6 = Some(Box::new(Ipv6State {
                 is_off,
                 sources: 0,
                 requested_on: requested_on.clone(),
             }));
-            scenes.push(scene);
+            fixtures.push(fixture);
         }
     }
-    scenes
+    fixtures
 }
 
-fn with_every_holder(base: &Scene) -> Vec<Scene> {
+fn with_every_holder(base: &Fixture) -> Vec<Fixture> {
     let port = base.call.requested.port;
-    let mut scenes = vec![base.clone(), base.clone().incomplete()];
+    let mut fixtures = vec![base.clone(), base.clone().incomplete()];
     for odd in [
-        |scene: &mut Scene| scene.call.seen = None,
-        |scene: &mut Scene| scene.call.requested.addr = None,
-        |scene: &mut Scene| (scene.call.errno, scene.call.errno_name) = (None, None),
-        |scene: &mut Scene| scene.call.sock = None,
-        |scene: &mut Scene| {
-            scene.last_listener = Some(PastListener {
+        |fixture: &mut Fixture| fixture.call.seen = None,
+        |fixture: &mut Fixture| fixture.call.requested.addr = None,
+        |fixture: &mut Fixture| (fixture.call.errno, fixture.call.errno_name) = (None, None),
+        |fixture: &mut Fixture| fixture.call.sock = None,
+        |fixture: &mut Fixture| {
+            fixture.last_listener = Some(PastListener {
                 process: None,
                 closed_ms_ago: 5,
                 seq: 1,
             });
         },
     ] {
-        let mut scene = base.clone();
-        odd(&mut scene);
-        scenes.push(scene);
+        let mut fixture = base.clone();
+        odd(&mut fixture);
+        fixtures.push(fixture);
     }
     for state in State::ALL {
         for (first, second) in [
@@ -357,25 +357,25 @@ fn with_every_holder(base: &Scene) -> Vec<Scene> {
                 } else {
                     Origin::Outgoing
                 };
-                let scene = base
+                let fixture = base
                     .clone()
                     .with(holder(state, first, port, reuse), owned(10, "old", origin));
-                scenes.push(scene.clone());
-                let scene = scene.with(
+                fixtures.push(fixture.clone());
+                let fixture = fixture.with(
                     mini(State::TimeWait, port, PLAIN, 30_000),
                     KnownHolder::default(),
                 );
-                scenes.push(scene.clone());
-                let mut scene = scene.with(
+                fixtures.push(fixture.clone());
+                let mut fixture = fixture.with(
                     held_by(holder(State::Listen, second, port, reuse), &[(11, "child")]),
                     owned(10, "old", Origin::Listener),
                 );
-                scenes.push(scene.clone());
-                scene.known.truncate(1);
-                scene.seen().holders[0].reuse = None;
-                scenes.push(scene);
+                fixtures.push(fixture.clone());
+                fixture.known.truncate(1);
+                fixture.seen().holders[0].reuse = None;
+                fixtures.push(fixture);
             }
         }
     }
-    scenes
+    fixtures
 }

@@ -44,9 +44,9 @@ impl Engine {
                 history.last_bind = Some((seq, mono_ns, Arc::clone(&facts.process)));
                 history.was_last_bind_to_this_port = facts.requested.port == key.port;
                 // With SO_REUSEADDR it says nothing about TIME_WAITs.
-                let is_telling =
+                let is_significant =
                     matches!(history.phase, Phase::Down { .. }) && !facts.reuse.reuseaddr;
-                if is_telling && !self.are_minis_hooked {
+                if is_significant && !self.are_minis_hooked {
                     self.poll_port_again(mono_ns, key);
                 }
             }
@@ -71,7 +71,7 @@ impl Engine {
             .map(Socket::id)
             .collect();
         for id in minis {
-            self.look_at(id, mono_ns);
+            self.check_at(id, mono_ns);
         }
     }
 

@@ -34,7 +34,7 @@ impl Engine {
         };
         for tuple in [plain, otherwise] {
             if let Some(id) = self.table.mini_at(&tuple) {
-                self.look_at(id, mono_ns);
+                self.check_at(id, mono_ns);
             }
         }
     }

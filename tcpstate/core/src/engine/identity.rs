@@ -170,7 +170,7 @@ impl Engine {
             self.checks.cancel(at_ns, nameless);
             self.table.name(&nameless, sock.cookie);
             if at_ns != 0 {
-                self.put_look(named, at_ns);
+                self.schedule_check(named, at_ns);
             }
             let key = PortKey {
                 port: local.port,
@@ -187,7 +187,7 @@ impl Engine {
         };
         self.checks.cancel(at_ns, id);
         if let Some(set_aside) = self.table.set_aside(&id) {
-            self.put_look(set_aside, at_ns);
+            self.schedule_check(set_aside, at_ns);
         }
     }
 }

@@ -103,8 +103,8 @@ impl Engine {
                 };
                 // Most connections change in their place.
                 if self.table.get(&id).is_some() {
-                    let look_ns = self.table.update(&id, go_on).unwrap_or(0);
-                    self.checks.cancel(look_ns, id);
+                    let check_ns = self.table.update(&id, go_on).unwrap_or(0);
+                    self.checks.cancel(check_ns, id);
                 } else {
                     let mut socket = new_socket(mono_ns, &facts);
                     go_on(&mut socket);
@@ -179,7 +179,7 @@ impl Engine {
         if change.new == State::SynSent {
             self.table
                 .update(&mini_id, |mini| mini.challenged_ns = mono_ns);
-            self.look_at(mini_id, mono_ns.saturating_add(CONNECT_TAKES_NS));
+            self.check_at(mini_id, mono_ns.saturating_add(CONNECT_TAKES_NS));
             return;
         }
         // A record of the life before may come late.

@@ -155,11 +155,11 @@ fn options(reuse: Reuse) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::Scene;
+    use crate::diagnosis::test_support::Fixture;
     use crate::event::{Requested, WouldWork};
 
     fn answer() -> Explanation {
-        let diagnosis = Scene::bind("0.0.0.0", 8080).diagnose();
+        let diagnosis = Fixture::bind("0.0.0.0", 8080).diagnose();
         Explanation {
             requested: Requested {
                 addr: None,

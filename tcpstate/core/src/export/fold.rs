@@ -1,4 +1,4 @@
-//! Text of a stream of events, in which the same failure again is counted instead of told:
+//! Text of a stream of events, in which the same failure again is counted instead of reported:
 //! retries of a program at one port, and a walk of one over many ports. JSON has each.
 
 mod walk;
@@ -13,24 +13,24 @@ use crate::event::{Body, Call, Event, State};
 
 pub use walk::Walk;
 
-/// What is counted is told this often. 10 s.
-const TOLD_EVERY_NS: u64 = 10_000_000_000;
+/// What is counted is reported this often. 10 s.
+const REPORT_EVERY_NS: u64 = 10_000_000_000;
 /// Failures that are known again; the oldest is forgotten.
 const MAX_KNOWN: usize = 64;
 
-/// Writes events as text, and counts what is told already.
+/// Writes events as text, and counts what is reported already.
 #[derive(Debug, Default)]
 pub struct Folding {
     retries: Vec<Retry>,
     walks: Vec<CountedWalk>,
-    /// Calls whose diagnosis is not told either.
+    /// Calls whose diagnosis is not reported either.
     folded: VecDeque<u64>,
 }
 
 /// A call that failed, and that is made again and again.
 #[derive(Debug)]
 struct Retry {
-    place: Place,
+    key: CallKey,
     /// What stood in the way.
     holders: Vec<(u64, State, Vec<u32>)>,
     count: Count,
@@ -38,7 +38,7 @@ struct Retry {
 
 /// What a retry has in common with what it repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
+struct CallKey {
     name: &'static str,
     netns: u32,
     requested: Option<IpAddr>,
@@ -51,7 +51,7 @@ struct Place {
 /// What makes one failed call like another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Likeness {
-    place: Place,
+    key: CallKey,
     holders: Vec<(u64, State, Vec<u32>)>,
 }
 
@@ -61,7 +61,7 @@ impl Likeness {
     pub fn of(event: &Event) -> Option<Self> {
         match &event.body {
             Body::Bind(call) | Body::Listen(call) | Body::Connect(call) if !call.ok => Some(Self {
-                place: Place::of(&event.body, call),
+                key: CallKey::of(&event.body, call),
                 holders: holders(call),
             }),
             _ => None,
@@ -73,17 +73,17 @@ impl Likeness {
 #[derive(Debug)]
 struct CountedWalk {
     walk: Walk,
-    untold: BTreeSet<u16>,
+    unreported: BTreeSet<u16>,
     count: Count,
 }
 
-/// Of what was not told.
+/// Of what was not reported.
 #[derive(Debug, Default)]
 struct Count {
-    /// In all, those that were told among them.
+    /// In all, those that were reported among them.
     total: u64,
-    untold: u64,
-    told_ns: u64,
+    unreported: u64,
+    reported_ns: u64,
     /// The latest one: when it was, and how it reads.
     last_ns: u64,
     last: String,
@@ -99,51 +99,57 @@ impl Folding {
                         self.folded.pop_front();
                     }
                     self.folded.push_back(event.seq);
-                    self.tell(event.mono_ns, TOLD_EVERY_NS, context, out);
+                    self.report(event.mono_ns, REPORT_EVERY_NS, context, out);
                     return;
                 }
             }
             Body::Diagnosis(diagnosis) if self.folded.contains(&diagnosis.of) => return,
             Body::Restart(_) | Body::Fallback(_) | Body::Footer(_) => {
-                self.tell(event.mono_ns, 0, context, out);
+                self.report(event.mono_ns, 0, context, out);
             }
-            Body::Bind(_) | Body::Listen(_) => self.tell(event.mono_ns, 0, context, out),
-            _ => self.tell(event.mono_ns, TOLD_EVERY_NS, context, out),
+            Body::Bind(_) | Body::Listen(_) => self.report(event.mono_ns, 0, context, out),
+            _ => self.report(event.mono_ns, REPORT_EVERY_NS, context, out),
         }
         write_event(event, context, out);
     }
 
-    /// Appends what was counted and not told for so long.
-    fn tell(&mut self, now_ns: u64, every_ns: u64, context: &Context<'_>, out: &mut String) {
+    /// Appends what was counted and not reported for so long.
+    fn report(&mut self, now_ns: u64, every_ns: u64, context: &Context<'_>, out: &mut String) {
         for retry in &mut self.retries {
-            let Count { untold, total, .. } = retry.count;
-            let times = match untold {
+            let Count {
+                unreported, total, ..
+            } = retry.count;
+            let times = match unreported {
                 1 => "once".to_owned(),
-                untold => format!("{untold} times"),
+                unreported => format!("{unreported} times"),
             };
             let more = format!("  {times} more, {total} in all, for the same reason");
-            retry.count.tell(now_ns, every_ns, &more, context, out);
+            retry.count.report(now_ns, every_ns, &more, context, out);
         }
         for walk in &mut self.walks {
-            let Count { untold, .. } = walk.count;
-            let more = match (walk.untold.len(), walk.untold.first(), walk.untold.last()) {
+            let Count { unreported, .. } = walk.count;
+            let more = match (
+                walk.unreported.len(),
+                walk.unreported.first(),
+                walk.unreported.last(),
+            ) {
                 (1, Some(port), _) => format!("  and on port {port} likewise"),
                 (ports, Some(first), Some(last)) => format!(
-                    "  and likewise on {ports} more ports, {first} to {last}: {untold} calls"
+                    "  and likewise on {ports} more ports, {first} to {last}: {unreported} calls"
                 ),
                 _ => String::new(),
             };
-            if walk.count.tell(now_ns, every_ns, &more, context, out) {
-                walk.walk.told.append(&mut walk.untold);
+            if walk.count.report(now_ns, every_ns, &more, context, out) {
+                walk.walk.reported.append(&mut walk.unreported);
             }
         }
     }
 
     /// Whether it is only counted.
     fn takes(&mut self, event: &Event, call: &Call, context: &Context<'_>) -> bool {
-        let place = Place::of(&event.body, call);
+        let key = CallKey::of(&event.body, call);
         let holders = holders(call);
-        let known = self.retries.iter_mut().find(|retry| retry.place == place);
+        let known = self.retries.iter_mut().find(|retry| retry.key == key);
         if let Some(retry) = known {
             // What was only counted in the kernel comes without what stood in the way.
             let is_same = call.is_sum || retry.holders == holders;
@@ -156,7 +162,7 @@ impl Folding {
             if is_same {
                 retry.count.add(event, call, context);
             } else {
-                retry.count.told_ns = event.mono_ns;
+                retry.count.reported_ns = event.mono_ns;
             }
             return is_same;
         }
@@ -167,11 +173,11 @@ impl Folding {
             self.retries.remove(0);
         }
         self.retries.push(Retry {
-            place,
+            key,
             holders,
             count: Count {
                 total: call.failures(),
-                told_ns: event.mono_ns,
+                reported_ns: event.mono_ns,
                 ..Count::default()
             },
         });
@@ -186,7 +192,7 @@ impl Folding {
             .find(|walk| walk.walk.is_like(event, call));
         let Some(CountedWalk {
             walk,
-            untold,
+            unreported,
             count,
         }) = walk
         else {
@@ -195,26 +201,26 @@ impl Folding {
             }
             self.walks.push(CountedWalk {
                 walk: Walk::from(event, call),
-                untold: BTreeSet::new(),
+                unreported: BTreeSet::new(),
                 count: Count {
-                    told_ns: event.mono_ns,
+                    reported_ns: event.mono_ns,
                     last_ns: event.mono_ns,
                     ..Count::default()
                 },
             });
             return false;
         };
-        if !walk.folds(event, call, !untold.is_empty()) {
-            (count.last_ns, count.told_ns) = (event.mono_ns, event.mono_ns);
+        if !walk.folds(event, call, !unreported.is_empty()) {
+            (count.last_ns, count.reported_ns) = (event.mono_ns, event.mono_ns);
             return false;
         }
-        untold.insert(call.requested.port);
+        unreported.insert(call.requested.port);
         count.add(event, call, context);
         true
     }
 }
 
-impl Place {
+impl CallKey {
     fn of(body: &Body, call: &Call) -> Self {
         Self {
             name: body.name(),
@@ -230,10 +236,10 @@ impl Place {
 
 impl Count {
     fn add(&mut self, event: &Event, call: &Call, context: &Context<'_>) {
-        if self.untold == 0 {
-            self.told_ns = self.told_ns.max(self.last_ns);
+        if self.unreported == 0 {
+            self.reported_ns = self.reported_ns.max(self.last_ns);
         }
-        self.untold = self.untold.saturating_add(call.failures());
+        self.unreported = self.unreported.saturating_add(call.failures());
         self.last_ns = event.mono_ns;
         // Like one that nobody counted.
         let plain = Box::new(Call {
@@ -259,8 +265,8 @@ impl Count {
         }
     }
 
-    /// Whether it was told.
-    fn tell(
+    /// Whether it was reported.
+    fn report(
         &mut self,
         now_ns: u64,
         every_ns: u64,
@@ -268,12 +274,12 @@ impl Count {
         context: &Context<'_>,
         out: &mut String,
     ) -> bool {
-        if self.untold == 0 || now_ns < self.told_ns.saturating_add(every_ns) {
+        if self.unreported == 0 || now_ns < self.reported_ns.saturating_add(every_ns) {
             return false;
         }
         put(&format!("{}{more}", self.last), self.last_ns, context, out);
-        self.untold = 0;
-        self.told_ns = now_ns;
+        self.unreported = 0;
+        self.reported_ns = now_ns;
         true
     }
 }
@@ -298,7 +304,7 @@ fn holders(call: &Call) -> Vec<(u64, State, Vec<u32>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::{PLAIN, Scene, holder, process};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, holder, process};
     use crate::event::{ClockAnchor, Tick};
 
     /// Events of one run, as text.
@@ -329,11 +335,11 @@ mod tests {
         }
 
         /// A call that fails, and its diagnosis.
-        fn fails(&mut self, at_s: u64, scene: &Scene) {
-            let mut diagnosis = scene.diagnose();
+        fn fails(&mut self, at_s: u64, fixture: &Fixture) {
+            let mut diagnosis = fixture.diagnose();
             diagnosis.of = self.seq;
             let at_ns = at_s * 1_000_000_000;
-            self.event(at_ns, Body::Bind(Box::new(scene.call.clone())));
+            self.event(at_ns, Body::Bind(Box::new(fixture.call.clone())));
             self.event(at_ns, Body::Diagnosis(Box::new(diagnosis)));
         }
 
@@ -342,17 +348,17 @@ mod tests {
         }
     }
 
-    fn scene(port: u16, cookie: u64) -> Scene {
+    fn fixture(port: u16, cookie: u64) -> Fixture {
         let mut listener = holder(State::Listen, "0.0.0.0", port, PLAIN);
         listener.sock.cookie = cookie;
-        Scene::bind("0.0.0.0", port).with(listener, crate::diagnosis::KnownHolder::default())
+        Fixture::bind("0.0.0.0", port).with(listener, crate::diagnosis::KnownHolder::default())
     }
 
     #[test]
-    fn retries_are_counted_and_told_now_and_then() {
+    fn retries_are_counted_and_reported_now_and_then() {
         let mut stream = Stream::default();
         for second in 0..25 {
-            let mut again = scene(8080, 5);
+            let mut again = fixture(8080, 5);
             // Each is another process of the program.
             again.call.process = process(900 + u32::try_from(second).unwrap(), "server").into();
             stream.fails(second, &again);
@@ -378,9 +384,9 @@ mod tests {
     #[test]
     fn another_holder_is_another_reason() {
         let mut stream = Stream::default();
-        stream.fails(0, &scene(8080, 5));
-        stream.fails(1, &scene(8080, 5));
-        stream.fails(2, &scene(8080, 6));
+        stream.fails(0, &fixture(8080, 5));
+        stream.fails(1, &fixture(8080, 5));
+        stream.fails(2, &fixture(8080, 6));
         stream.event(13_000_000_000, Body::Tick(Tick::default()));
 
         assert_eq!(stream.count("WHY"), 2, "{}", stream.text);
@@ -390,8 +396,8 @@ mod tests {
     #[test]
     fn what_the_kernel_only_counted_is_in_the_count() {
         let mut stream = Stream::default();
-        stream.fails(0, &scene(8080, 5));
-        let mut sum = scene(8080, 5).call;
+        stream.fails(0, &fixture(8080, 5));
+        let mut sum = fixture(8080, 5).call;
         (sum.seen, sum.is_sum, sum.repeated) = (None, true, 99);
         stream.event(1_000_000_000, Body::Bind(Box::new(sum)));
         stream.event(2_000_000_000, Body::Footer(Box::default()));
@@ -408,7 +414,7 @@ mod tests {
     fn a_walk_over_many_ports_is_one_line_behind_the_first_ones() {
         let mut stream = Stream::default();
         for port in 8000..8040 {
-            stream.fails(0, &scene(port, u64::from(port)));
+            stream.fails(0, &fixture(port, u64::from(port)));
         }
         stream.event(1_000_000_000, Body::Footer(Box::default()));
 

@@ -3,8 +3,8 @@
 //! `UPDATE_EXPECT=1 cargo test -p tcpstate-core texts` writes them anew; read
 //! each changed one as somebody who was woken by it.
 
+mod fixtures;
 mod pasted;
-mod scenes;
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,23 +13,23 @@ use expect_test::expect_file;
 
 use super::{describe, text};
 use crate::diagnosis::CallKind;
-use crate::diagnosis::test_support::Scene;
+use crate::diagnosis::test_support::Fixture;
 use crate::event::{Applies, Body, Cause, ClockAnchor, Effect, Event, Fix, Process};
-use scenes::scenes;
+use fixtures::fixtures;
 
 #[test]
 fn causes_read_as_they_did() {
     let mut told: Vec<Cause> = Vec::new();
-    for (name, scene) in scenes() {
-        let cause = scene.diagnose().cause;
+    for (name, fixture) in fixtures() {
+        let cause = fixture.diagnose().cause;
         assert!(
             name.starts_with(cause.name()),
             "{name} is {}: {}",
             cause.name(),
-            read(&scene)
+            read(&fixture)
         );
         told.push(cause);
-        expect_file![file(name)].assert_eq(&read(&scene));
+        expect_file![file(name)].assert_eq(&read(&fixture));
     }
     for cause in Cause::ALL {
         assert!(told.contains(&cause), "{} is not told", cause.name());
@@ -38,7 +38,7 @@ fn causes_read_as_they_did() {
 
 #[test]
 fn no_text_is_left_over() {
-    let names: Vec<&str> = scenes().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<&str> = fixtures().into_iter().map(|(name, _)| name).collect();
     for entry in fs::read_dir(file("x").parent().expect("a folder")).expect("tests/texts is there")
     {
         let path = entry.expect("it can be listed").path();
@@ -53,20 +53,20 @@ fn no_text_is_left_over() {
 
 #[test]
 fn another_namespace_is_named_where_its_commands_are() {
-    let mut scene = Scene::bind("0.0.0.0", 8080);
-    scene.environment.own_netns = Some(1);
-    let netns = scene.call.sock.expect("a socket").netns;
+    let mut fixture = Fixture::bind("0.0.0.0", 8080);
+    fixture.environment.own_netns = Some(1);
+    let netns = fixture.call.sock.expect("a socket").netns;
 
-    let unnamed = read(&scene);
-    scene.call.netns_name = Some("blue\x1b[2J".into());
-    let mut caller = Process::clone(&scene.call.process);
+    let unnamed = read(&fixture);
+    fixture.call.netns_name = Some("blue\x1b[2J".into());
+    let mut caller = Process::clone(&fixture.call.process);
     caller.container = Some("web".into());
     caller.container_uid = Some(1000);
-    scene.call.process = caller.into();
-    let named = read(&scene);
-    scene.environment.own_netns = Some(netns);
-    scene.call.process = Process::new(1, 0, "x", crate::event::KnownBy::Syscall).into();
-    let ours = read(&scene);
+    fixture.call.process = caller.into();
+    let named = read(&fixture);
+    fixture.environment.own_netns = Some(netns);
+    fixture.call.process = Process::new(1, 0, "x", crate::event::KnownBy::Syscall).into();
+    let ours = read(&fixture);
 
     let told = |text: &str, what: &str| {
         let (call, why) = text.split_once("WHY").expect("both are told");
@@ -113,23 +113,23 @@ fn a_command_that_ends_something_has_its_warning_above_it() {
 }
 
 /// The failed call and its diagnosis, as `watch --format text` shows them.
-fn read(scene: &Scene) -> String {
+fn read(fixture: &Fixture) -> String {
     let context = describe::Context {
         clock: ClockAnchor {
             mono_ns: 0,
             realtime: 1_763_464_000_000_000_000,
         },
-        own_netns: scene.environment.own_netns,
+        own_netns: fixture.environment.own_netns,
         is_one_netns: false,
-        failed: Some(&scene.call),
+        failed: Some(&fixture.call),
     };
-    let call = Box::new(scene.call.clone());
-    let call = match scene.kind {
+    let call = Box::new(fixture.call.clone());
+    let call = match fixture.kind {
         CallKind::Bind => Body::Bind(call),
         CallKind::Listen => Body::Listen(call),
         CallKind::Connect => Body::Connect(call),
     };
-    let diagnosis = Body::Diagnosis(Box::new(scene.diagnose()));
+    let diagnosis = Body::Diagnosis(Box::new(fixture.diagnose()));
     let mut out = String::new();
     for (seq, body) in [(7, call), (8, diagnosis)] {
         let event = Event {

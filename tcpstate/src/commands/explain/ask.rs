@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::attempt::Wish;
+use super::attempt::RequestedSocket;
 use super::holders::{self, Extent, PortHolders};
 use crate::cli::SocketArgs;
 use crate::diagnosis::{self, Environment, Question};
@@ -22,7 +22,7 @@ use crate::snapshot::{ipv6, owners, proc, sysctl};
 /// Asks about one port as often as wanted.
 pub(in crate::commands) struct Asker {
     port: u16,
-    wish: Wish,
+    requested: RequestedSocket,
     uid: u32,
     has_net_bind_service: bool,
     is_tried: bool,
@@ -47,11 +47,11 @@ impl Asker {
         if args.netns.contains('/') {
             namespaces.remember(netns, Path::new(&args.netns));
         }
-        let (mut wish, zone) = wish(args)?;
+        let (mut requested, zone) = requested(args)?;
         let sysctls = namespaces.inside(netns, sysctl::read)?;
-        if wish.family == Family::Ipv6 && sysctls.bindv6only == Some(1) {
+        if requested.family == Family::Ipv6 && sysctls.bindv6only == Some(1) {
             // What a socket begins with in this namespace.
-            wish.reuse.v6only = true;
+            requested.reuse.v6only = true;
         }
         let own_netns = netns::current().ok();
         let environment = Environment {
@@ -62,8 +62,8 @@ impl Asker {
                 .flatten(),
             ..Environment::from(&sysctls)
         };
-        let found = namespaces.inside(netns, || prepare(&wish, zone.as_deref()))??;
-        wish.scope = found.scope;
+        let found = namespaces.inside(netns, || prepare(&requested, zone.as_deref()))??;
+        requested.scope = found.scope;
         let own_uid = rustix::process::geteuid().as_raw();
         let uid = args.uid.unwrap_or(own_uid);
         Ok(Self {
@@ -85,7 +85,7 @@ impl Asker {
             } else {
                 Vec::new()
             },
-            wish,
+            requested,
         })
     }
 
@@ -144,12 +144,12 @@ impl Asker {
             None
         };
         // An address can come up while somebody waits for it.
-        let wish = &self.wish;
+        let requested = &self.requested;
         let refused = self
             .namespaces
-            .inside(self.netns, || wish.try_address())?
+            .inside(self.netns, || requested.try_address())?
             .err();
-        let ipv6 = match (self.wish.addr, refused) {
+        let ipv6 = match (self.requested.addr, refused) {
             (IpAddr::V6(requested), Some(Errno::ADDRNOTAVAIL)) => {
                 let read = || ipv6::read(requested);
                 self.namespaces.inside(self.netns, read)?
@@ -174,10 +174,10 @@ impl Asker {
         missing: &'a [String],
     ) -> Question<'a> {
         Question {
-            addr: self.wish.addr,
+            addr: self.requested.addr,
             port: self.port,
-            family: self.wish.family,
-            reuse: self.wish.reuse,
+            family: self.requested.family,
+            reuse: self.requested.reuse,
             device: self.device_index,
             uid: self.uid,
             netns: self.netns,
@@ -194,7 +194,7 @@ impl Asker {
 
     /// A real bind, in a thread of its own: its user and namespace go with it.
     fn try_it(&mut self) -> Result<Tried> {
-        let (wish, port, uid) = (&self.wish, self.port, self.uid);
+        let (requested, port, uid) = (&self.requested, self.port, self.uid);
         let is_other_user = rustix::process::geteuid().as_raw() != uid;
         let answer = self.namespaces.inside(self.netns, || {
             std::thread::scope(|scope| {
@@ -204,7 +204,7 @@ impl Asker {
                             let uid = rustix::process::Uid::from_raw(uid);
                             rustix::thread::set_thread_res_uid(uid, uid, uid)?;
                         }
-                        wish.try_port(port)
+                        requested.try_port(port)
                     })
                     .join()
             })
@@ -218,13 +218,13 @@ impl Asker {
 }
 
 /// What is found out inside the namespace.
-struct Found {
+struct Prepared {
     guide: OwnedFd,
     scope: u32,
     device: Option<u32>,
 }
 
-fn prepare(wish: &Wish, zone: Option<&str>) -> Result<Found> {
+fn prepare(requested: &RequestedSocket, zone: Option<&str>) -> Result<Prepared> {
     let guide = socket_with(
         AddressFamily::INET,
         SocketType::STREAM,
@@ -237,8 +237,8 @@ fn prepare(wish: &Wish, zone: Option<&str>) -> Result<Found> {
             .with_context(|| format!("there is no interface `{name}` in this network namespace"))
     };
     let scope = zone.map_or(Ok(0), index)?;
-    let device = wish.device.as_deref().map(index).transpose()?;
-    Ok(Found {
+    let device = requested.device.as_deref().map(index).transpose()?;
+    Ok(Prepared {
         scope,
         // A link-local address binds the socket to its interface.
         device: device.or((scope != 0).then_some(scope)),
@@ -247,7 +247,7 @@ fn prepare(wish: &Wish, zone: Option<&str>) -> Result<Found> {
 }
 
 /// What the arguments ask for, and the zone of a link-local address.
-fn wish(args: &SocketArgs) -> Result<(Wish, Option<String>)> {
+fn requested(args: &SocketArgs) -> Result<(RequestedSocket, Option<String>)> {
     let (addr, zone) = match args.addr.as_deref() {
         None => (None, None),
         Some(text) => {
@@ -271,7 +271,7 @@ fn wish(args: &SocketArgs) -> Result<(Wish, Option<String>)> {
         (true, Some(IpAddr::V4(v4))) => (Family::Ipv6, v4.to_ipv6_mapped().into()),
         (true, addr) => (Family::Ipv6, addr.unwrap_or(Ipv6Addr::UNSPECIFIED.into())),
     };
-    let wish = Wish {
+    let requested = RequestedSocket {
         addr,
         scope: 0,
         family,
@@ -282,7 +282,7 @@ fn wish(args: &SocketArgs) -> Result<(Wish, Option<String>)> {
         },
         device: args.device.clone(),
     };
-    Ok((wish, zone))
+    Ok((requested, zone))
 }
 
 /// `EADDRINUSE`.

@@ -12,7 +12,7 @@ use crate::event::{Family, Reuse};
 
 /// The socket that would bind.
 #[derive(Clone, Debug)]
-pub(in crate::commands) struct Wish {
+pub(in crate::commands) struct RequestedSocket {
     pub(in crate::commands) addr: IpAddr,
     /// Interface index of a link-local address; 0: none.
     pub(in crate::commands) scope: u32,
@@ -22,7 +22,7 @@ pub(in crate::commands) struct Wish {
     pub(in crate::commands) device: Option<String>,
 }
 
-impl Wish {
+impl RequestedSocket {
     /// A TCP socket with the wished options, in the calling thread's namespace.
     pub(super) fn socket(&self) -> Result<OwnedFd, Errno> {
         let family = match self.family {

@@ -132,8 +132,8 @@ pub(in crate::commands) fn name_processes(seen: &mut Seen) -> Option<String> {
         });
     }
     // In a container, or below a user namespace, root may be nobody special.
-    let is_nobodys = |holder: &SeenHolder| holder.processes.as_ref().is_some_and(Vec::is_empty);
-    if seen.holders.iter().any(is_nobodys) && owners::are_some_denied() {
+    let is_unowned = |holder: &SeenHolder| holder.processes.as_ref().is_some_and(Vec::is_empty);
+    if seen.holders.iter().any(is_unowned) && owners::are_some_denied() {
         forget_unseen_processes(seen);
         seen.processes_unread = Some(Unread::Denied);
     }

@@ -13,7 +13,7 @@ use anyhow::Result;
 use super::act::manager;
 use super::comeback::{self, Stopped};
 use super::consent::{Consent, Target};
-use super::look::{Look, Port};
+use super::inspection::{Inspection, Port};
 use super::{Options, Printer};
 use crate::clock;
 use crate::diagnosis::release::{Act, PlannedStep, TargetProcess, TargetSocket};
@@ -69,36 +69,40 @@ impl<'a> CarryOut<'a> {
 
     /// Until the port is free or nothing more may be done; gives the holders that are left
     /// alone in the end.
-    pub(super) fn run(&mut self, agreed: Look) -> Result<Vec<Refusal>> {
+    pub(super) fn run(&mut self, agreed: Inspection) -> Result<Vec<Refusal>> {
         let mut plan = agreed.plan.steps;
         let mut changes = 0;
         let mut refusals = Vec::new();
         for _ in 0..MAX_STEPS {
-            let look = self.port.look()?;
-            refusals.clone_from(&look.plan.refusals);
-            if look.plan.would_listen == YesNo::Yes && !self.comes_back()? {
+            let inspection = self.port.inspect()?;
+            refusals.clone_from(&inspection.plan.refusals);
+            if inspection.plan.would_listen == YesNo::Yes && !self.comes_back()? {
                 break;
             }
-            let look = if look.plan.would_listen == YesNo::Yes {
-                self.port.look()?
+            let inspection = if inspection.plan.would_listen == YesNo::Yes {
+                self.port.inspect()?
             } else {
-                look
+                inspection
             };
-            if let Some(back) = comeback::who(&self.stopped, &self.known, &look.plan) {
-                self.tell_comeback(&back)?;
+            if let Some(back) = comeback::who(&self.stopped, &self.known, &inspection.plan) {
+                self.report_comeback(&back)?;
                 break;
             }
             if self.stopped.is_empty() {
-                let holders = look.plan.steps.iter().flat_map(|step| processes(&step.act));
+                let holders = inspection
+                    .plan
+                    .steps
+                    .iter()
+                    .flat_map(|step| processes(&step.act));
                 self.known.extend(holders.map(comeback::identity));
             }
-            let Some(step) = self.next(&look) else {
-                self.wait_for_the_rest(look.plan.clears_ms)?;
+            let Some(step) = self.next(&inspection) else {
+                self.wait_for_the_rest(inspection.plan.clears_ms)?;
                 break;
             };
             if !self.consent.covers(&step.act) {
                 changes += 1;
-                if !self.agree_anew(&mut plan, &look, changes)? {
+                if !self.agree_anew(&mut plan, &inspection, changes)? {
                     break;
                 }
                 continue;
@@ -108,13 +112,13 @@ impl<'a> CarryOut<'a> {
                 break;
             }
         }
-        self.tell_unneeded(&plan)?;
+        self.report_unneeded(&plan)?;
         Ok(refusals)
     }
 
     /// The first step that was not tried yet.
-    fn next(&self, look: &Look) -> Option<PlannedStep> {
-        let steps = look.plan.steps.iter();
+    fn next(&self, inspection: &Inspection) -> Option<PlannedStep> {
+        let steps = inspection.plan.steps.iter();
         steps
             .filter(|step| !matches!(step.act, Act::DestroyLeftovers))
             .find_map(|step| match &step.act {
@@ -125,7 +129,7 @@ impl<'a> CarryOut<'a> {
                     let left: Vec<TargetSocket> = sockets.iter().filter(is_new).copied().collect();
                     (!left.is_empty()).then(|| PlannedStep {
                         act: Act::DestroySockets(left),
-                        says: step.says.clone(),
+                        description: step.description.clone(),
                     })
                 }
                 act => {
@@ -139,18 +143,22 @@ impl<'a> CarryOut<'a> {
     fn agree_anew(
         &mut self,
         plan: &mut Vec<PlannedStep>,
-        look: &Look,
+        inspection: &Inspection,
         changes: u32,
     ) -> Result<bool> {
         let steps = std::mem::take(plan);
         for step in &steps {
-            let is_planned_still = look.plan.steps.iter().any(|now| now.act == step.act);
+            let is_planned_still = inspection.plan.steps.iter().any(|now| now.act == step.act);
             if self.is_untried(step) && !is_planned_still {
                 let says = format!(
                     "not done: {} does not hold the port as it did when the plan was made",
-                    step.says.target
+                    step.description.target
                 );
-                self.tell(step.says.clone(), Attempt::new(Outcome::Changed, says), 0)?;
+                self.report(
+                    step.description.clone(),
+                    Attempt::new(Outcome::Changed, says),
+                    0,
+                )?;
             }
         }
         if changes > MAX_CHANGES {
@@ -160,10 +168,12 @@ impl<'a> CarryOut<'a> {
         }
         self.printer
             .say("The port is held otherwise than it was; the plan is now:")?;
-        self.printer
-            .show(&export::release::plan(&look.says(), &look.plan.refusals))?;
-        plan.clone_from(&look.plan.steps);
-        self.is_declined = !self.consent.ask([look])?;
+        self.printer.show(&export::release::plan(
+            &inspection.steps(),
+            &inspection.plan.refusals,
+        ))?;
+        plan.clone_from(&inspection.plan.steps);
+        self.is_declined = !self.consent.ask([inspection])?;
         Ok(!self.is_declined)
     }
 
@@ -173,14 +183,18 @@ impl<'a> CarryOut<'a> {
     }
 
     /// Steps that were agreed to, and whose turn never came.
-    fn tell_unneeded(&mut self, plan: &[PlannedStep]) -> Result<()> {
+    fn report_unneeded(&mut self, plan: &[PlannedStep]) -> Result<()> {
         if !self.port.is_free()? {
             return Ok(());
         }
         for step in plan {
             if self.is_untried(step) {
-                let says = format!("{}: it holds the port no longer", step.says.target);
-                self.tell(step.says.clone(), Attempt::new(Outcome::NotNeeded, says), 0)?;
+                let says = format!("{}: it holds the port no longer", step.description.target);
+                self.report(
+                    step.description.clone(),
+                    Attempt::new(Outcome::NotNeeded, says),
+                    0,
+                )?;
             }
         }
         Ok(())
@@ -221,18 +235,18 @@ impl<'a> CarryOut<'a> {
             | Outcome::CameBack
             | Outcome::NotAllowed => true,
             // It goes by itself, and the rest may be worth the wait.
-            Outcome::Failed => step.says.step == StepKind::DestroySockets,
+            Outcome::Failed => step.description.step == StepKind::DestroySockets,
             Outcome::TimedOut => false,
         };
         if attempt.outcome == Outcome::Done {
             let now = processes(&step.act).map(Stopped::of);
             self.stopped.extend(now);
         }
-        self.tell(step.says.clone(), attempt, took_ms)?;
+        self.report(step.description.clone(), attempt, took_ms)?;
         Ok(goes_on)
     }
 
-    fn tell(&mut self, step: ReleaseStep, attempt: Attempt, took_ms: u64) -> Result<()> {
+    fn report(&mut self, step: ReleaseStep, attempt: Attempt, took_ms: u64) -> Result<()> {
         let done = DoneStep {
             step,
             outcome: attempt.outcome,
@@ -245,7 +259,7 @@ impl<'a> CarryOut<'a> {
     }
 
     /// Says of the last step that it was undone.
-    fn tell_comeback(&mut self, back: &comeback::Comeback) -> Result<()> {
+    fn report_comeback(&mut self, back: &comeback::Comeback) -> Result<()> {
         let step = self.done.iter_mut().rev().find(|done| {
             done.outcome == Outcome::Done && done.step.step != StepKind::DestroySockets
         });

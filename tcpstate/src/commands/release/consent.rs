@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::termios::{QueueSelector, tcflush};
 
 use super::dialogue;
-use super::look::Look;
+use super::inspection::Inspection;
 use crate::diagnosis::release::{Act, TargetProcess};
 use crate::stdio::Stream;
 
@@ -74,7 +74,10 @@ impl Consent {
     }
 
     /// Asks for consent to these plans, which have been shown. `false`: it was not given.
-    pub(super) fn ask<'l>(&mut self, looks: impl IntoIterator<Item = &'l Look>) -> Result<bool> {
+    pub(super) fn ask<'l>(
+        &mut self,
+        inspections: impl IntoIterator<Item = &'l Inspection>,
+    ) -> Result<bool> {
         let is_given = match self.asked {
             Asked::Nobody => true,
             Asked::Terminal => is_typed()?,
@@ -83,7 +86,7 @@ impl Consent {
         if !is_given {
             return Ok(false);
         }
-        for plan in looks.into_iter().map(|look| &look.plan) {
+        for plan in inspections.into_iter().map(|inspection| &inspection.plan) {
             for step in &plan.steps {
                 self.targets.extend(Target::of(&step.act));
                 self.with_nobodys |= match &step.act {

@@ -10,7 +10,7 @@ use crate::tui::ReleaseRequest;
 /// From the dashboard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Wish {
+pub(super) enum DashboardMessage {
     /// Show the plan for this port, and ask.
     Release(ReleaseRequest),
     /// Whether `yes` was typed.
@@ -46,5 +46,9 @@ pub(super) fn is_yes() -> bool {
     say(&Said::Ask);
     let mut text = String::new();
     let read = io::stdin().lock().read_line(&mut text);
-    read.is_ok() && matches!(serde_json::from_str(&text), Ok(Wish::Answer(true)))
+    read.is_ok()
+        && matches!(
+            serde_json::from_str(&text),
+            Ok(DashboardMessage::Answer(true))
+        )
 }

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result};
 
 use super::consent::{Asked, Consent};
-use super::dialogue::{Said, Wish, line, say};
+use super::dialogue::{DashboardMessage, Said, line, say};
 use super::{Options, Printer, free};
 use crate::cli::{ReleaseArgs, SocketArgs};
 use crate::tui::ReleaseRequest;
@@ -51,12 +51,14 @@ impl Helper {
 
     /// Asks for a port's plan.
     pub(in crate::commands) fn release(&mut self, request: ReleaseRequest) -> io::Result<()> {
-        self.stream.write_all(&line(&Wish::Release(request)))
+        self.stream
+            .write_all(&line(&DashboardMessage::Release(request)))
     }
 
     /// Says whether `yes` was typed.
     pub(in crate::commands) fn answer(&mut self, is_yes: bool) -> io::Result<()> {
-        self.stream.write_all(&line(&Wish::Answer(is_yes)))
+        self.stream
+            .write_all(&line(&DashboardMessage::Answer(is_yes)))
     }
 
     /// What it has said meanwhile. Waits for nothing.
@@ -104,7 +106,7 @@ pub(in crate::commands) fn serve() -> Result<ExitCode> {
         if read.context("cannot read what the dashboard asks for")? == 0 {
             return Ok(ExitCode::SUCCESS);
         }
-        let Ok(Wish::Release(request)) = serde_json::from_str(&text) else {
+        let Ok(DashboardMessage::Release(request)) = serde_json::from_str(&text) else {
             continue;
         };
         let options = Options::usual();

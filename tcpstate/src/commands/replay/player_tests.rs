@@ -15,16 +15,16 @@ fn played() -> (Player, Engine, tempfile::TempDir) {
 }
 
 fn recorded() -> (PathBuf, Engine, tempfile::TempDir) {
-    let story = screens::story::restarted();
-    let anchor = story.engine.header().unwrap().clock;
+    let scenario = screens::scenario::restarted();
+    let anchor = scenario.engine.header().unwrap().clock;
     let mut text = Vec::new();
-    for event in story.engine.log().iter() {
+    for event in scenario.engine.log().iter() {
         json::write_line(event, anchor, &mut text).unwrap();
     }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("r.jsonl");
     std::fs::write(&path, text).unwrap();
-    (path, story.engine, dir)
+    (path, scenario.engine, dir)
 }
 
 /// Opened with only its first event read.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::mpsc;
 
-use super::place::Place;
+use super::isolation::Isolation;
 use super::unhooked::Unhooked;
 use crate::cli::{Format, OutputArgs, ScreenArgs};
 use crate::clock;
@@ -32,8 +32,8 @@ use crate::tui::rounds::Rounds;
 const MAX_CUES: usize = 4096;
 /// It watches another namespace within this time, or not.
 const FOLLOWS: Duration = Duration::from_secs(5);
-/// How often it is looked whether it has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often it is polled whether it has ended.
+const POLL_EVERY: Duration = Duration::from_millis(20);
 
 /// The dashboard, seen from the test.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Dashboard {
     pub(super) fn start(
         home: Home,
         port: u16,
-        place: &Place,
+        isolation: &Isolation,
         capture: Option<Capture>,
     ) -> Result<Self> {
         let (cues, script) = mpsc::channel(MAX_CUES);
@@ -98,7 +98,7 @@ impl Dashboard {
         let has_ended = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&has_ended);
         let mask = Signals::of_screen();
-        let rights = place.gained_rights();
+        let rights = isolation.gained_rights();
         let shown = Shown {
             port,
             home: home.netns,
@@ -152,7 +152,7 @@ impl Dashboard {
     }
 
     /// Tells what the server has called.
-    pub(super) fn tell_fact(&self, mono_ns: u64, body: Box<Body>) {
+    pub(super) fn send_fact(&self, mono_ns: u64, body: Box<Body>) {
         let is_of_port = match &*body {
             Body::Bind(call) | Body::Listen(call) => {
                 call.requested.port == self.port
@@ -174,7 +174,7 @@ impl Dashboard {
     /// The test is over: gives the terminal back, once nobody looks at something on it any
     /// more, or a signal comes.
     pub(super) fn close(mut self, signals: &Signals) -> Result<()> {
-        self.tell_lost();
+        self.send_lost();
         self.tell(Cue::Close);
         while !self.has_ended() {
             while let Some(signal) = signals.next() {
@@ -184,12 +184,12 @@ impl Dashboard {
                     self.tell(Cue::Leave);
                 }
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_EVERY);
         }
         self.join()
     }
 
-    fn tell_lost(&self) {
+    fn send_lost(&self) {
         let count = self.lost.swap(0, Ordering::Relaxed);
         if count > 0 {
             let loss = Loss {

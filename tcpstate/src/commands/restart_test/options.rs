@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::look::Look;
+use super::port_sockets::PortSockets;
 use super::server::Server;
 use crate::cli::SocketArgs;
 use crate::commands::explain::Asker;
@@ -21,9 +21,12 @@ pub(super) struct Options {
 }
 
 /// Those of the server's first listener; `None`: they cannot be read.
-pub(super) fn of_listener(server: &Server<'_>, look: &mut Look) -> Result<Option<Options>> {
+pub(super) fn of_listener(
+    server: &Server<'_>,
+    port_sockets: &mut PortSockets,
+) -> Result<Option<Options>> {
     let pids = server.processes();
-    let listeners = look.listeners(&tree::open_sockets_of(&pids))?;
+    let listeners = port_sockets.listeners(&tree::open_sockets_of(&pids))?;
     let Some((listener, inode)) = listeners
         .first()
         .and_then(|item| item.inode.map(|inode| (item, inode)))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::client::{Client, Connection, Ports};
-use super::look::{Look, reach};
+use super::port_sockets::{PortSockets, reach};
 use super::server::Server;
 use crate::cli::Ready;
 use crate::supervise::tree;
@@ -35,9 +35,12 @@ impl<'a> Readiness<'a> {
     }
 
     /// Where the listener of this start's processes is reached; `None`: there is none.
-    pub(super) fn listens(server: &Server<'_>, look: &mut Look) -> Result<Option<SocketAddr>> {
+    pub(super) fn listens(
+        server: &Server<'_>,
+        port_sockets: &mut PortSockets,
+    ) -> Result<Option<SocketAddr>> {
         let open = tree::open_sockets_of(&server.processes());
-        let listeners = look.listeners(&open)?;
+        let listeners = port_sockets.listeners(&open)?;
         Ok(listeners.first().map(reach))
     }
 

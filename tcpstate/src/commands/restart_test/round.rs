@@ -7,12 +7,12 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use super::client::{Client, Connection};
-use super::look;
+use super::connections::{Clients, Reached};
 use super::options::{self, Options};
+use super::port_sockets;
 use super::ready::Readiness;
-use super::scene::{LOOK_EVERY, Plan, Scene, since};
 use super::server::{self, Server};
-use super::stage::{Clients, Staged};
+use super::setup::{POLL_EVERY, Plan, Setup, since};
 use crate::clock;
 use crate::diagnosis::restart_test::{self, Measured};
 use crate::event::{RestartOutcome, RestartRound, State, Way};
@@ -49,7 +49,7 @@ pub(super) enum Tried {
 }
 
 struct Round<'a> {
-    scene: Scene<'a>,
+    setup: Setup<'a>,
     number: u32,
     /// The server is killed where it would read before it ends.
     is_killed_unread: bool,
@@ -66,14 +66,14 @@ pub(super) fn run(
     notes: &mut Vec<String>,
 ) -> Result<Tried> {
     let mut round = Round {
-        scene: Scene::new(plan, way, signals)?,
+        setup: Setup::new(plan, way, signals)?,
         number,
         is_killed_unread,
         notes: Vec::new(),
     };
     let mut clients = Clients::default();
     let tried = round.go(&mut clients);
-    if let Some(why) = &round.scene.server.unsupervised {
+    if let Some(why) = &round.setup.server.unsupervised {
         let note = format!(
             "failed binds could not be seen, so that they are not counted and a cause is likely \
              at best: {why}"
@@ -82,13 +82,15 @@ pub(super) fn run(
             notes.push(note);
         }
     }
-    let Scene {
-        server, mut look, ..
-    } = round.scene;
+    let Setup {
+        server,
+        mut port_sockets,
+        ..
+    } = round.setup;
     // Told first: it may have something to clean up.
     server.end(END_GRACE.min(plan.grace))?;
     if !plan.is_private {
-        clients.leave_nothing(&mut look)?;
+        clients.leave_nothing(&mut port_sockets)?;
     }
     tried
 }
@@ -96,26 +98,26 @@ pub(super) fn run(
 impl Round<'_> {
     fn go(&mut self, clients: &mut Clients) -> Result<Tried> {
         let start_ns = clock::monotonic_ns();
-        self.scene.server.start()?;
+        self.setup.server.start()?;
         let addr = match self.first_start(start_ns)? {
             Ok(addr) => addr,
             Err(why) => return Ok(Tried::NoStart(Box::new(self.no_start(&why)?))),
         };
         let first_start_ms = ms_since(start_ns);
-        let first_failed_binds = self.scene.server.failed_calls().unwrap_or(0);
-        let options = options::of_listener(&self.scene.server, &mut self.scene.look)?;
+        let first_failed_binds = self.setup.server.failed_calls().unwrap_or(0);
+        let options = options::of_listener(&self.setup.server, &mut self.setup.port_sockets)?;
         self.settle()?;
-        if self.scene.server.ended().is_some() {
+        if self.setup.server.ended().is_some() {
             let why = self.why_ended();
             return Ok(Tried::NoStart(Box::new(self.no_start(&why)?)));
         }
-        match clients.stage(&mut self.scene, addr)? {
-            Staged::Yes => {}
-            Staged::No(why) => return Ok(self.unknown(why)),
-            Staged::NotApplicable(why) => return Ok(Tried::Skipped(why)),
+        match clients.reach_state(&mut self.setup, addr)? {
+            Reached::Yes => {}
+            Reached::No(why) => return Ok(self.unknown(why)),
+            Reached::NotApplicable(why) => return Ok(Tried::Skipped(why)),
         }
-        self.scene.server.let_go()?;
-        if let Some(status) = self.scene.server.ended() {
+        self.setup.server.let_go()?;
+        if let Some(status) = self.setup.server.ended() {
             let how = server::describe(status);
             return Ok(self.unknown(format!("it ended {how} before it was stopped")));
         }
@@ -123,13 +125,13 @@ impl Round<'_> {
         if !self.stop(clients, stop_ns)? {
             return Ok(self.unknown(format!(
                 "it could not be stopped within {} s, not even by SIGKILL",
-                self.scene.plan.timeout.as_secs()
+                self.setup.plan.timeout.as_secs()
             )));
         }
-        let sockets = self.scene.look.sockets()?;
-        let left = look::count(&sockets);
-        if let Some(why) = clients.not_reached(self.scene.way, &left) {
-            if self.scene.way == Way::UnreadData && !self.is_killed_unread {
+        let sockets = self.setup.port_sockets.sockets()?;
+        let left = port_sockets::count(&sockets);
+        if let Some(why) = clients.not_reached(self.setup.way, &left) {
+            if self.setup.way == Way::UnreadData && !self.is_killed_unread {
                 return Ok(Tried::ReadBeforeEnd);
             }
             return Ok(self.unknown(why));
@@ -140,13 +142,13 @@ impl Round<'_> {
             .map(|item| item.sock.cookie)
             .collect();
         let start_ns = clock::monotonic_ns();
-        self.scene.server.start()?;
+        self.setup.server.start()?;
         let up = self.restart(start_ns, Connecting::new(addr, old_listeners), clients)?;
         let now_ns = up.at_ns.unwrap_or_else(clock::monotonic_ns);
         let start_ms = up
             .at_ns
             .map(|_| now_ns.saturating_sub(start_ns) / NS_PER_MS);
-        let failed_binds = self.scene.server.failed_calls();
+        let failed_binds = self.setup.server.failed_calls();
         let failed_binds = failed_binds.map(|all| all.saturating_sub(first_failed_binds));
         let outcome = restart_test::outcome(Measured {
             first_start_ms,
@@ -154,7 +156,7 @@ impl Round<'_> {
             first_failed_binds,
             failed_binds: failed_binds.unwrap_or(0),
         });
-        let mut round = RestartRound::new(self.scene.way, self.number, outcome);
+        let mut round = RestartRound::new(self.setup.way, self.number, outcome);
         round.downtime_ms = up.at_ns.map(|_| now_ns.saturating_sub(stop_ns) / NS_PER_MS);
         round.start_ms = start_ms;
         round.first_start_ms = Some(first_start_ms);
@@ -162,9 +164,9 @@ impl Round<'_> {
         round.reset = up.reset + clients.count_reset();
         round.failed_binds = failed_binds;
         round.left = left;
-        round.leftover = self.scene.server.left();
+        round.leftover = self.setup.server.left();
         if outcome != RestartOutcome::AtOnce {
-            round.diagnosis = self.scene.server.diagnosis().cloned().map(Box::new);
+            round.diagnosis = self.setup.server.diagnosis().cloned().map(Box::new);
         }
         if outcome == RestartOutcome::Fails {
             if round.diagnosis.is_none() {
@@ -183,18 +185,19 @@ impl Round<'_> {
 
     /// Waits until the first start serves, and gives where. An error: why it does not.
     fn first_start(&mut self, start_ns: u64) -> Result<Result<std::net::SocketAddr, WhyNot>> {
-        let mut readiness = Readiness::new(self.scene.plan.ready);
+        let mut readiness = Readiness::new(self.setup.plan.ready);
         loop {
-            self.scene.server.pump(LOOK_EVERY)?;
-            if self.scene.server.ended().is_some() {
+            self.setup.server.pump(POLL_EVERY)?;
+            if self.setup.server.ended().is_some() {
                 return Ok(Err(self.why_ended()));
             }
-            if let Some(addr) = Readiness::listens(&self.scene.server, &mut self.scene.look)?
-                && readiness.is_ready(&self.scene.server, addr, &mut self.scene.ports)?
+            if let Some(addr) =
+                Readiness::listens(&self.setup.server, &mut self.setup.port_sockets)?
+                && readiness.is_ready(&self.setup.server, addr, &mut self.setup.ports)?
             {
                 return Ok(Ok(addr));
             }
-            if since(start_ns) >= self.scene.plan.timeout {
+            if since(start_ns) >= self.setup.plan.timeout {
                 return Ok(Err(WhyNot::Timeout));
             }
         }
@@ -203,23 +206,23 @@ impl Round<'_> {
     /// Lets the first process of a server end that goes to the background.
     fn settle(&mut self) -> Result<()> {
         let ready_ns = clock::monotonic_ns();
-        let main: Vec<u32> = self.scene.server.main_pid().into_iter().collect();
+        let main: Vec<u32> = self.setup.server.main_pid().into_iter().collect();
         let open = tree::open_sockets_of(&main);
-        let time = if self.scene.look.listeners(&open)?.is_empty() {
+        let time = if self.setup.port_sockets.listeners(&open)?.is_empty() {
             GOES_TO_BACKGROUND_WITHOUT_LISTENER
         } else {
             GOES_TO_BACKGROUND
         };
-        while self.scene.server.ended().is_none() && since(ready_ns) < time {
-            self.scene.server.pump(LOOK_EVERY)?;
+        while self.setup.server.ended().is_none() && since(ready_ns) < time {
+            self.setup.server.pump(POLL_EVERY)?;
         }
         Ok(())
     }
 
     /// Why a start that has ended does not serve.
     fn why_ended(&self) -> WhyNot {
-        match self.scene.server.ended() {
-            Some(status) if self.scene.server.processes().is_empty() => {
+        match self.setup.server.ended() {
+            Some(status) if self.setup.server.processes().is_empty() => {
                 WhyNot::Ended(server::describe(status))
             }
             _ => WhyNot::Background,
@@ -228,49 +231,49 @@ impl Round<'_> {
 
     /// Stops it as the way says. `false`: it could not be stopped.
     fn stop(&mut self, clients: &mut Clients, stop_ns: u64) -> Result<bool> {
-        let are_all_killed = self.scene.way == Way::Sigkill
-            || self.scene.way == Way::UnreadData && self.is_killed_unread;
-        match self.scene.way {
+        let are_all_killed = self.setup.way == Way::Sigkill
+            || self.setup.way == Way::UnreadData && self.is_killed_unread;
+        match self.setup.way {
             _ if are_all_killed => Server::signal_all(Signal::KILL),
-            Way::ChildLeft => self.scene.server.signal_main(Signal::KILL),
-            _ => self.scene.server.signal_main(Signal::TERM),
+            Way::ChildLeft => self.setup.server.signal_main(Signal::KILL),
+            _ => self.setup.server.signal_main(Signal::TERM),
         }
-        if self.scene.way == Way::UnreadData {
+        if self.setup.way == Way::UnreadData {
             // It was held still until now.
             Server::signal_all(Signal::CONT);
         }
         let mut is_killed = false;
         // Whoever kills a control group waits until it is empty.
-        while self.scene.server.ended().is_none()
-            || are_all_killed && !self.scene.server.processes().is_empty()
+        while self.setup.server.ended().is_none()
+            || are_all_killed && !self.setup.server.processes().is_empty()
         {
-            self.scene.server.pump(LOOK_EVERY)?;
-            clients.advance(self.scene.way);
+            self.setup.server.pump(POLL_EVERY)?;
+            clients.advance(self.setup.way);
             if are_all_killed {
                 Server::signal_all(Signal::KILL);
             }
-            if since(stop_ns) >= self.scene.plan.grace && !is_killed && !are_all_killed {
+            if since(stop_ns) >= self.setup.plan.grace && !is_killed && !are_all_killed {
                 is_killed = true;
-                self.scene.server.signal_main(Signal::KILL);
+                self.setup.server.signal_main(Signal::KILL);
                 self.notes.push(format!(
                     "it did not end within {} s after SIGTERM, and was killed",
-                    self.scene.plan.grace.as_secs_f64()
+                    self.setup.plan.grace.as_secs_f64()
                 ));
             }
             if since(stop_ns)
                 >= self
-                    .scene
+                    .setup
                     .plan
                     .grace
-                    .saturating_add(self.scene.plan.timeout)
+                    .saturating_add(self.setup.plan.timeout)
             {
                 return Ok(false);
             }
         }
         let ended_ns = clock::monotonic_ns();
         loop {
-            clients.advance(self.scene.way);
-            let settles = if self.scene.server.processes().is_empty() {
+            clients.advance(self.setup.way);
+            let settles = if self.setup.server.processes().is_empty() {
                 SETTLES
             } else {
                 SETTLES_BESIDE_OTHERS
@@ -278,7 +281,7 @@ impl Round<'_> {
             if !clients.are_any_open() || since(ended_ns) >= settles {
                 return Ok(true);
             }
-            self.scene.server.pump(LOOK_EVERY)?;
+            self.setup.server.pump(POLL_EVERY)?;
         }
     }
 
@@ -289,7 +292,7 @@ impl Round<'_> {
         mut connecting: Connecting,
         clients: &mut Clients,
     ) -> Result<Up> {
-        let mut readiness = Readiness::new(self.scene.plan.ready);
+        let mut readiness = Readiness::new(self.setup.plan.ready);
         let mut up = Up {
             at_ns: None,
             refused: 0,
@@ -297,43 +300,43 @@ impl Round<'_> {
             why_not: WhyNot::Timeout,
         };
         loop {
-            self.scene.server.pump(LOOK_EVERY)?;
-            clients.advance(self.scene.way);
-            connecting.advance(&mut self.scene, &mut up)?;
+            self.setup.server.pump(POLL_EVERY)?;
+            clients.advance(self.setup.way);
+            connecting.advance(&mut self.setup, &mut up)?;
             if connecting.is_accepted
-                && readiness.is_ready(&self.scene.server, connecting.addr, &mut self.scene.ports)?
+                && readiness.is_ready(&self.setup.server, connecting.addr, &mut self.setup.ports)?
             {
                 up.at_ns = Some(clock::monotonic_ns());
                 break;
             }
-            if let Some(status) = self.scene.server.ended()
-                && self.scene.server.processes().is_empty()
+            if let Some(status) = self.setup.server.ended()
+                && self.setup.server.processes().is_empty()
             {
                 up.why_not = WhyNot::Ended(server::describe(status));
                 break;
             }
-            if since(start_ns) >= self.scene.plan.timeout {
+            if since(start_ns) >= self.setup.plan.timeout {
                 break;
             }
         }
         // What has been explained a moment ago.
-        self.scene.server.pump(Duration::ZERO)?;
+        self.setup.server.pump(Duration::ZERO)?;
         connecting.abort();
         Ok(up)
     }
 
     fn unknown(&mut self, why: String) -> Tried {
-        let mut round = RestartRound::new(self.scene.way, self.number, RestartOutcome::Unknown);
+        let mut round = RestartRound::new(self.setup.way, self.number, RestartOutcome::Unknown);
         round.notes = std::mem::take(&mut self.notes);
         round.notes.push(why);
         Tried::Round(Box::new(round))
     }
 
     fn no_start(&mut self, why: &WhyNot) -> Result<RestartRound> {
-        self.scene.server.pump(Duration::ZERO)?;
-        let mut round = RestartRound::new(self.scene.way, self.number, RestartOutcome::Unknown);
-        round.diagnosis = self.scene.server.diagnosis().cloned().map(Box::new);
-        round.failed_binds = self.scene.server.failed_calls();
+        self.setup.server.pump(Duration::ZERO)?;
+        let mut round = RestartRound::new(self.setup.way, self.number, RestartOutcome::Unknown);
+        round.diagnosis = self.setup.server.diagnosis().cloned().map(Box::new);
+        round.failed_binds = self.setup.server.failed_calls();
         round.notes = vec![format!(
             "the first start did not serve: {}",
             self.say_why_not(why)
@@ -343,17 +346,17 @@ impl Round<'_> {
 
     fn say_why_not(&self, why: &WhyNot) -> String {
         let said = self
-            .scene
+            .setup
             .server
             .last_lines()
             .map(|lines| format!("; it printed last: {lines}"))
             .unwrap_or_default();
-        let port = self.scene.plan.port;
+        let port = self.setup.plan.port;
         match why {
             WhyNot::Ended(how) => format!("it ended {how}{said}"),
             WhyNot::Timeout => format!(
                 "it does not serve on port {port} after {} s{said}",
-                self.scene.plan.timeout.as_secs_f64()
+                self.setup.plan.timeout.as_secs_f64()
             ),
             WhyNot::Background => {
                 "it went to the background: have it run in the foreground".to_owned()
@@ -363,7 +366,7 @@ impl Round<'_> {
 
     /// What a bind like the first one would meet now.
     fn likely(&self, options: &Options) -> Result<Option<crate::event::Diagnosis>> {
-        options::ask(self.scene.plan.port, options).map(restart_test::likely)
+        options::ask(self.setup.plan.port, options).map(restart_test::likely)
     }
 }
 
@@ -408,13 +411,13 @@ impl Connecting {
         }
     }
 
-    fn advance(&mut self, scene: &mut Scene<'_>, up: &mut Up) -> Result<()> {
+    fn advance(&mut self, setup: &mut Setup<'_>, up: &mut Up) -> Result<()> {
         if !self.is_accepted && self.tries.len() < MAX_TRIES && since(self.tried_ns) >= TRY_EVERY {
             self.tried_ns = clock::monotonic_ns();
-            self.tries.push(Client::begin(self.addr, &mut scene.ports)?);
+            self.tries.push(Client::begin(self.addr, &mut setup.ports)?);
         }
         let mut kept = Vec::new();
-        let open = scene.open_sockets();
+        let open = setup.open_sockets();
         for mut client in std::mem::take(&mut self.tries) {
             client.advance();
             match client.state {
@@ -423,7 +426,7 @@ impl Connecting {
                 _ => {
                     if !self.is_accepted {
                         self.is_accepted =
-                            scene.is_accepted(&client, &open, &self.old_listeners)?;
+                            setup.is_accepted(&client, &open, &self.old_listeners)?;
                     }
                     // One that the stopped server's heir has closed tells nothing any more.
                     if client.state != Connection::ClosedByServer {

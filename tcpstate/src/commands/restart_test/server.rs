@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use super::dashboard::Dashboard;
 use super::output::{Ends, Output};
 use crate::clock;
-use crate::commands::run::calls::{Calls, HoldBack, Wishes};
+use crate::commands::run::calls::{Calls, HoldBack, Policy};
 use crate::commands::run::explainer::{Explainer, Observation, Sink};
 use crate::commands::run::keep::Keeps;
 use crate::event::{Diagnosis, LeftProcess};
@@ -25,8 +25,8 @@ use crate::supervise::notification::Listener;
 use crate::supervise::signals::Signals;
 use crate::supervise::{proc, tree};
 
-/// How often it is looked whether all have ended.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// How often it is polled whether all have ended.
+const POLL_EVERY: Duration = Duration::from_millis(2);
 /// What is left after the end of a round is killed; that lasts no longer.
 const END_LASTS: Duration = Duration::from_secs(5);
 
@@ -54,7 +54,7 @@ pub(super) struct Server<'a> {
     program: Program<'a>,
     signals: &'a Signals,
     calls: Calls,
-    told: Receiver<Observation>,
+    observations: Receiver<Observation>,
     /// One for each start of which processes are left.
     listeners: Vec<Arc<Listener>>,
     main: Option<Main>,
@@ -90,19 +90,19 @@ impl Process {
 impl<'a> Server<'a> {
     /// Nothing is started yet.
     pub(super) fn new(program: Program<'a>, signals: &'a Signals) -> Result<Self> {
-        let wishes = Wishes {
+        let policy = Policy {
             reuseaddr: false,
             reuseport: false,
             hold_back: HoldBack::Never,
             verbose: false,
         };
-        let (tell, told) = channel();
+        let (tell, observations) = channel();
         let explainer = Explainer::start(None, Sink::Channel(tell))?;
         Ok(Self {
             program,
             signals,
-            calls: Calls::new(wishes, Keeps::new(&[], Duration::ZERO), explainer)?,
-            told,
+            calls: Calls::new(policy, Keeps::new(&[], Duration::ZERO), explainer)?,
+            observations,
             listeners: Vec::new(),
             main: None,
             left: Vec::new(),
@@ -185,7 +185,7 @@ impl<'a> Server<'a> {
         }
         self.calls.take_waiting(&mut self.listeners)?;
         self.reap()?;
-        self.take_told();
+        self.take_observations();
         if self.program.dashboard.is_some_and(Dashboard::has_ended) {
             bail!("ended at the dashboard: what was started has been ended");
         }
@@ -207,17 +207,17 @@ impl<'a> Server<'a> {
     pub(super) fn let_go(&mut self) -> Result<()> {
         self.pump(Duration::ZERO)?;
         while !self.calls.holds_none() {
-            self.pump(LOOK_EVERY)?;
+            self.pump(POLL_EVERY)?;
         }
         Ok(())
     }
 
-    fn take_told(&mut self) {
-        for told in self.told.try_iter() {
-            match told {
+    fn take_observations(&mut self) {
+        for observations in self.observations.try_iter() {
+            match observations {
                 Observation::Fact(mono_ns, body) => {
                     if let Some(dashboard) = self.program.dashboard {
-                        dashboard.tell_fact(mono_ns, body);
+                        dashboard.send_fact(mono_ns, body);
                     }
                 }
                 Observation::Diagnosis(diagnosis) => self.latest = Some(*diagnosis),
@@ -334,7 +334,7 @@ impl<'a> Server<'a> {
             if since() >= grace || self.main_pid().is_none() {
                 Self::signal_all(Signal::KILL);
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL_EVERY);
         }
     }
 }

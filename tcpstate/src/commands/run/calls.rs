@@ -20,9 +20,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use self::bind::Unheard;
+use self::bind::Unacknowledged;
 use self::held_back::{Pending, TRY_EVERY_NS};
-use self::passed::{Passed, Unsaid};
+use self::passed::{Passed, Unreported};
 use super::explainer::{Explainer, Job};
 use super::flood::Flood;
 use super::hooks::Hooks;
@@ -38,7 +38,7 @@ const EADDRINUSE: u32 = libc::EADDRINUSE.unsigned_abs();
 
 /// What is to be done with calls.
 #[derive(Clone, Debug)]
-pub(in crate::commands) struct Wishes {
+pub(in crate::commands) struct Policy {
     pub(in crate::commands) reuseaddr: bool,
     pub(in crate::commands) reuseport: bool,
     pub(in crate::commands) hold_back: HoldBack,
@@ -69,7 +69,7 @@ impl HoldBack {
 
 /// All that is decided about calls.
 pub(in crate::commands) struct Calls {
-    wishes: Wishes,
+    policy: Policy,
     own: Rights,
     netns: u32,
     pub(super) keeps: Keeps,
@@ -79,10 +79,10 @@ pub(in crate::commands) struct Calls {
     /// Calls that went on.
     passed: Vec<Passed>,
     /// Those of them that have failed, until the hooks have told more.
-    unsaid: Vec<Unsaid>,
+    unreported: Vec<Unreported>,
     hooks: Option<Hooks>,
     /// Binds of which their callers may not have heard.
-    unheard: VecDeque<Unheard>,
+    unacknowledged: VecDeque<Unacknowledged>,
     /// A process of the program is in a Landlock domain, which nothing shows: what it may
     /// bind is not known any more.
     is_confined: bool,
@@ -93,12 +93,12 @@ pub(in crate::commands) struct Calls {
 
 impl Calls {
     pub(in crate::commands) fn new(
-        wishes: Wishes,
+        policy: Policy,
         keeps: Keeps,
         explainer: Explainer,
     ) -> Result<Self> {
         Ok(Self {
-            wishes,
+            policy,
             own: Rights::own().context("cannot read our own rights in /proc; mount it")?,
             netns: netns::current()?,
             keeps,
@@ -106,9 +106,9 @@ impl Calls {
             pending: Vec::new(),
             waits: 0,
             passed: Vec::new(),
-            unsaid: Vec::new(),
+            unreported: Vec::new(),
             hooks: None,
-            unheard: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
             is_confined: false,
             flood: Flood::default(),
             failed: 0,
@@ -135,10 +135,10 @@ impl Calls {
     }
 
     /// With `-v`, what has become of the hooks.
-    fn tell_of_hooks(&self) {
-        let news = self.hooks.as_ref().and_then(Hooks::take_news);
-        if let Some(news) = news.filter(|_| self.wishes.verbose) {
-            self.explainer.hand(Job::Print(news));
+    fn report_hooks(&self) {
+        let status = self.hooks.as_ref().and_then(Hooks::take_status);
+        if let Some(status) = status.filter(|_| self.policy.verbose) {
+            self.explainer.hand(Job::Print(status));
         }
     }
 
@@ -176,12 +176,12 @@ impl Calls {
     ) {
         let Notification { id, tid, call } = notification;
         // What we still have of sockets may not be in the way of it.
-        self.look_after_passed(Some(tid));
+        self.poll_passed(Some(tid));
         match call {
             SystemCall::Bind { fd, addr, len } => {
                 match self.ask(listener, id, tid, fd, addr, len) {
                     Ok(asked) if asked.is_own => self.bind(asked),
-                    Ok(asked) => self.pass_and_look(asked),
+                    Ok(asked) => self.pass_and_poll(asked),
                     Err(why) => self.pass(listener, id, tid, why),
                 }
             }
@@ -201,7 +201,7 @@ impl Calls {
 
     /// The call goes on; with `-v` it is said why it was not looked at.
     fn pass(&self, listener: &Listener, id: u64, tid: u32, why: Option<&str>) {
-        if let Some(why) = why.filter(|_| self.wishes.verbose) {
+        if let Some(why) = why.filter(|_| self.policy.verbose) {
             self.explainer
                 .hand(Job::Print(format!("{why} (thread {tid})")));
         }
@@ -211,9 +211,9 @@ impl Calls {
     /// What is to be done from time to time; gives how long nothing else is.
     pub(in crate::commands) fn advance(&mut self, is_running: bool) -> Duration {
         let now_ns = clock::monotonic_ns();
-        self.look_after_passed(None);
-        self.say_unsaid(now_ns);
-        self.tell_of_hooks();
+        self.poll_passed(None);
+        self.report_failed(now_ns);
+        self.report_hooks();
         self.try_pending(now_ns);
         for address in self.keeps.check(now_ns, is_running) {
             self.explainer.hand(Job::Print(format!(
@@ -222,7 +222,7 @@ impl Calls {
             )));
         }
         self.flood.report(now_ns, &self.explainer);
-        if !self.passed.is_empty() || !self.unsaid.is_empty() {
+        if !self.passed.is_empty() || !self.unreported.is_empty() {
             Duration::from_millis(1)
         } else if !self.pending.is_empty() {
             Duration::from_nanos(TRY_EVERY_NS)
@@ -235,12 +235,12 @@ impl Calls {
 
     /// Says and writes what is left.
     pub(in crate::commands) fn finish(mut self) {
-        self.look_after_passed(None);
-        while !self.unsaid.is_empty() {
+        self.poll_passed(None);
+        while !self.unreported.is_empty() {
             thread::sleep(Duration::from_millis(1));
-            self.say_unsaid(clock::monotonic_ns());
+            self.report_failed(clock::monotonic_ns());
         }
-        self.tell_of_hooks();
+        self.report_hooks();
         for pending in std::mem::take(&mut self.pending) {
             let _ = pending.asked.listener.answer(pending.asked.id, EADDRINUSE);
         }

@@ -35,7 +35,7 @@ pub(super) struct Flood {
 
 /// What becomes of a failed call.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Decision {
     /// It is explained, and stands for so many more.
     Explain { repeated: u64 },
     /// It is counted.
@@ -52,7 +52,7 @@ fn name(kind: CallKind) -> CallName {
 
 impl Flood {
     /// Decides, and counts.
-    pub(super) fn fate(&mut self, kind: CallKind, call: &Call, now_ns: u64) -> Fate {
+    pub(super) fn decide(&mut self, kind: CallKind, call: &Call, now_ns: u64) -> Decision {
         let key = (
             name(kind),
             call.process.pid,
@@ -62,16 +62,16 @@ impl Flood {
         if let Some(like) = self.like.get_mut(&key) {
             if now_ns < like.explained_ns.saturating_add(EXPLAIN_EVERY_NS) {
                 like.counted += 1;
-                return Fate::Count;
+                return Decision::Count;
             }
             like.explained_ns = now_ns;
-            return Fate::Explain {
+            return Decision::Explain {
                 repeated: std::mem::take(&mut like.counted),
             };
         }
         if self.like.len() >= MAX_KEYS {
             self.count_unexplained(kind, call);
-            return Fate::Count;
+            return Decision::Count;
         }
         self.like.insert(
             key,
@@ -81,12 +81,12 @@ impl Flood {
                 call: Arc::new(call.clone()),
             },
         );
-        Fate::Explain { repeated: 0 }
+        Decision::Explain { repeated: 0 }
     }
 
     /// Counts one that the hooks were on for and have not told of. `false`: there was none like
     /// it, for whose repetitions the kernel program says nothing any more.
-    pub(super) fn count_untold(&mut self, kind: CallKind, call: &Call) -> bool {
+    pub(super) fn count_unreported(&mut self, kind: CallKind, call: &Call) -> bool {
         let of = (name(kind), call.process.pid, call.requested.port);
         let like = self
             .like

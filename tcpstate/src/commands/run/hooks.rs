@@ -26,7 +26,7 @@ use crate::event::{Body, Call};
 use crate::kernel::{Observer, Options};
 
 /// Failed calls that are kept. Beyond, the oldest are forgotten.
-const MAX_KEPT: usize = 256;
+const MAX_FAILED: usize = 256;
 /// Records that are taken in one go.
 const TAKE: usize = 256;
 /// The hooks wake us for a failed call; what else they tell is cleared away as often.
@@ -37,38 +37,38 @@ const WANTED_FOR_NS: u64 = 30_000_000_000;
 /// The hooks, seen from the thread that takes calls. They are off soon after this is dropped.
 #[derive(Debug)]
 pub(super) struct Hooks {
-    told: Arc<Mutex<Told>>,
+    reported: Arc<Mutex<Reported>>,
     /// Until when they are wanted.
     until_ns: Sender<u64>,
 }
 
 /// What the thread has told.
 #[derive(Debug, Default)]
-struct Told {
+struct Reported {
     /// Since when every failed call is, where the hooks are on.
     on_ns: Option<u64>,
     failed: VecDeque<(u64, CallKind, Call)>,
     /// For who wants to know what becomes of the hooks.
-    news: Option<String>,
+    status: Option<String>,
 }
 
 impl Hooks {
     /// Begins to attach them.
     pub(super) fn start() -> Result<Self> {
-        let told = Arc::new(Mutex::new(Told::default()));
+        let reported = Arc::new(Mutex::new(Reported::default()));
         let (until_ns, wanted) = watch::channel(0);
-        let to = Arc::clone(&told);
+        let to = Arc::clone(&reported);
         thread::Builder::new()
             .name("hooks".to_owned())
             .spawn(move || {
                 if let Err(error) = observe(&to, wanted) {
-                    let mut told = lock(&to);
-                    told.on_ns = None;
-                    told.news = Some(format!("no hooks: {error:#}"));
+                    let mut reported = lock(&to);
+                    reported.on_ns = None;
+                    reported.status = Some(format!("no hooks: {error:#}"));
                 }
             })
             .context("cannot start a thread")?;
-        let hooks = Self { told, until_ns };
+        let hooks = Self { reported, until_ns };
         hooks.want();
         Ok(hooks)
     }
@@ -81,26 +81,28 @@ impl Hooks {
 
     /// Whether they were on at that time, and are.
     pub(super) fn saw(&self, mono_ns: u64) -> bool {
-        lock(&self.told).on_ns.is_some_and(|on_ns| on_ns <= mono_ns)
+        lock(&self.reported)
+            .on_ns
+            .is_some_and(|on_ns| on_ns <= mono_ns)
     }
 
     /// What they have told of a failed call that was made at `since_ns`: the first from then on
     /// that was about the same socket and port.
     pub(super) fn take(&self, kind: CallKind, failed: &Call, since_ns: u64) -> Option<Call> {
         let cookie = cookie(failed)?;
-        let mut told = lock(&self.told);
-        let at = told.failed.iter().position(|(mono_ns, of, call)| {
+        let mut reported = lock(&self.reported);
+        let at = reported.failed.iter().position(|(mono_ns, of, call)| {
             *of == kind
                 && *mono_ns >= since_ns
                 && self::cookie(call) == Some(cookie)
                 && call.requested.port == failed.requested.port
         })?;
-        told.failed.remove(at).map(|(_, _, call)| call)
+        reported.failed.remove(at).map(|(_, _, call)| call)
     }
 
     /// What has become of them since the last time.
-    pub(super) fn take_news(&self) -> Option<String> {
-        lock(&self.told).news.take()
+    pub(super) fn take_status(&self) -> Option<String> {
+        lock(&self.reported).status.take()
     }
 }
 
@@ -109,13 +111,13 @@ fn cookie(call: &Call) -> Option<u64> {
     call.sock.map(|sock| sock.cookie).filter(|it| *it != 0)
 }
 
-fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
-    told.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(reported: &Mutex<Reported>) -> MutexGuard<'_, Reported> {
+    reported.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Has them on as long as they are wanted, again and again. It ends with the process, too,
 /// whatever it does just then: the kernel takes the hooks off.
-fn observe(told: &Mutex<Told>, mut wanted: Receiver<u64>) -> Result<()> {
+fn observe(reported: &Mutex<Reported>, mut wanted: Receiver<u64>) -> Result<()> {
     runtime()?.block_on(async {
         // Nobody wants them ever again where that fails.
         while wanted.changed().await.is_ok() {
@@ -123,12 +125,12 @@ fn observe(told: &Mutex<Told>, mut wanted: Receiver<u64>) -> Result<()> {
             let observer = attach()?;
             let on_ns = clock::monotonic_ns();
             {
-                let mut told = lock(told);
-                told.on_ns = Some(on_ns);
+                let mut reported = lock(reported);
+                reported.on_ns = Some(on_ns);
                 let took_ms = on_ns.saturating_sub(began_ns) / 1_000_000;
-                told.news = Some(format!("hooks on after {took_ms} ms"));
+                reported.status = Some(format!("hooks on after {took_ms} ms"));
             }
-            keep_while_wanted(observer, told, &mut wanted).await?;
+            keep_while_wanted(observer, reported, &mut wanted).await?;
         }
         Ok(())
     })
@@ -146,7 +148,7 @@ fn attach() -> Result<Observer> {
 /// Keeps what they tell, as long as they are wanted.
 async fn keep_while_wanted(
     mut observer: Observer,
-    told: &Mutex<Told>,
+    reported: &Mutex<Reported>,
     wanted: &mut Receiver<u64>,
 ) -> Result<()> {
     let mut facts = Vec::new();
@@ -166,9 +168,9 @@ async fn keep_while_wanted(
             _ = time.tick() => true,
         };
         while observer.drain(TAKE, &mut facts) == TAKE {
-            keep(told, &mut facts);
+            keep(reported, &mut facts);
         }
-        keep(told, &mut facts);
+        keep(reported, &mut facts);
         if !is_time {
             continue;
         }
@@ -177,9 +179,10 @@ async fn keep_while_wanted(
         observer.take_counted(now_ns, false, &mut counted);
         counted.clear();
         if now_ns >= *wanted.borrow() {
-            let mut told = lock(told);
-            told.on_ns = None;
-            told.news = Some("hooks off: no call has gone on as it is for a while".to_owned());
+            let mut reported = lock(reported);
+            reported.on_ns = None;
+            reported.status =
+                Some("hooks off: no call has gone on as it is for a while".to_owned());
             return Ok(());
         }
     }
@@ -199,8 +202,8 @@ fn behind_others<T>(act: impl FnOnce() -> T) -> T {
     done
 }
 
-fn keep(told: &Mutex<Told>, facts: &mut Vec<(u64, Body)>) {
-    let mut told = lock(told);
+fn keep(reported: &Mutex<Reported>, facts: &mut Vec<(u64, Body)>) {
+    let mut reported = lock(reported);
     for (mono_ns, body) in facts.drain(..) {
         let (kind, call) = match body {
             Body::Bind(call) => (CallKind::Bind, call),
@@ -210,10 +213,10 @@ fn keep(told: &Mutex<Told>, facts: &mut Vec<(u64, Body)>) {
         if call.ok {
             continue;
         }
-        if told.failed.len() >= MAX_KEPT {
-            told.failed.pop_front();
+        if reported.failed.len() >= MAX_FAILED {
+            reported.failed.pop_front();
         }
-        told.failed.push_back((mono_ns, kind, *call));
+        reported.failed.push_back((mono_ns, kind, *call));
     }
 }
 
@@ -239,12 +242,12 @@ mod tests {
     }
 
     fn with(calls: Vec<(u64, Call)>) -> Hooks {
-        let told = Arc::default();
+        let reported = Arc::default();
         let bind = |(mono_ns, call)| (mono_ns, Body::Bind(Box::new(call)));
         let mut facts = calls.into_iter().map(bind).collect();
-        keep(&told, &mut facts);
+        keep(&reported, &mut facts);
         Hooks {
-            told,
+            reported,
             until_ns: watch::channel(0).0,
         }
     }
@@ -264,12 +267,12 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten_and_what_has_no_cookie_is_nobodys() {
-        let many = (1..=MAX_KEPT as u64 + 1).map(|cookie| (cookie, failed(cookie)));
+        let many = (1..=MAX_FAILED as u64 + 1).map(|cookie| (cookie, failed(cookie)));
         let hooks = with(many.collect());
 
         assert!(hooks.take(CallKind::Bind, &failed(1), 0).is_none());
         assert!(hooks.take(CallKind::Bind, &failed(2), 0).is_some());
-        let nobodys = with(vec![(1, failed(0))]);
-        assert!(nobodys.take(CallKind::Bind, &failed(0), 0).is_none());
+        let unowned = with(vec![(1, failed(0))]);
+        assert!(unowned.take(CallKind::Bind, &failed(0), 0).is_none());
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Bound {
 
 /// A kept socket.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptSocket {
     pub(super) socket: OwnedFd,
     pub(super) cookie: u64,
     inode: u64,
@@ -53,7 +53,7 @@ pub(in crate::commands) struct Keeps {
     ports: Vec<u16>,
     keep_for: Duration,
     bound: BTreeMap<u64, Bound>,
-    kept: Vec<Kept>,
+    kept: Vec<KeptSocket>,
     /// Starts of the program so far.
     start: u64,
     checked_ns: u64,
@@ -108,7 +108,7 @@ impl Keeps {
     }
 
     /// The kept socket at a position.
-    pub(super) fn at(&self, position: usize) -> Option<&Kept> {
+    pub(super) fn at(&self, position: usize) -> Option<&KeptSocket> {
         self.kept.get(position)
     }
 
@@ -154,7 +154,7 @@ impl Keeps {
         if self.kept.len() >= MAX_KEPT {
             return false;
         }
-        self.kept.push(Kept {
+        self.kept.push(KeptSocket {
             socket,
             cookie,
             inode,
@@ -205,7 +205,7 @@ impl Keeps {
     }
 }
 
-impl Kept {
+impl KeptSocket {
     fn is_on(&self, port: u16) -> bool {
         self.bound.address.endpoint.port == port
     }

@@ -24,11 +24,11 @@ use crate::supervise::signals::{self, Signals};
 use crate::supervise::tree;
 
 /// How often it is looked whether what is left of the program has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_EVERY: Duration = Duration::from_millis(20);
 
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum Phase {
     /// The program runs.
     Runs,
     /// It was told to end, to be started again; at this time it is made to.
@@ -49,12 +49,12 @@ pub(super) struct Program<'a> {
     /// One for each start of which processes are left.
     listeners: Vec<Arc<Listener>>,
     pid: Option<Pid>,
-    stage: Stage,
+    phase: Phase,
     started_ns: u64,
     /// When somebody wanted it to end.
-    told_ns: Option<u64>,
+    asked_to_end_ns: Option<u64>,
     /// The terminal wants its processes to stop (ctrl-z).
-    is_told_to_stop: bool,
+    is_asked_to_stop: bool,
     respawn: Respawn,
     has_terminal: bool,
     /// Where the program is whose calls may not be supervised.
@@ -69,10 +69,10 @@ impl<'a> Program<'a> {
             calls,
             listeners: Vec::new(),
             pid: None,
-            stage: Stage::Pauses { until_ns: 0 },
+            phase: Phase::Pauses { until_ns: 0 },
             started_ns: 0,
-            told_ns: None,
-            is_told_to_stop: false,
+            asked_to_end_ns: None,
+            is_asked_to_stop: false,
             respawn: Respawn::default(),
             has_terminal: is_terminal_there(),
             group: None,
@@ -87,7 +87,7 @@ impl<'a> Program<'a> {
             return Err(error);
         }
         let code = loop {
-            if let Stage::Over { code } = self.stage {
+            if let Phase::Over { code } = self.phase {
                 break code;
             }
             let pause = self.calls.advance(self.pid.is_some()).min(self.time_left());
@@ -122,7 +122,7 @@ impl<'a> Program<'a> {
         };
         self.started_ns = clock::monotonic_ns();
         self.pid = Some(started.pid);
-        self.stage = Stage::Runs;
+        self.phase = Phase::Runs;
         if let Some(listener) = started.listener {
             self.listeners.push(Arc::new(listener));
             // Once it runs: its start waits for nothing.
@@ -134,12 +134,12 @@ impl<'a> Program<'a> {
     /// Until the next thing that time alone brings.
     fn time_left(&self) -> Duration {
         let until = |at_ns: u64| Duration::from_nanos(at_ns.saturating_sub(clock::monotonic_ns()));
-        match self.stage {
-            Stage::Runs => Duration::from_secs(1),
-            Stage::Ends { kill_ns } => until(kill_ns),
-            Stage::LeftOver { .. } => LOOK_EVERY,
-            Stage::Pauses { until_ns } => until(until_ns),
-            Stage::Over { .. } => Duration::ZERO,
+        match self.phase {
+            Phase::Runs => Duration::from_secs(1),
+            Phase::Ends { kill_ns } => until(kill_ns),
+            Phase::LeftOver { .. } => POLL_EVERY,
+            Phase::Pauses { until_ns } => until(until_ns),
+            Phase::Over { .. } => Duration::ZERO,
         }
     }
 
@@ -168,15 +168,15 @@ impl<'a> Program<'a> {
         match signal.number {
             libc::SIGCHLD => self.reap()?,
             // Continued by our shell, with the program or for it.
-            libc::SIGCONT => self.is_told_to_stop = false,
-            libc::SIGTSTP => self.is_told_to_stop = true,
+            libc::SIGCONT => self.is_asked_to_stop = false,
+            libc::SIGTSTP => self.is_asked_to_stop = true,
             libc::SIGTTOU => {}
             libc::SIGHUP if !signal.is_kernels && self.has_terminal == is_terminal_there() => {
                 self.restart();
             }
             number => {
                 if [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGHUP].contains(&number) {
-                    self.told_ns = Some(clock::monotonic_ns());
+                    self.asked_to_end_ns = Some(clock::monotonic_ns());
                 }
                 // A key at the terminal has reached the program as well.
                 match (self.pid, Signal::from_named_raw(number)) {
@@ -195,7 +195,7 @@ impl<'a> Program<'a> {
     fn end_by(&mut self, number: i32) {
         if [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGHUP].contains(&number) {
             let code = u8::try_from(128 + number).unwrap_or(u8::MAX);
-            self.stage = Stage::Over { code };
+            self.phase = Phase::Over { code };
         }
     }
 
@@ -203,14 +203,14 @@ impl<'a> Program<'a> {
         // Somebody sees to it.
         self.respawn = Respawn::default();
         let kill_ns = self.grace_from_now();
-        match (self.stage, self.pid) {
-            (Stage::Runs, Some(pid)) => {
+        match (self.phase, self.pid) {
+            (Phase::Runs, Some(pid)) => {
                 let _ = kill_process(pid, Signal::TERM);
                 // One that is stopped does not see it otherwise.
                 let _ = kill_process(pid, Signal::CONT);
-                self.stage = Stage::Ends { kill_ns };
+                self.phase = Phase::Ends { kill_ns };
             }
-            (Stage::Pauses { .. }, _) => self.stage = Stage::Pauses { until_ns: 0 },
+            (Phase::Pauses { .. }, _) => self.phase = Phase::Pauses { until_ns: 0 },
             _ => {}
         }
     }
@@ -242,10 +242,10 @@ impl<'a> Program<'a> {
     /// must see us stopped; or alone, which is nobody else's affair.
     fn stop_with_it(&mut self, number: i32) -> Result<()> {
         let is_by_terminal = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&number);
-        if !is_by_terminal && !self.is_told_to_stop {
+        if !is_by_terminal && !self.is_asked_to_stop {
             return Ok(());
         }
-        self.is_told_to_stop = false;
+        self.is_asked_to_stop = false;
         self.signals
             .stop_by(libc::SIGTSTP)
             .context("cannot stop with the program")?;
@@ -263,19 +263,19 @@ impl<'a> Program<'a> {
         let code = exit_code(status);
         let now_ns = clock::monotonic_ns();
         let grace_ns = u64::try_from(self.args.grace.as_nanos()).unwrap_or(u64::MAX);
-        let is_told = self
-            .told_ns
-            .is_some_and(|told_ns| now_ns < told_ns.saturating_add(grace_ns));
-        self.stage = match self.stage {
-            Stage::Ends { .. } if !is_told => {
+        let is_asked_to_end = self
+            .asked_to_end_ns
+            .is_some_and(|asked_to_end_ns| now_ns < asked_to_end_ns.saturating_add(grace_ns));
+        self.phase = match self.phase {
+            Phase::Ends { .. } if !is_asked_to_end => {
                 for pid in tree::descendants() {
                     tree::send(pid, Signal::TERM);
                 }
-                Stage::LeftOver {
+                Phase::LeftOver {
                     kill_ns: self.grace_from_now(),
                 }
             }
-            _ if self.args.respawn && !is_told => {
+            _ if self.args.respawn && !is_asked_to_end => {
                 let ran = Duration::from_nanos(now_ns.saturating_sub(self.started_ns));
                 let next = self.respawn.after(ran);
                 if let Some(times) = next.crash_loop {
@@ -287,34 +287,34 @@ impl<'a> Program<'a> {
                     )));
                 }
                 let pause_ns = u64::try_from(next.pause.as_nanos()).unwrap_or(0);
-                Stage::Pauses {
+                Phase::Pauses {
                     until_ns: now_ns.saturating_add(pause_ns),
                 }
             }
-            _ => Stage::Over { code },
+            _ => Phase::Over { code },
         };
     }
 
     fn advance(&mut self) -> Result<()> {
         let now_ns = clock::monotonic_ns();
-        match self.stage {
-            Stage::Ends { kill_ns } if now_ns >= kill_ns => {
+        match self.phase {
+            Phase::Ends { kill_ns } if now_ns >= kill_ns => {
                 if let Some(pid) = self.pid {
                     let _ = kill_process(pid, Signal::KILL);
                 }
-                self.stage = Stage::Ends { kill_ns: u64::MAX };
+                self.phase = Phase::Ends { kill_ns: u64::MAX };
             }
-            Stage::LeftOver { kill_ns } => {
+            Phase::LeftOver { kill_ns } => {
                 let left = tree::descendants();
                 if left.is_empty() {
-                    self.stage = Stage::Pauses { until_ns: 0 };
+                    self.phase = Phase::Pauses { until_ns: 0 };
                 } else if now_ns >= kill_ns {
                     for pid in left {
                         tree::send(pid, Signal::KILL);
                     }
                 }
             }
-            Stage::Pauses { until_ns } if now_ns >= until_ns => self.start_again()?,
+            Phase::Pauses { until_ns } if now_ns >= until_ns => self.start_again()?,
             _ => {}
         }
         Ok(())
@@ -327,7 +327,7 @@ impl<'a> Program<'a> {
                 let next = self.respawn.after(Duration::ZERO);
                 self.calls.explainer.hand(Job::Print(error.to_string()));
                 let pause_ns = u64::try_from(next.pause.as_nanos()).unwrap_or(0);
-                self.stage = Stage::Pauses {
+                self.phase = Phase::Pauses {
                     until_ns: clock::monotonic_ns().saturating_add(pause_ns),
                 };
                 Ok(())
@@ -360,15 +360,16 @@ fn is_terminal_there() -> bool {
 }
 
 /// From Linux 5.9 on the kernel tells when nobody is left below a filter.
-const TELLS_END: (u32, u32) = (5, 9);
+const REPORTS_END: (u32, u32) = (5, 9);
 
 /// Processes are left that would be refused without anybody to answer their calls: a process
 /// of ours stays as long as they do.
 fn let_pass_from_now(listener: Arc<Listener>) {
     let system = rustix::system::uname();
-    let tells = numbers(&system.release().to_string_lossy()).is_some_and(|it| it >= TELLS_END);
+    let reports_end =
+        numbers(&system.release().to_string_lossy()).is_some_and(|it| it >= REPORTS_END);
     if let Some(listener) = Arc::into_inner(listener)
-        && tells
+        && reports_end
         && !listener.has_ended()
     {
         let passing = Command::new("/proc/self/exe")

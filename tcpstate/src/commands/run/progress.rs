@@ -14,16 +14,16 @@ const CLEAR: &str = "\r\x1b[K";
 
 /// A bind that is held back.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct HeldBind {
     id: u64,
-    place: String,
+    endpoint: String,
     why: String,
     since_ns: u64,
     /// When it is let through or fails, as far as that is known.
     until_ns: Option<u64>,
 }
 
-impl Waiting {
+impl HeldBind {
     /// `until_ns`: when it fails at the latest.
     pub(super) fn new(
         id: u64,
@@ -33,7 +33,7 @@ impl Waiting {
         now_ns: u64,
     ) -> Self {
         let port = call.requested.port;
-        let place = call.requested.addr.map_or_else(
+        let endpoint = call.requested.addr.map_or_else(
             || format!("port {port}"),
             |addr| Endpoint { addr, port }.to_string(),
         );
@@ -47,7 +47,7 @@ impl Waiting {
         let ends = [clears_ns, until_ns];
         Self {
             id,
-            place,
+            endpoint,
             why,
             since_ns: now_ns,
             until_ns: ends.into_iter().flatten().min(),
@@ -58,7 +58,7 @@ impl Waiting {
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Progress {
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: BTreeMap<u64, HeldBind>,
     is_terminal: bool,
     /// The cursor is in a line of ours.
     is_shown: bool,
@@ -73,7 +73,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn begin(&mut self, waiting: Waiting) {
+    pub(super) fn begin(&mut self, waiting: HeldBind) {
         self.clear();
         let left = waiting
             .until_ns
@@ -82,7 +82,7 @@ impl Progress {
             .unwrap_or_default();
         print(&format!(
             "waiting to bind {}{left}: {}",
-            waiting.place, waiting.why
+            waiting.endpoint, waiting.why
         ));
         self.waiting.insert(waiting.id, waiting);
         self.redraw();
@@ -97,7 +97,7 @@ impl Progress {
             let now_ns = clock::monotonic_ns();
             print(&format!(
                 "bound {} after {} s",
-                waiting.place,
+                waiting.endpoint,
                 seconds(now_ns, waiting.since_ns)
             ));
         }
@@ -114,8 +114,10 @@ impl Progress {
             Some(until_ns) if until_ns > now_ns => format!("{} s left", seconds(until_ns, now_ns)),
             _ => format!("for {} s", seconds(now_ns, first.since_ns)),
         };
-        let place = printable(&first.place);
-        write(&format!("{CLEAR}tcpstate: waiting to bind {place}, {time}"));
+        let endpoint = printable(&first.endpoint);
+        write(&format!(
+            "{CLEAR}tcpstate: waiting to bind {endpoint}, {time}"
+        ));
         self.is_shown = true;
     }
 

@@ -115,7 +115,7 @@ impl Index {
         let mut read: BTreeMap<u32, Option<Arc<Process>>> = BTreeMap::new();
         for (inode, all) in by_socket {
             let holders = found.entry(inode).or_default();
-            let (to_read, more) = Holder::most_telling(all, first);
+            let (to_read, more) = Holder::most_specific(all, first);
             holders.more = holders.more.saturating_add(more);
             let processes = to_read.into_iter().filter_map(|holder| {
                 let read = read
@@ -221,7 +221,7 @@ impl Holder {
 
     /// Those that may be listed, and how many more there are: one of each program is
     /// among them.
-    fn most_telling(all: Vec<Self>, first: &BTreeSet<u32>) -> (Vec<Self>, u32) {
+    fn most_specific(all: Vec<Self>, first: &BTreeSet<u32>) -> (Vec<Self>, u32) {
         let mut programs = BTreeSet::new();
         let mut ranked: Vec<(u8, Self)> = all
             .into_iter()

@@ -8,7 +8,9 @@ use ratatui::layout::Rect;
 
 use crate::engine::Failure;
 use crate::event::{Applies, Effect, Fix, Holder};
-use crate::tui::draw::phrases::{certainty, fix_text, free, state_name, verb, wanted, whose};
+use crate::tui::draw::phrases::{
+    certainty, fix_text, free, holder_origin, state_name, verb, wanted,
+};
 use crate::tui::draw::screen::{Screen, Span};
 use crate::tui::input::keys::{Action, Keys};
 use crate::tui::state::advice::{self, Advice};
@@ -283,5 +285,5 @@ fn held_by(holders: &[Holder]) -> Option<String> {
     } else {
         let _ = write!(text, " ↔ {}", longest.peer);
     }
-    Some(text + &whose(longest))
+    Some(text + &holder_origin(longest))
 }

@@ -63,7 +63,7 @@ pub(crate) fn holder(holder: &Holder, failure: &Failure, now_ns: u64) -> String 
     if holder.peer.port != 0 {
         let _ = write!(text, " ↔ {}", holder.peer);
     }
-    text += &whose(holder);
+    text += &holder_origin(holder);
     if let Some(expires_ms) = holder.expires_ms {
         let at_ns = failure
             .mono_ns
@@ -75,7 +75,7 @@ pub(crate) fn holder(holder: &Holder, failure: &Failure, now_ns: u64) -> String 
 
 /// `, left by nginx[4711]` or `, open in nginx[4711] and 2 more`; who has it open
 /// comes before who opened it. Empty: not known.
-pub(crate) fn whose(holder: &Holder) -> String {
+pub(crate) fn holder_origin(holder: &Holder) -> String {
     if let Some(left_by) = &holder.left_by {
         return format!(", left by {left_by}");
     }

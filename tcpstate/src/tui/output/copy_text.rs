@@ -225,12 +225,12 @@ fn socket(view: &View<'_>, socket: &Socket) -> String {
 
 fn port(view: &View<'_>, key: PortKey) -> String {
     let mut text = format!("port {}", key.port);
-    let Some(story) = view.ports.get(&key) else {
+    let Some(scenario) = view.ports.get(&key) else {
         return text;
     };
     let for_ns = |since_ns: u64| units::age(view.now_ns.saturating_sub(since_ns));
     // Writing to a String cannot fail.
-    let _ = match &story.phase {
+    let _ = match &scenario.phase {
         Phase::NeverListened => write!(text, " NOT LISTENING"),
         Phase::Listening {
             since_ns, process, ..
@@ -254,8 +254,8 @@ fn port(view: &View<'_>, key: PortKey) -> String {
             write!(text, " DOWN for {}{was}", for_ns(*since_ns))
         }
     };
-    if story.failed_total > 0 {
-        let _ = write!(text, ", {} failed calls", story.failed_total);
+    if scenario.failed_total > 0 {
+        let _ = write!(text, ", {} failed calls", scenario.failed_total);
     }
     if key.netns != 0 {
         let _ = write!(text, ", netns {}", key.netns);
@@ -266,7 +266,7 @@ fn port(view: &View<'_>, key: PortKey) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::screens::story::{self, PORT, Story, process};
+    use crate::tui::screens::scenario::{self, PORT, Scenario, process};
 
     fn names(view: &View<'_>, seqs: &[u64]) -> Vec<&'static str> {
         seqs.iter()
@@ -277,8 +277,8 @@ mod tests {
 
     #[test]
     fn a_failure_takes_its_call_its_diagnosis_and_its_holders_along() {
-        let story = story::down();
-        let view = View::live(&story.engine, story.now_ns);
+        let scenario = scenario::down();
+        let view = View::live(&scenario.engine, scenario.now_ns);
         let seq = view.failures.last().expect("a bind fails").seq;
 
         let seqs = events(&view, Subject::Failure(seq));
@@ -295,13 +295,13 @@ mod tests {
 
     #[test]
     fn a_socket_takes_only_its_own_events_along() {
-        let mut story = Story::begun();
+        let mut scenario = Scenario::begun();
         let nginx = process("nginx", 4711);
-        let listener = story.listen(PORT, &nginx);
-        let one = story.accept(listener, PORT, 40_001);
-        story.accept(listener, PORT, 40_002);
-        story.close_first(one, PORT, 40_001, &nginx);
-        let view = View::live(&story.engine, story.now_ns);
+        let listener = scenario.listen(PORT, &nginx);
+        let one = scenario.accept(listener, PORT, 40_001);
+        scenario.accept(listener, PORT, 40_002);
+        scenario.close_first(one, PORT, 40_001, &nginx);
+        let view = View::live(&scenario.engine, scenario.now_ns);
         let of = |peer_port| {
             let socket = view.table.iter().find(|of| of.peer.port == peer_port);
             events(&view, Subject::Socket(socket.expect("it is there").id()))
@@ -319,12 +319,12 @@ mod tests {
 
     #[test]
     fn a_listener_takes_no_events_of_the_one_before_it_along() {
-        let mut story = Story::begun();
+        let mut scenario = Scenario::begun();
         let nginx = process("nginx", 4711);
-        let first = story.listen(PORT, &nginx);
-        story.stop_listening(first, PORT, &nginx);
-        story.listen(PORT, &process("nginx", 4900));
-        let view = View::live(&story.engine, story.now_ns);
+        let first = scenario.listen(PORT, &nginx);
+        scenario.stop_listening(first, PORT, &nginx);
+        scenario.listen(PORT, &process("nginx", 4900));
+        let view = View::live(&scenario.engine, scenario.now_ns);
         let listener = view.table.iter().find(|of| of.state == State::Listen);
         let id = listener.expect("somebody listens").id();
 
@@ -338,14 +338,14 @@ mod tests {
 
     #[test]
     fn everything_chosen_has_a_text_that_cannot_steer_a_terminal() {
-        let mut story = Story::begun();
+        let mut scenario = Scenario::begun();
         let evil = process("\x1b[2J\nx\u{202e}", 1);
-        let listener = story.listen(PORT, &evil);
-        let sock = story.accept(listener, PORT, 40_001);
-        story.close_first(sock, PORT, 40_001, &evil);
-        let held = story.held_by_time_wait(PORT);
-        story.bind_fails(PORT, &evil, held);
-        let view = View::live(&story.engine, story.now_ns);
+        let listener = scenario.listen(PORT, &evil);
+        let sock = scenario.accept(listener, PORT, 40_001);
+        scenario.close_first(sock, PORT, 40_001, &evil);
+        let held = scenario.held_by_time_wait(PORT);
+        scenario.bind_fails(PORT, &evil, held);
+        let view = View::live(&scenario.engine, scenario.now_ns);
         let mut subjects: Vec<Subject> = view
             .table
             .iter()

@@ -12,7 +12,7 @@ use crate::tui::input::keys::Action;
 use crate::tui::output::clipboard::ClipboardText;
 use crate::tui::output::copy_text;
 use crate::tui::screens::harness::text_of;
-use crate::tui::screens::story::{self, PORT, Story, process};
+use crate::tui::screens::scenario::{self, PORT, Scenario, process};
 use crate::tui::state::event_list::MAX_ENTRIES;
 use crate::tui::state::feed::Feed;
 use crate::tui::state::panel::Subject;
@@ -36,11 +36,11 @@ fn fix(text: &str, command: Option<(&str, Option<Effect>)>, applies: Applies) ->
     }
 }
 
-/// A dashboard over the story, frozen with these fixes in place of its own.
-fn advising(story: &Story, fixes: &[Fix]) -> App {
+/// A dashboard over the scenario, frozen with these fixes in place of its own.
+fn advising(scenario: &Scenario, fixes: &[Fix]) -> App {
     let mut app = App::with_theme(Theme::Dark);
-    app.begin_frame(&story.engine, story.now_ns);
-    let mut view = View::live(&story.engine, story.now_ns);
+    app.begin_frame(&scenario.engine, scenario.now_ns);
+    let mut view = View::live(&scenario.engine, scenario.now_ns);
     for failure in &mut view.failures {
         failure.diagnosis = Arc::new(Diagnosis {
             fixes: fixes.to_vec(),
@@ -51,10 +51,10 @@ fn advising(story: &Story, fixes: &[Fix]) -> App {
     app
 }
 
-fn draw(app: &mut App, story: &Story, width: u16, height: u16) -> String {
+fn draw(app: &mut App, scenario: &Scenario, width: u16, height: u16) -> String {
     let area = Rect::new(0, 0, width, height);
     let mut buf = Buffer::empty(area);
-    app.draw(&mut buf, &story.engine, story.now_ns);
+    app.draw(&mut buf, &scenario.engine, scenario.now_ns);
     text_of(&buf)
 }
 
@@ -66,8 +66,8 @@ fn beside(screen: &str, label: &str) -> Option<String> {
 }
 
 /// What `f` copies, and what the last line then says.
-fn press_f(app: &mut App, story: &Story) -> (Control, String) {
-    let control = app.act(Action::CopyFix, &story.engine);
+fn press_f(app: &mut App, scenario: &Scenario) -> (Control, String) {
+    let control = app.act(Action::CopyFix, &scenario.engine);
     (control, app.state.reply.clone().unwrap_or_default())
 }
 
@@ -95,32 +95,36 @@ fn stop_or_look() -> [Fix; 4] {
 
 #[test]
 fn what_the_banner_shows_is_what_the_key_copies_first() {
-    for story in [story::down(), story::elsewhere(Some("blue"))] {
-        let mut app = advising(&story, &stop_or_look());
-        let screen = draw(&mut app, &story, 120, 40);
+    for scenario in [scenario::down(), scenario::elsewhere(Some("blue"))] {
+        let mut app = advising(&scenario, &stop_or_look());
+        let screen = draw(&mut app, &scenario, 120, 40);
 
         assert_eq!(beside(&screen, "fix").as_deref(), Some("Look first"));
         assert_eq!(beside(&screen, "f copy").as_deref(), Some("ps  -p 4711"));
         assert_eq!(beside(&screen, "or").as_deref(), Some("Stop it"));
         assert!(!screen.contains("systemctl"), "{screen}");
-        assert_eq!(press_f(&mut app, &story).0, copies("ps  -p 4711"));
+        assert_eq!(press_f(&mut app, &scenario).0, copies("ps  -p 4711"));
     }
 }
 
 /// The same with what the engine itself advises.
 #[test]
 fn the_engines_own_first_fix_is_shown_and_copied() {
-    let mut stories = [story::down(), story::elsewhere(None), Story::empty()];
-    let mut here = story::header(vec![]);
-    here.netns = Some(story::NETNS);
-    stories[2].tell(Body::Header(Box::new(here)));
-    stories[2].listen(PORT, &process("nginx", 4711));
-    stories[2].bind_fails(PORT + 1, &process("nginx", 4802), vec![]);
-    for story in stories {
+    let mut scenarios = [
+        scenario::down(),
+        scenario::elsewhere(None),
+        Scenario::empty(),
+    ];
+    let mut here = scenario::header(vec![]);
+    here.netns = Some(scenario::NETNS);
+    scenarios[2].observe(Body::Header(Box::new(here)));
+    scenarios[2].listen(PORT, &process("nginx", 4711));
+    scenarios[2].bind_fails(PORT + 1, &process("nginx", 4802), vec![]);
+    for scenario in scenarios {
         let mut app = App::with_theme(Theme::Dark);
-        let screen = draw(&mut app, &story, 200, 60);
+        let screen = draw(&mut app, &scenario, 200, 60);
 
-        let (control, answer) = press_f(&mut app, &story);
+        let (control, answer) = press_f(&mut app, &scenario);
 
         let shown = beside(&screen, "f copy").expect("it has a command");
         assert_eq!(control, copies(&shown), "{answer}");
@@ -129,10 +133,10 @@ fn the_engines_own_first_fix_is_shown_and_copied() {
 
 #[test]
 fn the_key_says_what_a_command_does_before_it_is_pasted() {
-    let story = story::down();
-    let mut app = advising(&story, &stop_or_look());
+    let scenario = scenario::down();
+    let mut app = advising(&scenario, &stop_or_look());
 
-    let told: Vec<String> = (0..5).map(|_| press_f(&mut app, &story).1).collect();
+    let told: Vec<String> = (0..5).map(|_| press_f(&mut app, &scenario).1).collect();
 
     assert_eq!(
         told,
@@ -149,9 +153,9 @@ fn the_key_says_what_a_command_does_before_it_is_pasted() {
 
 #[test]
 fn what_ends_something_is_shown_only_where_nothing_else_is_and_says_so() {
-    let story = story::down();
-    let mut app = advising(&story, &stop_or_look()[..1]);
-    let screen = draw(&mut app, &story, 80, 24);
+    let scenario = scenario::down();
+    let mut app = advising(&scenario, &stop_or_look()[..1]);
+    let screen = draw(&mut app, &scenario, 80, 24);
 
     assert_eq!(
         beside(&screen, "fix").as_deref(),
@@ -165,31 +169,31 @@ fn what_ends_something_is_shown_only_where_nothing_else_is_and_says_so() {
 
 #[test]
 fn of_another_problem_the_first_fix_comes_first_again() {
-    let mut story = story::down();
-    story.bind_fails(PORT + 1, &process("nginx", 4802), vec![]);
-    let mut app = advising(&story, &stop_or_look());
+    let mut scenario = scenario::down();
+    scenario.bind_fails(PORT + 1, &process("nginx", 4802), vec![]);
+    let mut app = advising(&scenario, &stop_or_look());
 
-    press_f(&mut app, &story);
-    press_f(&mut app, &story);
-    app.act(Action::NextPanel, &story.engine);
-    app.act(Action::NextPanel, &story.engine);
-    app.act(Action::NextPanel, &story.engine);
-    app.act(Action::Right, &story.engine);
+    press_f(&mut app, &scenario);
+    press_f(&mut app, &scenario);
+    app.act(Action::NextPanel, &scenario.engine);
+    app.act(Action::NextPanel, &scenario.engine);
+    app.act(Action::NextPanel, &scenario.engine);
+    app.act(Action::Right, &scenario.engine);
 
-    assert_eq!(press_f(&mut app, &story).0, copies("ps  -p 4711"));
+    assert_eq!(press_f(&mut app, &scenario).0, copies("ps  -p 4711"));
 }
 
 #[test]
 fn a_command_of_a_replay_is_of_then_and_of_its_host() {
-    let story = story::elsewhere(Some("blue"));
-    let mut app = advising(&story, &stop_or_look());
+    let scenario = scenario::elsewhere(Some("blue"));
+    let mut app = advising(&scenario, &stop_or_look());
     app.state.replay = Some(super::position());
 
-    let screen = draw(&mut app, &story, 120, 40);
-    let (_, first) = press_f(&mut app, &story);
-    let told: Vec<String> = (0..3).map(|_| press_f(&mut app, &story).1).collect();
-    app.act(Action::Diagnosis, &story.engine);
-    let detail = draw(&mut app, &story, 120, 40);
+    let screen = draw(&mut app, &scenario, 120, 40);
+    let (_, first) = press_f(&mut app, &scenario);
+    let told: Vec<String> = (0..3).map(|_| press_f(&mut app, &scenario).1).collect();
+    app.act(Action::Diagnosis, &scenario.engine);
+    let detail = draw(&mut app, &scenario, 120, 40);
 
     let then = "as of 11:06:46 on host web1";
     assert_eq!(
@@ -221,16 +225,16 @@ fn a_command_of_a_replay_is_of_then_and_of_its_host() {
 
 #[test]
 fn where_there_is_less_room_the_advice_of_a_replay_is_shorter() {
-    let mut story = Story::empty();
-    let mut header = story::header(vec![]);
+    let mut scenario = Scenario::empty();
+    let mut header = scenario::header(vec![]);
     header.netns = Some(1);
-    story.tell(Body::Header(Box::new(header)));
-    story.bind_fails(PORT, &process("nginx", 4802), vec![]);
-    let mut app = advising(&story, &stop_or_look());
+    scenario.observe(Body::Header(Box::new(header)));
+    scenario.bind_fails(PORT, &process("nginx", 4802), vec![]);
+    let mut app = advising(&scenario, &stop_or_look());
     app.state.replay = Some(super::position());
 
     for (width, advice) in [(90, "before you run it"), (80, "first")] {
-        let screen = draw(&mut app, &story, width, 24);
+        let screen = draw(&mut app, &scenario, width, 24);
         let told = format!("11:06:40 on host web1, in netns 4026531992: look again {advice}");
         assert_eq!(beside(&screen, "as of").as_deref(), Some(told.as_str()));
     }
@@ -238,16 +242,16 @@ fn where_there_is_less_room_the_advice_of_a_replay_is_shorter() {
 
 #[test]
 fn a_diagnosis_that_is_copied_from_a_replay_says_so() {
-    let story = story::elsewhere(None);
-    let view = View::live(&story.engine, story.now_ns);
+    let scenario = scenario::elsewhere(None);
+    let view = View::live(&scenario.engine, scenario.now_ns);
     let seq = view.failures.last().expect("a call failed").seq;
     let words = copy_text::describe(&view, Subject::Failure(seq)).expect("it is kept");
     let mut app = App::with_theme(Theme::Dark);
-    draw(&mut app, &story, 80, 24);
+    draw(&mut app, &scenario, 80, 24);
 
-    let live = app.act(Action::CopyDiagnosis, &story.engine);
+    let live = app.act(Action::CopyDiagnosis, &scenario.engine);
     app.state.replay = Some(super::position());
-    let of_then = app.act(Action::CopyDiagnosis, &story.engine);
+    let of_then = app.act(Action::CopyDiagnosis, &scenario.engine);
 
     assert!(words.contains("where      in netns 4026531992"), "{words}");
     assert_eq!(live, copies(&words));
@@ -258,10 +262,10 @@ fn a_diagnosis_that_is_copied_from_a_replay_says_so() {
 
 #[test]
 fn the_detail_says_above_a_command_what_it_does() {
-    let story = story::down();
-    let mut app = advising(&story, &stop_or_look());
-    app.act(Action::Diagnosis, &story.engine);
-    let detail = draw(&mut app, &story, 120, 60);
+    let scenario = scenario::down();
+    let mut app = advising(&scenario, &stop_or_look());
+    app.act(Action::Diagnosis, &scenario.engine);
+    let detail = draw(&mut app, &scenario, 120, 60);
 
     let lines: Vec<&str> = detail.lines().map(str::trim_end).collect();
     let above = |command: &str| {
@@ -283,13 +287,13 @@ fn a_namespace_is_named_wherever_the_command_is_shown() {
             "in netns a-very-long-name-th…",
         ),
     ] {
-        let story = story::elsewhere(name);
+        let scenario = scenario::elsewhere(name);
         for (width, height) in [(72, 20), (80, 24), (120, 40)] {
             for is_replay in [false, true] {
-                let mut app = advising(&story, &stop_or_look());
+                let mut app = advising(&scenario, &stop_or_look());
                 app.state.replay = is_replay.then(super::position);
 
-                let screen = draw(&mut app, &story, width, height);
+                let screen = draw(&mut app, &scenario, width, height);
 
                 let label = if is_replay { "as of" } else { "where" };
                 let place = beside(&screen, label).unwrap_or_default();

@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::harness::{assert_harmless, type_keys};
-use super::story::{self, PORT, Story, process};
+use super::scenario::{self, PORT, Scenario, process};
 use crate::engine::{Engine, Limits};
 use crate::event::{Body, Event};
 use crate::export::describe::Context;
@@ -30,28 +30,28 @@ enum Anchor {
 
 /// Recordings of several stories, the last event of which is as late as can be.
 pub(crate) fn recordings() -> Vec<Vec<u8>> {
-    let mut fallback = story::down();
+    let mut fallback = scenario::down();
     fallback.listen(PORT + 1, &process("nginx", 4802));
     let stories = [
-        story::serving().0,
-        story::down(),
-        story::restarted(),
-        story::elsewhere(Some("blue")),
+        scenario::serving().0,
+        scenario::down(),
+        scenario::restarted(),
+        scenario::elsewhere(Some("blue")),
         fallback,
     ];
     let both = [Anchor::Moved, Anchor::Kept];
-    let of_each = |story: &Story| both.map(|anchor| recording(story, anchor));
+    let of_each = |scenario: &Scenario| both.map(|anchor| recording(scenario, anchor));
     stories.iter().flat_map(of_each).collect()
 }
 
-fn recording(story: &Story, anchor: Anchor) -> Vec<u8> {
-    let by_ns = u64::MAX - story.engine.now_ns();
-    let mut clock = story.engine.header().expect("it has begun").clock;
+fn recording(scenario: &Scenario, anchor: Anchor) -> Vec<u8> {
+    let by_ns = u64::MAX - scenario.engine.now_ns();
+    let mut clock = scenario.engine.header().expect("it has begun").clock;
     if matches!(anchor, Anchor::Moved) {
         clock.mono_ns += by_ns;
     }
     let mut lines = Vec::new();
-    for event in story.engine.log().iter() {
+    for event in scenario.engine.log().iter() {
         let mut event = Event {
             mono_ns: event.mono_ns + by_ns,
             ..event.clone()
@@ -128,11 +128,11 @@ fn the_report_is_built_and_rendered() {
 /// A port that went down at the end of the range is on the lane like any other.
 #[test]
 fn a_downtime_at_the_end_is_shown() {
-    let recording = recording(&story::down(), Anchor::Moved);
+    let recording = recording(&scenario::down(), Anchor::Moved);
     let engine = replayed(&recording);
     let key = PortKey {
         port: PORT,
-        netns: story::NETNS,
+        netns: scenario::NETNS,
     };
     assert!(engine.ports().get(&key).is_some());
 

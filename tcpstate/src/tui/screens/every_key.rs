@@ -10,7 +10,7 @@ use crate::tui::input::control::Control;
 use crate::tui::input::keys::{Action, BINDINGS, Key, Mode};
 use crate::tui::output::screenshot::ScreenshotFormat;
 use crate::tui::screens::harness::{press, type_keys};
-use crate::tui::screens::{position, story};
+use crate::tui::screens::{position, scenario};
 use crate::tui::state::columns::Column;
 use crate::tui::state::overlay::{Content, Overlay};
 use crate::tui::state::panel::{Panel, Subject};
@@ -62,11 +62,11 @@ fn check_release(app: &mut App, key: Key, engine: &Engine) {
 
 #[test]
 fn every_key_does_what_the_help_says() {
-    let story = story::down();
+    let scenario = scenario::down();
     let area = Rect::new(0, 0, 80, 24);
     let draw = |app: &mut App| {
         let mut buf = Buffer::empty(area);
-        app.draw(&mut buf, &story.engine, story.now_ns);
+        app.draw(&mut buf, &scenario.engine, scenario.now_ns);
     };
     for binding in BINDINGS {
         for key in binding.keys {
@@ -76,12 +76,12 @@ fn every_key_does_what_the_help_says() {
                 app.state.replay = Some(position());
             }
             if binding.mode == Mode::Typing {
-                type_keys(&mut app, "/port:1", &story.engine);
+                type_keys(&mut app, "/port:1", &scenario.engine);
             } else {
-                type_keys(&mut app, "jj", &story.engine);
+                type_keys(&mut app, "jj", &scenario.engine);
             }
             draw(&mut app);
-            let control = press(&mut app, *key, &story.engine);
+            let control = press(&mut app, *key, &scenario.engine);
             draw(&mut app);
             let row = app.state.sockets.index();
             match binding.action {
@@ -97,7 +97,7 @@ fn every_key_does_what_the_help_says() {
                 Action::Left => assert_eq!(app.state.settings.sort.column, Column::Left),
                 Action::ClearEvents => {
                     assert!(app.state.events.items.entries().is_empty());
-                    press(&mut app, *key, &story.engine);
+                    press(&mut app, *key, &scenario.engine);
                     draw(&mut app);
                     assert!(!app.state.events.items.entries().is_empty());
                 }
@@ -117,7 +117,7 @@ fn every_key_does_what_the_help_says() {
                 Action::CopyFix => {
                     assert!(matches!(control, Control::Copy(_)));
                     let told = app.state.reply.clone().expect("it is told");
-                    press(&mut app, *key, &story.engine);
+                    press(&mut app, *key, &scenario.engine);
                     let next = app.state.reply.expect("it is told");
                     assert!(told.contains("copied: ") && told != next, "{told} {next}");
                 }
@@ -125,7 +125,7 @@ fn every_key_does_what_the_help_says() {
                     assert_eq!(control, Control::Continue);
                     let told = app.state.reply.clone().expect("it is told");
                     assert!(told.contains("off"), "{told}");
-                    check_release(&mut app, *key, &story.engine);
+                    check_release(&mut app, *key, &scenario.engine);
                 }
                 Action::Export => {
                     let Control::Save(save) = control else {
@@ -142,12 +142,12 @@ fn every_key_does_what_the_help_says() {
                 }
                 Action::Columns => {
                     assert!(matches!(content(&app), Some(Content::Columns { .. })));
-                    type_keys(&mut app, "jEnterll", &story.engine);
+                    type_keys(&mut app, "jEnterll", &scenario.engine);
                     assert!(!app.state.settings.columns.contains(&Column::Local));
                 }
                 Action::Themes => {
                     assert!(matches!(content(&app), Some(Content::Themes { .. })));
-                    type_keys(&mut app, "jjEnter", &story.engine);
+                    type_keys(&mut app, "jjEnter", &scenario.engine);
                     assert_eq!(app.state.settings.theme, Theme::HighContrast);
                 }
                 Action::Mouse => assert_eq!(control, Control::Mouse(true)),
@@ -163,20 +163,20 @@ fn every_key_does_what_the_help_says() {
                 Action::Close => assert!(app.state.overlay.is_none()),
                 Action::Pause => assert!(app.feed.is_frozen()),
                 Action::AskTime => {
-                    type_keys(&mut app, "50%Enter", &story.engine);
+                    type_keys(&mut app, "50%Enter", &scenario.engine);
                     assert_eq!(app.mode(), Mode::Browse, "it was taken");
                     assert_eq!(app.state.focus, Panel::Events);
                 }
                 Action::Filter | Action::Type(_) => assert_eq!(app.mode(), Mode::Typing),
                 Action::Diagnosis => {
                     assert!(matches!(subject(&app), Some(Subject::Failure(_))));
-                    press(&mut app, *key, &story.engine);
+                    press(&mut app, *key, &scenario.engine);
                     assert!(app.state.overlay.is_none());
                 }
                 Action::Clear => {
-                    let view = View::live(&story.engine, story.now_ns);
+                    let view = View::live(&scenario.engine, scenario.now_ns);
                     assert!(app.state.banner.open(&view).is_empty());
-                    type_keys(&mut app, "d", &story.engine);
+                    type_keys(&mut app, "d", &scenario.engine);
                     assert!(!app.state.banner.open(&view).is_empty());
                 }
                 Action::Replay(wish) => assert_eq!(control, Control::Replay(wish)),

@@ -1,4 +1,4 @@
-//! Draws a story into text and types keys.
+//! Draws a scenario into text and types keys.
 
 use std::borrow::Cow;
 use std::fs;
@@ -16,27 +16,27 @@ use crate::tui::app::App;
 use crate::tui::draw;
 use crate::tui::input::control::Control;
 use crate::tui::input::keys::Key;
-use crate::tui::screens::story::{self, Story};
+use crate::tui::screens::scenario::{self, Scenario};
 
-/// Draws as the real thing does, but with the story's diagnosis in place of the
+/// Draws as the real thing does, but with the scenario's diagnosis in place of the
 /// computed one: a screen shows a diagnosis, it does not make it.
-pub(crate) fn render(story: &Story, app: &mut App, area: Rect) -> Buffer {
-    render_with(story, app, area, &|diagnosis| diagnosis)
+pub(crate) fn render(scenario: &Scenario, app: &mut App, area: Rect) -> Buffer {
+    render_with(scenario, app, area, &|diagnosis| diagnosis)
 }
 
 /// The same with another diagnosis.
 pub(crate) fn render_with(
-    story: &Story,
+    scenario: &Scenario,
     app: &mut App,
     area: Rect,
     change: &dyn Fn(Diagnosis) -> Diagnosis,
 ) -> Buffer {
     let mut buf = Buffer::empty(area);
-    app.begin_frame(&story.engine, story.now_ns);
-    let mut view = app.feed.view(&story.engine);
-    let behind = app.feed.behind(&story.engine);
+    app.begin_frame(&scenario.engine, scenario.now_ns);
+    let mut view = app.feed.view(&scenario.engine);
+    let behind = app.feed.behind(&scenario.engine);
     for failure in &mut view.failures {
-        let diagnosis = change(story::diagnosis(failure.seq, &failure.call));
+        let diagnosis = change(scenario::diagnosis(failure.seq, &failure.call));
         failure.diagnosis = Arc::new(diagnosis);
     }
     view.log = Cow::Owned(log_with(&view.log, &view.failures));

@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use crate::event::{Body, Diagnosis, Footer, Process};
 use crate::tui::app::App;
 use crate::tui::screens::harness::{assert_harmless, render_with, text_of, type_keys};
-use crate::tui::screens::story::{self, PORT, Story, process};
+use crate::tui::screens::scenario::{self, PORT, Scenario, process};
 use crate::tui::theme::Theme;
 
 const SIZES: [(u16, u16); 4] = [(72, 20), (80, 24), (120, 40), (200, 60)];
@@ -100,8 +100,8 @@ fn a_hostile_recording_can_neither_steer_the_terminal_nor_fake_a_row() {
                 .collect(),
             ..diagnosis
         };
-        let mut story = told_by(&name);
-        story.tell(Body::Footer(Box::new(Footer {
+        let mut scenario = shown_by(&name);
+        scenario.observe(Body::Footer(Box::new(Footer {
             ended: name.clone(),
             ..Footer::default()
         })));
@@ -112,9 +112,9 @@ fn a_hostile_recording_can_neither_steer_the_terminal_nor_fake_a_row() {
                 // Of a replay, other things are said besides.
                 app.state.replay = (at % 2 == 0).then(super::position);
                 app.state.messages.push(name.clone());
-                render_with(&story, &mut app, area, &change);
-                type_keys(&mut app, keys, &story.engine);
-                let buf = render_with(&story, &mut app, area, &change);
+                render_with(&scenario, &mut app, area, &change);
+                type_keys(&mut app, keys, &scenario.engine);
+                let buf = render_with(&scenario, &mut app, area, &change);
                 assert_harmless(&buf);
                 assert_boxes_are_whole(&buf, &format!("{name:.40?} {keys} {width}×{height}"));
             }
@@ -122,16 +122,16 @@ fn a_hostile_recording_can_neither_steer_the_terminal_nor_fake_a_row() {
     }
 }
 
-/// A story in which every process has this name and everything else that it can
+/// A scenario in which every process has this name and everything else that it can
 /// choose.
-fn told_by(name: &str) -> Story {
-    let mut story = Story::empty();
-    let mut header = story::header(vec![[PORT, PORT]]);
+fn shown_by(name: &str) -> Scenario {
+    let mut scenario = Scenario::empty();
+    let mut header = scenario::header(vec![[PORT, PORT]]);
     header.host = name.to_owned();
     header.argv = vec![name.to_owned()];
     header.kernel = name.to_owned();
     header.netns = Some(1);
-    story.tell(Body::Header(Box::new(header)));
+    scenario.observe(Body::Header(Box::new(header)));
     let hostile = Arc::new(Process {
         comm: name.into(),
         exe: Some(name.into()),
@@ -141,23 +141,23 @@ fn told_by(name: &str) -> Story {
         runtime: Some(name.into()),
         ..(*process("x", 1)).clone()
     });
-    let listener = story.listen(PORT, &hostile);
-    let sock = story.accept(listener, PORT, 40_001);
-    story.close_first(sock, PORT, 40_001, &hostile);
-    story.reset(sock, PORT, 40_001, &hostile);
-    story.stop_listening(listener, PORT, &hostile);
-    let held = story.held_by_time_wait(PORT);
-    story.netns_name = Some(name.into());
-    story.bind_fails(PORT, &hostile, held);
-    story
+    let listener = scenario.listen(PORT, &hostile);
+    let sock = scenario.accept(listener, PORT, 40_001);
+    scenario.close_first(sock, PORT, 40_001, &hostile);
+    scenario.reset(sock, PORT, 40_001, &hostile);
+    scenario.stop_listening(listener, PORT, &hostile);
+    let held = scenario.held_by_time_wait(PORT);
+    scenario.netns_name = Some(name.into());
+    scenario.bind_fails(PORT, &hostile, held);
+    scenario
 }
 
 fn draw(name: &str, keys: &str, area: Rect) -> Buffer {
-    let story = told_by(name);
+    let scenario = shown_by(name);
     let mut app = App::with_theme(Theme::Dark);
-    render_with(&story, &mut app, area, &|diagnosis| diagnosis);
-    type_keys(&mut app, keys, &story.engine);
-    render_with(&story, &mut app, area, &|diagnosis| diagnosis)
+    render_with(&scenario, &mut app, area, &|diagnosis| diagnosis);
+    type_keys(&mut app, keys, &scenario.engine);
+    render_with(&scenario, &mut app, area, &|diagnosis| diagnosis)
 }
 
 /// The dashboard's left edge: titles, cursors and boxes, one sign per row. A name

@@ -9,7 +9,7 @@ use crate::event::State;
 use crate::tui::app::App;
 use crate::tui::screens::SIZES;
 use crate::tui::screens::harness::{differs, render, text_of, type_keys};
-use crate::tui::screens::story::{self, Story};
+use crate::tui::screens::scenario::{self, Scenario};
 use crate::tui::theme::Theme;
 
 /// Each screen and the keys that lead to it.
@@ -26,17 +26,17 @@ const SCREENS: [(&str, &str); 7] = [
 /// More than one frame can go through.
 const MANY: u32 = 45_000;
 
-fn states() -> Vec<(&'static str, Story)> {
-    let mut lossy = story::down();
+fn states() -> Vec<(&'static str, Scenario)> {
+    let mut lossy = scenario::down();
     lossy.lose(1_234, false);
-    let mut huge = story::down();
+    let mut huge = scenario::down();
     huge.find(MANY, State::TimeWait, None);
     vec![
-        ("live", story::serving().0),
-        ("paused", story::down()),
+        ("live", scenario::serving().0),
+        ("paused", scenario::down()),
         ("lossy", lossy),
-        ("empty", Story::empty()),
-        ("failing", story::down()),
+        ("empty", Scenario::empty()),
+        ("failing", scenario::down()),
         ("huge", huge),
     ]
 }
@@ -44,22 +44,22 @@ fn states() -> Vec<(&'static str, Story)> {
 #[test]
 fn every_screen_looks_as_it_did_in_every_state() {
     let mut wrong = Vec::new();
-    for (state, mut story) in states() {
+    for (state, mut scenario) in states() {
         for (width, height) in SIZES {
             let area = Rect::new(0, 0, width, height);
             let mut screens = String::new();
             for (screen, keys) in SCREENS {
                 let mut app = App::with_theme(Theme::Mono);
                 app.state.messages.push("nginx is told to stop".to_owned());
-                render(&story, &mut app, area);
+                render(&scenario, &mut app, area);
                 if state == "paused" {
-                    type_keys(&mut app, "⎵", &story.engine);
-                    story.find(1, State::Established, None);
+                    type_keys(&mut app, "⎵", &scenario.engine);
+                    scenario.find(1, State::Established, None);
                 }
-                type_keys(&mut app, keys, &story.engine);
-                let mut buf = render(&story, &mut app, area);
+                type_keys(&mut app, keys, &scenario.engine);
+                let mut buf = render(&scenario, &mut app, area);
                 while app.state.sockets.items.is_unfinished() {
-                    buf = render(&story, &mut app, area);
+                    buf = render(&scenario, &mut app, area);
                 }
                 let _ = writeln!(screens, "══ {state}, {screen}\n{}", text_of(&buf));
             }

@@ -279,15 +279,15 @@ fn is_worth_a_line(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::screens::story::{PORT, Story, process};
+    use crate::tui::screens::scenario::{PORT, Scenario, process};
 
     #[test]
     fn the_same_failure_again_is_one_entry_with_the_true_count() {
-        let mut story = Story::begun();
+        let mut scenario = Scenario::begun();
         let (web, other) = (process("web", 4900), process("other", 4901));
         let mut list = EventList::default();
-        let mut refresh = |story: &Story| {
-            let view = View::live(&story.engine, story.now_ns);
+        let mut refresh = |scenario: &Scenario| {
+            let view = View::live(&scenario.engine, scenario.now_ns);
             list.refresh(&view, &Filter::default(), &Messages::default());
             let calls = list.entries().iter().filter_map(|entry| match entry {
                 Entry::Event(seq) => {
@@ -299,32 +299,32 @@ mod tests {
             (calls.collect::<Vec<u64>>(), list.entries().len())
         };
 
-        story.bind_fails(PORT, &web, Vec::new());
-        let once = refresh(&story);
+        scenario.bind_fails(PORT, &web, Vec::new());
+        let once = refresh(&scenario);
         for _ in 0..4 {
-            story.bind_fails(PORT, &web, Vec::new());
-            story.wait_ms(1_000);
+            scenario.bind_fails(PORT, &web, Vec::new());
+            scenario.wait_ms(1_000);
         }
-        let again = refresh(&story);
-        story.bind_fails(PORT, &other, Vec::new());
+        let again = refresh(&scenario);
+        scenario.bind_fails(PORT, &other, Vec::new());
 
         assert_eq!(once.0, [1]);
         assert_eq!(again, (vec![5], once.1));
-        assert_eq!(refresh(&story).0, [5, 1]);
+        assert_eq!(refresh(&scenario).0, [5, 1]);
     }
     #[test]
     fn a_walk_over_many_ports_is_one_entry_behind_the_first_ones() {
-        let mut story = Story::begun();
+        let mut scenario = Scenario::begun();
         let (web, other) = (process("web", 4900), process("other", 4901));
         let mut list = EventList::default();
         for port in PORT..PORT + 40 {
-            story.bind_fails(port, &web, Vec::new());
-            story.wait_ms(10);
-            let view = View::live(&story.engine, story.now_ns);
+            scenario.bind_fails(port, &web, Vec::new());
+            scenario.wait_ms(10);
+            let view = View::live(&scenario.engine, scenario.now_ns);
             list.refresh(&view, &Filter::default(), &Messages::default());
         }
-        story.bind_fails(PORT + 3, &other, Vec::new());
-        let view = View::live(&story.engine, story.now_ns);
+        scenario.bind_fails(PORT + 3, &other, Vec::new());
+        let view = View::live(&scenario.engine, scenario.now_ns);
         list.refresh(&view, &Filter::default(), &Messages::default());
 
         let calls = list.entries().iter().filter_map(|entry| match entry {

@@ -85,20 +85,20 @@ impl Forecast {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::screens::story::{PORT, Story, process};
+    use crate::tui::screens::scenario::{PORT, Scenario, process};
     use crate::units::NS_PER_S;
 
     /// A listener that stands in the way, and the failure.
-    fn refused() -> (Story, crate::event::Sock) {
-        let mut story = Story::begun();
-        let listener = story.listen(PORT, &process("nginx", 4711));
-        story.wait_ms(1_000);
-        story.bind_fails(PORT, &process("nginx", 4712), vec![]);
-        (story, listener)
+    fn refused() -> (Scenario, crate::event::Sock) {
+        let mut scenario = Scenario::begun();
+        let listener = scenario.listen(PORT, &process("nginx", 4711));
+        scenario.wait_ms(1_000);
+        scenario.bind_fails(PORT, &process("nginx", 4712), vec![]);
+        (scenario, listener)
     }
 
-    fn outlook(story: &Story, held_by: crate::event::Sock) -> Forecast {
-        let view = View::live(&story.engine, story.now_ns);
+    fn forecast_of(scenario: &Scenario, held_by: crate::event::Sock) -> Forecast {
+        let view = View::live(&scenario.engine, scenario.now_ns);
         let failure = view.failures.last().expect("a call failed");
         let socket = view
             .socket(&SocketId::Cookie(held_by.cookie))
@@ -131,23 +131,23 @@ mod tests {
 
     #[test]
     fn a_listener_stays_until_it_is_seen_to_go() {
-        let (mut story, listener) = refused();
-        assert_eq!(outlook(&story, listener), Forecast::Stays);
+        let (mut scenario, listener) = refused();
+        assert_eq!(forecast_of(&scenario, listener), Forecast::Stays);
 
-        story.stop_listening(listener, PORT, &process("nginx", 4711));
+        scenario.stop_listening(listener, PORT, &process("nginx", 4711));
 
-        assert_eq!(outlook(&story, listener), Forecast::Gone);
+        assert_eq!(forecast_of(&scenario, listener), Forecast::Gone);
     }
 
     #[test]
     fn the_timer_of_the_socket_as_it_is_now_counts() {
-        let (mut story, listener) = refused();
-        let sock = story.accept(listener, PORT, 40_001);
-        assert_eq!(outlook(&story, sock), Forecast::Stays);
+        let (mut scenario, listener) = refused();
+        let sock = scenario.accept(listener, PORT, 40_001);
+        assert_eq!(forecast_of(&scenario, sock), Forecast::Stays);
 
-        story.close_first(sock, PORT, 40_001, &process("nginx", 4711));
+        scenario.close_first(sock, PORT, 40_001, &process("nginx", 4711));
 
-        let Forecast::Clears { left_ns } = outlook(&story, sock) else {
+        let Forecast::Clears { left_ns } = forecast_of(&scenario, sock) else {
             panic!("TIME_WAIT ends by itself");
         };
         assert!(left_ns > 50 * NS_PER_S && left_ns <= 60 * NS_PER_S);

@@ -1,4 +1,4 @@
-//! Messages to the user: the story of a demo, warnings of the program.
+//! Messages to the user: the scenario of a demo, warnings of the program.
 //!
 //! The latest has lines of its own; all stand in the event list at their time, and
 //! can be read whole.

@@ -19,7 +19,7 @@ pub(crate) enum Panel {
 /// What a row or a detail is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
-    /// A port's story.
+    /// A port's scenario.
     Port(PortKey),
     /// A socket's life.
     Socket(SocketId),

@@ -21,8 +21,8 @@ pub(crate) fn port_order(view: &View<'_>, rows: &Rows) -> Vec<PortKey> {
     let mut order: Vec<(u8, Reverse<u32>, PortKey)> = view
         .ports
         .iter()
-        .filter(|(key, story)| is_watched(key.port) && has_a_story(story))
-        .map(|(key, story)| (rank(story), Reverse(activity(rows, *key)), *key))
+        .filter(|(key, scenario)| is_watched(key.port) && has_history(scenario))
+        .map(|(key, scenario)| (rank(scenario), Reverse(activity(rows, *key)), *key))
         .collect();
     order.sort_unstable();
     order.into_iter().map(|(.., key)| key).collect()
@@ -37,17 +37,17 @@ fn activity(rows: &Rows, key: PortKey) -> u32 {
         .map_or(0, |magnitude| magnitude + 1)
 }
 
-/// A port that was only bound, as every outgoing connection's is, has no story.
-fn has_a_story(story: &PortHistory) -> bool {
-    story.phase != Phase::NeverListened || story.failed_total > 0
+/// A port that was only bound, as every outgoing connection's is, has no scenario.
+fn has_history(scenario: &PortHistory) -> bool {
+    scenario.phase != Phase::NeverListened || scenario.failed_total > 0
 }
 
-fn rank(story: &PortHistory) -> u8 {
-    match &story.phase {
-        Phase::Down { .. } if story.failed_since_down > 0 => 0,
+fn rank(scenario: &PortHistory) -> u8 {
+    match &scenario.phase {
+        Phase::Down { .. } if scenario.failed_since_down > 0 => 0,
         Phase::NeverListened => 1,
         Phase::Listening { since_ns, .. }
-            if story.last_failure.is_some_and(|(_, at)| at > *since_ns) =>
+            if scenario.last_failure.is_some_and(|(_, at)| at > *since_ns) =>
         {
             2
         }
@@ -59,25 +59,25 @@ fn rank(story: &PortHistory) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::screens::story::{Story, process};
+    use crate::tui::screens::scenario::{Scenario, process};
     use crate::tui::state::columns::Sort;
     use crate::tui::state::filter::Filter;
 
     #[test]
     fn the_failing_come_first_then_the_busiest() {
-        let mut story = Story::watching(vec![]);
+        let mut scenario = Scenario::watching(vec![]);
         let server = process("server", 1);
         for port in [22, 80, 443, 8080] {
-            let listener = story.listen(port, &server);
+            let listener = scenario.listen(port, &server);
             let clients = if port == 443 { 100 } else { 1 };
             for client in 0..clients {
-                story.accept(listener, port, 40_000 + client);
+                scenario.accept(listener, port, 40_000 + client);
             }
         }
-        story.wait_ms(1_000);
-        story.bind_fails(8080, &server, vec![]);
+        scenario.wait_ms(1_000);
+        scenario.bind_fails(8080, &server, vec![]);
 
-        let view = View::live(&story.engine, story.now_ns);
+        let view = View::live(&scenario.engine, scenario.now_ns);
         let mut rows = Rows::default();
         rows.refresh(&view, &Filter::default(), Sort::default());
 

@@ -157,7 +157,7 @@ fn is_a_problem(view: &View<'_>, failure: &Failure) -> bool {
     let is_over = view
         .ports
         .get(&port_of(failure))
-        .is_some_and(|story| match &story.phase {
+        .is_some_and(|scenario| match &scenario.phase {
             Phase::Listening { since_ns, .. } => *since_ns > failure.mono_ns,
             Phase::NeverListened | Phase::Down { .. } => false,
         });
@@ -188,31 +188,31 @@ mod tests {
 
     use super::*;
     use crate::event::{Diagnosis, State};
-    use crate::tui::screens::story::{PORT, Story, process};
+    use crate::tui::screens::scenario::{PORT, Scenario, process};
 
     /// A view of a bind that fails while somebody listens, with what is said of it changed.
-    fn view_of(story: &Story, change: impl Fn(&mut Diagnosis)) -> View<'_> {
-        let mut view = View::live(&story.engine, story.now_ns);
+    fn view_of(scenario: &Scenario, change: impl Fn(&mut Diagnosis)) -> View<'_> {
+        let mut view = View::live(&scenario.engine, scenario.now_ns);
         for failure in &mut view.failures {
             change(Arc::make_mut(&mut failure.diagnosis));
         }
         view
     }
 
-    fn refused() -> Story {
-        let mut story = Story::begun();
+    fn refused() -> Scenario {
+        let mut scenario = Scenario::begun();
         let nginx = process("nginx", 4711);
-        story.find(1, State::TimeWait, Some(&nginx));
-        let held_by = story.held_by_time_wait(PORT);
-        story.bind_fails(PORT, &process("nginx", 4900), held_by);
-        story
+        scenario.find(1, State::TimeWait, Some(&nginx));
+        let held_by = scenario.held_by_time_wait(PORT);
+        scenario.bind_fails(PORT, &process("nginx", 4900), held_by);
+        scenario
     }
 
     #[test]
     fn a_test_of_the_configuration_is_no_problem_of_the_server() {
-        let story = refused();
+        let scenario = refused();
         let with = |relation| {
-            let view = view_of(&story, |diagnosis| {
+            let view = view_of(&scenario, |diagnosis| {
                 for holder in &mut diagnosis.holders {
                     holder.relation = relation;
                 }
@@ -226,10 +226,10 @@ mod tests {
 
     #[test]
     fn a_leftover_is_told_from_a_listener() {
-        let story = refused();
+        let scenario = refused();
         let key = PortKey {
             port: PORT,
-            netns: View::live(&story.engine, story.now_ns)
+            netns: View::live(&scenario.engine, scenario.now_ns)
                 .failures
                 .first()
                 .map(port_of)
@@ -237,7 +237,7 @@ mod tests {
                 .netns,
         };
         let is_left = |cause, since_ns| {
-            let view = view_of(&story, |diagnosis| diagnosis.cause = cause);
+            let view = view_of(&scenario, |diagnosis| diagnosis.cause = cause);
             is_left_over(&view, key, since_ns)
         };
 

@@ -175,7 +175,7 @@ impl Rows {
         self.matched
     }
 
-    /// What is on the port, if it has a story.
+    /// What is on the port, if it has a scenario.
     pub(crate) fn usage(&self, key: PortKey) -> Option<PortUsage> {
         self.usage.get(&key).copied()
     }
@@ -273,13 +273,13 @@ fn min_interval_ns(total: usize) -> u64 {
 mod tests {
     use super::*;
     use crate::event::State;
-    use crate::tui::screens::story::{PORT, Story};
+    use crate::tui::screens::scenario::{PORT, Scenario};
     use crate::tui::state::columns::Column;
 
     fn ports(sort: Sort, count: u32) -> Vec<u16> {
-        let mut story = Story::begun();
-        story.find(count, State::Established, None);
-        let view = View::live(&story.engine, story.now_ns);
+        let mut scenario = Scenario::begun();
+        scenario.find(count, State::Established, None);
+        let view = View::live(&scenario.engine, scenario.now_ns);
         let mut rows = Rows::default();
         let pieces = (count as usize).div_ceil(PIECE);
         for piece in 1..=pieces {
@@ -312,21 +312,21 @@ mod tests {
 
     #[test]
     fn a_search_goes_on_while_the_table_changes_and_begins_anew_with_the_question() {
-        let mut story = Story::begun();
-        story.find(60_000, State::Established, None);
+        let mut scenario = Scenario::begun();
+        scenario.find(60_000, State::Established, None);
         let (filter, sort) = (Filter::default(), Sort::default());
         let mut rows = Rows::default();
-        let mut refresh = |story: &Story, filter: &Filter| {
-            let view = View::live(&story.engine, story.now_ns);
+        let mut refresh = |scenario: &Scenario, filter: &Filter| {
+            let view = View::live(&scenario.engine, scenario.now_ns);
             rows.refresh(&view, filter, sort);
             (rows.is_unfinished(), rows.matched())
         };
 
-        assert_eq!(refresh(&story, &filter), (true, 0));
-        story.find(5, State::Established, None);
-        assert_eq!(refresh(&story, &filter), (true, 0));
+        assert_eq!(refresh(&scenario, &filter), (true, 0));
+        scenario.find(5, State::Established, None);
+        assert_eq!(refresh(&scenario, &filter), (true, 0));
         assert_eq!(
-            refresh(&story, &filter),
+            refresh(&scenario, &filter),
             (false, 60_000),
             "of its beginning"
         );
@@ -334,25 +334,29 @@ mod tests {
         let none = Filter::parse("state:listen").expect("a filter");
         for unfinished in [true, true, false] {
             let matched = if unfinished { 60_000 } else { 0 };
-            assert_eq!(refresh(&story, &none), (unfinished, matched));
+            assert_eq!(refresh(&scenario, &none), (unfinished, matched));
         }
     }
 
     #[test]
     fn an_unchanged_table_is_not_ordered_again() {
-        let mut story = Story::begun();
-        story.find(10, State::Established, None);
+        let mut scenario = Scenario::begun();
+        scenario.find(10, State::Established, None);
         let mut rows = Rows::default();
         let (filter, sort) = (Filter::default(), Sort::default());
-        rows.refresh(&View::live(&story.engine, story.now_ns), &filter, sort);
+        rows.refresh(
+            &View::live(&scenario.engine, scenario.now_ns),
+            &filter,
+            sort,
+        );
         let built = rows.built.clone();
 
-        let later_ns = story.now_ns + 5 * NS_PER_S;
-        rows.refresh(&View::live(&story.engine, later_ns), &filter, sort);
+        let later_ns = scenario.now_ns + 5 * NS_PER_S;
+        rows.refresh(&View::live(&scenario.engine, later_ns), &filter, sort);
         assert_eq!(rows.built, built);
 
-        story.find(1, State::Established, None);
-        rows.refresh(&View::live(&story.engine, later_ns), &filter, sort);
+        scenario.find(1, State::Established, None);
+        rows.refresh(&View::live(&scenario.engine, later_ns), &filter, sort);
         assert_eq!(rows.ids().len(), 11);
     }
 }

@@ -5,7 +5,7 @@
 //! - [`socket`]: sockets; [`stage`]: the namespace that they are in
 //! - [`Watch`]: the program watching it; [`TCPSTATE`], [`run`]: the program itself
 //! - [`Cgroup`]: a control group; [`Stalls`]: times without a processor
-//! - [`lines`], [`paths`], [`story`]: what output must be, and events to make it from
+//! - [`lines`], [`paths`], [`scenario`]: what output must be, and events to make it from
 
 #![expect(
     clippy::missing_panics_doc,
@@ -18,10 +18,10 @@ pub mod lines;
 pub mod paths;
 mod program;
 mod requirement;
+pub mod scenario;
 pub mod socket;
 pub mod stage;
 mod stalls;
-pub mod story;
 mod watch;
 
 pub use cgroup::Cgroup;

@@ -108,7 +108,7 @@ fn again(listeners: &[&Blocker<'_>]) -> String {
 mod tests {
     use super::*;
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, held_by, holder, owned};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, REUSE, held_by, holder, owned};
     use crate::event::{Certainty, State, YesNo};
 
     fn listener() -> crate::event::SeenHolder {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_live_listener_is_named() {
-        let diagnosis = Scene::bind("127.0.0.1", 8080)
+        let diagnosis = Fixture::bind("127.0.0.1", 8080)
             .with(
                 held_by(listener(), &[(12, "nginx")]),
                 owned(12, "nginx", Origin::Listener),
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_process_in_its_own_way_is_told_so() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(listener(), owned(900, "server", Origin::Listener))
             .diagnose();
 
@@ -162,7 +162,7 @@ mod tests {
     fn listen_loses_to_whoever_listened_first() {
         let mut own = holder(State::Bound, "0.0.0.0", 8080, REUSE);
         own.sock.cookie = 1;
-        let diagnosis = Scene::listen("0.0.0.0", 8080)
+        let diagnosis = Fixture::listen("0.0.0.0", 8080)
             .reuse(REUSE)
             .with(own, owned(900, "server", Origin::Unknown))
             .with(listener(), owned(12, "nginx", Origin::Listener))
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_live_listener_comes_before_everything_else() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 holder(State::CloseWait, "127.0.0.1", 8080, PLAIN),
                 owned(12, "nginx", Origin::Accepted),

@@ -85,12 +85,12 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::{Scene, here};
+    use crate::diagnosis::test_support::{Fixture, here};
     use crate::event::Certainty;
 
     #[test]
     fn an_address_at_the_beginning_is_written_as_it_is() {
-        let diagnosis = Scene::bind("fe80::1", 8080)
+        let diagnosis = Fixture::bind("fe80::1", 8080)
             .fails(99, "EADDRNOTAVAIL")
             .diagnose();
 
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_address_is_named() {
-        let diagnosis = Scene::bind("192.0.2.1", 8080)
+        let diagnosis = Fixture::bind("192.0.2.1", 8080)
             .fails(99, "EADDRNOTAVAIL")
             .diagnose();
 

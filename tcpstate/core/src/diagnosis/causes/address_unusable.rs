@@ -223,7 +223,7 @@ fn of_off(facts: &Facts<'_>, is_off: bool) -> Vec<Fix> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::Scene;
+    use crate::diagnosis::test_support::Fixture;
     use crate::event::Certainty;
 
     fn on(is_tentative: bool, is_duplicate: bool) -> Ipv6State {
@@ -238,13 +238,13 @@ mod tests {
         }
     }
 
-    fn with(mut scene: Scene, state: Ipv6State) -> Scene {
-        scene.call.ipv6 = Some(Box::new(state));
-        scene
+    fn with(mut fixture: Fixture, state: Ipv6State) -> Fixture {
+        fixture.call.ipv6 = Some(Box::new(state));
+        fixture
     }
 
-    fn bind() -> Scene {
-        Scene::bind("2001:db8::1", 8080).fails(99, "EADDRNOTAVAIL")
+    fn bind() -> Fixture {
+        Fixture::bind("2001:db8::1", 8080).fails(99, "EADDRNOTAVAIL")
     }
 
     #[test]
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(nonlocal.map(|fix| fix.applies), Some(Applies::No));
         assert_eq!(usable.cause, Cause::AddressNotLocal);
         let elsewhere = with(
-            Scene::bind("fe80::1", 8080).fails(99, "EADDRNOTAVAIL"),
+            Fixture::bind("fe80::1", 8080).fails(99, "EADDRNOTAVAIL"),
             on(false, false),
         );
         let elsewhere = elsewhere.diagnose();
@@ -293,7 +293,7 @@ mod tests {
             requested_on: Vec::new(),
         };
         let connect = |state: Ipv6State| {
-            with(Scene::connect(("::", 0), ("2001:db8::9", 443)), state).diagnose()
+            with(Fixture::connect(("::", 0), ("2001:db8::9", 443)), state).diagnose()
         };
 
         let without = connect(Ipv6State {

@@ -85,15 +85,15 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::{Scene, endpoint};
+    use crate::diagnosis::test_support::{Fixture, endpoint};
     use crate::event::Certainty;
 
     #[test]
     fn a_second_bind_names_the_first() {
-        let mut scene = Scene::bind("0.0.0.0", 8081).fails(22, "EINVAL");
-        scene.call.local = Some(endpoint("0.0.0.0", 8080));
+        let mut fixture = Fixture::bind("0.0.0.0", 8081).fails(22, "EINVAL");
+        fixture.call.local = Some(endpoint("0.0.0.0", 8080));
 
-        let diagnosis = scene.diagnose();
+        let diagnosis = fixture.diagnose();
 
         assert_eq!(diagnosis.cause, Cause::AlreadyBound);
         assert_eq!(
@@ -112,9 +112,9 @@ mod tests {
             ("::ffff:127.0.0.1", true, Cause::Unknown),
             ("::ffff:127.0.0.1", false, Cause::AlreadyBound),
         ] {
-            let mut scene = Scene::bind(addr, 8080).fails(22, "EINVAL");
-            scene.call.reuse.v6only = v6only;
-            let diagnosis = scene.diagnose();
+            let mut fixture = Fixture::bind(addr, 8080).fails(22, "EINVAL");
+            fixture.call.reuse.v6only = v6only;
+            let diagnosis = fixture.diagnose();
 
             assert_eq!(diagnosis.cause, expected, "{addr}");
             assert_ne!(diagnosis.certainty, Certainty::Proven);

@@ -59,12 +59,12 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 mod tests {
     use super::*;
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{PLAIN, Scene, holder, owned};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, holder, owned};
     use crate::event::YesNo;
 
     #[test]
     fn a_socket_that_is_only_bound_is_named() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 holder(State::Bound, "0.0.0.0", 8080, PLAIN),
                 owned(5, "python3", Origin::Unknown),
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_reset_socket_that_was_bound_keeps_its_port() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 holder(State::Closed, "127.0.0.1", 8080, PLAIN),
                 owned(900, "server", Origin::Outgoing),

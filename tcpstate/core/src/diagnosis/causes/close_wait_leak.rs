@@ -64,7 +64,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 mod tests {
     use super::*;
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{REUSE, Scene, held_by, holder, owned};
+    use crate::diagnosis::test_support::{Fixture, REUSE, held_by, holder, owned};
     use crate::event::{State, YesNo};
 
     #[test]
@@ -75,7 +75,7 @@ mod tests {
                 &[(99, "java")],
             )
         };
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(leaked(), owned(99, "java", Origin::Accepted))
             .with(leaked(), owned(99, "java", Origin::Accepted))
             .diagnose();

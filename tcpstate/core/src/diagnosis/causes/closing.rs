@@ -111,8 +111,8 @@ mod tests {
             let mut closing = holder(State::LastAck, "0.0.0.0", 8080, PLAIN);
             closing.inode = inode;
             let known = left_by(4711, "python3", Origin::Accepted);
-            let scene = Scene::bind("0.0.0.0", 8080).with(closing, known);
-            scene.diagnose().summary
+            let fixture = Fixture::bind("0.0.0.0", 8080).with(closing, known);
+            fixture.diagnose().summary
         };
 
         assert!(
@@ -123,12 +123,12 @@ mod tests {
         assert!(!summary(Some(7)).contains("tcp_orphan_retries"));
     }
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, holder, left_by, mini};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, REUSE, holder, left_by, mini};
     use crate::event::YesNo;
 
     #[test]
     fn an_orphan_is_gone_between_its_timer_and_a_time_wait_later() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 mini(State::FinWait2, 8080, REUSE, 40_000),
                 left_by(4711, "python3", Origin::Accepted),
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn without_a_timer_no_time_is_named() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 holder(State::LastAck, "127.0.0.1", 8080, PLAIN),
                 left_by(4711, "python3", Origin::Accepted),
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn time_wait_beside_it_names_the_cause() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 mini(State::FinWait2, 8080, REUSE, 40_000),
                 left_by(4711, "python3", Origin::Accepted),

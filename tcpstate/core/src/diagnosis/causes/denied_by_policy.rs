@@ -90,12 +90,12 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::Scene;
+    use crate::diagnosis::test_support::Fixture;
     use crate::event::{Certainty, YesNo};
 
     #[test]
     fn eperm_is_no_port_rule() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080).fails(1, "EPERM").diagnose();
+        let diagnosis = Fixture::bind("0.0.0.0", 8080).fails(1, "EPERM").diagnose();
 
         assert_eq!(diagnosis.cause, Cause::DeniedByPolicy);
         assert_eq!(
@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn eacces_is_one_only_below_the_first_free_port() {
         let cause = |port| {
-            let scene = Scene::bind("0.0.0.0", port).fails(13, "EACCES");
-            scene.diagnose().cause
+            let fixture = Fixture::bind("0.0.0.0", port).fails(13, "EACCES");
+            fixture.diagnose().cause
         };
 
         assert_eq!(cause(1023), Cause::PrivilegedPort);

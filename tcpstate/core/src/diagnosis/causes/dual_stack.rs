@@ -131,12 +131,12 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 mod tests {
     use super::*;
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{PLAIN, Scene, holder, owned};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, holder, owned};
     use crate::event::State;
 
     #[test]
     fn an_ipv6_listener_takes_ipv4_too() {
-        let diagnosis = Scene::bind("0.0.0.0", 3000)
+        let diagnosis = Fixture::bind("0.0.0.0", 3000)
             .with(
                 holder(State::Listen, "::", 3000, PLAIN),
                 owned(12, "node", Origin::Listener),
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_socket_wants_ipv4_too() {
-        let diagnosis = Scene::bind("::", 3000)
+        let diagnosis = Fixture::bind("::", 3000)
             .with(
                 holder(State::Listen, "0.0.0.0", 3000, PLAIN),
                 owned(12, "nginx", Origin::Listener),

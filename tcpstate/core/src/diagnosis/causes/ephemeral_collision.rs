@@ -154,14 +154,14 @@ fn reserve_port(facts: &Facts<'_>) -> Fix {
 mod tests {
     use super::*;
     use crate::diagnosis::test_support::{
-        PLAIN, Scene, command, here, holder, left_by, mini, owned,
+        Fixture, PLAIN, command, here, holder, left_by, mini, owned,
     };
     use crate::diagnosis::{KnownHolder, Origin};
     use crate::event::{Certainty, State, YesNo};
 
     #[test]
     fn an_outgoing_connection_chose_the_port() {
-        let diagnosis = Scene::bind("0.0.0.0", 40000)
+        let diagnosis = Fixture::bind("0.0.0.0", 40000)
             .with(
                 holder(State::Established, "10.0.0.1", 40000, PLAIN),
                 owned(7, "curl", Origin::Outgoing),
@@ -183,13 +183,13 @@ mod tests {
 
     #[test]
     fn reserved_ports_that_are_set_stay_set() {
-        let mut scene = Scene::bind("0.0.0.0", 40000).with(
+        let mut fixture = Fixture::bind("0.0.0.0", 40000).with(
             holder(State::SynSent, "10.0.0.1", 40000, PLAIN),
             KnownHolder::default(),
         );
-        scene.environment.local_reserved_ports = Some("35000-35010\n".to_owned());
+        fixture.environment.local_reserved_ports = Some("35000-35010\n".to_owned());
 
-        let diagnosis = scene.diagnose();
+        let diagnosis = fixture.diagnose();
 
         assert_eq!(diagnosis.cause, Cause::EphemeralCollision);
         assert_eq!(diagnosis.certainty, Certainty::Proven);
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn its_time_wait_goes_by_itself() {
-        let diagnosis = Scene::bind("0.0.0.0", 40000)
+        let diagnosis = Fixture::bind("0.0.0.0", 40000)
             .with(
                 mini(State::TimeWait, 40000, PLAIN, 30_000),
                 left_by(7, "curl", Origin::Outgoing),
@@ -223,7 +223,7 @@ mod tests {
     fn a_port_that_was_bound_first_is_not_called_chosen() {
         let mut fixed = holder(State::Established, "10.0.0.1", 700, PLAIN);
         fixed.is_port_locked = Some(true);
-        let diagnosis = Scene::bind("0.0.0.0", 700)
+        let diagnosis = Fixture::bind("0.0.0.0", 700)
             .with(fixed, KnownHolder::default())
             .diagnose();
 
@@ -240,7 +240,7 @@ mod tests {
     fn a_range_that_was_changed_since_says_nothing_about_a_socket_with_a_mark() {
         let mut chosen = holder(State::Established, "10.0.0.1", 700, PLAIN);
         chosen.is_port_locked = Some(false);
-        let diagnosis = Scene::bind("0.0.0.0", 700)
+        let diagnosis = Fixture::bind("0.0.0.0", 700)
             .with(chosen, owned(7, "curl", Origin::Outgoing))
             .diagnose();
 
@@ -264,7 +264,7 @@ mod tests {
         ] {
             let mut open = holder(State::Established, "10.0.0.1", port, PLAIN);
             open.is_connect_bound = Some(is_connect_bound);
-            let diagnosis = Scene::bind("0.0.0.0", port)
+            let diagnosis = Fixture::bind("0.0.0.0", port)
                 .with(open, KnownHolder::default())
                 .diagnose();
 
@@ -276,7 +276,7 @@ mod tests {
     fn a_connection_to_itself_is_outgoing_whatever_its_path_looked_like() {
         let mut own = holder(State::Established, "127.0.0.1", 40000, PLAIN);
         own.peer = own.local;
-        let diagnosis = Scene::bind("0.0.0.0", 40000)
+        let diagnosis = Fixture::bind("0.0.0.0", 40000)
             .with(own, owned(7, "client", Origin::Accepted))
             .diagnose();
 

@@ -284,7 +284,7 @@ fn wider(range: Option<[u16; 2]>) -> Option<Option<[u16; 2]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::{Scene, process};
+    use crate::diagnosis::test_support::{Fixture, process};
     use crate::event::{Certainty, EphemeralUser, YesNo};
 
     fn counted(time_wait: u32, established: u32) -> Ephemeral {
@@ -307,28 +307,28 @@ mod tests {
         }
     }
 
-    fn first_fix(mut scene: Scene, counted: Ephemeral) -> String {
-        scene.call.ephemeral = Some(Box::new(counted));
-        scene.diagnose().fixes[0].id.to_string()
+    fn first_fix(mut fixture: Fixture, counted: Ephemeral) -> String {
+        fixture.call.ephemeral = Some(Box::new(counted));
+        fixture.diagnose().fixes[0].id.to_string()
     }
 
     #[test]
     fn the_first_fix_is_the_one_that_fits_what_has_the_ports() {
-        let connect = || Scene::connect(("0.0.0.0", 0), ("10.0.0.9", 443));
+        let connect = || Fixture::connect(("0.0.0.0", 0), ("10.0.0.9", 443));
 
         assert_eq!(first_fix(connect(), counted(9, 1)), "tcp_tw_reuse");
         assert_eq!(first_fix(connect(), counted(1, 9)), "find_user");
-        let bind = Scene::bind("127.0.0.1", 0);
+        let bind = Fixture::bind("127.0.0.1", 0);
         assert_eq!(first_fix(bind, counted(0, 10)), "bind_address_no_port");
     }
 
     #[test]
     fn counted_ports_are_a_proof_if_they_are_all() {
-        let mut scene = Scene::connect(("0.0.0.0", 0), ("10.0.0.9", 443));
-        scene.call.ephemeral = Some(Box::new(counted(8, 2)));
-        let all = scene.diagnose();
-        scene.call.ephemeral = Some(Box::new(counted(1, 2)));
-        let some = scene.diagnose();
+        let mut fixture = Fixture::connect(("0.0.0.0", 0), ("10.0.0.9", 443));
+        fixture.call.ephemeral = Some(Box::new(counted(8, 2)));
+        let all = fixture.diagnose();
+        fixture.call.ephemeral = Some(Box::new(counted(1, 2)));
+        let some = fixture.diagnose();
 
         assert_eq!(all.certainty, Certainty::Proven);
         assert_eq!(
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn bind_to_any_port_finds_none() {
-        let diagnosis = Scene::bind("127.0.0.1", 0).diagnose();
+        let diagnosis = Fixture::bind("127.0.0.1", 0).diagnose();
 
         assert_eq!(diagnosis.cause, Cause::EphemeralExhausted);
         assert_eq!(
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn connect_finds_none() {
-        let diagnosis = Scene::connect(("0.0.0.0", 0), ("10.0.0.9", 443)).diagnose();
+        let diagnosis = Fixture::connect(("0.0.0.0", 0), ("10.0.0.9", 443)).diagnose();
 
         assert_eq!(diagnosis.cause, Cause::EphemeralExhausted);
         assert_eq!(

@@ -57,14 +57,14 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, held_by, holder, owned};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, REUSE, held_by, holder, owned};
     use crate::diagnosis::{KnownHolder, Origin};
     use crate::event::{Certainty, State};
 
     #[test]
     fn accepted_connections_outlive_their_server() {
         let open = holder(State::Established, "127.0.0.1", 8080, REUSE);
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 held_by(open, &[(12, "worker")]),
                 owned(10, "server", Origin::Accepted),
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn an_unknown_origin_is_judged_by_the_port_and_said_to_be() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 holder(State::Established, "127.0.0.1", 8080, PLAIN),
                 KnownHolder::default(),

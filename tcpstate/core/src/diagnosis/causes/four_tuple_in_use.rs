@@ -100,18 +100,18 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 mod tests {
     use super::*;
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{PLAIN, Scene, endpoint, holder, left_by, mini, owned};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, endpoint, holder, left_by, mini, owned};
     use crate::event::{Certainty, State};
 
-    fn scene() -> Scene {
-        Scene::connect(("127.0.0.1", 5000), ("10.0.0.9", 443))
+    fn fixture() -> Fixture {
+        Fixture::connect(("127.0.0.1", 5000), ("10.0.0.9", 443))
     }
 
     #[test]
     fn time_wait_between_the_same_ends_is_named() {
         let mut other = holder(State::Established, "127.0.0.1", 5000, PLAIN);
         other.peer = endpoint("10.0.0.8", 443);
-        let diagnosis = scene()
+        let diagnosis = fixture()
             .with(other, owned(1, "other", Origin::Outgoing))
             .with(
                 mini(State::TimeWait, 5000, PLAIN, 30_000),
@@ -133,7 +133,7 @@ mod tests {
     fn a_socket_whose_connection_has_ended_is_not_in_the_way_of_a_connect() {
         let mut ended = holder(State::Bound, "127.0.0.1", 5000, PLAIN);
         ended.peer = endpoint("10.0.0.9", 443);
-        let diagnosis = scene()
+        let diagnosis = fixture()
             .with(ended, owned(900, "server", Origin::Outgoing))
             .with(
                 mini(State::TimeWait, 5000, PLAIN, 30_000),
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_was_not_seen_is_concluded() {
-        let diagnosis = scene().diagnose();
+        let diagnosis = fixture().diagnose();
 
         assert_eq!(diagnosis.cause, Cause::FourTupleInUse);
         assert_eq!(diagnosis.certainty, Certainty::Likely);

@@ -90,22 +90,22 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 mod tests {
     use super::*;
     use crate::diagnosis::KnownHolder;
-    use crate::diagnosis::test_support::{PLAIN, Scene, holder, process};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, holder, process};
     use crate::event::{Certainty, State};
 
-    fn scene(closed_ms_ago: u64) -> Scene {
-        let mut scene = Scene::bind("0.0.0.0", 8080);
-        scene.last_listener = Some(PastListener {
+    fn fixture(closed_ms_ago: u64) -> Fixture {
+        let mut fixture = Fixture::bind("0.0.0.0", 8080);
+        fixture.last_listener = Some(PastListener {
             process: Some(process(12, "nginx").into()),
             closed_ms_ago,
             seq: 5,
         });
-        scene
+        fixture
     }
 
     #[test]
     fn the_last_listener_is_named() {
-        let diagnosis = scene(12).diagnose();
+        let diagnosis = fixture(12).diagnose();
 
         assert_eq!(diagnosis.cause, Cause::HolderGone);
         assert_eq!(
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn sockets_that_do_not_stand_in_the_way_are_not_accused() {
-        let diagnosis = scene(12)
+        let diagnosis = fixture(12)
             .with(
                 holder(State::Listen, "127.0.0.1", 8080, PLAIN),
                 KnownHolder::default(),
@@ -125,27 +125,27 @@ mod tests {
             .diagnose();
         assert_eq!(diagnosis.cause, Cause::ActiveListener);
 
-        let mut scene = scene(12).with(
+        let mut fixture = fixture(12).with(
             holder(State::Listen, "127.0.0.1", 8080, PLAIN),
             KnownHolder::default(),
         );
-        scene.call.requested.addr = Some([127, 0, 0, 2].into());
-        let diagnosis = scene.diagnose();
+        fixture.call.requested.addr = Some([127, 0, 0, 2].into());
+        let diagnosis = fixture.diagnose();
         assert_eq!(diagnosis.cause, Cause::HolderGone);
         assert_eq!(diagnosis.holders, []);
     }
 
     #[test]
     fn without_history_or_with_gaps_nothing_is_guessed() {
-        let mut nothing_seen = scene(12);
+        let mut nothing_seen = fixture(12);
         nothing_seen.call.seen = None;
-        for scene in [
-            Scene::bind("0.0.0.0", 8080),
-            scene(3_600_000),
-            scene(12).incomplete(),
+        for fixture in [
+            Fixture::bind("0.0.0.0", 8080),
+            fixture(3_600_000),
+            fixture(12).incomplete(),
             nothing_seen,
         ] {
-            let diagnosis = scene.diagnose();
+            let diagnosis = fixture.diagnose();
 
             assert_eq!(diagnosis.cause, Cause::Unknown);
             assert_eq!(diagnosis.certainty, Certainty::Unknown);

@@ -63,13 +63,13 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 mod tests {
     use super::*;
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{PLAIN, Scene, held_by, holder, owned};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, held_by, holder, owned};
     use crate::event::State;
 
     #[test]
     fn the_process_that_holds_it_now_is_named_beside_the_one_that_opened_it() {
         let listener = holder(State::Listen, "0.0.0.0", 8080, PLAIN);
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 held_by(listener, &[(101, "sleep")]),
                 owned(100, "python3", Origin::Listener),
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn an_owner_that_still_has_it_did_not_leave_it_behind() {
         let listener = holder(State::Listen, "0.0.0.0", 8080, PLAIN);
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 held_by(listener, &[(100, "systemd"), (101, "web")]),
                 owned(100, "systemd", Origin::Listener),
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_server_that_forks_into_the_background_serves() {
         let listener = holder(State::Listen, "0.0.0.0", 8080, PLAIN);
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(
                 held_by(listener, &[(101, "web")]),
                 owned(100, "web", Origin::Listener),

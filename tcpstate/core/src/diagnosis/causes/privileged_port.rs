@@ -78,7 +78,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 
     let mut fixes = Vec::new();
     // What else runs in a service would get the capability too.
-    let service = Service::of(&[process]).filter(|service| service.is_theirs);
+    let service = Service::of(&[process]).filter(|service| service.is_exclusive);
     if let Some(service) = service {
         fixes.push(
             fix(
@@ -224,26 +224,26 @@ fn besides(facts: &Facts<'_>, behind: &[&Blocker<'_>]) -> String {
 mod tests {
     use super::*;
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{PLAIN, Scene, holder, owned};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, holder, owned};
     use crate::event::{Certainty, State, YesNo};
 
-    fn scene() -> Scene {
-        let mut scene = Scene::bind("0.0.0.0", 80).fails(13, "EACCES");
-        let mut process = (*scene.call.process).clone();
+    fn fixture() -> Fixture {
+        let mut fixture = Fixture::bind("0.0.0.0", 80).fails(13, "EACCES");
+        let mut process = (*fixture.call.process).clone();
         process.uid = 1000;
         process.exe = Some("/opt/my app/caddy".into());
         process.is_exe_here = true;
-        scene.call.process = process.into();
-        scene
+        fixture.call.process = process.into();
+        fixture
     }
 
     #[test]
     fn a_low_port_needs_the_capability() {
-        let mut scene = scene();
-        scene.has_net_bind_service = Some(false);
-        scene.call.seen = None;
+        let mut fixture = fixture();
+        fixture.has_net_bind_service = Some(false);
+        fixture.call.seen = None;
 
-        let diagnosis = scene.diagnose();
+        let diagnosis = fixture.diagnose();
 
         assert_eq!(diagnosis.cause, Cause::PrivilegedPort);
         assert_eq!(
@@ -260,8 +260,8 @@ mod tests {
 
     #[test]
     fn a_port_that_is_taken_besides_is_told_with_its_holder() {
-        let free = scene().diagnose();
-        let taken = scene()
+        let free = fixture().diagnose();
+        let taken = fixture()
             .with(
                 holder(State::Listen, "0.0.0.0", 80, PLAIN),
                 owned(12, "nginx", Origin::Listener),
@@ -288,27 +288,27 @@ mod tests {
 
     #[test]
     fn unread_capabilities_make_it_likely() {
-        assert_eq!(scene().diagnose().certainty, Certainty::Likely);
+        assert_eq!(fixture().diagnose().certainty, Certainty::Likely);
     }
 
     #[test]
     fn a_process_that_has_the_capability_was_refused_by_something_else() {
-        let mut scene = scene();
-        scene.has_net_bind_service = Some(true);
+        let mut fixture = fixture();
+        fixture.has_net_bind_service = Some(true);
 
-        assert_eq!(scene.diagnose().cause, Cause::DeniedByPolicy);
+        assert_eq!(fixture.diagnose().cause, Cause::DeniedByPolicy);
     }
 
     #[test]
     fn a_capability_that_counts_makes_it_a_matter_of_policy() {
         let with = |net_bind_service, owns_netns| {
-            let mut scene = scene();
-            scene.call.rights = Some(Rights {
+            let mut fixture = fixture();
+            fixture.call.rights = Some(Rights {
                 net_bind_service,
                 owns_netns,
                 no_new_privs: false,
             });
-            scene.diagnose()
+            fixture.diagnose()
         };
 
         assert_eq!(with(true, Some(true)).cause, Cause::DeniedByPolicy);
@@ -335,10 +335,10 @@ mod tests {
                 ..rights
             },
         ] {
-            let mut scene = scene();
-            scene.call.rights = Some(rights);
+            let mut fixture = fixture();
+            fixture.call.rights = Some(rights);
 
-            let diagnosis = scene.diagnose();
+            let diagnosis = fixture.diagnose();
 
             assert_eq!(&*diagnosis.fixes[0].id, "lower_unprivileged_port_start");
             let grant = diagnosis

@@ -105,7 +105,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 mod tests {
     use super::*;
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{PLAIN, Scene, holder, owned};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, holder, owned};
     use crate::event::{Reuse, SeenHolder, State};
 
     const REUSEPORT: Reuse = Reuse {
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_does_not_ask_to_share_is_told_to() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(listener(), owned(12, "envoy", Origin::Listener))
             .diagnose();
 
@@ -137,7 +137,7 @@ mod tests {
     fn another_user_may_not_share() {
         let mut listener = listener();
         listener.uid = Some(1000);
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .reuse(REUSEPORT)
             .with(listener, owned(12, "envoy", Origin::Listener))
             .diagnose();

@@ -65,13 +65,13 @@ fn explain(facts: &Facts<'_>) -> Explanation {
 mod tests {
     use super::*;
     use crate::diagnosis::Origin;
-    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, left_by, mini};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, REUSE, left_by, mini};
     use crate::event::{Applies, State, YesNo};
 
     #[test]
     fn one_without_so_reuseaddr_is_enough() {
         let python = || left_by(4711, "python3", Origin::Accepted);
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(mini(State::TimeWait, 8080, REUSE, 41_000), python())
             .with(mini(State::TimeWait, 8080, PLAIN, 20_000), python())
             .diagnose();
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_sets_it_is_told_to_keep_it() {
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .reuse(REUSE)
             .with(
                 mini(State::TimeWait, 8080, PLAIN, 20_000),

@@ -125,14 +125,14 @@ pub(super) fn until(facts: &Facts<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::test_support::{PLAIN, REUSE, Scene, here, left_by, mini};
+    use crate::diagnosis::test_support::{Fixture, PLAIN, REUSE, here, left_by, mini};
     use crate::diagnosis::{KnownHolder, Origin};
     use crate::event::{Applies, Certainty, SeenSource, YesNo};
 
-    fn scene() -> Scene {
+    fn fixture() -> Fixture {
         let time_wait = |ms| mini(State::TimeWait, 8080, REUSE, ms);
         let python = || left_by(4711, "python3", Origin::Accepted);
-        Scene::bind("0.0.0.0", 8080)
+        Fixture::bind("0.0.0.0", 8080)
             .with(time_wait(41_000), python())
             .with(time_wait(56_300), python())
             .with(time_wait(2_000), python())
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn so_reuseaddr_alone_would_have_helped() {
-        let diagnosis = scene().diagnose();
+        let diagnosis = fixture().diagnose();
 
         assert_eq!(diagnosis.cause, Cause::TimeWaitNoReuse);
         assert_eq!(
@@ -173,10 +173,10 @@ mod tests {
 
     #[test]
     fn listen_after_clearing_so_reuseaddr_says_listen() {
-        let mut scene = scene();
-        scene.kind = crate::diagnosis::CallKind::Listen;
+        let mut fixture = fixture();
+        fixture.kind = crate::diagnosis::CallKind::Listen;
 
-        let summary = scene.diagnose().summary;
+        let summary = fixture.diagnose().summary;
 
         assert!(
             summary.ends_with("would have let it listen at once."),
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_list_that_is_cut_short_promises_nothing() {
-        let diagnosis = scene().incomplete().diagnose();
+        let diagnosis = fixture().incomplete().diagnose();
 
         assert_eq!(diagnosis.cause, Cause::TimeWaitNoReuse);
         assert_eq!(diagnosis.certainty, Certainty::Likely);
@@ -202,10 +202,10 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_no_proof() {
-        let mut scene = scene();
-        scene.seen().source = SeenSource::Snapshot;
+        let mut fixture = fixture();
+        fixture.seen().source = SeenSource::Snapshot;
 
-        assert_eq!(scene.diagnose().certainty, Certainty::Likely);
+        assert_eq!(fixture.diagnose().certainty, Certainty::Likely);
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
             origin: Origin::Accepted,
             ..KnownHolder::default()
         };
-        let diagnosis = Scene::bind("0.0.0.0", 8080)
+        let diagnosis = Fixture::bind("0.0.0.0", 8080)
             .with(unread, accepted)
             .diagnose();
 

@@ -35,13 +35,13 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
     let (why, fix) = match facts.errno {
         Errno::AddrInUse => {
             missing.push("the kernel gives the same error when it runs out of memory".to_owned());
-            let look = fix(
+            let check = fix(
                 "look_now",
                 Applies::NextTime,
                 "Look who has the port now, as root to see everything",
             )
             .run(facts, &Command::list_sockets(facts.port));
-            ("what stood in its way could not be shown", look)
+            ("what stood in its way could not be shown", check)
         }
         Errno::Inval if facts.failure.kind == CallKind::Listen => (
             "a socket that is or was connected cannot listen",
@@ -57,13 +57,13 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
         ),
         _ if call.errno.is_none() && call.errno_name.is_none() => {
             missing.push("the error itself".to_owned());
-            let look = fix(
+            let check = fix(
                 "look_now",
                 Applies::NextTime,
                 "Read what the program says of it, and look who has the port now",
             )
             .run(facts, &Command::list_sockets(facts.port));
-            ("why is not known", look)
+            ("why is not known", check)
         }
         _ => (
             "this is not about who has the port",
@@ -87,15 +87,15 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
 
 #[cfg(test)]
 mod tests {
-    use crate::diagnosis::test_support::Scene;
+    use crate::diagnosis::test_support::Fixture;
     use crate::event::{Cause, Certainty, YesNo};
 
     #[test]
     fn an_address_in_use_without_holders_says_what_was_not_seen() {
-        let mut scene = Scene::bind("0.0.0.0", 8080);
-        scene.call.seen = None;
+        let mut fixture = Fixture::bind("0.0.0.0", 8080);
+        fixture.call.seen = None;
 
-        let diagnosis = scene.diagnose();
+        let diagnosis = fixture.diagnose();
 
         assert_eq!(diagnosis.cause, Cause::Unknown);
         assert_eq!(
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_network_is_not_explained_away() {
-        let diagnosis = Scene::connect(("0.0.0.0", 0), ("10.0.0.9", 443))
+        let diagnosis = Fixture::connect(("0.0.0.0", 0), ("10.0.0.9", 443))
             .fails(111, "ECONNREFUSED")
             .diagnose();
 
@@ -124,11 +124,11 @@ mod tests {
 
     #[test]
     fn a_call_without_an_error_number_does_not_panic() {
-        let mut scene = Scene::bind("0.0.0.0", 8080);
-        (scene.call.errno, scene.call.errno_name) = (None, None);
+        let mut fixture = Fixture::bind("0.0.0.0", 8080);
+        (fixture.call.errno, fixture.call.errno_name) = (None, None);
 
         assert_eq!(
-            scene.diagnose().summary,
+            fixture.diagnose().summary,
             "The bind of server[900] on port 8080 failed with an error that was not read: why is not known."
         );
     }

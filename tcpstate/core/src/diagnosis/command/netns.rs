@@ -96,11 +96,11 @@ impl CommandNetns {
 mod tests {
     use super::*;
     use crate::diagnosis::command::Command;
-    use crate::diagnosis::test_support::{NETNS, Scene, here};
+    use crate::diagnosis::test_support::{Fixture, NETNS, here};
 
     /// The lines of a command that changes something and of one that looks.
-    fn lines(scene: &Scene) -> [Option<String>; 2] {
-        scene.with_failure(|failure| {
+    fn lines(fixture: &Fixture) -> [Option<String>; 2] {
+        fixture.with_failure(|failure| {
             let facts = Facts::new(failure);
             let change = Command::set(&crate::diagnosis::command::Setting::TwReuse);
             [change, Command::list_all_sockets()].map(|command| command.line(&facts))
@@ -109,24 +109,24 @@ mod tests {
 
     #[test]
     fn what_changes_something_looks_where_it_is() {
-        let [change, look] = lines(&Scene::bind("0.0.0.0", 8080));
+        let [change, check] = lines(&Fixture::bind("0.0.0.0", 8080));
 
         assert_eq!(change, Some(here("sysctl -w net.ipv4.tcp_tw_reuse=1")));
-        assert_eq!(look.as_deref(), Some("ss -tan"));
+        assert_eq!(check.as_deref(), Some("ss -tan"));
     }
 
     #[test]
     fn another_namespace_is_entered_by_its_name_or_its_number() {
-        let mut scene = Scene::bind("0.0.0.0", 8080);
-        scene.environment.own_netns = Some(1);
-        let by_number = lines(&scene);
-        scene.environment.own_netns = None;
-        let own_unknown = lines(&scene);
-        scene.environment.netns_name = Some("blue".to_owned());
-        let by_name = lines(&scene);
+        let mut fixture = Fixture::bind("0.0.0.0", 8080);
+        fixture.environment.own_netns = Some(1);
+        let by_number = lines(&fixture);
+        fixture.environment.own_netns = None;
+        let own_unknown = lines(&fixture);
+        fixture.environment.netns_name = Some("blue".to_owned());
+        let by_name = lines(&fixture);
         for hostile in ["-a", "..", "a b", "a;b", "$(x)", "a/b", "\u{1b}"] {
-            scene.environment.netns_name = Some(hostile.to_owned());
-            assert_eq!(lines(&scene), by_number, "{hostile:?}");
+            fixture.environment.netns_name = Some(hostile.to_owned());
+            assert_eq!(lines(&fixture), by_number, "{hostile:?}");
         }
 
         for line in by_number.iter().flatten() {
@@ -148,20 +148,20 @@ mod tests {
 
     #[test]
     fn an_unknown_namespace_gets_no_command() {
-        let mut scene = Scene::bind("0.0.0.0", 8080);
-        scene.call.sock = None;
+        let mut fixture = Fixture::bind("0.0.0.0", 8080);
+        fixture.call.sock = None;
 
-        assert_eq!(lines(&scene), [None, None]);
+        assert_eq!(lines(&fixture), [None, None]);
     }
 
     #[test]
     fn a_number_that_may_be_another_namespaces_by_now_gets_no_command() {
-        let mut scene = Scene::bind("0.0.0.0", 8080);
-        scene.environment.rtnetlink_inode = None;
-        let [change, look] = lines(&scene);
-        scene.environment.own_netns = None;
+        let mut fixture = Fixture::bind("0.0.0.0", 8080);
+        fixture.environment.rtnetlink_inode = None;
+        let [change, check] = lines(&fixture);
+        fixture.environment.own_netns = None;
 
-        assert_eq!((change, look.as_deref()), (None, Some("ss -tan")));
-        assert_eq!(lines(&scene), [None, None]);
+        assert_eq!((change, check.as_deref()), (None, Some("ss -tan")));
+        assert_eq!(lines(&fixture), [None, None]);
     }
 }

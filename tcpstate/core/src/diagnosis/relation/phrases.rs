@@ -76,12 +76,12 @@ fn of_one_among(holders: &[&Process], caller: &Process) -> Option<String> {
         .map(|holder| (holder, Relation::of(holder, caller)))
         .filter(|(_, relation)| relation.name.is_some())
         .min_by_key(|(_, relation)| relation.name)?;
-    let is_telling = relation.is_above()
+    let is_significant = relation.is_above()
         || matches!(
             relation.name,
             Some(RelationName::ConfigTested | RelationName::SameCommand | RelationName::SameOption)
         );
-    let phrase = relation.phrase(caller).filter(|_| is_telling)?;
+    let phrase = relation.phrase(caller).filter(|_| is_significant)?;
     let said = match phrase.strip_prefix("which ") {
         Some(verb) => verb.to_owned(),
         None => match phrase.strip_prefix("whose ") {

@@ -50,7 +50,7 @@ impl Group {
         match (group, Manager::of(facts, &members)) {
             (Self::Container(_), Some(Manager::Container(..))) => true,
             (Self::Unit(_), None) => Service::of(&members)
-                .is_some_and(|service| service.is_theirs && !is_ours(&service, releaser)),
+                .is_some_and(|service| service.is_exclusive && !is_ours(&service, releaser)),
             _ => false,
         }
     }

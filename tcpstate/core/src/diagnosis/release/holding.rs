@@ -21,7 +21,7 @@ const INIT: u32 = 1;
 #[derive(Debug)]
 pub(super) struct Holding<'f, 'a> {
     /// No process has them open.
-    pub(super) of_nobody: Vec<&'f Blocker<'a>>,
+    pub(super) unowned: Vec<&'f Blocker<'a>>,
     /// Connections of processes that go on.
     pub(super) of_the_living: Vec<&'f Blocker<'a>>,
     /// Connections of processes that are to be stopped, and those that wait to be accepted.
@@ -35,7 +35,7 @@ pub(super) struct Holding<'f, 'a> {
 impl<'f, 'a> Holding<'f, 'a> {
     pub(super) fn of(facts: &'f Facts<'a>, releaser: &Releaser) -> Self {
         let mut holding = Self {
-            of_nobody: Vec::new(),
+            unowned: Vec::new(),
             of_the_living: Vec::new(),
             ending: Vec::new(),
             to_stop: BTreeMap::new(),
@@ -68,7 +68,7 @@ impl<'f, 'a> Holding<'f, 'a> {
 
     /// Cookies of all connections that go with what is done.
     pub(super) fn connections(&self) -> BTreeSet<u64> {
-        let all = self.of_nobody.iter().chain(&self.of_the_living);
+        let all = self.unowned.iter().chain(&self.of_the_living);
         all.chain(&self.ending)
             .map(|blocker| blocker.seen.sock.cookie)
             .filter(|cookie| *cookie != 0)
@@ -148,7 +148,7 @@ impl<'f, 'a> Holding<'f, 'a> {
             if !is_leaving && has_listener {
                 self.ending.push(blocker);
             } else {
-                self.of_nobody.push(blocker);
+                self.unowned.push(blocker);
             }
             return;
         }

@@ -33,7 +33,7 @@ pub(super) fn steps(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Rel
     };
     steps
         .steps
-        .extend(destroy_of_nobody(facts, holding, releaser));
+        .extend(destroy_unowned(facts, holding, releaser));
     steps.steps.extend(destroy_connections(facts, holding));
     stop(facts, holding, releaser, &mut steps);
     let stopped = steps
@@ -46,7 +46,7 @@ pub(super) fn steps(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Rel
     steps
 }
 
-fn says(facts: &Facts<'_>, step: StepKind, target: String, text: String) -> ReleaseStep {
+fn description(facts: &Facts<'_>, step: StepKind, target: String, text: String) -> ReleaseStep {
     ReleaseStep {
         step,
         port: facts.port,
@@ -66,23 +66,23 @@ fn destroy(facts: &Facts<'_>, blockers: &[&Blocker<'_>], loses: &str) -> Option<
     let command = destroy::command(facts, blockers).ok();
     Some(PlannedStep {
         act: Act::DestroySockets(blockers.iter().map(|b| target(b.seen)).collect()),
-        says: ReleaseStep {
+        description: ReleaseStep {
             command: command.and_then(|command| command.line(facts)),
             loses: Some(loses.to_owned()),
-            ..says(facts, StepKind::DestroySockets, count, text)
+            ..description(facts, StepKind::DestroySockets, count, text)
         },
     })
 }
 
-fn destroy_of_nobody(
+fn destroy_unowned(
     facts: &Facts<'_>,
     holding: &Holding<'_, '_>,
     releaser: &Releaser,
 ) -> Option<PlannedStep> {
     let is_time_wait = |b: &&Blocker<'_>| b.seen.state == State::TimeWait;
-    let is_one = roles::count(&holding.of_nobody) == 1;
+    let is_one = roles::count(&holding.unowned) == 1;
     let those = destroy::those(is_one);
-    let loses = match (holding.of_nobody.iter().all(is_time_wait), is_one) {
+    let loses = match (holding.unowned.iter().all(is_time_wait), is_one) {
         (true, true) => format!(
             "TIME_WAIT's protection against late segments of {those}; no process has it open"
         ),
@@ -96,15 +96,15 @@ fn destroy_of_nobody(
             format!("what the peers of {those} have not received yet; no process has them open")
         }
     };
-    let mut step = destroy(facts, &holding.of_nobody, &loses)?;
-    let are_mini = holding.of_nobody.iter().any(|b| b.seen.is_mini);
+    let mut step = destroy(facts, &holding.unowned, &loses)?;
+    let are_mini = holding.unowned.iter().any(|b| b.seen.is_mini);
     if let Some((major, minor)) = releaser
         .linux
         .filter(|linux| *linux < DESTROYS_MINI_SOCKETS)
         && are_mini
     {
         let _ = write!(
-            step.says.text,
+            step.description.text,
             "; Linux {major}.{minor} cannot destroy a TIME_WAIT, so that it is waited for if \
              --timeout says how long"
         );
@@ -114,12 +114,12 @@ fn destroy_of_nobody(
 
 fn destroy_connections(facts: &Facts<'_>, holding: &Holding<'_, '_>) -> Option<PlannedStep> {
     let blockers = &holding.of_the_living;
-    let whose = roles::names(blockers).unwrap_or_else(|| "whoever has them open".to_owned());
+    let openers = roles::names(blockers).unwrap_or_else(|| "whoever has them open".to_owned());
     let count = established(blockers.iter().copied());
     destroy(
         facts,
         blockers,
-        &format!("{count}; both ends see an error, and {whose} stays"),
+        &format!("{count}; both ends see an error, and {openers} stays"),
     )
 }
 
@@ -132,11 +132,11 @@ fn destroy_leftovers(facts: &Facts<'_>, holding: &Holding<'_, '_>) -> PlannedSte
     );
     PlannedStep {
         act: Act::DestroyLeftovers,
-        says: ReleaseStep {
+        description: ReleaseStep {
             loses: Some(
                 "what their peers have not received by then, and TIME_WAIT's protection".to_owned(),
             ),
-            ..says(
+            ..description(
                 facts,
                 StepKind::DestroySockets,
                 "what is left then".to_owned(),
@@ -170,13 +170,13 @@ fn established<'a>(connections: impl Iterator<Item = &'a Blocker<'a>>) -> String
 fn connections_of(holding: &Holding<'_, '_>, group: &[&TargetProcess]) -> String {
     let pids: BTreeSet<u32> = group.iter().map(|target| target.process.pid).collect();
     let whole: BTreeSet<Group> = group.iter().map(|t| Group::of(&t.process)).collect();
-    let is_theirs = |blocker: &&&Blocker<'_>| {
+    let ends_with_them = |blocker: &&&Blocker<'_>| {
         let open_in = blocker.open_in();
         let ends =
             |process: &&Process| pids.contains(&process.pid) || whole.contains(&Group::of(process));
         open_in.is_empty() || open_in.iter().any(ends)
     };
-    established(holding.ending.iter().filter(is_theirs).copied())
+    established(holding.ending.iter().filter(ends_with_them).copied())
 }
 
 fn stop(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Releaser, steps: &mut Steps) {
@@ -197,16 +197,16 @@ fn stop(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Releaser, steps
                 command: fix.command,
             }),
             Some(Manager::Container(tool, name)) => {
-                let look = Command::look_at_container(tool, &name).into_arguments();
+                let inspect = Command::show_container(tool, &name).into_arguments();
                 let command = Command::stop_container(tool, &name);
                 let part = part_in_container(&processes);
                 let text = format!("Stop the container {} that {part}", name.as_str());
                 let lost = connections_of(holding, group);
                 steps.steps.push(PlannedStep {
-                    says: ReleaseStep {
+                    description: ReleaseStep {
                         command: command.line(facts),
                         loses: Some(format!("{lost}, and whatever else runs in the container")),
-                        ..says(
+                        ..description(
                             facts,
                             StepKind::StopContainer,
                             name.as_str().to_owned(),
@@ -216,13 +216,13 @@ fn stop(facts: &Facts<'_>, holding: &Holding<'_, '_>, releaser: &Releaser, steps
                     act: Act::StopContainer {
                         name: name.as_str().to_owned(),
                         stop: command.into_arguments(),
-                        look,
+                        inspect,
                         processes: group.iter().map(|&target| target.clone()).collect(),
                     },
                 });
             }
             None => match Service::of(&processes) {
-                Some(service) if service.is_theirs && !is_ours(&service, releaser) => steps
+                Some(service) if service.is_exclusive && !is_ours(&service, releaser) => steps
                     .steps
                     .push(stop_unit(facts, holding, group, &service, releaser)),
                 shared => {
@@ -281,10 +281,10 @@ fn stop_unit(
         None => lost,
     };
     PlannedStep {
-        says: ReleaseStep {
+        description: ReleaseStep {
             command: command.line(facts),
             loses: Some(loses),
-            ..says(
+            ..description(
                 facts,
                 StepKind::StopUnit,
                 name.to_owned(),
@@ -332,10 +332,10 @@ fn stop_process(
         |loses, more| format!("{loses}; {more}"),
     );
     PlannedStep {
-        says: ReleaseStep {
-            command: Command::look_at_processes(&[process.pid]).line(facts),
+        description: ReleaseStep {
+            command: Command::show_processes(&[process.pid]).line(facts),
             loses: Some(loses),
-            ..says(
+            ..description(
                 facts,
                 StepKind::StopProcess,
                 name.clone(),

@@ -91,7 +91,13 @@ fn accepted(state: State, peer: u16, processes: Vec<Process>) -> SeenHolder {
 
 /// The steps, as `kind target`.
 fn steps(plan: &Plan) -> Vec<String> {
-    let line = |step: &PlannedStep| format!("{} {}", step.says.step.name(), step.says.target);
+    let line = |step: &PlannedStep| {
+        format!(
+            "{} {}",
+            step.description.step.name(),
+            step.description.target
+        )
+    };
     plan.steps.iter().map(line).collect()
 }
 
@@ -128,9 +134,15 @@ fn what_nobody_has_open_is_destroyed_by_its_cookie_and_nobody_is_stopped() {
     };
     assert_eq!(sockets.len(), 2);
     assert!(sockets.iter().all(|s| s.sock.cookie != 0 && !s.is_owned));
-    let says = &plan.steps[0].says;
-    assert!(says.command.as_ref().unwrap().contains(" ss -Kt state "));
-    assert!(says.loses.is_some());
+    let description = &plan.steps[0].description;
+    assert!(
+        description
+            .command
+            .as_ref()
+            .unwrap()
+            .contains(" ss -Kt state ")
+    );
+    assert!(description.loses.is_some());
 }
 
 #[test]
@@ -153,11 +165,11 @@ fn a_listener_goes_with_its_process_and_its_connections_are_counted() {
     );
     let stop = &plan.steps[1];
     assert_eq!(
-        stop.says.loses.as_deref(),
+        stop.description.loses.as_deref(),
         Some("1 established connection and 1 half-closed connection, and whatever else it does")
     );
     assert_eq!(
-        stop.says.text,
+        stop.description.text,
         "Stop web[10], which sh[800] started, with SIGTERM"
     );
     let Act::StopProcess(target) = &stop.act else {
@@ -173,7 +185,7 @@ fn the_connections_of_a_process_that_does_not_serve_are_destroyed_and_it_stays()
         let plan = planned(vec![accepted(state, 1, vec![running(10, "worker")])]);
 
         assert_eq!(steps(&plan), ["destroy_sockets 1 connection"], "{state:?}");
-        let loses = plan.steps[0].says.loses.as_deref().unwrap();
+        let loses = plan.steps[0].description.loses.as_deref().unwrap();
         assert!(loses.ends_with("worker[10] stays"), "{loses}");
     }
 }
@@ -247,7 +259,7 @@ fn parents_come_before_their_children() {
     );
     assert!(
         plan.steps[1]
-            .says
+            .description
             .text
             .ends_with("unless it ends with its parent")
     );
@@ -274,7 +286,7 @@ fn a_unit_is_stopped_if_it_is_theirs_alone_and_its_processes_are_named() {
 
     assert_eq!(steps(&unit)[0], "stop_unit web.service");
     assert_eq!(
-        unit.steps[0].says.loses.as_deref(),
+        unit.steps[0].description.loses.as_deref(),
         Some("0 established connections; besides, logger[12] of the service")
     );
     let Act::StopUnit { stop, .. } = &unit.steps[0].act else {
@@ -284,7 +296,7 @@ fn a_unit_is_stopped_if_it_is_theirs_alone_and_its_processes_are_named() {
     assert_eq!(steps(&alone)[0], "stop_process job[11]");
     assert!(
         alone.steps[0]
-            .says
+            .description
             .loses
             .as_ref()
             .unwrap()
@@ -310,7 +322,7 @@ fn a_container_is_stopped_if_root_made_it() {
 
     assert_eq!(steps(&real)[0], "stop_container 4f4f4f4f4f4f");
     assert_eq!(
-        real.steps[0].says.command.as_deref(),
+        real.steps[0].description.command.as_deref(),
         Some("docker stop 4f4f4f4f4f4f")
     );
     assert_eq!(steps(&claimed)[0], "stop_process web[10]");
@@ -342,7 +354,7 @@ fn a_connection_of_what_ends_with_the_unit_or_the_container_is_no_step_of_its_ow
         (plan(master, served(11)), "stop_unit web.service"),
     ] {
         assert_eq!(steps(&plan), [first, "destroy_sockets what is left then"]);
-        let loses = plan.steps[0].says.loses.as_deref().unwrap();
+        let loses = plan.steps[0].description.loses.as_deref().unwrap();
         assert!(loses.starts_with("1 established connection"), "{loses}");
         assert!(plan.connections.contains(&41_001), "{plan:?}");
     }
@@ -360,7 +372,7 @@ fn what_ends_with_a_remote_forward_is_said() {
 
     let plan = planned(vec![listener(vec![of_session])]);
 
-    let loses = plan.steps[0].says.loses.as_deref().unwrap();
+    let loses = plan.steps[0].description.loses.as_deref().unwrap();
     assert!(
         loses.contains("ssh -R") && loses.contains("all its sessions"),
         "{loses}"
@@ -380,7 +392,7 @@ fn before_linux_6_0_a_time_wait_is_said_to_be_waited_for() {
         planned_by(&releaser(), PLAIN, time_wait()),
     );
 
-    let text = |plan: &Plan| plan.steps[0].says.text.clone();
+    let text = |plan: &Plan| plan.steps[0].description.text.clone();
     assert!(text(&before).contains("Linux 5.10 cannot destroy a TIME_WAIT"));
     assert!(text(&before).contains("--timeout"));
     assert!(!text(&since).contains("Linux"));
@@ -427,7 +439,7 @@ fn a_connection_that_nobody_has_accepted_yet_ends_with_its_listener() {
     assert_eq!(steps(&plan)[0], "stop_process web[10]");
     assert!(
         plan.steps[0]
-            .says
+            .description
             .loses
             .as_ref()
             .unwrap()
@@ -442,8 +454,13 @@ fn a_stopped_process_is_continued() {
 
     let plan = planned(vec![listener(vec![stopped])]);
 
-    assert!(plan.steps[0].says.text.contains("SIGTERM and SIGCONT"));
-    assert_eq!(plan.steps[0].says.step, StepKind::StopProcess);
+    assert!(
+        plan.steps[0]
+            .description
+            .text
+            .contains("SIGTERM and SIGCONT")
+    );
+    assert_eq!(plan.steps[0].description.step, StepKind::StopProcess);
 }
 
 #[test]
@@ -455,8 +472,11 @@ fn names_that_processes_chose_are_harmless_in_every_step() {
         let plan = planned(vec![accepted(state, 1, vec![process])]);
 
         for step in &plan.steps {
-            let says = &step.says;
-            for text in [&says.text, &says.target].into_iter().chain(&says.loses) {
+            let description = &step.description;
+            for text in [&description.text, &description.target]
+                .into_iter()
+                .chain(&description.loses)
+            {
                 assert!(!text.chars().any(char::is_control), "{text:?}");
             }
         }
@@ -467,13 +487,13 @@ fn names_that_processes_chose_are_harmless_in_every_step() {
 #[test]
 fn what_is_printed_and_what_is_done_name_the_same() {
     // The advice of `explain` for the same sockets has the same commands.
-    use crate::diagnosis::test_support::Scene;
+    use crate::diagnosis::test_support::Fixture;
     let held = vec![
         listener(vec![in_unit(running(10, "web"), "web.service", &[])]),
         mini(State::TimeWait, 8080, PLAIN, 57_000),
     ];
     for holder in held {
-        let advice = Scene::bind("0.0.0.0", 8080)
+        let advice = Fixture::bind("0.0.0.0", 8080)
             .with(holder.clone(), KnownHolder::default())
             .diagnose();
         let printed: Vec<&str> = advice
@@ -482,7 +502,7 @@ fn what_is_printed_and_what_is_done_name_the_same() {
             .filter_map(|fix| fix.command.as_deref())
             .collect();
         let plan = planned(vec![holder]);
-        let command = plan.steps[0].says.command.as_deref().unwrap();
+        let command = plan.steps[0].description.command.as_deref().unwrap();
         assert!(printed.contains(&command), "{command}: {printed:?}");
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn before_stopping(
         before.push(fix);
     }
     if is_one {
-        before.extend(wake(facts, first));
+        before.extend(resume(facts, first));
     }
     let fixes = fixes.into_iter().map(|fix| match &caveat {
         Some(caveat) => fix.because(caveat.clone()),
@@ -167,13 +167,13 @@ fn stop_respawner(facts: &Facts<'_>, blocker: &Blocker<'_>, holder: &Process) ->
                 text::process(gone)
             ),
         )
-        .run(facts, &Command::look_at_processes(&[parent, holder.pid]))
+        .run(facts, &Command::show_processes(&[parent, holder.pid]))
         .because("what is stopped below it comes back"),
     )
 }
 
 /// Where the one holder does not run, and takes no signal before it does.
-fn wake(facts: &Facts<'_>, holder: &Process) -> Option<Fix> {
+fn resume(facts: &Facts<'_>, holder: &Process) -> Option<Fix> {
     let (who, pid) = (text::process(holder), holder.pid);
     let (id, text, why) = match holder.halted? {
         Halted::Stopped => (
@@ -194,7 +194,7 @@ fn wake(facts: &Facts<'_>, holder: &Process) -> Option<Fix> {
     };
     Some(
         fix(id, Applies::Now, text)
-            .run(facts, &Command::look_at_processes(&[pid]))
+            .run(facts, &Command::show_processes(&[pid]))
             .because(why),
     )
 }

@@ -46,18 +46,18 @@ pub(super) fn stop_service(
             Command::stop_unit(&service.name),
         )
     };
-    vec![look_at_service(facts, processes, name), stop]
+    vec![show_unit(facts, processes, name), stop]
 }
 
 /// What the service manager says of the process.
-fn look_at_service(facts: &Facts<'_>, processes: &[&Process], name: &str) -> Fix {
+fn show_unit(facts: &Facts<'_>, processes: &[&Process], name: &str) -> Fix {
     let pid = pids(processes).first().copied().unwrap_or_default();
     fix(
         "look_at_holder",
         Applies::Now,
         format!("Look first whether process {pid} is of {name} still, and what that is"),
     )
-    .run(facts, &Command::look_at_unit_of(pid))
+    .run(facts, &Command::show_unit_of(pid))
 }
 
 /// Of processes that no manager has for itself: the look alone, and the rest is for
@@ -81,7 +81,7 @@ pub(super) fn stop_processes(
         )
     };
     let stop = fix("stop_holder", Applies::Now, text)
-        .run(facts, &Command::look_at_processes(&pids(processes)));
+        .run(facts, &Command::show_processes(&pids(processes)));
     match shared {
         Some(service) => stop.because(format!(
             "not the service that it is in: {} also runs {}, which a stop of the service would end too",

@@ -3,11 +3,11 @@
 mod before;
 
 use crate::diagnosis::Origin;
-use crate::diagnosis::test_support::{PLAIN, Scene, holder, in_unit, owned, process};
+use crate::diagnosis::test_support::{Fixture, PLAIN, holder, in_unit, owned, process};
 use crate::event::{Ancestor, Effect, Identity, KnownBy, Process, State, Supervisor};
 
-fn stopped(scene: &Scene) -> Vec<(String, Option<String>)> {
-    let fixes = scene.diagnose().fixes;
+fn stopped(fixture: &Fixture) -> Vec<(String, Option<String>)> {
+    let fixes = fixture.diagnose().fixes;
     fixes
         .into_iter()
         .filter(|fix| matches!(&*fix.id, "look_at_holder" | "stop_holder"))
@@ -15,14 +15,14 @@ fn stopped(scene: &Scene) -> Vec<(String, Option<String>)> {
         .collect()
 }
 
-fn scene_of(held_by: Vec<Process>) -> Scene {
+fn fixture_of(held_by: Vec<Process>) -> Fixture {
     let mut listener = holder(State::Listen, "0.0.0.0", 8080, PLAIN);
     listener.processes = Some(held_by.into_iter().map(std::sync::Arc::new).collect());
-    Scene::bind("0.0.0.0", 8080).with(listener, owned(10, "web", Origin::Listener))
+    Fixture::bind("0.0.0.0", 8080).with(listener, owned(10, "web", Origin::Listener))
 }
 
-fn first(scene: &Scene) -> String {
-    scene.diagnose().fixes[0].id.to_string()
+fn first(fixture: &Fixture) -> String {
+    fixture.diagnose().fixes[0].id.to_string()
 }
 
 fn running(pid: u32, ppid: u32, argv: &[&str]) -> Process {
@@ -34,10 +34,10 @@ fn running(pid: u32, ppid: u32, argv: &[&str]) -> Process {
     }
 }
 
-fn asked_by(caller: Process, held_by: Vec<Process>) -> Scene {
-    let mut scene = scene_of(held_by);
-    scene.call.process = caller.into();
-    scene
+fn asked_by(caller: Process, held_by: Vec<Process>) -> Fixture {
+    let mut fixture = fixture_of(held_by);
+    fixture.call.process = caller.into();
+    fixture
 }
 
 fn stranger() -> Process {
@@ -65,15 +65,15 @@ fn below(process: Process, above: &[(u32, &str, Option<Supervisor>)]) -> Process
 
 #[test]
 fn a_service_is_looked_at_before_it_is_stopped() {
-    let mut scene = scene_of(vec![in_unit(process(10, "web"), "web.service", &[])]);
+    let mut fixture = fixture_of(vec![in_unit(process(10, "web"), "web.service", &[])]);
 
-    let stop = stopped(&scene);
+    let stop = stopped(&fixture);
     let mut same = in_unit(process(11, "web"), "web.service", &[]);
     same.via = KnownBy::Syscall;
-    scene.call.process = same.into();
-    let restart = stopped(&scene);
+    fixture.call.process = same.into();
+    let restart = stopped(&fixture);
 
-    let look = (
+    let check = (
         "look_at_holder".to_owned(),
         Some("systemctl status 10".to_owned()),
     );
@@ -81,18 +81,18 @@ fn a_service_is_looked_at_before_it_is_stopped() {
         let line = format!("systemctl {verb} web.service");
         ("stop_holder".to_owned(), Some(line))
     };
-    assert_eq!(stop, [look.clone(), command("stop")]);
-    assert_eq!(restart, [look, command("restart")]);
+    assert_eq!(stop, [check.clone(), command("stop")]);
+    assert_eq!(restart, [check, command("restart")]);
 }
 
 #[test]
 fn a_service_that_runs_more_is_left_alone() {
-    let scene = scene_of(vec![in_unit(process(10, "job"), "cron.service", &[9])]);
+    let fixture = fixture_of(vec![in_unit(process(10, "job"), "cron.service", &[9])]);
 
-    let diagnosis = scene.diagnose();
+    let diagnosis = fixture.diagnose();
 
     assert_eq!(
-        stopped(&scene),
+        stopped(&fixture),
         [(
             "stop_holder".to_owned(),
             Some("ps -o pid,ppid,stat,lstart,args -p 10".to_owned())
@@ -112,7 +112,7 @@ fn a_name_in_a_control_group_is_no_service() {
     forged.cgroup = Some("/user.slice/user-1000.slice/user@1000.service/sshd.service".into());
 
     assert_eq!(
-        stopped(&scene_of(vec![forged])),
+        stopped(&fixture_of(vec![forged])),
         [(
             "stop_holder".to_owned(),
             Some("ps -o pid,ppid,stat,lstart,args -p 10".to_owned())
@@ -122,9 +122,9 @@ fn a_name_in_a_control_group_is_no_service() {
 
 #[test]
 fn who_was_not_seen_to_have_it_open_is_not_named_to_be_stopped() {
-    let mut scene = scene_of(Vec::new());
-    scene.known[0].owner = None;
-    let fixes = scene.diagnose().fixes;
+    let mut fixture = fixture_of(Vec::new());
+    fixture.known[0].owner = None;
+    let fixes = fixture.diagnose().fixes;
 
     assert_eq!(
         fixes[0].text,
@@ -152,17 +152,17 @@ fn all_that_hold_it_are_in_the_kill_beside_the_look_and_never_the_first_process(
 #[test]
 fn a_caller_that_was_handed_the_listener_is_not_stopped() {
     let caller = running(21, 20, &["web"]);
-    let scene = asked_by(
+    let fixture = asked_by(
         caller.clone(),
         vec![running(20, 1, &["web"]), caller.clone()],
     );
     let own = {
-        let mut scene = asked_by(running(10, 9, &["web"]), vec![running(10, 9, &["web"])]);
-        scene.known[0].owner = Some(running(10, 9, &["web"]).into());
-        scene
+        let mut fixture = asked_by(running(10, 9, &["web"]), vec![running(10, 9, &["web"])]);
+        fixture.known[0].owner = Some(running(10, 9, &["web"]).into());
+        fixture
     };
 
-    let diagnosis = scene.diagnose();
+    let diagnosis = fixture.diagnose();
 
     assert_eq!(&*diagnosis.fixes[0].id, "use_own_socket");
     assert!(diagnosis.fixes.iter().all(|fix| &*fix.id != "stop_holder"));
@@ -171,11 +171,11 @@ fn a_caller_that_was_handed_the_listener_is_not_stopped() {
 
 #[test]
 fn nobody_is_to_be_stopped_where_no_process_has_the_listener() {
-    let mut scene = asked_by(running(50, 5, &["x"]), vec![]);
-    let alive = scene.diagnose();
-    scene.seen().holders[0].is_opener_gone = true;
+    let mut fixture = asked_by(running(50, 5, &["x"]), vec![]);
+    let alive = fixture.diagnose();
+    fixture.seen().holders[0].is_opener_gone = true;
 
-    let diagnosis = scene.diagnose();
+    let diagnosis = fixture.diagnose();
 
     // It may have been closed since, or be in a thread of its opener.
     assert_eq!(alive.certainty, crate::event::Certainty::Proven);

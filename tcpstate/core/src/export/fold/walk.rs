@@ -1,12 +1,12 @@
-//! A process that tries one port after the other: which of its failures are told one by one.
+//! A process that tries one port after the other: which of its failures are reported one by one.
 
 use std::collections::BTreeSet;
 
-use super::{TOLD_EVERY_NS, holders};
+use super::{REPORT_EVERY_NS, holders};
 use crate::event::{Call, Event, State};
 
-/// Ports of a walk that are told one by one.
-const PORTS_TOLD: usize = 3;
+/// Ports of a walk that are reported one by one.
+const PORTS_REPORTED: usize = 3;
 
 /// Failures of one process on many ports, all of one kind.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Walk {
     errno: Option<u32>,
     pid: u32,
     states: Vec<State>,
-    pub(super) told: BTreeSet<u16>,
+    pub(super) reported: BTreeSet<u16>,
     last_ns: u64,
 }
 
@@ -30,7 +30,7 @@ impl Walk {
             errno: call.errno,
             pid: call.process.pid,
             states: states(call),
-            told: BTreeSet::from([call.requested.port]),
+            reported: BTreeSet::from([call.requested.port]),
             last_ns: event.mono_ns,
         }
     }
@@ -43,20 +43,20 @@ impl Walk {
             && self.states == states(call)
     }
 
-    /// Takes in another one; whether it is only to be counted. `has_untold`: others were
-    /// counted, and that is not told yet.
-    pub fn folds(&mut self, event: &Event, call: &Call, has_untold: bool) -> bool {
-        let is_pause = event.mono_ns > self.last_ns.saturating_add(TOLD_EVERY_NS);
+    /// Takes in another one; whether it is only to be counted. `has_unreported`: others were
+    /// counted, and that is not reported yet.
+    pub fn folds(&mut self, event: &Event, call: &Call, has_unreported: bool) -> bool {
+        let is_pause = event.mono_ns > self.last_ns.saturating_add(REPORT_EVERY_NS);
         self.last_ns = event.mono_ns;
-        if is_pause && !has_untold {
-            self.told.clear();
+        if is_pause && !has_unreported {
+            self.reported.clear();
         }
         let port = call.requested.port;
-        let is_told = self.told.len() < PORTS_TOLD || self.told.contains(&port);
-        if is_told {
-            self.told.insert(port);
+        let is_reported = self.reported.len() < PORTS_REPORTED || self.reported.contains(&port);
+        if is_reported {
+            self.reported.insert(port);
         }
-        !is_told
+        !is_reported
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::diagnosis::test_support::{NETNS, Scene, every_scene};
+use crate::diagnosis::test_support::{Fixture, NETNS, every_fixture};
 use crate::event::{Effect, Fix, Process, Unit, UnitMember};
 
 /// Every program that a command may run.
@@ -159,11 +159,11 @@ fn named(process: &Process, name: &str, runtime: &str, is_alone: bool) -> Arc<Pr
     })
 }
 
-/// So many of the scenes go by between two that are looked at: a prime, so that the
+/// So many of the fixtures go by between two that are looked at: a prime, so that the
 /// others are of every kind.
 const STEP: usize = 11;
 
-/// Everything that may be run, for scenes in which every name is this one.
+/// Everything that may be run, for fixtures in which every name is this one.
 fn fixes(name: &str, step: usize) -> Vec<Fix> {
     let runtimes = [
         "docker",
@@ -176,14 +176,14 @@ fn fixes(name: &str, step: usize) -> Vec<Fix> {
         "none",
     ];
     let mut fixes = Vec::new();
-    for (at, mut scene) in every_scene().into_iter().step_by(step).enumerate() {
+    for (at, mut fixture) in every_fixture().into_iter().step_by(step).enumerate() {
         let runtime = runtimes[at % runtimes.len()];
-        scene.call.process = named(&scene.call.process, name, "none", at % 3 == 1);
-        scene.call.errno_name = scene.call.errno_name.map(|errno| match at % 5 {
+        fixture.call.process = named(&fixture.call.process, name, "none", at % 3 == 1);
+        fixture.call.errno_name = fixture.call.errno_name.map(|errno| match at % 5 {
             0 => name.into(),
             _ => errno,
         });
-        for known in &mut scene.known {
+        for known in &mut fixture.known {
             known.owner = known
                 .owner
                 .as_ref()
@@ -193,7 +193,7 @@ fn fixes(name: &str, step: usize) -> Vec<Fix> {
                 .as_ref()
                 .map(|by| named(by, name, runtime, at % 3 == 1));
         }
-        let holders = scene
+        let holders = fixture
             .call
             .seen
             .iter_mut()
@@ -201,10 +201,10 @@ fn fixes(name: &str, step: usize) -> Vec<Fix> {
         for process in holders.flat_map(|holder| holder.processes.iter_mut().flatten()) {
             *process = named(process, name, runtime, at % 3 == 1);
         }
-        scene.environment.local_reserved_ports = (at % 3 != 0).then(|| name.to_owned());
-        scene.environment.netns_name = (at % 2 == 0).then(|| name.to_owned());
-        scene.environment.own_netns = (at % 7 < 3).then_some(NETNS);
-        fixes.extend(scene.diagnose().fixes);
+        fixture.environment.local_reserved_ports = (at % 3 != 0).then(|| name.to_owned());
+        fixture.environment.netns_name = (at % 2 == 0).then(|| name.to_owned());
+        fixture.environment.own_netns = (at % 7 < 3).then_some(NETNS);
+        fixes.extend(fixture.diagnose().fixes);
     }
     fixes
 }
@@ -308,8 +308,11 @@ proptest! {
 #[test]
 fn the_scenes_reach_every_program_that_is_ever_run() {
     let mut programs: BTreeSet<String> = BTreeSet::new();
-    for scene in every_scene().iter().map(Scene::diagnose) {
-        let lines = scene.fixes.into_iter().filter(|fix| fix.language.is_none());
+    for fixture in every_fixture().iter().map(Fixture::diagnose) {
+        let lines = fixture
+            .fixes
+            .into_iter()
+            .filter(|fix| fix.language.is_none());
         programs.extend(lines.filter_map(|fix| Some(fix.command?.split(' ').next()?.to_owned())));
     }
     for fix in fixes("x", 1) {

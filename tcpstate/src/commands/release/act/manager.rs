@@ -11,7 +11,7 @@ use crate::clock;
 /// How long a question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two looks at whether a program has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const POLL_EVERY: Duration = Duration::from_millis(10);
 /// Bytes of an answer that are read.
 const MAX_ANSWER: u64 = 64 << 10;
 
@@ -46,8 +46,8 @@ fn parse_unit(text: &str) -> Result<UnitState> {
 }
 
 /// Asks a runtime for the process that a container began with.
-pub(in crate::commands::release) fn first_process_of_container(look: &[String]) -> Result<u32> {
-    parse_first_process(&answer(look, PATIENCE)?)
+pub(in crate::commands::release) fn first_process_of_container(inspect: &[String]) -> Result<u32> {
+    parse_first_process(&answer(inspect, PATIENCE)?)
 }
 
 /// `/web 4711`, `PID: 4711`, `Leader: 4711 (systemd)`.
@@ -117,7 +117,7 @@ fn run(words: &[String], patience: Duration) -> Result<Output> {
             child.wait()?;
             bail!("it has not ended within {} s", patience.as_secs());
         }
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(POLL_EVERY);
     };
     let text = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| {
         reader

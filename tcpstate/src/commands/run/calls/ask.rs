@@ -50,7 +50,7 @@ impl Calls {
         }
         if address.endpoint.port != 0 {
             // Whoever the socket belongs to: the options need no right.
-            let _ = socket::set_reuse(&socket, self.wishes.reuseaddr, self.wishes.reuseport);
+            let _ = socket::set_reuse(&socket, self.policy.reuseaddr, self.policy.reuseport);
         }
         let is_own = self.may_act_for(tid);
         if !listener.is_valid(id) {

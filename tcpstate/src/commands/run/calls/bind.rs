@@ -9,7 +9,7 @@ use super::event::name;
 use super::{Calls, EADDRINUSE};
 use crate::clock;
 use crate::commands::run::explainer::{Answer, Job};
-use crate::commands::run::flood::Fate;
+use crate::commands::run::flood::Decision;
 use crate::commands::run::keep::{Bound, Match};
 use crate::diagnosis::CallKind;
 use crate::event::Call;
@@ -20,11 +20,11 @@ use crate::supervise::socket::{self, Address, Nature};
 /// handler of signals that come all the time may take as long on a slow machine.
 const COMES_AGAIN_NS: u64 = 2_000_000_000;
 /// Binds that were made and whose callers a signal took away before they heard of it.
-const MAX_UNHEARD: usize = 64;
+const MAX_UNACKNOWLEDGED: usize = 64;
 
 /// A bind that was made, and that begins anew if a signal took its caller away before it heard
 /// of it.
-pub(super) struct Unheard {
+pub(super) struct Unacknowledged {
     /// Of the socket.
     cookie: u64,
     tid: u32,
@@ -39,17 +39,17 @@ impl Calls {
         let cookie = sockopt::socket_cookie(&asked.socket).unwrap_or(0);
         let now_ns = clock::monotonic_ns();
         // Who asks for something else has heard.
-        self.unheard.retain(|unheard| {
-            let is_other = unheard.tid == asked.tid && unheard.cookie != cookie;
-            now_ns < unheard.until_ns && !is_other
+        self.unacknowledged.retain(|unacknowledged| {
+            let is_other = unacknowledged.tid == asked.tid && unacknowledged.cookie != cookie;
+            now_ns < unacknowledged.until_ns && !is_other
         });
-        if let Some(at) = self.unheard.iter().position(|unheard| {
-            unheard.cookie == cookie
-                && unheard.tid == asked.tid
-                && unheard.address.is_like(&asked.address)
+        if let Some(at) = self.unacknowledged.iter().position(|unacknowledged| {
+            unacknowledged.cookie == cookie
+                && unacknowledged.tid == asked.tid
+                && unacknowledged.address.is_like(&asked.address)
         }) {
             // The same call once more: a signal had ended it after the bind was made.
-            self.unheard.remove(at);
+            self.unacknowledged.remove(at);
             self.done(asked, cookie);
             return;
         }
@@ -58,7 +58,7 @@ impl Calls {
             nature: Nature::of(&asked.socket),
         });
         let asked = match &wanted {
-            Some(wanted) => match self.put_kept_in_place(asked, wanted) {
+            Some(wanted) => match self.install_kept(asked, wanted) {
                 Some(asked) => asked,
                 None => return,
             },
@@ -106,10 +106,10 @@ impl Calls {
         let is_answered = listener.answer(id, 0);
         // Before Linux 5.19 a signal may end the call although the kernel has taken the answer.
         if !is_answered || !listener.installed.waits_killable {
-            if self.unheard.len() >= MAX_UNHEARD {
-                self.unheard.pop_front();
+            if self.unacknowledged.len() >= MAX_UNACKNOWLEDGED {
+                self.unacknowledged.pop_front();
             }
-            self.unheard.push_back(Unheard {
+            self.unacknowledged.push_back(Unacknowledged {
                 cookie,
                 tid,
                 address,
@@ -122,7 +122,7 @@ impl Calls {
     }
 
     /// The kept socket becomes the caller's, if there is one. Else the bind is to be made.
-    fn put_kept_in_place(&mut self, asked: Asked, wanted: &Bound) -> Option<Asked> {
+    fn install_kept(&mut self, asked: Asked, wanted: &Bound) -> Option<Asked> {
         let Match::Same(position) = self.keeps.find(wanted) else {
             return Some(asked);
         };
@@ -192,9 +192,9 @@ impl Calls {
         self.failed += 1;
         call.ok = false;
         let now_ns = clock::monotonic_ns();
-        match self.flood.fate(kind, &call, now_ns) {
-            Fate::Count => drop(answer),
-            Fate::Explain { repeated } => {
+        match self.flood.decide(kind, &call, now_ns) {
+            Decision::Count => drop(answer),
+            Decision::Explain { repeated } => {
                 call.repeated = repeated;
                 let job = Job::Call {
                     mono_ns: now_ns,

@@ -31,7 +31,7 @@ pub(super) struct Pending {
 
 impl Calls {
     pub(super) fn waits_for(&self, asked: &Asked) -> bool {
-        !matches!(self.wishes.hold_back, HoldBack::Never)
+        !matches!(self.policy.hold_back, HoldBack::Never)
             && self.pending.len() < MAX_WAITING
             && asked.address.endpoint.port != 0
     }
@@ -51,7 +51,7 @@ impl Calls {
             (before.began_ns, before.name)
         } else {
             self.waits += 1;
-            let longest_ns = self.wishes.hold_back.longest_ns();
+            let longest_ns = self.policy.hold_back.longest_ns();
             self.explainer.hand(Job::WaitBegins {
                 id: self.waits,
                 call: Box::new(self.call(&asked, Err(EADDRINUSE))),
@@ -71,7 +71,7 @@ impl Calls {
 
     /// Tries binds that are held back.
     pub(super) fn try_pending(&mut self, now_ns: u64) {
-        let longest_ns = self.wishes.hold_back.longest_ns();
+        let longest_ns = self.policy.hold_back.longest_ns();
         let mut at = 0;
         while let Some(pending) = self.pending.get_mut(at) {
             if now_ns < pending.tried_ns.saturating_add(TRY_EVERY_NS) {

@@ -18,7 +18,7 @@ const TAKES_EFFECT_NS: u64 = 10_000_000;
 /// The same of a thread that waits for a processor, or has one.
 const TAKES_EFFECT_AT_LAST_NS: u64 = 1_000_000_000;
 /// A hook that was on has told of a failed call within this time after its return, or does not.
-const HOOKS_TELL_NS: u64 = 100_000_000;
+const HOOKS_REPORT_NS: u64 = 100_000_000;
 /// Calls that are looked after at one time.
 pub(super) const MAX_PASSED: usize = 64;
 
@@ -35,7 +35,7 @@ pub(super) struct Passed {
 }
 
 /// One of them that has failed.
-pub(super) struct Unsaid {
+pub(super) struct Unreported {
     since_ns: u64,
     /// It is said from then on whatever is known of it.
     until_ns: u64,
@@ -44,11 +44,11 @@ pub(super) struct Unsaid {
 }
 
 /// What the kernel itself has told of the call. Who made it is better known here.
-fn take_over(call: &mut Call, told: Call) {
-    call.errno = told.errno;
-    call.errno_name = told.errno_name;
-    call.reuse = told.reuse;
-    call.seen = told.seen;
+fn take_over(call: &mut Call, reported: Call) {
+    call.errno = reported.errno;
+    call.errno_name = reported.errno_name;
+    call.reuse = reported.reuse;
+    call.seen = reported.seen;
 }
 
 impl Passed {
@@ -93,7 +93,7 @@ impl Passed {
 impl Calls {
     /// A bind of a process that may do something else than we may: it goes on, and is looked
     /// after.
-    pub(super) fn pass_and_look(&mut self, asked: Asked) {
+    pub(super) fn pass_and_poll(&mut self, asked: Asked) {
         let mut call = self.call(&asked, Ok(()));
         let process = name(asked.tid);
         if let Some(sock) = &mut call.sock {
@@ -121,7 +121,7 @@ impl Calls {
 
     /// Sees which calls have taken effect. `next`: this thread makes another call, so that
     /// those before it have returned, and sockets that we have may be in its way.
-    pub(super) fn look_after_passed(&mut self, next: Option<u32>) {
+    pub(super) fn poll_passed(&mut self, next: Option<u32>) {
         let now_ns = clock::monotonic_ns();
         let mut at = 0;
         while let Some(passed) = self.passed.get(at) {
@@ -151,9 +151,9 @@ impl Calls {
                     });
                 }
             } else if has_failed {
-                self.has_failed(Unsaid {
+                self.has_failed(Unreported {
                     since_ns,
-                    until_ns: now_ns.saturating_add(HOOKS_TELL_NS),
+                    until_ns: now_ns.saturating_add(HOOKS_REPORT_NS),
                     kind,
                     call,
                 });
@@ -163,35 +163,34 @@ impl Calls {
 
     /// A call that went on has failed. It is said once the hooks have told more; at once where
     /// they were not on when it was made.
-    fn has_failed(&mut self, unsaid: Unsaid) {
+    fn has_failed(&mut self, unreported: Unreported) {
         let are_on = self
             .hooks
             .as_ref()
-            .is_some_and(|hooks| hooks.saw(unsaid.since_ns));
-        if are_on && self.unsaid.len() < MAX_PASSED {
-            self.unsaid.push(unsaid);
-            self.say_unsaid(clock::monotonic_ns());
+            .is_some_and(|hooks| hooks.saw(unreported.since_ns));
+        if are_on && self.unreported.len() < MAX_PASSED {
+            self.unreported.push(unreported);
+            self.report_failed(clock::monotonic_ns());
         } else {
-            self.fail(unsaid.kind, *unsaid.call, None);
+            self.fail(unreported.kind, *unreported.call, None);
         }
     }
 
     /// Says of failed calls what the hooks have told, or have not told in time.
-    pub(super) fn say_unsaid(&mut self, now_ns: u64) {
+    pub(super) fn report_failed(&mut self, now_ns: u64) {
         let mut at = 0;
-        while let Some(unsaid) = self.unsaid.get(at) {
-            let told = self
-                .hooks
-                .as_ref()
-                .and_then(|hooks| hooks.take(unsaid.kind, &unsaid.call, unsaid.since_ns));
-            if told.is_none() && now_ns < unsaid.until_ns {
+        while let Some(unreported) = self.unreported.get(at) {
+            let reported = self.hooks.as_ref().and_then(|hooks| {
+                hooks.take(unreported.kind, &unreported.call, unreported.since_ns)
+            });
+            if reported.is_none() && now_ns < unreported.until_ns {
                 at += 1;
                 continue;
             }
-            let Unsaid { kind, mut call, .. } = self.unsaid.swap_remove(at);
-            match told {
-                Some(told) => take_over(&mut call, told),
-                None if self.flood.count_untold(kind, &call) => {
+            let Unreported { kind, mut call, .. } = self.unreported.swap_remove(at);
+            match reported {
+                Some(reported) => take_over(&mut call, reported),
+                None if self.flood.count_unreported(kind, &call) => {
                     self.failed += 1;
                     continue;
                 }

@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::process;
 use super::worker::Worker;
-use crate::commands::explain::{Extent, PortHolders, Wish, name_processes};
+use crate::commands::explain::{Extent, PortHolders, RequestedSocket, name_processes};
 use crate::diagnosis::{CallKind, Environment, Question, explain};
 use crate::event::{Call, Explanation, Seen, Sock, State, YesNo};
 use crate::kernel::{capabilities, errno_name};
@@ -111,14 +111,17 @@ impl Worker {
     /// What the rule says to a bind like this one, in the order in which the kernel asks.
     fn rule(&mut self, call: &Call) -> Option<i32> {
         let Sock { netns, family, .. } = call.sock?;
-        let wish = Wish {
+        let requested = RequestedSocket {
             addr: call.requested.addr?,
             scope: call.bound_dev_if.unwrap_or(0),
             family,
             reuse: call.reuse,
             device: None,
         };
-        let address = self.namespaces.inside(netns, || wish.try_address()).ok()?;
+        let address = self
+            .namespaces
+            .inside(netns, || requested.try_address())
+            .ok()?;
         if let Err(errno) = address {
             return Some(errno.raw_os_error());
         }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::super::github;
-use super::super::progress::{self, Progress, Waiting};
+use super::super::progress::{self, HeldBind, Progress};
 use super::{Job, Observation, Sink, probe};
 use crate::clock;
 use crate::commands::explain::PortHolders;
@@ -95,7 +95,7 @@ impl Worker {
             }
             Job::WaitBegins { id, call, until_ns } => {
                 let question = self.ask(&call);
-                self.progress.begin(Waiting::new(
+                self.progress.begin(HeldBind::new(
                     id,
                     &call,
                     question.as_ref(),

@@ -48,7 +48,7 @@ pub(crate) fn text(view: &View<'_>, seq: u64, width: usize, is_replay: bool) -> 
             text.heading("what to do");
         }
         for fix in &diagnosis.fixes {
-            tell_fix(
+            fix_lines(
                 &mut text,
                 fix,
                 &if *fix.id == *"wait" {
@@ -98,7 +98,7 @@ pub(crate) fn text(view: &View<'_>, seq: u64, width: usize, is_replay: bool) -> 
     text
 }
 
-fn tell_fix(text: &mut Page, fix: &Fix, what: &str) {
+fn fix_lines(text: &mut Page, fix: &Fix, what: &str) {
     let (word, tone) = match fix.applies {
         Applies::Now => ("helps now", Tone::Good),
         Applies::NextTime => ("next time", Tone::Warn),

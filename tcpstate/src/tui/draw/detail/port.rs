@@ -15,16 +15,16 @@ use crate::units::{self, NS_PER_MS};
 const MAX_FAILURES: usize = 20;
 
 pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
-    let Some(story) = view.ports.get(&key) else {
+    let Some(scenario) = view.ports.get(&key) else {
         return gone("port", width);
     };
     let mut text = Page::new(format!("port {}", key.port), width);
-    for line in lane::lines(&PortDescription::plain(view, key, story), width) {
+    for line in lane::lines(&PortDescription::plain(view, key, scenario), width) {
         text.line(line);
     }
     text.blank();
     let ago = |at_ns: u64| units::age(view.now_ns.saturating_sub(at_ns));
-    match &story.phase {
+    match &scenario.phase {
         Phase::Listening {
             since_ns,
             is_since_known,
@@ -56,18 +56,18 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
         Phase::NeverListened => text.field("now", "nobody has been seen to listen", Tone::Bad),
     }
     text.field("netns", &key.netns.to_string(), Tone::Dim);
-    for listener in &story.listeners {
+    for listener in &scenario.listeners {
         text.field("listener", &listener.local.to_string(), Tone::Text);
         if let Some(owner) = &listener.process {
             process(&mut text, "", owner);
         }
     }
-    if let Some((seq, at_ns, by)) = &story.last_bind {
+    if let Some((seq, at_ns, by)) = &scenario.last_bind {
         let bound = format!("{by}, {} ago, event #{seq}", ago(*at_ns));
         text.field("last bind", &bound, Tone::Text);
     }
-    text.heading(&format!("restarts: {}", story.restarts.len()));
-    for (at_ns, restart) in story.restarts.iter().rev() {
+    text.heading(&format!("restarts: {}", scenario.restarts.len()));
+    for (at_ns, restart) in scenario.restarts.iter().rev() {
         let time = units::time_of_day(view.anchor(), *at_ns);
         let down = units::exact(restart.downtime_ms.saturating_mul(NS_PER_MS));
         let name = |process: &Option<std::sync::Arc<crate::event::Process>>| {
@@ -84,9 +84,9 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
         text.link(Subject::Event(restart.listen_again_seq));
         text.pair(14, &time, &summary, Tone::Dim);
     }
-    if !story.fallbacks.is_empty() {
+    if !scenario.fallbacks.is_empty() {
         text.heading("fallbacks");
-        for (at_ns, fallback) in story.fallbacks.iter().rev() {
+        for (at_ns, fallback) in scenario.fallbacks.iter().rev() {
             let time = units::time_of_day(view.anchor(), *at_ns);
             let summary = format!(
                 "{} failed, {} took :{} instead, event #{}",
@@ -99,7 +99,7 @@ pub(crate) fn text(view: &View<'_>, key: PortKey, width: usize) -> Page {
             text.pair(14, &time, &summary, Tone::Dim);
         }
     }
-    text.heading(&format!("failed calls: {}", story.failed_total));
+    text.heading(&format!("failed calls: {}", scenario.failed_total));
     let failures = view.failures.iter().rev();
     let mut previous = None;
     for failure in failures

@@ -1,4 +1,4 @@
-//! A port's story as text.
+//! A port's scenario as text.
 
 use std::fmt::Write as _;
 
@@ -14,31 +14,31 @@ use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
 use crate::units;
 
-/// A port's story and what its text is made from.
+/// A port's scenario and what its text is made from.
 pub(crate) struct PortDescription<'a> {
     pub(crate) view: &'a View<'a>,
     key: PortKey,
-    story: &'a PortHistory,
+    scenario: &'a PortHistory,
     held: Option<crate::tui::state::rows::PortUsage>,
 }
 
 impl<'a> PortDescription<'a> {
-    /// `None`: the port has no story any more.
+    /// `None`: the port has no scenario any more.
     pub(crate) fn of(screen: &Screen<'a>, key: PortKey) -> Option<Self> {
         Some(Self {
             view: screen.view,
             key,
-            story: screen.view.ports.get(&key)?,
+            scenario: screen.view.ports.get(&key)?,
             held: screen.state.sockets.items.usage(key),
         })
     }
 
     /// The same without what the table knows.
-    pub(crate) fn plain(view: &'a View<'a>, key: PortKey, story: &'a PortHistory) -> Self {
+    pub(crate) fn plain(view: &'a View<'a>, key: PortKey, scenario: &'a PortHistory) -> Self {
         Self {
             view,
             key,
-            story,
+            scenario,
             held: None,
         }
     }
@@ -52,7 +52,7 @@ impl<'a> PortDescription<'a> {
 
     /// Symbol and name of its state.
     pub(crate) fn state(&self) -> (&'static str, &'static str, Tone) {
-        match &self.story.phase {
+        match &self.scenario.phase {
             Phase::Listening { since_ns, .. } if is_left_over(self.view, self.key, *since_ns) => {
                 ("●", "LEFT OPEN", Tone::Bad)
             }
@@ -66,7 +66,7 @@ impl<'a> PortDescription<'a> {
     pub(crate) fn now(&self) -> Vec<Span> {
         let now_ns = self.view.now_ns;
         let mut spans = Vec::new();
-        match &self.story.phase {
+        match &self.scenario.phase {
             Phase::Listening {
                 since_ns,
                 is_since_known,
@@ -80,11 +80,11 @@ impl<'a> PortDescription<'a> {
                     "for at least"
                 };
                 spans.push((format!(" {word} {age}"), Tone::Text));
-                if let Some((_, at_ns)) = self.story.last_failure
+                if let Some((_, at_ns)) = self.scenario.last_failure
                     && at_ns > *since_ns
                 {
                     spans.push((
-                        format!(", {} by others", failed(self.story.failed_total)),
+                        format!(", {} by others", failed(self.scenario.failed_total)),
                         Tone::Bad,
                     ));
                 }
@@ -92,15 +92,15 @@ impl<'a> PortDescription<'a> {
             Phase::Down { since_ns, .. } => {
                 let down = units::exact(now_ns.saturating_sub(*since_ns));
                 spans.push((down, Tone::Bad));
-                if self.story.failed_since_down > 0 {
+                if self.scenario.failed_since_down > 0 {
                     spans.push((
-                        format!(", {}", failed(self.story.failed_since_down)),
+                        format!(", {}", failed(self.scenario.failed_since_down)),
                         Tone::Bad,
                     ));
                 }
             }
             Phase::NeverListened => {
-                spans.push((failed(self.story.failed_total), Tone::Bad));
+                spans.push((failed(self.scenario.failed_total), Tone::Bad));
             }
         }
         if let Some(free) = self.free() {
@@ -113,16 +113,16 @@ impl<'a> PortDescription<'a> {
     /// What was before, the most important first.
     pub(crate) fn before(&self) -> Vec<String> {
         let mut texts = Vec::new();
-        if let Phase::Down { old_process, .. } = &self.story.phase
+        if let Phase::Down { old_process, .. } = &self.scenario.phase
             && old_process.is_some()
         {
             texts.push(format!("was {}", name(old_process.as_deref())));
         }
-        if let Some((_, fallback)) = self.story.fallbacks.back() {
+        if let Some((_, fallback)) = self.scenario.fallbacks.back() {
             texts.push(describe_fallback(fallback, self.key.port));
         }
-        if let Some((_, last)) = self.story.restarts.back() {
-            let count = self.story.restarts.len();
+        if let Some((_, last)) = self.scenario.restarts.back() {
+            let count = self.scenario.restarts.len();
             let downtime = units::exact(last.downtime_ms.saturating_mul(units::NS_PER_MS));
             let mut text = format!("last restart: down {downtime}");
             if last.failed_binds > 0 {
@@ -133,10 +133,10 @@ impl<'a> PortDescription<'a> {
             }
             texts.push(text);
         }
-        if let [listener] = self.story.listeners.as_slice() {
+        if let [listener] = self.scenario.listeners.as_slice() {
             texts.push(format!("on {}", listener.local));
-        } else if self.story.listeners.len() > 1 {
-            texts.push(format!("{} sockets listen", self.story.listeners.len()));
+        } else if self.scenario.listeners.len() > 1 {
+            texts.push(format!("{} sockets listen", self.scenario.listeners.len()));
         }
         if let Some(held) = self.held.filter(|held| held.timers > 0) {
             texts.push(units::counted(
@@ -158,7 +158,7 @@ impl<'a> PortDescription<'a> {
         Timeline::from(&self.timed(None), from_ns, width)
     }
 
-    /// From when on the story is shown.
+    /// From when on the scenario is shown.
     pub(crate) fn wanted_from_ns(&self) -> u64 {
         self.timed(None).wanted_from_ns()
     }
@@ -167,7 +167,7 @@ impl<'a> PortDescription<'a> {
         let now_ns = self.view.now_ns;
         let header = self.view.header();
         timeline::History {
-            story: self.story,
+            scenario: self.scenario,
             seen_from_ns: header.map_or(now_ns, |header| header.clock.mono_ns),
             now_ns,
             free_ns,
@@ -176,7 +176,7 @@ impl<'a> PortDescription<'a> {
 
     /// `since 11:06:40`; `None` where the time of day is not known.
     pub(crate) fn since(&self) -> Option<String> {
-        let (word, at_ns) = match self.story.phase {
+        let (word, at_ns) = match self.scenario.phase {
             Phase::Listening {
                 since_ns,
                 is_since_known,
@@ -198,12 +198,12 @@ impl<'a> PortDescription<'a> {
 
     /// The latest failure since it went down, unless somebody listens on it.
     fn failure(&self) -> Option<&'a Failure> {
-        let down_since_ns = match &self.story.phase {
+        let down_since_ns = match &self.scenario.phase {
             Phase::Listening { .. } => return None,
             Phase::Down { since_ns, .. } => *since_ns,
             Phase::NeverListened => 0,
         };
-        self.story
+        self.scenario
             .last_failure
             .filter(|(_, at_ns)| *at_ns >= down_since_ns)
             .and_then(|(seq, _)| self.view.failure(seq))
@@ -234,7 +234,7 @@ impl<'a> PortDescription<'a> {
 
     /// When the last timer on a port ends that nobody listens on.
     fn last_timer_ns(&self) -> Option<u64> {
-        match self.story.phase {
+        match self.scenario.phase {
             Phase::Listening { .. } => None,
             _ => self
                 .held

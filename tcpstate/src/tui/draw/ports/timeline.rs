@@ -1,7 +1,7 @@
 //! The last minutes of a port as a row of cells: who had it when, what failed,
 //! and what is to come.
 //!
-//! Pure: a story and the time in, cells out. Cells begin at whole multiples of
+//! Pure: a scenario and the time in, cells out. Cells begin at whole multiples of
 //! their length, so that the picture stands still while time goes on.
 
 use crate::model::port::MAX_RESTARTS;
@@ -49,7 +49,7 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// The port's story in so many cells.
+    /// The port's scenario in so many cells.
     pub(crate) fn of(history: &History<'_>, width: usize) -> Self {
         Self::from(history, history.wanted_from_ns(), width)
     }
@@ -57,7 +57,7 @@ impl Timeline {
     /// The same from a time on, so that several have the same scale.
     pub(crate) fn from(history: &History<'_>, begin_ns: u64, width: usize) -> Self {
         let History {
-            story,
+            scenario,
             now_ns,
             free_ns,
             ..
@@ -89,7 +89,7 @@ impl Timeline {
                 let until_ns = from_ns
                     .saturating_add(step_ns)
                     .min(now_ns.saturating_add(1));
-                past(story, &stretches, from_ns, until_ns)
+                past(scenario, &stretches, from_ns, until_ns)
             });
         }
         timeline
@@ -99,7 +99,7 @@ impl Timeline {
 /// What a timeline is made from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct History<'a> {
-    pub(crate) story: &'a PortHistory,
+    pub(crate) scenario: &'a PortHistory,
     /// When we began to watch.
     pub(crate) seen_from_ns: u64,
     pub(crate) now_ns: u64,
@@ -113,36 +113,36 @@ type Stretch = (u64, Cell);
 impl History<'_> {
     /// The port's life, oldest first.
     fn stretches(&self) -> Vec<Stretch> {
-        let story = self.story;
+        let scenario = self.scenario;
         let mut stretches = vec![(0, Cell::Unseen)];
-        let has_whole_past = story.restarts.len() < MAX_RESTARTS;
+        let has_whole_past = scenario.restarts.len() < MAX_RESTARTS;
         if has_whole_past {
-            if story.first_listened.is_none_or(|(_, is_known)| is_known) {
+            if scenario.first_listened.is_none_or(|(_, is_known)| is_known) {
                 stretches.push((self.seen_from_ns, Cell::Nobody));
             }
-            let first = story.first_listened;
+            let first = scenario.first_listened;
             stretches.extend(first.map(|(at_ns, _)| (at_ns, Cell::Listening)));
         }
-        for (back_ns, restart) in &story.restarts {
+        for (back_ns, restart) in &scenario.restarts {
             let down_ns = restart.downtime_ms.saturating_mul(NS_PER_MS);
             stretches.push((back_ns.saturating_sub(down_ns), Cell::Down));
             stretches.push((*back_ns, Cell::Listening));
         }
-        if let Phase::Down { since_ns, .. } = story.phase {
+        if let Phase::Down { since_ns, .. } = scenario.phase {
             stretches.push((since_ns, Cell::Down));
         }
         stretches
     }
 
-    /// From when on the story is shown: a downtime is shown whole, with
+    /// From when on the scenario is shown: a downtime is shown whole, with
     /// a little of what was before.
     pub(crate) fn wanted_from_ns(&self) -> u64 {
-        let first_ns = match self.story.first_listened {
+        let first_ns = match self.scenario.first_listened {
             Some((at_ns, false)) => at_ns,
             _ => self.seen_from_ns,
         };
         let recent_ns = first_ns.max(self.now_ns.saturating_sub(PAST_NS));
-        match self.story.phase {
+        match self.scenario.phase {
             Phase::Down { since_ns, .. } => {
                 let down_ns = self.now_ns.saturating_sub(since_ns);
                 recent_ns.min(since_ns.saturating_sub(down_ns / 4))
@@ -163,19 +163,19 @@ fn step_ns(length_ns: u64, width: usize) -> u64 {
 }
 
 /// The most important of what happened in this time.
-fn past(story: &PortHistory, stretches: &[Stretch], from_ns: u64, until_ns: u64) -> Cell {
+fn past(scenario: &PortHistory, stretches: &[Stretch], from_ns: u64, until_ns: u64) -> Cell {
     let is_within = |at_ns: u64| (from_ns..until_ns).contains(&at_ns);
-    let failed_from = story
+    let failed_from = scenario
         .failed_seconds
         .partition_point(|second| (second + 1).saturating_mul(NS_PER_S) <= from_ns);
-    if story
+    if scenario
         .failed_seconds
         .get(failed_from)
         .is_some_and(|second| second * NS_PER_S < until_ns)
     {
         return Cell::Failed;
     }
-    if story.restarts.iter().any(|(at_ns, _)| is_within(*at_ns)) {
+    if scenario.restarts.iter().any(|(at_ns, _)| is_within(*at_ns)) {
         return Cell::Back;
     }
     let first = stretches
@@ -200,17 +200,21 @@ fn past(story: &PortHistory, stretches: &[Stretch], from_ns: u64, until_ns: u64)
 mod tests {
     use super::*;
     use crate::model::PortKey;
-    use crate::tui::screens::story::{self, NETNS, PORT, START_NS, Story, process};
+    use crate::tui::screens::scenario::{self, NETNS, PORT, START_NS, Scenario, process};
 
-    fn drawn(story: &Story, free_ns: Option<u64>, width: usize) -> (Timeline, String) {
+    fn drawn(scenario: &Scenario, free_ns: Option<u64>, width: usize) -> (Timeline, String) {
         let key = PortKey {
             port: PORT,
             netns: NETNS,
         };
         let history = History {
-            story: story.engine.ports().get(&key).expect("the port is known"),
+            scenario: scenario
+                .engine
+                .ports()
+                .get(&key)
+                .expect("the port is known"),
             seen_from_ns: START_NS,
-            now_ns: story.now_ns,
+            now_ns: scenario.now_ns,
             free_ns,
         };
         let timeline = Timeline::of(&history, width);
@@ -231,55 +235,55 @@ mod tests {
 
     #[test]
     fn a_restart_is_told_from_left_to_right() {
-        let mut story = Story::begun();
+        let mut scenario = Scenario::begun();
         let nginx = process("nginx", 1);
-        story.wait_ms(2_000);
-        let listener = story.listen(PORT, &nginx);
-        story.wait_ms(4_000);
-        story.stop_listening(listener, PORT, &nginx);
-        story.wait_ms(3_000);
-        story.bind_fails(PORT, &nginx, vec![]);
-        story.wait_ms(2_000);
+        scenario.wait_ms(2_000);
+        let listener = scenario.listen(PORT, &nginx);
+        scenario.wait_ms(4_000);
+        scenario.stop_listening(listener, PORT, &nginx);
+        scenario.wait_ms(3_000);
+        scenario.bind_fails(PORT, &nginx, vec![]);
+        scenario.wait_ms(2_000);
 
-        let free_ns = Some(story.now_ns + 3 * NS_PER_S);
-        let (timeline, letters) = drawn(&story, free_ns, 20);
+        let free_ns = Some(scenario.now_ns + 3 * NS_PER_S);
+        let (timeline, letters) = drawn(&scenario, free_ns, 20);
         assert_eq!(letters, "..LLLLdddxdd--F?????");
         assert_eq!(timeline.now, 11);
 
-        story.wait_ms(1_000);
-        let later = drawn(&story, free_ns, 20).0;
+        scenario.wait_ms(1_000);
+        let later = drawn(&scenario, free_ns, 20).0;
         assert_eq!((later.from_ns, later.now), (timeline.from_ns, 12));
 
-        story.listen(PORT, &nginx);
-        story.wait_ms(2_000);
-        assert_eq!(drawn(&story, None, 20).1, "..LLLLdddxddRLL?????");
+        scenario.listen(PORT, &nginx);
+        scenario.wait_ms(2_000);
+        assert_eq!(drawn(&scenario, None, 20).1, "..LLLLdddxddRLL?????");
     }
 
     #[test]
     fn a_cell_is_as_long_as_it_must_be() {
-        let mut story = story::down();
-        story.wait_ms(600_000);
-        let (timeline, letters) = drawn(&story, None, 60);
+        let mut scenario = scenario::down();
+        scenario.wait_ms(600_000);
+        let (timeline, letters) = drawn(&scenario, None, 60);
         assert_eq!(timeline.step_ns, 15 * NS_PER_S);
         assert!(letters.contains("Lx"), "{letters}");
         assert!(letters.trim_end_matches('?').ends_with("ddd"), "{letters}");
         for width in 0..100 {
-            assert_eq!(drawn(&story, None, width).0.cells.len(), width.max(1));
+            assert_eq!(drawn(&scenario, None, width).0.cells.len(), width.max(1));
         }
     }
 
     #[test]
     fn a_short_downtime_is_seen_in_a_long_cell() {
-        let mut story = Story::begun();
+        let mut scenario = Scenario::begun();
         let nginx = process("nginx", 1);
-        let listener = story.listen(PORT, &nginx);
-        story.wait_ms(100_000);
-        story.stop_listening(listener, PORT, &nginx);
-        story.wait_ms(40);
-        story.listen(PORT, &nginx);
-        story.wait_ms(200_000);
+        let listener = scenario.listen(PORT, &nginx);
+        scenario.wait_ms(100_000);
+        scenario.stop_listening(listener, PORT, &nginx);
+        scenario.wait_ms(40);
+        scenario.listen(PORT, &nginx);
+        scenario.wait_ms(200_000);
 
-        let (timeline, letters) = drawn(&story, None, 20);
+        let (timeline, letters) = drawn(&scenario, None, 20);
         assert_eq!(timeline.step_ns, 30 * NS_PER_S);
         assert_eq!(letters.matches('R').count(), 1, "{letters}");
     }

@@ -43,8 +43,8 @@ fn an_ancestor_is_left_alone_and_whoever_asks_beforehand_is_told_so() {
     );
 
     let diagnosis = asked_by(caller, vec![top.clone()]).diagnose();
-    let scene = asked_by(process(0, "a new server"), vec![top]);
-    let mut asked = scene.clone();
+    let fixture = asked_by(process(0, "a new server"), vec![top]);
+    let mut asked = fixture.clone();
     asked.call.process = below(process(0, "a new server"), &[(20, "ide", None)]).into();
 
     assert_eq!(&*diagnosis.fixes[0].id, "leave_to_parent");
@@ -56,7 +56,7 @@ fn an_ancestor_is_left_alone_and_whoever_asks_beforehand_is_told_so() {
         "{}",
         diagnosis.summary
     );
-    assert_eq!(first(&scene), "stop_holder");
+    assert_eq!(first(&fixture), "stop_holder");
     assert_eq!(first(&asked), "leave_to_parent");
     assert!(
         asked
@@ -87,7 +87,7 @@ fn a_test_of_the_configuration_wants_nothing_stopped() {
         exe: Some("/usr/sbin/nginx".into()),
         ..running(pid, 1, argv)
     };
-    let scene = asked_by(
+    let fixture = asked_by(
         nginx(30, &["nginx", "-t"]),
         vec![
             nginx(20, &["nginx: master process nginx"]),
@@ -98,7 +98,7 @@ fn a_test_of_the_configuration_wants_nothing_stopped() {
         ],
     );
 
-    let diagnosis = scene.diagnose();
+    let diagnosis = fixture.diagnose();
 
     assert_eq!(&*diagnosis.fixes[0].id, "already_running");
     assert!(
@@ -175,17 +175,17 @@ fn whoever_is_not_below_the_supervisor_is_not_stopped_through_it() {
         running(22, 20, &["web"]),
         &[(20, "gunicorn", Some(Supervisor::Gunicorn))],
     );
-    let scene = asked_by(stranger(), vec![worker, running(40, 1, &["other"])]);
+    let fixture = asked_by(stranger(), vec![worker, running(40, 1, &["other"])]);
 
-    assert_eq!(first(&scene), "stop_holder");
+    assert_eq!(first(&fixture), "stop_holder");
 }
 
 #[test]
 fn what_the_parent_starts_again_is_stopped_there() {
-    let mut scene = asked_by(running(50, 5, &["x"]), vec![running(22, 20, &["web"])]);
-    scene.known[0].predecessor = Some(running(21, 20, &["web"]).into());
+    let mut fixture = asked_by(running(50, 5, &["x"]), vec![running(22, 20, &["web"])]);
+    fixture.known[0].predecessor = Some(running(21, 20, &["web"]).into());
 
-    let diagnosis = scene.diagnose();
+    let diagnosis = fixture.diagnose();
 
     assert_eq!(&*diagnosis.fixes[0].id, "stop_parent");
     assert!(
@@ -199,9 +199,9 @@ fn what_the_parent_starts_again_is_stopped_there() {
 fn a_stopped_holder_is_continued_or_killed() {
     let mut holder = running(22, 20, &["web"]);
     holder.halted = Some(Halted::Stopped);
-    let scene = asked_by(running(50, 5, &["x"]), vec![holder]);
+    let fixture = asked_by(running(50, 5, &["x"]), vec![holder]);
 
-    let diagnosis = scene.diagnose();
+    let diagnosis = fixture.diagnose();
 
     assert_eq!(&*diagnosis.fixes[0].id, "continue_holder");
     assert_eq!(

@@ -26,7 +26,7 @@ const COPIED: [&str; 6] = [
 
 /// Where restarts are tested.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Isolation {
     Host,
     Private {
         /// The host's settings.
@@ -36,7 +36,7 @@ pub(super) enum Place {
     },
 }
 
-impl Place {
+impl Isolation {
     /// On the host.
     pub(super) fn host() -> Self {
         Self::Host

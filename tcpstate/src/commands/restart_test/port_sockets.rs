@@ -11,12 +11,12 @@ use crate::snapshot::{SocketItem, netns};
 
 /// The port, as the kernel lists it.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct PortSockets {
     diag: SockDiag,
     port: u16,
 }
 
-impl Look {
+impl PortSockets {
     /// In the calling thread's network namespace.
     pub(super) fn new(port: u16) -> Result<Self> {
         let netns = netns::current()?;

@@ -17,11 +17,11 @@ pub const NETNS: u32 = 4_026_531_992;
 /// The server's.
 pub const PORT: u16 = 8080;
 const MS: u64 = 1_000_000;
-/// When the story begins, monotonic clock.
+/// When the scenario begins, monotonic clock.
 pub const START_NS: u64 = 100_000 * MS;
 
 /// An engine, and what has happened so far.
-pub struct Story {
+pub struct Scenario {
     /// What was told to it.
     pub engine: Engine,
     /// Monotonic clock.
@@ -33,7 +33,7 @@ pub struct Story {
     pub netns_name: Option<Arc<str>>,
 }
 
-impl Story {
+impl Scenario {
     /// Nothing has happened yet.
     pub fn empty() -> Self {
         Self {
@@ -52,13 +52,13 @@ impl Story {
 
     /// The same with these ranges of ports.
     pub fn watching(ports: Vec<[u16; 2]>) -> Self {
-        let mut story = Self::empty();
-        story.tell(Body::Header(Box::new(header(ports))));
-        story
+        let mut scenario = Self::empty();
+        scenario.observe(Body::Header(Box::new(header(ports))));
+        scenario
     }
 
     /// Something happens now.
-    pub fn tell(&mut self, body: Body) {
+    pub fn observe(&mut self, body: Body) {
         self.engine.observe(self.now_ns, body);
     }
 
@@ -67,7 +67,7 @@ impl Story {
         let end_ns = self.now_ns + ms * MS;
         while self.now_ns + 1_000 * MS <= end_ns {
             self.now_ns += 1_000 * MS;
-            self.tell(Body::Tick(Tick {}));
+            self.observe(Body::Tick(Tick {}));
         }
         self.now_ns = end_ns;
     }
@@ -77,7 +77,7 @@ impl Story {
         let sock = self.next_sock();
         let mut call = call(port, by, sock);
         call.local = Some(any(port));
-        self.tell(Body::Bind(Box::new(call)));
+        self.observe(Body::Bind(Box::new(call)));
     }
 
     /// A server binds and listens; gives its listening socket.
@@ -90,13 +90,13 @@ impl Story {
     pub fn listen_with(&mut self, sock: Sock, port: u16, by: &Arc<Process>) -> Sock {
         let mut call = call(port, by, sock);
         call.local = Some(any(port));
-        self.tell(Body::Bind(Box::new(call.clone())));
+        self.observe(Body::Bind(Box::new(call.clone())));
         self.now_ns += MS;
         let mut change = change(sock, any(port), none(), State::Closed, State::Listen);
         change.process = Some(Arc::clone(by));
-        self.tell(Body::State(change));
+        self.observe(Body::State(change));
         self.now_ns += MS / 10;
-        self.tell(Body::Listen(Box::new(call)));
+        self.observe(Body::Listen(Box::new(call)));
         sock
     }
 
@@ -104,7 +104,7 @@ impl Story {
     pub fn stop_listening(&mut self, sock: Sock, port: u16, by: &Arc<Process>) {
         let mut change = change(sock, any(port), none(), State::Listen, State::Closed);
         change.process = Some(Arc::clone(by));
-        self.tell(Body::State(change));
+        self.observe(Body::State(change));
     }
 
     /// A client connects.
@@ -113,11 +113,11 @@ impl Story {
         let (local, peer) = (at(1, port), at(2, peer_port));
         let mut first = change(sock, local, peer, State::Listen, State::SynReceived);
         first.listener = Some(listener.cookie);
-        self.tell(Body::State(first));
+        self.observe(Body::State(first));
         self.now_ns += MS / 5;
         let mut second = change(sock, local, peer, State::SynReceived, State::Established);
         second.listener = Some(listener.cookie);
-        self.tell(Body::State(second));
+        self.observe(Body::State(second));
         sock
     }
 
@@ -126,10 +126,10 @@ impl Story {
         let (local, peer) = (at(1, port), at(2, peer_port));
         let mut first = change(sock, local, peer, State::Established, State::FinWait1);
         first.process = Some(Arc::clone(by));
-        self.tell(Body::State(first));
+        self.observe(Body::State(first));
         self.now_ns += MS / 4;
         let second = change(sock, local, peer, State::FinWait1, State::FinWait2);
-        self.tell(Body::State(second));
+        self.observe(Body::State(second));
         self.now_ns += MS / 2;
         let mut third = change(sock, local, peer, State::FinWait2, State::Closed);
         third.mini = Some(Mini {
@@ -138,7 +138,7 @@ impl Story {
             reuse: Reuse::default(),
             source: Source::Kernel,
         });
-        self.tell(Body::State(third));
+        self.observe(Body::State(third));
     }
 
     /// The peer closes first.
@@ -154,7 +154,7 @@ impl Story {
     }
 
     fn pass(&mut self, sock: Sock, port: u16, peer_port: u16, old: State, new: State) {
-        self.tell(Body::State(change(
+        self.observe(Body::State(change(
             sock,
             at(1, port),
             at(2, peer_port),
@@ -181,7 +181,7 @@ impl Story {
             admits_reuseaddr: false,
             processes_unread: None,
         });
-        self.tell(Body::Bind(Box::new(call)));
+        self.observe(Body::Bind(Box::new(call)));
     }
 
     /// The `TIME_WAIT` sockets of a port as the kernel's bind bucket shows them.
@@ -218,7 +218,7 @@ impl Story {
 
     /// A connection is reset by this process.
     pub fn reset(&mut self, sock: Sock, port: u16, peer_port: u16, by: &Arc<Process>) {
-        self.tell(Body::Reset(Reset {
+        self.observe(Body::Reset(Reset {
             direction: Direction::Sent,
             sock: Some(sock),
             local: at(1, port),
@@ -232,7 +232,7 @@ impl Story {
 
     /// Events are lost.
     pub fn lose(&mut self, count: u64, resynced: bool) {
-        self.tell(Body::Loss(Loss {
+        self.observe(Body::Loss(Loss {
             stage: LossStage::Kernel,
             count,
             resynced,
@@ -245,7 +245,7 @@ impl Story {
             let sock = self.next_sock();
             let low = u16::try_from(index % 60_000).unwrap_or(0);
             let host = u8::try_from(index / 60_000).unwrap_or(0);
-            self.tell(Body::Socket(SocketSeen {
+            self.observe(Body::Socket(SocketSeen {
                 sock,
                 local: at(1, PORT),
                 peer: Endpoint {
@@ -277,62 +277,62 @@ impl Story {
 
 /// A server with connections; it closed some first, its peers closed others,
 /// four are open.
-pub fn serving() -> (Story, Sock) {
-    let (story, listener, _) = serving_with_open();
-    (story, listener)
+pub fn serving() -> (Scenario, Sock) {
+    let (scenario, listener, _) = serving_with_open();
+    (scenario, listener)
 }
 
-fn serving_with_open() -> (Story, Sock, Vec<(Sock, u16)>) {
-    let mut story = Story::begun();
+fn serving_with_open() -> (Scenario, Sock, Vec<(Sock, u16)>) {
+    let mut scenario = Scenario::begun();
     let nginx = process("nginx", 4711);
     let mut open = Vec::new();
-    story.wait_ms(2_000);
-    let listener = story.listen(PORT, &nginx);
+    scenario.wait_ms(2_000);
+    let listener = scenario.listen(PORT, &nginx);
     for peer_port in 40_001..40_017 {
-        story.wait_ms(1_300);
-        let sock = story.accept(listener, PORT, peer_port);
-        story.wait_ms(200);
+        scenario.wait_ms(1_300);
+        let sock = scenario.accept(listener, PORT, peer_port);
+        scenario.wait_ms(200);
         match peer_port % 4 {
             0 => open.push((sock, peer_port)),
             1 => {
-                story.peer_closes(sock, PORT, peer_port);
-                story.wait_ms(30);
-                story.close_second(sock, PORT, peer_port);
+                scenario.peer_closes(sock, PORT, peer_port);
+                scenario.wait_ms(30);
+                scenario.close_second(sock, PORT, peer_port);
             }
-            _ => story.close_first(sock, PORT, peer_port, &nginx),
+            _ => scenario.close_first(sock, PORT, peer_port, &nginx),
         }
     }
-    story.wait_ms(3_000);
-    (story, listener, open)
+    scenario.wait_ms(3_000);
+    (scenario, listener, open)
 }
 
 /// The server has stopped and its successor cannot bind.
-pub fn down() -> Story {
-    let (mut story, listener, open) = serving_with_open();
+pub fn down() -> Scenario {
+    let (mut scenario, listener, open) = serving_with_open();
     let nginx = process("nginx", 4711);
-    story.stop_listening(listener, PORT, &nginx);
+    scenario.stop_listening(listener, PORT, &nginx);
     for (sock, peer_port) in open {
-        story.close_first(sock, PORT, peer_port, &nginx);
+        scenario.close_first(sock, PORT, peer_port, &nginx);
     }
     let successor = process("nginx", 4802);
     for _ in 0..3 {
-        story.wait_ms(1_900);
-        let held = story.held_by_time_wait(PORT);
-        story.bind_fails(PORT, &successor, held);
+        scenario.wait_ms(1_900);
+        let held = scenario.held_by_time_wait(PORT);
+        scenario.bind_fails(PORT, &successor, held);
     }
-    story.wait_ms(2_300);
-    story
+    scenario.wait_ms(2_300);
+    scenario
 }
 
 /// Watched from another network namespace, a server in a container has stopped
 /// and its successor cannot bind.
-pub fn elsewhere(netns_name: Option<&str>) -> Story {
-    let mut story = Story::empty();
+pub fn elsewhere(netns_name: Option<&str>) -> Scenario {
+    let mut scenario = Scenario::empty();
     let mut header = header(vec![]);
     header.netns = Some(4_026_531_840);
     header.filters.netns = None;
-    story.tell(Body::Header(Box::new(header)));
-    story.netns_name = netns_name.map(Into::into);
+    scenario.observe(Body::Header(Box::new(header)));
+    scenario.netns_name = netns_name.map(Into::into);
     let contained = |pid| {
         Arc::new(Process {
             container: Some(("0123456789ab".to_owned() + &"cd".repeat(26)).into()),
@@ -342,25 +342,25 @@ pub fn elsewhere(netns_name: Option<&str>) -> Story {
         })
     };
     let nginx = contained(4711);
-    let listener = story.listen(PORT, &nginx);
-    let sock = story.accept(listener, PORT, 40_001);
-    story.wait_ms(4_000);
-    story.stop_listening(listener, PORT, &nginx);
-    story.close_first(sock, PORT, 40_001, &nginx);
-    story.wait_ms(2_000);
-    let held = story.held_by_time_wait(PORT);
-    story.bind_fails(PORT, &contained(4802), held);
-    story.wait_ms(1_000);
-    story
+    let listener = scenario.listen(PORT, &nginx);
+    let sock = scenario.accept(listener, PORT, 40_001);
+    scenario.wait_ms(4_000);
+    scenario.stop_listening(listener, PORT, &nginx);
+    scenario.close_first(sock, PORT, 40_001, &nginx);
+    scenario.wait_ms(2_000);
+    let held = scenario.held_by_time_wait(PORT);
+    scenario.bind_fails(PORT, &contained(4802), held);
+    scenario.wait_ms(1_000);
+    scenario
 }
 
 /// The successor listens at last.
-pub fn restarted() -> Story {
-    let mut story = down();
-    story.wait_ms(31_000);
-    story.listen(PORT, &process("nginx", 4815));
-    story.wait_ms(5_000);
-    story
+pub fn restarted() -> Scenario {
+    let mut scenario = down();
+    scenario.wait_ms(31_000);
+    scenario.listen(PORT, &process("nginx", 4815));
+    scenario.wait_ms(5_000);
+    scenario
 }
 
 /// A process of this name.

@@ -1,4 +1,4 @@
-//! A look at a port: who holds it now, and what would free it. Changes nothing.
+//! The inspection of a port: who holds it now, and what would free it. Changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,19 +30,19 @@ pub(super) struct Port {
 
 /// What was found.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct Inspection {
     pub(super) plan: Plan,
     /// What could not be seen.
     pub(super) missing: Vec<String>,
 }
 
-impl Look {
+impl Inspection {
     /// The plan in words.
-    pub(super) fn says(&self) -> Vec<ReleaseStep> {
+    pub(super) fn steps(&self) -> Vec<ReleaseStep> {
         self.plan
             .steps
             .iter()
-            .map(|step| step.says.clone())
+            .map(|step| step.description.clone())
             .collect()
     }
 }
@@ -79,7 +79,7 @@ impl Port {
     }
 
     /// Reads everything anew and plans.
-    pub(super) fn look(&mut self) -> Result<Look> {
+    pub(super) fn inspect(&mut self) -> Result<Inspection> {
         let (mut seen, missing) = self.asker.read_with_processes(Extent::All)?;
         if let Some(seen) = &mut seen {
             self.add_cookies(seen)?;
@@ -93,7 +93,7 @@ impl Port {
         let question = self.asker.question(seen.as_ref(), &missing);
         let mut plan = release::plan(&question, &releaser);
         refuse_what_managers_do_not_confirm(&mut plan);
-        Ok(Look { plan, missing })
+        Ok(Inspection { plan, missing })
     }
 
     /// A socket has no cookie before somebody has asked for one, as this does.
@@ -173,17 +173,17 @@ fn refuse_what_managers_do_not_confirm(plan: &mut Plan) {
                 unit, processes, ..
             } => doubt_unit(unit, processes),
             Act::StopContainer {
-                look, processes, ..
-            } => doubt_container(look, processes),
+                inspect, processes, ..
+            } => doubt_container(inspect, processes),
             Act::DestroySockets(_) | Act::DestroyLeftovers | Act::StopProcess(_) => None,
         };
         if let Some((why, text)) = doubt {
             refusals.push(Refusal {
                 why,
-                port: step.says.port,
-                target: step.says.target.clone(),
+                port: step.description.port,
+                target: step.description.target.clone(),
                 text,
-                command: step.says.command.clone(),
+                command: step.description.command.clone(),
             });
         }
     }
@@ -225,8 +225,11 @@ fn doubt_unit(unit: &str, processes: &[TargetProcess]) -> Option<(RefusedFor, St
     None
 }
 
-fn doubt_container(look: &[String], processes: &[TargetProcess]) -> Option<(RefusedFor, String)> {
-    let first = match manager::first_process_of_container(look) {
+fn doubt_container(
+    inspect: &[String],
+    processes: &[TargetProcess],
+) -> Option<(RefusedFor, String)> {
+    let first = match manager::first_process_of_container(inspect) {
         Ok(first) => first,
         Err(error) => {
             let text = format!("its runtime could not be asked about it: {error:#}");

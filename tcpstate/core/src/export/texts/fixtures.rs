@@ -1,9 +1,9 @@
-//! A scene for each cause, and for what makes its text another one.
+//! A fixture for each cause, and for what makes its text another one.
 
 use std::sync::Arc;
 
 use crate::diagnosis::test_support::{
-    PLAIN, REUSE, Scene, held_by, holder, in_unit, left_by, mini, owned, process,
+    Fixture, PLAIN, REUSE, held_by, holder, in_unit, left_by, mini, owned, process,
 };
 use crate::diagnosis::{KnownHolder, Origin, PastListener};
 use crate::event::{Endpoint, Ipv6State, OnInterface, Process, Reuse, SeenSource, State};
@@ -14,38 +14,38 @@ const SHARED: Reuse = Reuse {
     v6only: false,
 };
 
-pub(super) fn scenes() -> Vec<(&'static str, Scene)> {
-    let mut scenes = listeners();
-    scenes.extend(closing());
-    scenes.extend(connections());
-    scenes.extend(addresses());
-    scenes.extend(refusals());
-    scenes.extend(choices());
-    scenes.extend(riddles());
-    scenes
+pub(super) fn fixtures() -> Vec<(&'static str, Fixture)> {
+    let mut fixtures = listeners();
+    fixtures.extend(closing());
+    fixtures.extend(connections());
+    fixtures.extend(addresses());
+    fixtures.extend(refusals());
+    fixtures.extend(choices());
+    fixtures.extend(riddles());
+    fixtures
 }
 
-fn server() -> Scene {
+fn server() -> Fixture {
     by(
         "python3",
         "/usr/bin/python3.11",
-        Scene::bind("0.0.0.0", 8080),
+        Fixture::bind("0.0.0.0", 8080),
     )
 }
 
-/// The scene with another program as the caller.
-fn by(comm: &str, exe: &str, mut scene: Scene) -> Scene {
+/// The fixture with another program as the caller.
+fn by(comm: &str, exe: &str, mut fixture: Fixture) -> Fixture {
     let mut caller = process(4802, comm);
     caller.exe = Some(exe.into());
     caller.cgroup = Some("/system.slice/web.service".into());
     caller.ppid = Some(1);
     caller.is_exe_here = true;
-    scene.call.process = in_unit(caller, "web.service", &[]).into();
-    scene
+    fixture.call.process = in_unit(caller, "web.service", &[]).into();
+    fixture
 }
 
 /// A listener on 0.0.0.0:8080 that this process has.
-fn listened_by(process: Process, scene: Scene) -> Scene {
+fn listened_by(process: Process, fixture: Fixture) -> Fixture {
     let mut held = holder(State::Listen, "0.0.0.0", 8080, REUSE);
     held.processes = Some(vec![Arc::new(process.clone())]);
     let known = KnownHolder {
@@ -54,10 +54,10 @@ fn listened_by(process: Process, scene: Scene) -> Scene {
         evidence: vec![3],
         ..KnownHolder::default()
     };
-    scene.with(held, known)
+    fixture.with(held, known)
 }
 
-fn listeners() -> Vec<(&'static str, Scene)> {
+fn listeners() -> Vec<(&'static str, Fixture)> {
     let in_cgroup = |pid, comm, cgroup: &str| {
         let mut process = process(pid, comm);
         process.cgroup = Some(cgroup.into());
@@ -102,14 +102,14 @@ fn listeners() -> Vec<(&'static str, Scene)> {
     let second = {
         let mut own = holder(State::Bound, "0.0.0.0", 8080, REUSE);
         own.sock.cookie = 1;
-        let scene = by(
+        let fixture = by(
             "python3",
             "/usr/bin/python3.11",
-            Scene::listen("0.0.0.0", 8080),
+            Fixture::listen("0.0.0.0", 8080),
         );
         listened_by(
             unit.clone(),
-            scene.reuse(REUSE).with(own, KnownHolder::default()),
+            fixture.reuse(REUSE).with(own, KnownHolder::default()),
         )
     };
     let mut itself = process(4802, "python3");
@@ -172,7 +172,7 @@ fn listeners() -> Vec<(&'static str, Scene)> {
     ]
 }
 
-fn closing() -> Vec<(&'static str, Scene)> {
+fn closing() -> Vec<(&'static str, Fixture)> {
     let time_wait = |reuse, ms, port: u16| {
         let mut held = mini(State::TimeWait, 8080, reuse, ms);
         held.peer = Endpoint {
@@ -182,8 +182,8 @@ fn closing() -> Vec<(&'static str, Scene)> {
         held
     };
     let python = || left_by(4711, "python3", Origin::Accepted);
-    let three = |reuse, scene: Scene| {
-        scene
+    let three = |reuse, fixture: Fixture| {
+        fixture
             .with(time_wait(reuse, 56_300, 50_001), python())
             .with(time_wait(reuse, 41_000, 50_002), python())
             .with(time_wait(REUSE, 2_000, 50_003), python())
@@ -194,13 +194,13 @@ fn closing() -> Vec<(&'static str, Scene)> {
     named.environment.netns_name = Some("blue".to_owned());
     let mut later = three(REUSE, server());
     later.seen().source = SeenSource::Snapshot;
-    let go = by("api", "/srv/api", Scene::bind("127.0.0.1", 8080));
+    let go = by("api", "/srv/api", Fixture::bind("127.0.0.1", 8080));
     let go = {
-        let mut scene = three(REUSE, go);
-        let mut caller = (*scene.call.process).clone();
+        let mut fixture = three(REUSE, go);
+        let mut caller = (*fixture.call.process).clone();
         caller.language = Some("go".into());
-        scene.call.process = caller.into();
-        scene
+        fixture.call.process = caller.into();
+        fixture
     };
     let ipv6 = {
         let mut held = time_wait(PLAIN, 48_000, 50_001);
@@ -238,7 +238,7 @@ fn closing() -> Vec<(&'static str, Scene)> {
     ]
 }
 
-fn connections() -> Vec<(&'static str, Scene)> {
+fn connections() -> Vec<(&'static str, Fixture)> {
     let open = |state, pid, comm| held_by(holder(state, "10.0.0.1", 8080, PLAIN), &[(pid, comm)]);
     let outgoing = |state| {
         let mut held = held_by(holder(state, "10.0.0.1", 40_000, PLAIN), &[(77, "curl")]);
@@ -249,7 +249,7 @@ fn connections() -> Vec<(&'static str, Scene)> {
         by(
             "python3",
             "/usr/bin/python3.11",
-            Scene::bind("0.0.0.0", 40_000),
+            Fixture::bind("0.0.0.0", 40_000),
         )
     };
     let mut reserved = in_range().with(
@@ -263,16 +263,16 @@ fn connections() -> Vec<(&'static str, Scene)> {
         in_range().with(held, left_by(77, "curl", Origin::Outgoing))
     };
     let guessed = {
-        let mut scene = server().with(
+        let mut fixture = server().with(
             open(State::Established, 4750, "worker"),
             KnownHolder::default(),
         );
-        scene.last_listener = Some(PastListener {
+        fixture.last_listener = Some(PastListener {
             process: Some(process(4711, "python3").into()),
             closed_ms_ago: 2_500,
             seq: 4,
         });
-        scene
+        fixture
     };
     let reset = {
         let mut held = open(State::Bound, 77, "client");
@@ -321,20 +321,20 @@ fn connections() -> Vec<(&'static str, Scene)> {
     ]
 }
 
-fn addresses() -> Vec<(&'static str, Scene)> {
-    let dual = |local, scene: Scene| {
-        scene.with(
+fn addresses() -> Vec<(&'static str, Fixture)> {
+    let dual = |local, fixture: Fixture| {
+        fixture.with(
             held_by(holder(State::Listen, local, 8080, REUSE), &[(4711, "node")]),
             owned(4711, "node", Origin::Listener),
         )
     };
-    let ipv6 = by("python3", "/usr/bin/python3.11", Scene::bind("::", 8080));
+    let ipv6 = by("python3", "/usr/bin/python3.11", Fixture::bind("::", 8080));
     let missing = |addr| {
-        by("python3", "/usr/bin/python3.11", Scene::bind(addr, 8080)).fails(99, "EADDRNOTAVAIL")
+        by("python3", "/usr/bin/python3.11", Fixture::bind(addr, 8080)).fails(99, "EADDRNOTAVAIL")
     };
-    let in_state = |mut scene: Scene, state: Ipv6State| {
-        scene.call.ipv6 = Some(Box::new(state));
-        scene
+    let in_state = |mut fixture: Fixture, state: Ipv6State| {
+        fixture.call.ipv6 = Some(Box::new(state));
+        fixture
     };
     let on = |is_duplicate| Ipv6State {
         is_off: false,
@@ -353,16 +353,16 @@ fn addresses() -> Vec<(&'static str, Scene)> {
     let beyond = by(
         "curl",
         "/usr/bin/curl",
-        Scene::connect(("::", 0), ("2001:db8::9", 443)),
+        Fixture::connect(("::", 0), ("2001:db8::9", 443)),
     );
     let twice = {
-        let mut scene = server().fails(22, "EINVAL");
-        scene.call.local = Some(Endpoint {
+        let mut fixture = server().fails(22, "EINVAL");
+        fixture.call.local = Some(Endpoint {
             addr: [0, 0, 0, 0].into(),
             port: 8080,
         });
-        scene.call.requested.port = 8081;
-        scene
+        fixture.call.requested.port = 8081;
+        fixture
     };
     vec![
         ("dual_stack", dual("::", server())),
@@ -389,15 +389,15 @@ fn addresses() -> Vec<(&'static str, Scene)> {
     ]
 }
 
-fn refusals() -> Vec<(&'static str, Scene)> {
+fn refusals() -> Vec<(&'static str, Fixture)> {
     let low = || {
-        let mut scene =
-            by("caddy", "/usr/bin/caddy", Scene::bind("0.0.0.0", 80)).fails(13, "EACCES");
-        let mut caller = (*scene.call.process).clone();
+        let mut fixture =
+            by("caddy", "/usr/bin/caddy", Fixture::bind("0.0.0.0", 80)).fails(13, "EACCES");
+        let mut caller = (*fixture.call.process).clone();
         caller.uid = 1000;
-        scene.call.process = caller.into();
-        scene.has_net_bind_service = Some(false);
-        scene
+        fixture.call.process = caller.into();
+        fixture.has_net_bind_service = Some(false);
+        fixture
     };
     let mut taken = low();
     taken.seen().source = SeenSource::Snapshot;
@@ -413,7 +413,7 @@ fn refusals() -> Vec<(&'static str, Scene)> {
     let connect = by(
         "python3",
         "/usr/bin/python3.11",
-        Scene::connect(("0.0.0.0", 0), ("10.0.0.9", 443)),
+        Fixture::connect(("0.0.0.0", 0), ("10.0.0.9", 443)),
     );
     vec![
         ("privileged_port", low()),
@@ -424,24 +424,24 @@ fn refusals() -> Vec<(&'static str, Scene)> {
     ]
 }
 
-fn choices() -> Vec<(&'static str, Scene)> {
-    let python = |scene| by("python3", "/usr/bin/python3.11", scene);
-    let mut connect = python(Scene::connect(("0.0.0.0", 0), ("10.0.0.9", 443)));
+fn choices() -> Vec<(&'static str, Fixture)> {
+    let python = |fixture| by("python3", "/usr/bin/python3.11", fixture);
+    let mut connect = python(Fixture::connect(("0.0.0.0", 0), ("10.0.0.9", 443)));
     connect.call.seen = None;
     let same = {
         let mut held = mini(State::TimeWait, 40_000, PLAIN, 31_000);
         held.local.addr = [10, 0, 0, 1].into();
-        python(Scene::connect(("10.0.0.1", 40_000), ("10.0.0.9", 443)))
+        python(Fixture::connect(("10.0.0.1", 40_000), ("10.0.0.9", 443)))
             .with(held, left_by(77, "curl", Origin::Outgoing))
     };
     vec![
-        ("ephemeral_exhausted", python(Scene::bind("127.0.0.1", 0))),
+        ("ephemeral_exhausted", python(Fixture::bind("127.0.0.1", 0))),
         ("ephemeral_exhausted-connect", connect),
         ("four_tuple_in_use", same),
     ]
 }
 
-fn riddles() -> Vec<(&'static str, Scene)> {
+fn riddles() -> Vec<(&'static str, Fixture)> {
     let mut gone = server();
     gone.last_listener = Some(PastListener {
         process: Some(process(4711, "python3").into()),
@@ -455,12 +455,12 @@ fn riddles() -> Vec<(&'static str, Scene)> {
     let link_local = by(
         "python3",
         "/usr/bin/python3.11",
-        Scene::bind("fe80::1", 8080),
+        Fixture::bind("fe80::1", 8080),
     );
     let connected = by(
         "python3",
         "/usr/bin/python3.11",
-        Scene::listen("10.0.0.1", 8080),
+        Fixture::listen("10.0.0.1", 8080),
     );
     vec![
         ("holder_gone", gone),

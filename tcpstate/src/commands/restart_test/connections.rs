@@ -9,9 +9,9 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use super::client::{self, Client, Connection};
-use super::look::{Look, in_state};
-use super::scene::{LOOK_EVERY, Scene, since};
+use super::port_sockets::{PortSockets, in_state};
 use super::server::Server;
+use super::setup::{POLL_EVERY, Setup, since};
 use crate::clock;
 use crate::event::{LeftSockets, State, Way};
 use crate::snapshot::SocketItem;
@@ -28,7 +28,7 @@ const UNREAD: &[u8] = b"tcpstate";
 
 /// Whether the state was reached.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Staged {
+pub(super) enum Reached {
     Yes,
     /// It was not, for this reason.
     No(String),
@@ -47,7 +47,7 @@ struct Held {
     is_reset: bool,
 }
 
-/// All clients of a scene.
+/// All clients of a round.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     held: Vec<Held>,
@@ -57,57 +57,61 @@ pub(super) struct Clients {
 
 impl Clients {
     /// Brings connections into the state that the round's way says.
-    pub(super) fn stage(&mut self, scene: &mut Scene<'_>, addr: SocketAddr) -> Result<Staged> {
-        match scene.way {
-            Way::Idle => Ok(Staged::Yes),
-            Way::ServerClosesFirst | Way::Sigkill => self.connect(scene, addr),
+    pub(super) fn reach_state(
+        &mut self,
+        setup: &mut Setup<'_>,
+        addr: SocketAddr,
+    ) -> Result<Reached> {
+        match setup.way {
+            Way::Idle => Ok(Reached::Yes),
+            Way::ServerClosesFirst | Way::Sigkill => self.connect(setup, addr),
             Way::ChildLeft => {
-                let staged = self.connect(scene, addr)?;
-                let main = scene.server.main_pid();
-                let has_child = scene.server.processes().iter().any(|it| Some(*it) != main);
-                Ok(match staged {
-                    Staged::Yes if !has_child => Staged::NotApplicable(
+                let reached = self.connect(setup, addr)?;
+                let main = setup.server.main_pid();
+                let has_child = setup.server.processes().iter().any(|it| Some(*it) != main);
+                Ok(match reached {
+                    Reached::Yes if !has_child => Reached::NotApplicable(
                         "the server has no child process that could be left".to_owned(),
                     ),
-                    staged => staged,
+                    reached => reached,
                 })
             }
-            Way::ClientClosesFirst => self.close_first(scene, addr),
-            Way::HalfClosed => self.close_half(scene, addr),
-            Way::UnreadData => self.leave_unread(scene, addr),
+            Way::ClientClosesFirst => self.close_first(setup, addr),
+            Way::HalfClosed => self.close_half(setup, addr),
+            Way::UnreadData => self.leave_unread(setup, addr),
         }
     }
 
     /// Connects, until the server has accepted all, or some in their time.
-    fn connect(&mut self, scene: &mut Scene<'_>, addr: SocketAddr) -> Result<Staged> {
-        for _ in 0..scene.plan.clients {
-            let client = Client::begin(addr, &mut scene.ports)?;
+    fn connect(&mut self, setup: &mut Setup<'_>, addr: SocketAddr) -> Result<Reached> {
+        for _ in 0..setup.plan.clients {
+            let client = Client::begin(addr, &mut setup.ports)?;
             self.hold(client, false);
         }
         let began_ns = clock::monotonic_ns();
         let mut are_accepted = BTreeSet::new();
         loop {
-            scene.server.pump(LOOK_EVERY)?;
-            let open = scene.open_sockets();
+            setup.server.pump(POLL_EVERY)?;
+            let open = setup.open_sockets();
             for client in self.held.iter_mut().filter_map(|held| held.client.as_mut()) {
                 client.advance();
-                if !are_accepted.contains(&client.local) && scene.is_accepted(client, &open, &[])? {
+                if !are_accepted.contains(&client.local) && setup.is_accepted(client, &open, &[])? {
                     are_accepted.insert(client.local);
                 }
             }
             let accepted = are_accepted.len();
             let waited = since(began_ns);
             if accepted == self.held.len() || accepted > 0 && waited >= ACCEPTS {
-                return Ok(Staged::Yes);
+                return Ok(Reached::Yes);
             }
-            if let Some(status) = scene.server.ended() {
-                return Ok(Staged::No(format!(
+            if let Some(status) = setup.server.ended() {
+                return Ok(Reached::No(format!(
                     "it ended {} when clients connected",
                     super::server::describe(status)
                 )));
             }
             if waited >= ACCEPTS_ONE {
-                return Ok(Staged::No(format!(
+                return Ok(Reached::No(format!(
                     "could not be staged: the server accepted none of {} connections within {} s",
                     self.held.len(),
                     ACCEPTS_ONE.as_secs()
@@ -117,43 +121,43 @@ impl Clients {
     }
 
     /// Clients close before the server does.
-    fn close_first(&mut self, scene: &mut Scene<'_>, addr: SocketAddr) -> Result<Staged> {
-        let staged = self.connect(scene, addr)?;
-        if staged != Staged::Yes {
-            return Ok(staged);
+    fn close_first(&mut self, setup: &mut Setup<'_>, addr: SocketAddr) -> Result<Reached> {
+        let reached = self.connect(setup, addr)?;
+        if reached != Reached::Yes {
+            return Ok(reached);
         }
         self.close_directions(|_| true);
-        self.wait_for_answers(scene)?;
-        if !self.has_any_closed_first(scene)? {
+        self.wait_for_answers(setup)?;
+        if !self.has_any_closed_first(setup)? {
             // The server closes at once: it stands still until its clients have closed.
-            stand_still(scene)?;
-            for _ in 0..scene.plan.clients {
-                let mut client = Client::begin(addr, &mut scene.ports)?;
+            stand_still(setup)?;
+            for _ in 0..setup.plan.clients {
+                let mut client = Client::begin(addr, &mut setup.ports)?;
                 client.connect(ANSWERS);
                 client.close_direction();
                 self.hold(client, true);
             }
-            let is_seen = self.has_any_closed_first(scene)?;
+            let is_seen = self.has_any_closed_first(setup)?;
             Server::signal_all(Signal::CONT);
             if !is_seen {
-                return Ok(Staged::No(
+                return Ok(Reached::No(
                     "could not be staged: the kernel shows no connection that its client has \
                      closed first"
                         .to_owned(),
                 ));
             }
-            self.wait_for_answers(scene)?;
+            self.wait_for_answers(setup)?;
         }
         // Both directions are closed now, of those that the server has answered.
         self.held.iter_mut().for_each(|held| held.client = None);
-        Ok(Staged::Yes)
+        Ok(Reached::Yes)
     }
 
     /// Whether the kernel shows a connection whose client's FIN came first.
-    fn has_any_closed_first(&self, scene: &mut Scene<'_>) -> Result<bool> {
+    fn has_any_closed_first(&self, setup: &mut Setup<'_>) -> Result<bool> {
         for held in self.held.iter().filter(|held| held.has_closed_direction) {
-            let servers = scene.look.servers_end(held.local, held.server)?;
-            let clients = scene.look.clients_end(held.local, held.server)?;
+            let servers = setup.port_sockets.servers_end(held.local, held.server)?;
+            let clients = setup.port_sockets.clients_end(held.local, held.server)?;
             if has_closed_first(servers, clients) {
                 return Ok(true);
             }
@@ -162,46 +166,46 @@ impl Clients {
     }
 
     /// Every second client closes its direction; none closes what the server closes.
-    fn close_half(&mut self, scene: &mut Scene<'_>, addr: SocketAddr) -> Result<Staged> {
-        let staged = self.connect(scene, addr)?;
-        if staged != Staged::Yes {
-            return Ok(staged);
+    fn close_half(&mut self, setup: &mut Setup<'_>, addr: SocketAddr) -> Result<Reached> {
+        let reached = self.connect(setup, addr)?;
+        if reached != Reached::Yes {
+            return Ok(reached);
         }
         self.close_directions(|at| at % 2 == 1);
-        self.wait_for_answers(scene)?;
+        self.wait_for_answers(setup)?;
         for held in self.held.iter().filter(|held| held.has_closed_direction) {
-            let servers = scene.look.servers_end(held.local, held.server)?;
+            let servers = setup.port_sockets.servers_end(held.local, held.server)?;
             self.is_seen |= servers.is_some_and(|end| end.state == State::CloseWait);
         }
-        Ok(Staged::Yes)
+        Ok(Reached::Yes)
     }
 
     /// The server stands still while clients send.
-    fn leave_unread(&mut self, scene: &mut Scene<'_>, addr: SocketAddr) -> Result<Staged> {
-        let staged = self.connect(scene, addr)?;
-        if staged != Staged::Yes {
-            return Ok(staged);
+    fn leave_unread(&mut self, setup: &mut Setup<'_>, addr: SocketAddr) -> Result<Reached> {
+        let reached = self.connect(setup, addr)?;
+        if reached != Reached::Yes {
+            return Ok(reached);
         }
-        stand_still(scene)?;
-        if self.send_unread(scene, 0)? {
-            return Ok(Staged::Yes);
+        stand_still(setup)?;
+        if self.send_unread(setup, 0)? {
+            return Ok(Reached::Yes);
         }
         // A server that has closed what it accepted leaves unread what comes now.
         let first = self.held.len();
-        for _ in 0..scene.plan.clients {
-            let mut client = Client::begin(addr, &mut scene.ports)?;
+        for _ in 0..setup.plan.clients {
+            let mut client = Client::begin(addr, &mut setup.ports)?;
             client.connect(ANSWERS);
             self.hold(client, false);
         }
-        Ok(if self.send_unread(scene, first)? {
-            Staged::Yes
+        Ok(if self.send_unread(setup, first)? {
+            Reached::Yes
         } else {
-            Staged::No("could not be staged: the kernel shows no unread data".to_owned())
+            Reached::No("could not be staged: the kernel shows no unread data".to_owned())
         })
     }
 
     /// Sends on the connections from this one on. Whether the kernel has it unread.
-    fn send_unread(&mut self, scene: &mut Scene<'_>, first: usize) -> Result<bool> {
+    fn send_unread(&mut self, setup: &mut Setup<'_>, first: usize) -> Result<bool> {
         let mut is_unread = false;
         for held in self.held.iter_mut().skip(first) {
             let Some(client) = &mut held.client else {
@@ -211,7 +215,7 @@ impl Clients {
             if client.state != Connection::Open || client.send(UNREAD).is_err() {
                 continue;
             }
-            let servers = scene.look.servers_end(held.local, held.server)?;
+            let servers = setup.port_sockets.servers_end(held.local, held.server)?;
             is_unread |= servers
                 .and_then(|end| end.receive_queue)
                 .is_some_and(|bytes| bytes > 0);
@@ -242,7 +246,7 @@ impl Clients {
     }
 
     /// Gives the server time to close what its clients have closed.
-    fn wait_for_answers(&mut self, scene: &mut Scene<'_>) -> Result<()> {
+    fn wait_for_answers(&mut self, setup: &mut Setup<'_>) -> Result<()> {
         let began_ns = clock::monotonic_ns();
         loop {
             let mut waits = false;
@@ -259,7 +263,7 @@ impl Clients {
             if !waits || since(began_ns) >= ANSWERS {
                 return Ok(());
             }
-            scene.server.pump(LOOK_EVERY)?;
+            setup.server.pump(POLL_EVERY)?;
         }
     }
 
@@ -321,14 +325,14 @@ impl Clients {
     }
 
     /// Ends what is left of these connections, for the next one who binds the port.
-    pub(super) fn leave_nothing(self, look: &mut Look) -> Result<()> {
+    pub(super) fn leave_nothing(self, port_sockets: &mut PortSockets) -> Result<()> {
         let ends: Vec<(SocketAddr, SocketAddr)> =
             self.held.iter().map(|it| (it.local, it.server)).collect();
         for client in self.held.into_iter().filter_map(|held| held.client) {
             client.abort();
         }
         for (local, server) in ends {
-            let end = look.servers_end(local, server)?;
+            let end = port_sockets.servers_end(local, server)?;
             if end.is_some_and(|end| end.state == State::TimeWait) {
                 client::end_time_wait(local, server);
             }
@@ -338,7 +342,7 @@ impl Clients {
 }
 
 /// Stops all processes of the server, until a SIGCONT.
-fn stand_still(scene: &mut Scene<'_>) -> Result<()> {
+fn stand_still(setup: &mut Setup<'_>) -> Result<()> {
     Server::signal_all(Signal::STOP);
     let began_ns = clock::monotonic_ns();
     let stands_still = || {
@@ -347,7 +351,7 @@ fn stand_still(scene: &mut Scene<'_>) -> Result<()> {
             .all(|pid| proc::stat(pid).is_none_or(|stat| matches!(stat.state, 'T' | 't')))
     };
     while !stands_still() && since(began_ns) < ANSWERS {
-        scene.server.pump(LOOK_EVERY)?;
+        setup.server.pump(POLL_EVERY)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::client::{Client, Connection, Ports};
-use super::look::Look;
+use super::port_sockets::PortSockets;
 use super::server::{Program, Server};
 use crate::cli::Ready;
 use crate::clock;
@@ -14,8 +14,8 @@ use crate::event::{State, Way};
 use crate::supervise::signals::Signals;
 use crate::supervise::tree;
 
-/// How often something is looked at.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How often something is polled.
+pub(super) const POLL_EVERY: Duration = Duration::from_millis(1);
 
 /// What is tested.
 #[derive(Clone, Copy, Debug)]
@@ -31,22 +31,22 @@ pub(super) struct Plan<'a> {
 }
 
 /// The parts of a round.
-pub(super) struct Scene<'a> {
+pub(super) struct Setup<'a> {
     pub(super) plan: Plan<'a>,
     pub(super) way: Way,
     pub(super) server: Server<'a>,
-    pub(super) look: Look,
+    pub(super) port_sockets: PortSockets,
     pub(super) ports: Ports,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Setup<'a> {
     /// In the calling thread's network namespace; nothing is started yet.
     pub(super) fn new(plan: Plan<'a>, way: Way, signals: &'a Signals) -> Result<Self> {
         Ok(Self {
             plan,
             way,
             server: Server::new(plan.program, signals)?,
-            look: Look::new(plan.port)?,
+            port_sockets: PortSockets::new(plan.port)?,
             ports: Ports::new(plan.port),
         })
     }
@@ -70,7 +70,7 @@ impl<'a> Scene<'a> {
         ) {
             return Ok(false);
         }
-        let end = self.look.servers_end(client.local, client.server)?;
+        let end = self.port_sockets.servers_end(client.local, client.server)?;
         if let Some(inode) = end.and_then(|end| end.inode) {
             return Ok(open.contains(&inode));
         }
@@ -79,7 +79,7 @@ impl<'a> Scene<'a> {
         if !has_answered || old_listeners.is_empty() {
             return Ok(has_answered);
         }
-        let sockets = self.look.sockets()?;
+        let sockets = self.port_sockets.sockets()?;
         let is_old = |cookie: &u64| {
             sockets
                 .iter()

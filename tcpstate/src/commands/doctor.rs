@@ -15,7 +15,7 @@ use crate::snapshot::sock_diag::SockDiag;
 use crate::supervise::trial;
 
 #[derive(Serialize)]
-struct Report {
+struct DoctorReport {
     tcpstate: &'static str,
     kernel: String,
     arch: &'static str,
@@ -23,7 +23,7 @@ struct Report {
     can_watch: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    hooks: Vec<Finding>,
+    hooks: Vec<Check>,
     /// Calls that no hook of this mode sees.
     not_seen: &'static [&'static str],
     /// What watching costs the programs of this machine.
@@ -78,7 +78,7 @@ fn slows(capture: Capture) -> &'static str {
 }
 
 #[derive(Serialize)]
-struct Finding {
+struct Check {
     #[serde(flatten)]
     probe: Probe,
     /// What is given up without it.
@@ -100,7 +100,7 @@ pub(super) fn run(args: DoctorArgs, capture: Option<Capture>) -> Result<()> {
     super::print(text.as_bytes(), b"")
 }
 
-fn examine(capture: Option<Capture>) -> Report {
+fn examine(capture: Option<Capture>) -> DoctorReport {
     let Capability {
         release,
         probes,
@@ -108,10 +108,10 @@ fn examine(capture: Option<Capture>) -> Report {
         why,
         ..
     } = capabilities(capture);
-    let mut hooks: Vec<Finding> = probes.into_iter().map(finding).collect();
+    let mut hooks: Vec<Check> = probes.into_iter().map(finding).collect();
     hooks.push(finding(sock_diag()));
     hooks.extend(supervision().map(finding));
-    Report {
+    DoctorReport {
         tcpstate: env!("CARGO_PKG_VERSION"),
         kernel: release,
         arch: std::env::consts::ARCH,
@@ -168,11 +168,11 @@ const NOTIFICATIONS: &str = "seccomp notifications";
 const CALLERS_SOCKET: &str = "pidfd_getfd";
 const PUT_IN_PLACE: &str = "seccomp addfd";
 
-fn finding(probe: Probe) -> Finding {
+fn finding(probe: Probe) -> Check {
     let is_missing = probe.status == ProbeStatus::Unavailable;
     let costs = is_missing.then(|| cost_of(&probe.name));
     let fix = is_missing.then(|| fix_for(&probe)).flatten();
-    Finding { probe, costs, fix }
+    Check { probe, costs, fix }
 }
 
 fn cost_of(name: &str) -> &'static str {
@@ -194,7 +194,7 @@ fn fix_for(probe: &Probe) -> Option<String> {
     (probe.name == "sock_diag").then(|| "modprobe tcp_diag".to_owned())
 }
 
-fn describe(report: &Report) -> String {
+fn describe(report: &DoctorReport) -> String {
     let mut text = format!(
         "tcpstate {} on Linux {} ({})\n\n",
         report.tcpstate,
@@ -204,7 +204,7 @@ fn describe(report: &Report) -> String {
     if let Some(why) = &report.why {
         let _ = writeln!(text, "cannot watch: {}\n", printable(why));
     }
-    for Finding { probe, costs, fix } in &report.hooks {
+    for Check { probe, costs, fix } in &report.hooks {
         let mark = match probe.status {
             ProbeStatus::Attached => "ok",
             ProbeStatus::Unavailable => "MISSING",

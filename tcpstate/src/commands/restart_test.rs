@@ -31,7 +31,7 @@ use super::run::github;
 use dashboard::{Dashboard, Home};
 use isolation::Isolation;
 use port_sockets::PortSockets;
-use round::Tried;
+use round::Attempt;
 use server::Program;
 use setup::{POLL_EVERY, Plan, since};
 
@@ -140,16 +140,16 @@ impl Test<'_> {
                     return Ok(answer);
                 }
                 match tried? {
-                    Tried::Round(round) => answer.rounds.push(*round),
-                    Tried::Skipped(why) => {
+                    Attempt::Round(round) => answer.rounds.push(*round),
+                    Attempt::Skipped(why) => {
                         answer.skipped.push(SkippedWay { way, why });
                         continue 'ways;
                     }
-                    Tried::NoStart(round) => {
+                    Attempt::NoStart(round) => {
                         answer.rounds.push(*round);
                         break 'ways;
                     }
-                    Tried::ReadBeforeEnd => {}
+                    Attempt::ReadBeforeEnd => {}
                 }
             }
         }
@@ -184,14 +184,14 @@ impl Test<'_> {
         }
     }
 
-    fn try_way(&self, way: Way, number: u32, notes: &mut Vec<String>) -> Result<Tried> {
+    fn try_way(&self, way: Way, number: u32, notes: &mut Vec<String>) -> Result<Attempt> {
         let tried = self.round(way, number, false, notes)?;
-        let Tried::ReadBeforeEnd = tried else {
+        let Attempt::ReadBeforeEnd = tried else {
             return Ok(tried);
         };
         // The same again with what cannot be handled.
         let mut tried = self.round(way, number, true, notes)?;
-        if let Tried::Round(round) = &mut tried {
+        if let Attempt::Round(round) = &mut tried {
             round.notes.push(
                 "it reads what has come before it ends at SIGTERM: it was killed with SIGKILL"
                     .to_owned(),
@@ -206,7 +206,7 @@ impl Test<'_> {
         number: u32,
         is_killed_unread: bool,
         notes: &mut Vec<String>,
-    ) -> Result<Tried> {
+    ) -> Result<Attempt> {
         for note in self.isolation.enter_next()? {
             if !notes.contains(&note) {
                 notes.push(note);
@@ -243,7 +243,7 @@ impl Test<'_> {
     }
 
     /// On the host the round before may have left something on the port.
-    fn wait_for_port(&self, way: Way, number: u32) -> Result<Option<Tried>> {
+    fn wait_for_port(&self, way: Way, number: u32) -> Result<Option<Attempt>> {
         let began_ns = clock::monotonic_ns();
         let mut port_sockets = PortSockets::new(self.plan.port)?;
         while !port_sockets.sockets()?.is_empty() {
@@ -253,7 +253,7 @@ impl Test<'_> {
                 round.notes =
                     vec!["the port was still held by what the restart before had left".to_owned()];
                 round.diagnosis = rule::likely(answer).map(Box::new);
-                return Ok(Some(Tried::Round(Box::new(round))));
+                return Ok(Some(Attempt::Round(Box::new(round))));
             }
             if let Some(signal) = self.signals.next()
                 && [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].contains(&signal.number)

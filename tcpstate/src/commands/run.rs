@@ -19,12 +19,12 @@ use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use self::calls::{Calls, HoldBack, Policy};
-use self::explainer::{Explainer, Sink};
+use self::explainer::{Explainer, FailureSink};
 use self::keep::Keeps;
 use self::program::Program;
 use crate::cli::RunArgs;
 use crate::supervise::filter::Installed;
-use crate::supervise::notification::Listener;
+use crate::supervise::notification::SeccompListener;
 use crate::supervise::signals::Signals;
 
 /// Runs the program to its end, and gives its exit code.
@@ -44,7 +44,7 @@ pub(super) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
         verbose,
     };
     let keeps = Keeps::new(&args.keep, args.keep_for);
-    let explainer = Explainer::start(args.json.as_deref(), Sink::Stderr)?;
+    let explainer = Explainer::start(args.json.as_deref(), FailureSink::Stderr)?;
     let calls = Calls::new(policy, keeps, explainer)?;
     Program::new(args, signals, calls).run()
 }
@@ -57,7 +57,7 @@ pub(super) fn pass() -> Result<()> {
         .as_fd()
         .try_clone_to_owned()
         .context("cannot take over the calls")?;
-    let listener = Listener::new(stdin, Installed::default());
+    let listener = SeccompListener::new(stdin, Installed::default());
     loop {
         let mut asked = [PollFd::new(&listener, PollFlags::IN)];
         match poll(&mut asked, None) {

@@ -29,7 +29,7 @@ const FILEID_KERNFS: i32 = 0xfe;
 
 /// `struct file_handle` with room for the id.
 #[repr(C)]
-struct Handle {
+struct CgroupHandle {
     bytes: u32,
     kind: i32,
     id: u64,
@@ -50,7 +50,7 @@ impl Hierarchy {
     #[must_use]
     #[expect(unsafe_code, reason = "no safe wrapper for open_by_handle_at")]
     pub fn path(&self, id: u64) -> Option<Arc<str>> {
-        let mut handle = Handle {
+        let mut handle = CgroupHandle {
             bytes: 8,
             kind: FILEID_KERNFS,
             id,

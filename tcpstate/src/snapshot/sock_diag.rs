@@ -21,7 +21,9 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 pub use dump::Dump;
 
 use super::SocketItem;
-use wire::{AF_INET, AF_INET6, MessageHeader, NLM_F_REQUEST, NLMSG_ERROR, Request, SocketId};
+use wire::{
+    AF_INET, AF_INET6, InetDiagRequest, InetDiagSockId, MessageHeader, NLM_F_REQUEST, NLMSG_ERROR,
+};
 
 use crate::event::{Endpoint, Family, Sock, State};
 
@@ -61,7 +63,7 @@ struct Response {
     state: u8,
     timer: u8,
     retransmits: u8,
-    id: SocketId,
+    id: InetDiagSockId,
     expires_ms: u32,
     receive_queue: u32,
     send_queue: u32,
@@ -113,7 +115,7 @@ impl SockDiag {
     pub fn dump_at_most(mut self, max: usize) -> Result<Option<Vec<SocketItem>>, DiagError> {
         let mut sockets = Vec::new();
         for family in [AF_INET, AF_INET6] {
-            self.send(family, NLM_F_DUMP, ALL_STATES, SocketId::new_zeroed())?;
+            self.send(family, NLM_F_DUMP, ALL_STATES, InetDiagSockId::new_zeroed())?;
             while self.receive(&mut sockets)? {
                 if sockets.len() > max {
                     return Ok(None);
@@ -151,7 +153,7 @@ impl SockDiag {
         peer: Endpoint,
         cookie: u64,
     ) -> Result<Option<SocketItem>, DiagError> {
-        let id = SocketId::new(local, peer, 0, cookie);
+        let id = InetDiagSockId::new(local, peer, 0, cookie);
         let family = wire::family(family);
         self.send(family, 0, ALL_STATES, id)?;
         let mut found = Vec::new();
@@ -173,9 +175,9 @@ impl SockDiag {
     /// Port 0: all; of bound sockets the kernel lists those of other ports too.
     fn dump_states(&mut self, states: u32, port: u16) -> Result<Vec<SocketItem>, DiagError> {
         let mut sockets = Vec::new();
-        let id = SocketId {
+        let id = InetDiagSockId {
             source_port: port.to_be_bytes(),
-            ..SocketId::new_zeroed()
+            ..InetDiagSockId::new_zeroed()
         };
         for family in [AF_INET, AF_INET6] {
             self.send(family, NLM_F_DUMP, states, id)?;
@@ -184,10 +186,16 @@ impl SockDiag {
         Ok(sockets)
     }
 
-    fn send(&mut self, family: u8, flags: u16, states: u32, id: SocketId) -> Result<(), DiagError> {
+    fn send(
+        &mut self,
+        family: u8,
+        flags: u16,
+        states: u32,
+        id: InetDiagSockId,
+    ) -> Result<(), DiagError> {
         self.sequence = self.sequence.wrapping_add(1);
         let flags = NLM_F_REQUEST | flags;
-        let request = Request::new(
+        let request = InetDiagRequest::new(
             SOCK_DIAG_BY_FAMILY,
             flags,
             self.sequence,

@@ -17,9 +17,9 @@ const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.unsigned_ab
 /// What decides whether the kernel lets a process have a port. Two that are equal may do the
 /// same; Landlock is not among it, as nothing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rights {
+pub struct Credentials {
     /// `Uid`, `Gid`, `Groups` and `CapEff` of `status`.
-    credentials: Vec<String>,
+    status_lines: Vec<String>,
     /// Its user and network namespaces.
     namespaces: [Option<Box<Path>>; 2],
     /// Label of a security module; absent: none has labels.
@@ -33,7 +33,7 @@ fn status(tid: u32) -> Option<String> {
     fs::read_to_string(proc::of(tid).join("status")).ok()
 }
 
-impl Rights {
+impl Credentials {
     /// Those of this thread now.
     #[must_use]
     pub fn own() -> Option<Self> {
@@ -46,7 +46,7 @@ impl Rights {
     pub fn of(tid: u32) -> Option<Self> {
         let folder = proc::of(tid);
         let status = status(tid)?;
-        let credentials: Vec<String> = ["Uid:", "Gid:", "Groups:", "CapEff:"]
+        let status_lines: Vec<String> = ["Uid:", "Gid:", "Groups:", "CapEff:"]
             .iter()
             .filter_map(|name| status.lines().find(|line| line.starts_with(name)))
             .map(str::to_owned)
@@ -57,11 +57,11 @@ impl Rights {
         };
         let namespaces = [namespace("user"), namespace("net")];
         // What cannot be read cannot be compared. A kernel without user namespaces has none.
-        if credentials.len() != 4 || namespaces.last()?.is_none() {
+        if status_lines.len() != 4 || namespaces.last()?.is_none() {
             return None;
         }
         Some(Self {
-            credentials,
+            status_lines,
             namespaces,
             label: fs::read(folder.join("attr/current")).ok(),
             cgroup: fs::read(folder.join("cgroup")).ok(),

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use super::caller;
 use super::filter::{Filter, Installed};
-use super::notification::Listener;
+use super::notification::SeccompListener;
 use super::signals::{self, Mask};
 use crate::memory;
 
@@ -71,7 +71,7 @@ pub struct Started {
     /// Its process.
     pub pid: Pid,
     /// Where its calls come from, if they are supervised.
-    pub listener: Option<Listener>,
+    pub listener: Option<SeccompListener>,
 }
 
 /// What the program is started below.
@@ -215,7 +215,7 @@ fn hand_over(to: &OwnedFd, listener: &OwnedFd, installed: Installed) -> io::Resu
     Ok(())
 }
 
-fn take_over(from: &OwnedFd) -> io::Result<Option<Listener>> {
+fn take_over(from: &OwnedFd) -> io::Result<Option<SeccompListener>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut how = [0; 2];
@@ -235,5 +235,5 @@ fn take_over(from: &OwnedFd) -> io::Result<Option<Listener>> {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
     });
-    Ok(fds.map(|fd| Listener::new(fd, installed)))
+    Ok(fds.map(|fd| SeccompListener::new(fd, installed)))
 }

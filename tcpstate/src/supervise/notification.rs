@@ -9,7 +9,7 @@ use super::filter::{Installed, LANDLOCK_RESTRICT_SELF, NATIVE};
 
 /// Where the calls of one start of the program come from.
 #[derive(Debug)]
-pub struct Listener {
+pub struct SeccompListener {
     fd: OwnedFd,
     /// How its filter was installed.
     pub installed: Installed,
@@ -51,7 +51,7 @@ pub enum SystemCall {
     OtherTable,
 }
 
-impl Listener {
+impl SeccompListener {
     /// Takes over the descriptor that the filter came with.
     #[must_use]
     pub fn new(fd: OwnedFd, installed: Installed) -> Self {
@@ -166,7 +166,7 @@ impl Listener {
     }
 }
 
-impl AsFd for Listener {
+impl AsFd for SeccompListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -60,7 +60,7 @@ pub fn run() -> Outcome {
 }
 
 fn look(
-    listener: &super::notification::Listener,
+    listener: &super::notification::SeccompListener,
     socket: &mut Option<String>,
     place: &mut Option<String>,
 ) -> Result<(), String> {

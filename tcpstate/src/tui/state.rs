@@ -4,12 +4,12 @@
 //! engine knows is not copied here, except while the screen is frozen.
 
 pub(crate) mod advice;
+pub(crate) mod clearance;
 pub mod columns;
 pub(crate) mod cursor;
 pub(crate) mod event_list;
 pub(crate) mod feed;
 pub mod filter;
-pub(crate) mod forecast;
 pub(crate) mod list;
 pub(crate) mod messages;
 pub(crate) mod overlay;

@@ -10,6 +10,6 @@ mod themes;
 mod tone;
 
 pub use color_depth::ColorDepth;
-pub use environment::Environment;
+pub use environment::TerminalEnvironment;
 pub use themes::Theme;
 pub(crate) use tone::Tone;

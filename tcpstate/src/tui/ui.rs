@@ -29,7 +29,7 @@ use crate::tui::state::overlay::Content;
 use crate::tui::state::release::{Freeing, Stage};
 use crate::tui::state::replay::ReplayPosition;
 use crate::tui::state::rounds::Rounds;
-use crate::tui::theme::Environment;
+use crate::tui::theme::TerminalEnvironment;
 use crate::units::{NS_PER_MS, NS_PER_S};
 
 /// Least time between two frames: 30 a second.
@@ -64,7 +64,7 @@ impl Ui {
         let variable = |name| std::env::var_os(name);
         let (no_color, colorfgbg) = (variable("NO_COLOR"), variable("COLORFGBG"));
         let (term, colorterm) = (variable("TERM"), variable("COLORTERM"));
-        let environment = Environment {
+        let environment = TerminalEnvironment {
             no_color: no_color.as_deref(),
             colorfgbg: colorfgbg.as_deref(),
             term: term.as_deref(),

@@ -35,7 +35,7 @@ use super::would_work;
 
 /// What a rule says about a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Answer {
+enum Verdict {
     /// This is why.
     Yes,
     /// This is not why.
@@ -44,14 +44,14 @@ enum Answer {
     CannotJudge(String),
 }
 
-impl From<bool> for Answer {
+impl From<bool> for Verdict {
     fn from(applies: bool) -> Self {
         if applies { Self::Yes } else { Self::No }
     }
 }
 
 /// A rule's words for a failure.
-struct Explanation {
+struct CauseText {
     summary: String,
     /// Most useful first.
     fixes: Vec<Fix>,
@@ -61,8 +61,8 @@ struct Explanation {
 
 struct Rule {
     cause: Cause,
-    applies: fn(&Facts<'_>) -> Answer,
-    explain: fn(&Facts<'_>) -> Explanation,
+    applies: fn(&Facts<'_>) -> Verdict,
+    explain: fn(&Facts<'_>) -> CauseText,
 }
 
 /// What the rules found together.
@@ -100,15 +100,15 @@ pub(super) fn judge(facts: &Facts<'_>) -> Finding {
     let mut unjudged = Vec::new();
     for rule in &RULES {
         match (rule.applies)(facts) {
-            Answer::Yes => return finding(rule.cause, (rule.explain)(facts)),
-            Answer::No => {}
-            Answer::CannotJudge(why) => unjudged.push(why),
+            Verdict::Yes => return finding(rule.cause, (rule.explain)(facts)),
+            Verdict::No => {}
+            Verdict::CannotJudge(why) => unjudged.push(why),
         }
     }
     finding(Cause::Unknown, unknown::explain(facts, unjudged))
 }
 
-fn finding(cause: Cause, explanation: Explanation) -> Finding {
+fn finding(cause: Cause, explanation: CauseText) -> Finding {
     Finding {
         cause,
         summary: explanation.summary,
@@ -149,7 +149,7 @@ mod tests {
                 let facts = Facts::new(failure);
                 let causes: Vec<Cause> = RULES
                     .iter()
-                    .filter(|rule| (rule.applies)(&facts) == Answer::Yes)
+                    .filter(|rule| (rule.applies)(&facts) == Verdict::Yes)
                     .map(|rule| rule.cause)
                     .collect();
                 assert!(causes.len() <= 1, "{causes:?}: {failure:?}");

@@ -147,7 +147,7 @@ pub fn forecast(
 ) -> Forecast {
     let is_refused_by_family = match new.family {
         // `bind` answers EINVAL: a socket for IPv6 only has no IPv4 address.
-        Family::Ipv6 => new.reuse.v6only && Compared::of_binder(new).kind == Kind::Mapped,
+        Family::Ipv6 => new.reuse.v6only && Compared::of_binder(new).kind == AddressKind::Mapped,
         Family::Ipv4 => false,
     };
     if is_refused_by_family {
@@ -260,7 +260,7 @@ fn all_options() -> impl Iterator<Item = Reuse> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum AddressKind {
     Any,
     Mapped,
     Unicast,
@@ -270,7 +270,7 @@ enum Kind {
 /// (`skc_rcv_saddr`) and an IPv6 side (`skc_v6_rcv_saddr`).
 struct Compared {
     family: Family,
-    kind: Kind,
+    kind: AddressKind,
     v4: Ipv4Addr,
     v6: Ipv6Addr,
     v6only: bool,
@@ -283,7 +283,7 @@ impl Compared {
     fn of_binder(new: &Binder) -> Self {
         let mut compared = Self::new(new.family, new.addr, new.reuse.v6only);
         // `__inet6_bind` forces IPV6_V6ONLY for such an address.
-        if compared.family == Family::Ipv6 && compared.kind == Kind::Unicast {
+        if compared.family == Family::Ipv6 && compared.kind == AddressKind::Unicast {
             compared.v6only = true;
         }
         compared
@@ -299,9 +299,9 @@ impl Compared {
             IpAddr::V6(v6) => v6,
         };
         let (kind, v4) = match v6.to_ipv4_mapped() {
-            Some(v4) => (Kind::Mapped, v4),
-            None if v6.is_unspecified() => (Kind::Any, Ipv4Addr::UNSPECIFIED),
-            None => (Kind::Unicast, IPV4_SIDE_OF_IPV6),
+            Some(v4) => (AddressKind::Mapped, v4),
+            None if v6.is_unspecified() => (AddressKind::Any, Ipv4Addr::UNSPECIFIED),
+            None => (AddressKind::Unicast, IPV4_SIDE_OF_IPV6),
         };
         Self {
             family,
@@ -314,7 +314,7 @@ impl Compared {
 
     /// Whether it stands for IPv4 traffic only.
     fn is_ipv4(&self) -> bool {
-        self.family == Family::Ipv4 || self.kind == Kind::Mapped
+        self.family == Family::Ipv4 || self.kind == AddressKind::Mapped
     }
 }
 
@@ -325,13 +325,13 @@ fn addresses_meet(new: &Compared, holder: &Compared) -> bool {
     }
     let holder_kind = match holder.family {
         Family::Ipv6 => holder.kind,
-        Family::Ipv4 => Kind::Mapped,
+        Family::Ipv4 => AddressKind::Mapped,
     };
     match (new.kind, holder_kind) {
-        (Kind::Mapped, Kind::Mapped) => ipv4_sides_meet(new, holder),
-        (Kind::Any, Kind::Any) => true,
-        (kind, Kind::Any) if !(holder.v6only && kind == Kind::Mapped) => true,
-        (Kind::Any, kind) if !(new.v6only && kind == Kind::Mapped) => true,
+        (AddressKind::Mapped, AddressKind::Mapped) => ipv4_sides_meet(new, holder),
+        (AddressKind::Any, AddressKind::Any) => true,
+        (kind, AddressKind::Any) if !(holder.v6only && kind == AddressKind::Mapped) => true,
+        (AddressKind::Any, kind) if !(new.v6only && kind == AddressKind::Mapped) => true,
         _ => holder.family == Family::Ipv6 && new.v6 == holder.v6,
     }
 }
@@ -340,14 +340,16 @@ fn addresses_meet(new: &Compared, holder: &Compared) -> bool {
 fn is_within(new: &Compared, kept: &Compared) -> bool {
     let new_kind = match new.family {
         Family::Ipv6 => new.kind,
-        Family::Ipv4 => Kind::Mapped,
+        Family::Ipv4 => AddressKind::Mapped,
     };
-    if kept.family == Family::Ipv4 || (kept.kind, new_kind) == (Kind::Mapped, Kind::Mapped) {
+    if kept.family == Family::Ipv4
+        || (kept.kind, new_kind) == (AddressKind::Mapped, AddressKind::Mapped)
+    {
         return !new.v6only && (new.v4 == kept.v4 || kept.v4.is_unspecified());
     }
     match (kept.kind, new_kind) {
-        (Kind::Any, Kind::Any) => true,
-        (Kind::Any, kind) if !(kept.v6only && kind == Kind::Mapped) => true,
+        (AddressKind::Any, AddressKind::Any) => true,
+        (AddressKind::Any, kind) if !(kept.v6only && kind == AddressKind::Mapped) => true,
         _ => new.family == Family::Ipv6 && new.v6 == kept.v6,
     }
 }

@@ -33,7 +33,7 @@ struct Retry {
     key: CallKey,
     /// What stood in the way.
     holders: Vec<(u64, State, Vec<u32>)>,
-    count: Count,
+    count: RepeatCount,
 }
 
 /// What a retry has in common with what it repeats.
@@ -74,12 +74,12 @@ impl Likeness {
 struct CountedWalk {
     walk: Walk,
     unreported: BTreeSet<u16>,
-    count: Count,
+    count: RepeatCount,
 }
 
 /// Of what was not reported.
 #[derive(Debug, Default)]
-struct Count {
+struct RepeatCount {
     /// In all, those that were reported among them.
     total: u64,
     unreported: u64,
@@ -116,7 +116,7 @@ impl Folding {
     /// Appends what was counted and not reported for so long.
     fn report(&mut self, now_ns: u64, every_ns: u64, context: &Context<'_>, out: &mut String) {
         for retry in &mut self.retries {
-            let Count {
+            let RepeatCount {
                 unreported, total, ..
             } = retry.count;
             let times = match unreported {
@@ -127,7 +127,7 @@ impl Folding {
             retry.count.report(now_ns, every_ns, &more, context, out);
         }
         for walk in &mut self.walks {
-            let Count { unreported, .. } = walk.count;
+            let RepeatCount { unreported, .. } = walk.count;
             let more = match (
                 walk.unreported.len(),
                 walk.unreported.first(),
@@ -175,10 +175,10 @@ impl Folding {
         self.retries.push(Retry {
             key,
             holders,
-            count: Count {
+            count: RepeatCount {
                 total: call.failures(),
                 reported_ns: event.mono_ns,
-                ..Count::default()
+                ..RepeatCount::default()
             },
         });
         false
@@ -202,10 +202,10 @@ impl Folding {
             self.walks.push(CountedWalk {
                 walk: Walk::from(event, call),
                 unreported: BTreeSet::new(),
-                count: Count {
+                count: RepeatCount {
                     reported_ns: event.mono_ns,
                     last_ns: event.mono_ns,
-                    ..Count::default()
+                    ..RepeatCount::default()
                 },
             });
             return false;
@@ -234,7 +234,7 @@ impl CallKey {
     }
 }
 
-impl Count {
+impl RepeatCount {
     fn add(&mut self, event: &Event, call: &Call, context: &Context<'_>) {
         if self.unreported == 0 {
             self.reported_ns = self.reported_ns.max(self.last_ns);

@@ -6,7 +6,7 @@ mod floods;
 mod left_out;
 mod loss_windows;
 
-use super::chart::Chart;
+use super::chart::StateSampler;
 use super::head_tail::HeadTail;
 use super::ports::{self, PortTracks};
 use super::resets::{self, Resets};
@@ -50,7 +50,7 @@ pub struct Builder {
     end_ns: u64,
     ports: PortTracks,
     sockets: SocketTracks,
-    chart: Chart,
+    chart: StateSampler,
     resets: Resets,
     failures: Failures,
     fallbacks: HeadTail<Fallback>,
@@ -75,7 +75,7 @@ impl Builder {
             end_ns: 0,
             ports: PortTracks::new(),
             sockets: SocketTracks::default(),
-            chart: Chart::new(),
+            chart: StateSampler::new(),
             resets: Resets::default(),
             failures: Failures::new(),
             fallbacks: HeadTail::new(MAX_FALLBACKS / 2),
@@ -259,7 +259,7 @@ fn failures_of(restart: &Restart, listed: &[ListedFailure]) -> Vec<u64> {
 }
 
 /// A chart of nothing but time is none.
-fn drawn(chart: Chart) -> StatesOverTime {
+fn drawn(chart: StateSampler) -> StatesOverTime {
     let mut drawn = chart.finish();
     if drawn.states.is_empty() {
         drawn.samples.clear();

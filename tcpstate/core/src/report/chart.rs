@@ -12,14 +12,14 @@ type Counts = [u32; State::ALL.len()];
 
 /// Highest counts per step.
 #[derive(Debug)]
-pub(super) struct Chart {
+pub(super) struct StateSampler {
     start_ns: Option<u64>,
     step_ns: u64,
     samples: Vec<Counts>,
     now: Counts,
 }
 
-impl Chart {
+impl StateSampler {
     pub(super) fn new() -> Self {
         Self {
             start_ns: None,
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_peak_survives_any_length() {
-        let mut chart = Chart::new();
+        let mut chart = StateSampler::new();
         chart.note(0, established(1));
         chart.note(5_000_000, established(700));
         chart.note(6_000_000, established(2));
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn times_without_bounds_end() {
-        let mut chart = Chart::new();
+        let mut chart = StateSampler::new();
         chart.note(0, established(1));
         chart.note(u64::MAX, established(2));
         chart.note(7, established(3));

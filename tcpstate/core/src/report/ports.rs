@@ -52,7 +52,7 @@ impl Lane {
 
 /// A port that sockets in TIME_WAIT hold now.
 #[derive(Debug)]
-struct Held {
+struct HeldSpan {
     since_ns: u64,
     count: u64,
     most: u64,
@@ -73,7 +73,7 @@ pub(super) struct PortTracks {
     lanes: BTreeMap<PortKey, Lane>,
     lanes_left_out: u64,
     in_time_wait: BTreeSet<Tuple>,
-    held: BTreeMap<PortKey, Held>,
+    held: BTreeMap<PortKey, HeldSpan>,
     outages: HeadTail<Outage>,
     next_check_ns: u64,
 }
@@ -177,7 +177,7 @@ impl PortTracks {
         if self.in_time_wait.len() >= MAX_TIME_WAIT || !self.in_time_wait.insert(tuple) {
             return;
         }
-        let held = self.held.entry(key).or_insert(Held {
+        let held = self.held.entry(key).or_insert(HeldSpan {
             since_ns: at_ns,
             count: 0,
             most: 0,

@@ -13,7 +13,7 @@ const MAX_SEQS: usize = 8;
 const MAX_REASON: usize = 80;
 
 #[derive(Debug)]
-struct Kind {
+struct KindTotal {
     direction: Direction,
     count: u64,
     first_ns: u64,
@@ -24,7 +24,7 @@ struct Kind {
 /// Resets by kind.
 #[derive(Debug, Default)]
 pub(super) struct Resets {
-    kinds: BTreeMap<(bool, Option<String>, Option<State>), Kind>,
+    kinds: BTreeMap<(bool, Option<String>, Option<State>), KindTotal>,
     left_out: u64,
 }
 
@@ -42,7 +42,7 @@ impl Resets {
             self.left_out += 1;
             return;
         }
-        let kind = self.kinds.entry(key).or_insert(Kind {
+        let kind = self.kinds.entry(key).or_insert(KindTotal {
             direction: reset.direction,
             count: 0,
             first_ns: mono_ns,

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use self::speed::Speed;
 use super::advance::{Limit, Source};
 use super::checkpoints::Checkpoints;
-use super::seek::{Destination, SeekQueue, Target};
+use super::seek::{Destination, SeekQueue, SeekTarget};
 use super::state::ReplayState;
 use crate::clock;
 use crate::engine::Engine;
@@ -104,7 +104,7 @@ impl Player {
         player.refresh_marks();
         // Until it is known whether there is a mark, there is something to see.
         player.is_playing = !player.index.is_complete();
-        player.seek_to(Target::Open);
+        player.seek_to(SeekTarget::Open);
         player
     }
 
@@ -156,16 +156,16 @@ impl Player {
             ReplayAction::Play => self.toggle_playing(),
             ReplayAction::Step => self.stop_at(self.current.next.saturating_add(1)),
             ReplayAction::StepBack => self.stop_at(self.current.next.saturating_sub(1)),
-            ReplayAction::NextMark => self.seek_to(Target::NextMark),
-            ReplayAction::PreviousMark => self.seek_to(Target::PreviousMark),
+            ReplayAction::NextMark => self.seek_to(SeekTarget::NextMark),
+            ReplayAction::PreviousMark => self.seek_to(SeekTarget::PreviousMark),
             ReplayAction::Forward => {
-                self.seek_to(Target::Time(self.now_ns.saturating_add(JUMP_NS)));
+                self.seek_to(SeekTarget::Time(self.now_ns.saturating_add(JUMP_NS)));
             }
             ReplayAction::Back => {
-                self.seek_to(Target::Time(self.now_ns.saturating_sub(JUMP_NS)));
+                self.seek_to(SeekTarget::Time(self.now_ns.saturating_sub(JUMP_NS)));
             }
-            ReplayAction::GoTo(mono_ns) => self.seek_to(Target::Time(mono_ns)),
-            ReplayAction::GoToShare(percent) => self.seek_to(Target::Share(percent)),
+            ReplayAction::GoTo(mono_ns) => self.seek_to(SeekTarget::Time(mono_ns)),
+            ReplayAction::GoToShare(percent) => self.seek_to(SeekTarget::Share(percent)),
             ReplayAction::GoToEvent(seq) => {
                 // Positions have no gaps: the first one is enough to know all.
                 let event = usize::try_from(seq.saturating_sub(self.first_seq));
@@ -189,7 +189,7 @@ impl Player {
         self.pending.clear();
         self.is_playing = !self.is_playing;
         if self.is_playing && self.is_at_end() {
-            self.seek_to(Target::Event(0));
+            self.seek_to(SeekTarget::Event(0));
         }
     }
 
@@ -199,10 +199,10 @@ impl Player {
 
     fn stop_at(&mut self, event: usize) {
         self.is_playing = false;
-        self.seek_to(Target::Event(event));
+        self.seek_to(SeekTarget::Event(event));
     }
 
-    fn seek_to(&mut self, target: Target) {
+    fn seek_to(&mut self, target: SeekTarget) {
         self.pending.push(target);
         if !target.is_relative() {
             self.abandon_seek();

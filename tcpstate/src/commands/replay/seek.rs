@@ -10,7 +10,7 @@ const MAX_PENDING: usize = 64;
 
 /// What the user asked to go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum SeekTarget {
     /// The first failed call or restart; where there is none, play.
     Open,
     /// The next failed call or restart.
@@ -38,13 +38,13 @@ pub(super) enum Destination {
 
 /// Seeks that are pending, the first one first.
 #[derive(Debug, Default)]
-pub(super) struct SeekQueue(VecDeque<Target>);
+pub(super) struct SeekQueue(VecDeque<SeekTarget>);
 
 impl SeekQueue {
     /// Adds a seek. One from mark to mark starts where the one before it ends; any
     /// other replaces all that are pending.
-    pub(super) fn push(&mut self, target: Target) {
-        if !target.is_relative() || self.0.front() == Some(&Target::Open) {
+    pub(super) fn push(&mut self, target: SeekTarget) {
+        if !target.is_relative() || self.0.front() == Some(&SeekTarget::Open) {
             self.0.clear();
         }
         if self.0.len() < MAX_PENDING {
@@ -58,7 +58,9 @@ impl SeekQueue {
 
     /// Whether a seek is pending that the user asked for.
     pub(super) fn is_pending(&self) -> bool {
-        self.0.front().is_some_and(|target| *target != Target::Open)
+        self.0
+            .front()
+            .is_some_and(|target| *target != SeekTarget::Open)
     }
 
     /// Takes the first seek if it is known where it leads, for one who is at `from`
@@ -67,7 +69,7 @@ impl SeekQueue {
         &mut self,
         index: &Index,
         from: usize,
-    ) -> Option<(Target, Destination)> {
+    ) -> Option<(SeekTarget, Destination)> {
         let target = *self.0.front()?;
         let destination = target.resolve(index, from)?;
         self.0.pop_front();
@@ -75,7 +77,7 @@ impl SeekQueue {
     }
 }
 
-impl Target {
+impl SeekTarget {
     /// Whether it depends on where the target before it leads.
     pub(super) fn is_relative(self) -> bool {
         matches!(self, Self::NextMark | Self::PreviousMark)

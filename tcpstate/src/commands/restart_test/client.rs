@@ -20,13 +20,13 @@ const BUFFER: usize = 16 * 1024;
 
 /// Gives ports to clients, one after the other.
 #[derive(Debug)]
-pub(super) struct Ports {
+pub(super) struct ClientPorts {
     range: [u16; 2],
     next: u16,
     server: u16,
 }
 
-impl Ports {
+impl ClientPorts {
     /// For clients of this port, in the calling thread's network namespace.
     pub(super) fn new(server: u16) -> Self {
         let range = sysctl::read().ip_local_port_range.unwrap_or(RANGE);
@@ -81,7 +81,7 @@ pub(super) enum Connection {
 
 impl Client {
     /// Begins a connection.
-    pub(super) fn begin(server: SocketAddr, ports: &mut Ports) -> Result<Self> {
+    pub(super) fn begin(server: SocketAddr, ports: &mut ClientPorts) -> Result<Self> {
         for _ in 0..MAX_TRIES {
             let socket = Socket::new(
                 Domain::for_address(server),
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_client_never_gets_the_server_s_port() {
-        let mut ports = Ports {
+        let mut ports = ClientPorts {
             range: [10, 12],
             next: 10,
             server: 11,

@@ -38,7 +38,7 @@ pub(super) enum Reached {
 
 /// A client that is held, and what it has done.
 #[derive(Debug)]
-struct Held {
+struct HeldConnection {
     /// `None`: it is closed.
     client: Option<Client>,
     local: SocketAddr,
@@ -50,7 +50,7 @@ struct Held {
 /// All clients of a round.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    held: Vec<Held>,
+    held: Vec<HeldConnection>,
     /// The kernel has shown the state before the stop.
     is_seen: bool,
 }
@@ -224,7 +224,7 @@ impl Clients {
     }
 
     fn hold(&mut self, client: Client, has_closed_direction: bool) {
-        self.held.push(Held {
+        self.held.push(HeldConnection {
             local: client.local,
             server: client.server,
             client: Some(client),

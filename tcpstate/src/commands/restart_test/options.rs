@@ -14,7 +14,7 @@ use crate::supervise::{caller, proc, socket, tree};
 
 /// How the listener was bound.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Options {
+pub(super) struct ListenerOptions {
     local: Endpoint,
     family: Family,
     reuse: Reuse,
@@ -24,7 +24,7 @@ pub(super) struct Options {
 pub(super) fn of_listener(
     server: &Server<'_>,
     port_sockets: &mut PortSockets,
-) -> Result<Option<Options>> {
+) -> Result<Option<ListenerOptions>> {
     let pids = server.processes();
     let listeners = port_sockets.listeners(&tree::open_sockets_of(&pids))?;
     let Some((listener, inode)) = listeners
@@ -44,7 +44,7 @@ pub(super) fn of_listener(
         let duplicate = caller::descriptor(pid, fd).ok()?;
         Some(socket::reuse(&duplicate, family))
     });
-    Ok(reuse.map(|reuse| Options {
+    Ok(reuse.map(|reuse| ListenerOptions {
         local: listener.local,
         family,
         reuse,
@@ -52,7 +52,7 @@ pub(super) fn of_listener(
 }
 
 /// What a bind with these options would meet now.
-pub(super) fn ask(port: u16, options: &Options) -> Result<Explanation> {
+pub(super) fn ask(port: u16, options: &ListenerOptions) -> Result<Explanation> {
     let args = SocketArgs {
         addr: (!options.local.addr.is_unspecified()).then(|| options.local.addr.to_string()),
         is_reuseaddr: options.reuse.reuseaddr,

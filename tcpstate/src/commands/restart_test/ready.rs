@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::client::{Client, Connection, Ports};
+use super::client::{Client, ClientPorts, Connection};
 use super::port_sockets::{PortSockets, reach};
 use super::server::Server;
 use crate::cli::Ready;
@@ -18,12 +18,12 @@ const STATUS_LINE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Readiness<'a> {
     how: &'a Ready,
-    request: Option<Request>,
+    request: Option<HttpRequest>,
 }
 
 /// A request under way.
 #[derive(Debug)]
-struct Request {
+struct HttpRequest {
     client: Client,
     is_sent: bool,
     answer: Vec<u8>,
@@ -49,7 +49,7 @@ impl<'a> Readiness<'a> {
         &mut self,
         server: &Server<'_>,
         addr: SocketAddr,
-        ports: &mut Ports,
+        ports: &mut ClientPorts,
     ) -> Result<bool> {
         match self.how {
             Ready::Listen => Ok(true),
@@ -58,59 +58,64 @@ impl<'a> Readiness<'a> {
         }
     }
 
-    fn has_answered(&mut self, path: &str, addr: SocketAddr, ports: &mut Ports) -> Result<bool> {
+    fn has_answered(
+        &mut self,
+        path: &str,
+        addr: SocketAddr,
+        ports: &mut ClientPorts,
+    ) -> Result<bool> {
         let mut request = match self.request.take() {
             Some(request) => request,
-            None => Request {
+            None => HttpRequest {
                 client: Client::begin(addr, ports)?,
                 is_sent: false,
                 answer: Vec::new(),
             },
         };
         match request.advance(path, addr) {
-            Answer::Waits => self.request = Some(request),
+            HttpAnswer::Waits => self.request = Some(request),
             // It leaves nothing behind on the port.
-            Answer::Good => {
+            HttpAnswer::Good => {
                 request.client.abort();
                 return Ok(true);
             }
-            Answer::Bad => request.client.abort(),
+            HttpAnswer::Bad => request.client.abort(),
         }
         Ok(false)
     }
 }
 
-enum Answer {
+enum HttpAnswer {
     Waits,
     Good,
     Bad,
 }
 
-impl Request {
-    fn advance(&mut self, path: &str, addr: SocketAddr) -> Answer {
+impl HttpRequest {
+    fn advance(&mut self, path: &str, addr: SocketAddr) -> HttpAnswer {
         if self.client.state == Connection::Connecting {
             self.client.connect(Duration::ZERO);
         }
         match self.client.state {
-            Connection::Connecting => return Answer::Waits,
+            Connection::Connecting => return HttpAnswer::Waits,
             Connection::Open => {}
-            _ => return Answer::Bad,
+            _ => return HttpAnswer::Bad,
         }
         if !self.is_sent {
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUser-Agent: tcpstate\r\nAccept: */*\r\n\r\n"
             );
             if self.client.send(request.as_bytes()).is_err() {
-                return Answer::Bad;
+                return HttpAnswer::Bad;
             }
             self.is_sent = true;
         }
         self.client.read_into(&mut self.answer, STATUS_LINE);
         let has_more = self.client.state == Connection::Open;
         match is_good(&self.answer) {
-            Some(true) => Answer::Good,
-            None if has_more => Answer::Waits,
-            Some(false) | None => Answer::Bad,
+            Some(true) => HttpAnswer::Good,
+            None if has_more => HttpAnswer::Waits,
+            Some(false) | None => HttpAnswer::Bad,
         }
     }
 }

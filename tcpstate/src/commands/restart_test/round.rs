@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use super::client::{Client, Connection};
 use super::connections::{Clients, Reached};
-use super::options::{self, Options};
+use super::options::{self, ListenerOptions};
 use super::port_sockets;
 use super::ready::Readiness;
 use super::server::{self, Server};
@@ -37,7 +37,7 @@ const END_GRACE: Duration = Duration::from_secs(1);
 
 /// What came of a round.
 #[derive(Debug)]
-pub(super) enum Tried {
+pub(super) enum Attempt {
     /// A restart.
     Round(Box<RestartRound>),
     /// This server cannot be stopped in this way.
@@ -64,7 +64,7 @@ pub(super) fn run(
     number: u32,
     is_killed_unread: bool,
     notes: &mut Vec<String>,
-) -> Result<Tried> {
+) -> Result<Attempt> {
     let mut round = Round {
         setup: Setup::new(plan, way, signals)?,
         number,
@@ -96,12 +96,12 @@ pub(super) fn run(
 }
 
 impl Round<'_> {
-    fn go(&mut self, clients: &mut Clients) -> Result<Tried> {
+    fn go(&mut self, clients: &mut Clients) -> Result<Attempt> {
         let start_ns = clock::monotonic_ns();
         self.setup.server.start()?;
         let addr = match self.first_start(start_ns)? {
             Ok(addr) => addr,
-            Err(why) => return Ok(Tried::NoStart(Box::new(self.no_start(&why)?))),
+            Err(why) => return Ok(Attempt::NoStart(Box::new(self.no_start(&why)?))),
         };
         let first_start_ms = ms_since(start_ns);
         let first_failed_binds = self.setup.server.failed_calls().unwrap_or(0);
@@ -109,12 +109,12 @@ impl Round<'_> {
         self.settle()?;
         if self.setup.server.ended().is_some() {
             let why = self.why_ended();
-            return Ok(Tried::NoStart(Box::new(self.no_start(&why)?)));
+            return Ok(Attempt::NoStart(Box::new(self.no_start(&why)?)));
         }
         match clients.reach_state(&mut self.setup, addr)? {
             Reached::Yes => {}
             Reached::No(why) => return Ok(self.unknown(why)),
-            Reached::NotApplicable(why) => return Ok(Tried::Skipped(why)),
+            Reached::NotApplicable(why) => return Ok(Attempt::Skipped(why)),
         }
         self.setup.server.let_go()?;
         if let Some(status) = self.setup.server.ended() {
@@ -132,7 +132,7 @@ impl Round<'_> {
         let left = port_sockets::count(&sockets);
         if let Some(why) = clients.not_reached(self.setup.way, &left) {
             if self.setup.way == Way::UnreadData && !self.is_killed_unread {
-                return Ok(Tried::ReadBeforeEnd);
+                return Ok(Attempt::ReadBeforeEnd);
             }
             return Ok(self.unknown(why));
         }
@@ -180,7 +180,7 @@ impl Round<'_> {
             }
         }
         round.notes = std::mem::take(&mut self.notes);
-        Ok(Tried::Round(Box::new(round)))
+        Ok(Attempt::Round(Box::new(round)))
     }
 
     /// Waits until the first start serves, and gives where. An error: why it does not.
@@ -325,11 +325,11 @@ impl Round<'_> {
         Ok(up)
     }
 
-    fn unknown(&mut self, why: String) -> Tried {
+    fn unknown(&mut self, why: String) -> Attempt {
         let mut round = RestartRound::new(self.setup.way, self.number, RestartOutcome::Unknown);
         round.notes = std::mem::take(&mut self.notes);
         round.notes.push(why);
-        Tried::Round(Box::new(round))
+        Attempt::Round(Box::new(round))
     }
 
     fn no_start(&mut self, why: &WhyNot) -> Result<RestartRound> {
@@ -365,7 +365,7 @@ impl Round<'_> {
     }
 
     /// What a bind like the first one would meet now.
-    fn likely(&self, options: &Options) -> Result<Option<crate::event::Diagnosis>> {
+    fn likely(&self, options: &ListenerOptions) -> Result<Option<crate::event::Diagnosis>> {
         options::ask(self.setup.plan.port, options).map(restart_test::likely)
     }
 }

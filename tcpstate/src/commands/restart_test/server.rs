@@ -17,11 +17,11 @@ use super::dashboard::Dashboard;
 use super::output::{Ends, Output};
 use crate::clock;
 use crate::commands::run::calls::{Calls, HoldBack, Policy};
-use crate::commands::run::explainer::{Explainer, Observation, Sink};
+use crate::commands::run::explainer::{Explainer, FailureSink, Observation};
 use crate::commands::run::keep::Keeps;
 use crate::event::{Diagnosis, LeftProcess};
 use crate::supervise::child::{self, Below, StartError};
-use crate::supervise::notification::Listener;
+use crate::supervise::notification::SeccompListener;
 use crate::supervise::signals::Signals;
 use crate::supervise::{proc, tree};
 
@@ -56,10 +56,10 @@ pub(super) struct Server<'a> {
     calls: Calls,
     observations: Receiver<Observation>,
     /// One for each start of which processes are left.
-    listeners: Vec<Arc<Listener>>,
+    listeners: Vec<Arc<SeccompListener>>,
     main: Option<Main>,
     /// Processes of the start before, which were there when this one began.
-    left: Vec<Process>,
+    left: Vec<ProcessRef>,
     latest: Option<Diagnosis>,
     /// Why its calls are not heard.
     pub(super) unsupervised: Option<String>,
@@ -67,12 +67,12 @@ pub(super) struct Server<'a> {
 
 /// A process that is no other one that has its number meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Process {
+struct ProcessRef {
     pid: u32,
     start_ticks: u64,
 }
 
-impl Process {
+impl ProcessRef {
     fn of(pid: u32) -> Option<Self> {
         let stat = proc::stat(pid)?;
         Some(Self {
@@ -97,7 +97,7 @@ impl<'a> Server<'a> {
             verbose: false,
         };
         let (tell, observations) = channel();
-        let explainer = Explainer::start(None, Sink::Channel(tell))?;
+        let explainer = Explainer::start(None, FailureSink::Channel(tell))?;
         Ok(Self {
             program,
             signals,
@@ -115,7 +115,7 @@ impl<'a> Server<'a> {
     pub(super) fn start(&mut self) -> Result<()> {
         self.left = tree::descendants()
             .into_iter()
-            .filter_map(Process::of)
+            .filter_map(ProcessRef::of)
             .collect();
         self.latest = None;
         let (mut output, mut ends) = self.output()?;

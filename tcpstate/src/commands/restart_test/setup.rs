@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::client::{Client, Connection, Ports};
+use super::client::{Client, ClientPorts, Connection};
 use super::port_sockets::PortSockets;
 use super::server::{Program, Server};
 use crate::cli::Ready;
@@ -36,7 +36,7 @@ pub(super) struct Setup<'a> {
     pub(super) way: Way,
     pub(super) server: Server<'a>,
     pub(super) port_sockets: PortSockets,
-    pub(super) ports: Ports,
+    pub(super) ports: ClientPorts,
 }
 
 impl<'a> Setup<'a> {
@@ -47,7 +47,7 @@ impl<'a> Setup<'a> {
             way,
             server: Server::new(plan.program, signals)?,
             port_sockets: PortSockets::new(plan.port)?,
-            ports: Ports::new(plan.port),
+            ports: ClientPorts::new(plan.port),
         })
     }
 

@@ -29,8 +29,8 @@ use super::hooks::Hooks;
 use super::keep::Keeps;
 use crate::clock;
 use crate::snapshot::netns;
-use crate::supervise::caller::Rights;
-use crate::supervise::notification::{Listener, Notification, SystemCall};
+use crate::supervise::caller::Credentials;
+use crate::supervise::notification::{Notification, SeccompListener, SystemCall};
 
 /// Calls of one start that are taken before anything else is looked at.
 const TAKE: usize = 64;
@@ -70,7 +70,7 @@ impl HoldBack {
 /// All that is decided about calls.
 pub(in crate::commands) struct Calls {
     policy: Policy,
-    own: Rights,
+    own: Credentials,
     netns: u32,
     pub(super) keeps: Keeps,
     pub(super) explainer: Explainer,
@@ -99,7 +99,7 @@ impl Calls {
     ) -> Result<Self> {
         Ok(Self {
             policy,
-            own: Rights::own().context("cannot read our own rights in /proc; mount it")?,
+            own: Credentials::own().context("cannot read our own rights in /proc; mount it")?,
             netns: netns::current()?,
             keeps,
             explainer,
@@ -145,14 +145,14 @@ impl Calls {
     /// Decides about the calls that wait, so many of each start at most: signals come between.
     pub(in crate::commands) fn take_waiting(
         &mut self,
-        listeners: &mut Vec<Arc<Listener>>,
+        listeners: &mut Vec<Arc<SeccompListener>>,
     ) -> Result<()> {
         for listener in &*listeners {
             for _ in 0..TAKE {
-                let mut asked = [PollFd::new(&**listener, PollFlags::IN)];
-                let is_there = poll(&mut asked, Some(&Timespec::default()));
-                let [asked] = asked;
-                if is_there.is_err() || !asked.revents().contains(PollFlags::IN) {
+                let mut request = [PollFd::new(&**listener, PollFlags::IN)];
+                let is_there = poll(&mut request, Some(&Timespec::default()));
+                let [request] = request;
+                if is_there.is_err() || !request.revents().contains(PollFlags::IN) {
                     break;
                 }
                 let taken = listener
@@ -171,7 +171,7 @@ impl Calls {
     /// Decides about a call.
     pub(in crate::commands) fn take(
         &mut self,
-        listener: &Arc<Listener>,
+        listener: &Arc<SeccompListener>,
         notification: Notification,
     ) {
         let Notification { id, tid, call } = notification;
@@ -180,8 +180,8 @@ impl Calls {
         match call {
             SystemCall::Bind { fd, addr, len } => {
                 match self.ask(listener, id, tid, fd, addr, len) {
-                    Ok(asked) if asked.is_own => self.bind(asked),
-                    Ok(asked) => self.pass_and_poll(asked),
+                    Ok(request) if request.is_own => self.bind(request),
+                    Ok(request) => self.pass_and_poll(request),
                     Err(why) => self.pass(listener, id, tid, why),
                 }
             }
@@ -200,7 +200,7 @@ impl Calls {
     }
 
     /// The call goes on; with `-v` it is said why it was not looked at.
-    fn pass(&self, listener: &Listener, id: u64, tid: u32, why: Option<&str>) {
+    fn pass(&self, listener: &SeccompListener, id: u64, tid: u32, why: Option<&str>) {
         if let Some(why) = why.filter(|_| self.policy.verbose) {
             self.explainer
                 .hand(Job::Print(format!("{why} (thread {tid})")));
@@ -242,7 +242,10 @@ impl Calls {
         }
         self.report_hooks();
         for pending in std::mem::take(&mut self.pending) {
-            let _ = pending.asked.listener.answer(pending.asked.id, EADDRINUSE);
+            let _ = pending
+                .request
+                .listener
+                .answer(pending.request.id, EADDRINUSE);
         }
         self.flood.report(u64::MAX, &self.explainer);
         self.explainer.finish();

@@ -20,7 +20,7 @@ use crate::event::{Body, Call, CallName, Diagnosis, KnownBy, Probe, ProbeStatus,
 use crate::recording::parts::Rotation;
 use crate::recording::writer::{RecordError, Writer};
 use crate::snapshot::{owners, proc};
-use crate::supervise::notification::Listener;
+use crate::supervise::notification::SeccompListener;
 use worker::Worker;
 
 /// Calls that wait to be explained or recorded. Beyond, they are counted only.
@@ -30,13 +30,13 @@ const END_LASTS: Duration = Duration::from_secs(3);
 
 /// An answer that a call waits for. It is given when this is dropped, whatever happens.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) listener: Arc<Listener>,
+pub(super) struct PendingAnswer {
+    pub(super) listener: Arc<SeccompListener>,
     pub(super) id: u64,
     pub(super) errno: u32,
 }
 
-impl Drop for Answer {
+impl Drop for PendingAnswer {
     fn drop(&mut self) {
         // Its thread may have been killed meanwhile.
         let _ = self.listener.answer(self.id, self.errno);
@@ -52,7 +52,7 @@ pub(super) enum Job {
         kind: CallKind,
         call: Box<Call>,
         /// Given once it is explained.
-        answer: Option<Answer>,
+        answer: Option<PendingAnswer>,
     },
     /// A bind is held back.
     WaitBegins {
@@ -74,7 +74,7 @@ pub(super) enum Job {
 
 /// Where failed calls are reported.
 #[derive(Debug)]
-pub(in crate::commands) enum Sink {
+pub(in crate::commands) enum FailureSink {
     /// Standard error, in words.
     Stderr,
     /// Another part of the program, which gets each call, and its diagnosis before it is
@@ -103,7 +103,7 @@ pub(in crate::commands) struct Explainer {
 
 impl Explainer {
     /// Begins. `json`: the file that the events go to.
-    pub(in crate::commands) fn start(json: Option<&Path>, sink: Sink) -> Result<Self> {
+    pub(in crate::commands) fn start(json: Option<&Path>, sink: FailureSink) -> Result<Self> {
         let recording = json
             .map(|path| {
                 Writer::create(path, Rotation::default()).map_err(|error| match error {
@@ -116,7 +116,7 @@ impl Explainer {
             })
             .transpose()?;
         // Diagnoses rest on what was called before, for whoever gets them alone, too.
-        let is_recording = recording.is_some() || matches!(sink, Sink::Channel(_));
+        let is_recording = recording.is_some() || matches!(sink, FailureSink::Channel(_));
         let (jobs, to_do) = sync_channel(MAX_WAITING);
         let (ended, done) = sync_channel(1);
         let thread = thread::Builder::new()

@@ -19,7 +19,7 @@ const LISTENS_WITHIN_NS: u64 = 1_000_000_000;
 
 /// What a socket was bound to, and what it was then.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Bound {
+pub(super) struct BoundSocket {
     pub(super) address: Address,
     pub(super) nature: Nature,
 }
@@ -30,7 +30,7 @@ pub(super) struct KeptSocket {
     pub(super) socket: OwnedFd,
     pub(super) cookie: u64,
     inode: u64,
-    bound: Bound,
+    bound: BoundSocket,
     /// The start of the program that has it.
     start: u64,
     since_ns: u64,
@@ -52,7 +52,7 @@ pub(super) enum Match {
 pub(in crate::commands) struct Keeps {
     ports: Vec<u16>,
     keep_for: Duration,
-    bound: BTreeMap<u64, Bound>,
+    bound: BTreeMap<u64, BoundSocket>,
     kept: Vec<KeptSocket>,
     /// Starts of the program so far.
     start: u64,
@@ -82,7 +82,7 @@ impl Keeps {
     }
 
     /// A socket was bound; it may listen later.
-    pub(super) fn note_bound(&mut self, cookie: u64, bound: Bound) {
+    pub(super) fn note_bound(&mut self, cookie: u64, bound: BoundSocket) {
         if self.bound.len() < MAX_BOUND {
             self.bound.insert(cookie, bound);
         }
@@ -90,7 +90,7 @@ impl Keeps {
 
     /// The kept socket that is what `bound` asks for: the first that nobody of this start of
     /// the program has.
-    pub(super) fn find(&mut self, wanted: &Bound) -> Match {
+    pub(super) fn find(&mut self, wanted: &BoundSocket) -> Match {
         let port = wanted.address.endpoint.port;
         let mut held: Option<BTreeSet<u64>> = None;
         let start = self.start;

@@ -19,7 +19,7 @@ use super::reuseaddr_group::{ReuseaddrGroup, is_enough_for};
 use crate::cli::RunArgs;
 use crate::clock;
 use crate::supervise::child::{self, Below, StartError};
-use crate::supervise::notification::Listener;
+use crate::supervise::notification::SeccompListener;
 use crate::supervise::signals::{self, Signals};
 use crate::supervise::tree;
 
@@ -47,7 +47,7 @@ pub(super) struct Program<'a> {
     signals: Signals,
     calls: Calls,
     /// One for each start of which processes are left.
-    listeners: Vec<Arc<Listener>>,
+    listeners: Vec<Arc<SeccompListener>>,
     pid: Option<Pid>,
     phase: Phase,
     started_ns: u64,
@@ -364,7 +364,7 @@ const REPORTS_END: (u32, u32) = (5, 9);
 
 /// Processes are left that would be refused without anybody to answer their calls: a process
 /// of ours stays as long as they do.
-fn let_pass_from_now(listener: Arc<Listener>) {
+fn let_pass_from_now(listener: Arc<SeccompListener>) {
     let system = rustix::system::uname();
     let reports_end =
         numbers(&system.release().to_string_lossy()).is_some_and(|it| it >= REPORTS_END);

@@ -94,7 +94,7 @@ impl Index {
             let rank = (!first.contains(pid), *pid);
             by_pid.entry(rank).or_default().push((*inode, *fd));
         }
-        let mut by_socket: BTreeMap<u64, Vec<Holder>> = BTreeMap::new();
+        let mut by_socket: BTreeMap<u64, Vec<OpenDescriptor>> = BTreeMap::new();
         let mut found: BTreeMap<u64, Holders> = BTreeMap::new();
         for (index, ((_, pid), open)) in by_pid.into_iter().enumerate() {
             if index >= MAX_LOOKED_AT {
@@ -102,9 +102,9 @@ impl Index {
                 for inode in sockets {
                     found.entry(inode).or_default().more += 1;
                 }
-            } else if let Some((held, holder)) = Holder::look_at(pid, &open) {
+            } else if let Some((held, holder)) = OpenDescriptor::look_at(pid, &open) {
                 for (inode, descriptor) in held {
-                    by_socket.entry(inode).or_default().push(Holder {
+                    by_socket.entry(inode).or_default().push(OpenDescriptor {
                         descriptor,
                         ..holder.clone()
                     });
@@ -115,7 +115,7 @@ impl Index {
         let mut read: BTreeMap<u32, Option<Arc<Process>>> = BTreeMap::new();
         for (inode, all) in by_socket {
             let holders = found.entry(inode).or_default();
-            let (to_read, more) = Holder::most_specific(all, first);
+            let (to_read, more) = OpenDescriptor::most_specific(all, first);
             holders.more = holders.more.saturating_add(more);
             let processes = to_read.into_iter().filter_map(|holder| {
                 let read = read
@@ -185,7 +185,7 @@ fn walk(until_ns: u64, entries: &mut Vec<(u64, u32, u32)>) -> bool {
 
 /// A process that has sockets open, before all of it is read.
 #[derive(Clone, Debug)]
-struct Holder {
+struct OpenDescriptor {
     pid: u32,
     start_ticks: u64,
     comm: Arc<str>,
@@ -194,7 +194,7 @@ struct Holder {
     descriptor: u32,
 }
 
-impl Holder {
+impl OpenDescriptor {
     /// With which of these sockets it still has open, and as which descriptors; `None`: none of
     /// them.
     fn look_at(pid: u32, open: &[(u64, u32)]) -> Option<(BTreeMap<u64, u32>, Self)> {

@@ -31,12 +31,12 @@ const MAX_TABLES: usize = 8;
 const KCMP_FILES: libc::c_long = 2;
 
 /// Socket, process, and where it has it.
-pub(super) type Place = (u64, u32, HeldIn);
+pub(super) type SocketInThread = (u64, u32, HeldIn);
 
 /// Where these sockets are, as far as the time allows. The first: all was looked through.
 ///
 /// Processes that may not be looked into are left out.
-pub(super) fn search(inodes: &BTreeSet<u64>, until_ns: u64) -> (bool, Vec<Place>) {
+pub(super) fn search(inodes: &BTreeSet<u64>, until_ns: u64) -> (bool, Vec<SocketInThread>) {
     let mut found = BTreeSet::new();
     let mut is_whole = true;
     // What a thread waits on nothing says: of several sockets none is concluded.

@@ -7,7 +7,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{SendFlags, sendto};
 use zerocopy::{FromZeros as _, Immutable, IntoBytes, KnownLayout};
 
-use super::wire::{MessageHeader, NLM_F_REQUEST, SocketId};
+use super::wire::{InetDiagSockId, MessageHeader, NLM_F_REQUEST};
 use super::{ALL_STATES, BOUND_STATES, DiagError, NLM_F_DUMP, SockDiag, TCPDIAG_GETSOCK};
 use crate::snapshot::SocketItem;
 
@@ -28,7 +28,7 @@ struct OldRequest {
     source_length: u8,
     destination_length: u8,
     extensions: u8,
-    id: SocketId,
+    id: InetDiagSockId,
     states: u32,
     tables: u32,
 }
@@ -51,7 +51,7 @@ impl Dump {
             source_length: 0,
             destination_length: 0,
             extensions: 0,
-            id: SocketId::new_zeroed(),
+            id: InetDiagSockId::new_zeroed(),
             states: if with_bound {
                 ALL_STATES
             } else {

@@ -26,7 +26,7 @@ pub(crate) struct MessageHeader {
 /// `struct inet_diag_sockid`.
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub(crate) struct SocketId {
+pub(crate) struct InetDiagSockId {
     pub(crate) source_port: [u8; 2],
     pub(crate) destination_port: [u8; 2],
     pub(crate) source: [u8; 16],
@@ -38,17 +38,17 @@ pub(crate) struct SocketId {
 /// `struct inet_diag_req_v2`, with its header.
 #[repr(C)]
 #[derive(IntoBytes, Immutable, KnownLayout)]
-pub(crate) struct Request {
+pub(crate) struct InetDiagRequest {
     pub(crate) header: MessageHeader,
     pub(crate) family: u8,
     pub(crate) protocol: u8,
     pub(crate) extensions: u8,
     pub(crate) padding: u8,
     pub(crate) states: u32,
-    pub(crate) id: SocketId,
+    pub(crate) id: InetDiagSockId,
 }
 
-impl SocketId {
+impl InetDiagSockId {
     /// The socket with these addresses and, unless it is 0, this cookie.
     pub(crate) fn new(local: Endpoint, peer: Endpoint, interface: u32, cookie: u64) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl SocketId {
     }
 }
 
-impl Request {
+impl InetDiagRequest {
     /// A message of this kind.
     pub(crate) fn new(
         kind: u16,
@@ -74,7 +74,7 @@ impl Request {
         sequence: u32,
         family: u8,
         states: u32,
-        id: SocketId,
+        id: InetDiagSockId,
     ) -> Self {
         Self {
             header: MessageHeader {

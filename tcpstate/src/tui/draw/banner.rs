@@ -14,7 +14,7 @@ use crate::tui::draw::phrases::{
 use crate::tui::draw::screen::{Screen, Span};
 use crate::tui::input::keys::{Action, Keys};
 use crate::tui::state::advice::{self, Advice};
-use crate::tui::state::forecast::Forecast;
+use crate::tui::state::clearance::Clearance;
 use crate::tui::state::panel::Panel;
 use crate::tui::state::problems::OpenProblems;
 use crate::tui::state::view::View;
@@ -100,7 +100,7 @@ fn advised(
     let diagnosis = &failure.diagnosis;
     let advised = advice::in_order(&diagnosis.fixes);
     let first = advised.first();
-    let is_gone = Forecast::of(view, failure) == Forecast::Gone;
+    let is_gone = Clearance::of(view, failure) == Clearance::Gone;
     let command = first.filter(|advice| advice.fix.command.is_some() && !is_gone);
     let is_of_then = is_replay && command.is_some_and(Advice::is_run);
     let place = place(view, failure, width, is_of_then);

@@ -7,18 +7,18 @@ use crate::engine::Failure;
 use crate::event::{Certainty, Fix, Holder, Requested, Reuse, State};
 use crate::model::Socket;
 use crate::tui::draw::screen::Span;
-use crate::tui::state::forecast::Forecast;
+use crate::tui::state::clearance::Clearance;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
 use crate::units::{self, NS_PER_MS};
 
 /// What to do; a wait has the time that is left now, not when the call failed.
 pub(crate) fn fix_text(fix: &Fix, failure: &Failure, view: &View<'_>) -> String {
-    match Forecast::of(view, failure) {
-        Forecast::Clears { left_ns } if *fix.id == *"wait" && left_ns > 0 => {
+    match Clearance::of(view, failure) {
+        Clearance::Clears { left_ns } if *fix.id == *"wait" && left_ns > 0 => {
             format!("Wait {}, then start it again", units::left(left_ns))
         }
-        Forecast::Gone => "Start it again: what held the port is gone".to_owned(),
+        Clearance::Gone => "Start it again: what held the port is gone".to_owned(),
         _ => fix.text.clone(),
     }
 }
@@ -48,12 +48,12 @@ pub(crate) fn wanted(failure: &Failure) -> String {
 
 /// When what stood in the way is gone.
 pub(crate) fn free(view: &View<'_>, failure: &Failure) -> Option<Span> {
-    Some(match Forecast::of(view, failure) {
-        Forecast::Clears { left_ns: 0 } => ("free about now: try again".to_owned(), Tone::Good),
-        Forecast::Clears { left_ns } => (format!("free in {}", units::left(left_ns)), Tone::Warn),
-        Forecast::Gone => ("holder gone: try again".to_owned(), Tone::Good),
-        Forecast::Stays => ("not free by itself".to_owned(), Tone::Warn),
-        Forecast::Unknown => return None,
+    Some(match Clearance::of(view, failure) {
+        Clearance::Clears { left_ns: 0 } => ("free about now: try again".to_owned(), Tone::Good),
+        Clearance::Clears { left_ns } => (format!("free in {}", units::left(left_ns)), Tone::Warn),
+        Clearance::Gone => ("holder gone: try again".to_owned(), Tone::Good),
+        Clearance::Stays => ("not free by itself".to_owned(), Tone::Warn),
+        Clearance::Unknown => return None,
     })
 }
 

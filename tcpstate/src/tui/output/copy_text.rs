@@ -116,14 +116,14 @@ fn about(view: &View<'_>, is_about: impl Fn(&Body) -> bool) -> Vec<u64> {
 }
 
 /// Sockets and addresses that an event is about.
-struct Identity {
+struct SocketIdentity {
     sock: Option<Sock>,
     local: Option<Endpoint>,
     peer: Option<Endpoint>,
 }
 
-fn identity(body: &Body) -> Identity {
-    let of = |sock: Option<Sock>, local, peer| Identity { sock, local, peer };
+fn identity(body: &Body) -> SocketIdentity {
+    let of = |sock: Option<Sock>, local, peer| SocketIdentity { sock, local, peer };
     match body {
         Body::Socket(seen) => of(Some(seen.sock), Some(seen.local), Some(seen.peer)),
         Body::State(change) => of(Some(change.sock), Some(change.local), Some(change.peer)),

@@ -50,7 +50,7 @@ pub(crate) fn svg(buf: &Buffer, theme: Theme) -> String {
     let width = usize::from(buf.area.width) * WIDTH;
     let height = usize::from(buf.area.height) * HEIGHT;
     let rows = (buf.area.top()..buf.area.bottom()).enumerate();
-    let runs: Vec<(usize, Run)> = rows
+    let runs: Vec<(usize, StyledRun)> = rows
         .flat_map(|(row, y)| runs(buf, y).into_iter().map(move |run| (row, run)))
         .collect();
     let drawing = html! {
@@ -78,7 +78,7 @@ pub(crate) fn svg(buf: &Buffer, theme: Theme) -> String {
 }
 
 /// Cells of one style side by side.
-struct Run {
+struct StyledRun {
     x: usize,
     width: usize,
     text: String,
@@ -87,8 +87,8 @@ struct Run {
 
 /// The row's cells, put together where they look the same. A wide character
 /// stands alone, so that what follows keeps its column.
-fn runs(buf: &Buffer, y: u16) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
+fn runs(buf: &Buffer, y: u16) -> Vec<StyledRun> {
+    let mut runs: Vec<StyledRun> = Vec::new();
     let mut covered = 0;
     for x in buf.area.left()..buf.area.right() {
         if covered > 0 {
@@ -114,7 +114,7 @@ fn runs(buf: &Buffer, y: u16) -> Vec<Run> {
                 run.text += &symbol;
                 run.width += 1;
             }
-            _ => runs.push(Run {
+            _ => runs.push(StyledRun {
                 x: usize::from(x - buf.area.left()),
                 width: cells,
                 text: symbol.into_owned(),

@@ -7,7 +7,7 @@ use super::themes::Theme;
 
 /// Variables that say something about colours; empty ones count as not set.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Environment<'a> {
+pub struct TerminalEnvironment<'a> {
     /// `NO_COLOR`: set and not empty means no colour (<https://no-color.org>).
     pub no_color: Option<&'a OsStr>,
     /// `COLORFGBG`: text and background as numbers, `15;0` or `0;default;15`.
@@ -18,7 +18,7 @@ pub struct Environment<'a> {
     pub colorterm: Option<&'a OsStr>,
 }
 
-impl Environment<'_> {
+impl TerminalEnvironment<'_> {
     /// The theme that fits; where the background is not known, most are dark.
     #[must_use]
     pub fn theme(&self) -> Theme {
@@ -74,7 +74,7 @@ mod tests {
             ("", "\u{1b}[2J", "xterm", Theme::Dark),
             ("1", "0;15", "xterm", Theme::Mono),
         ] {
-            let environment = Environment {
+            let environment = TerminalEnvironment {
                 no_color: Some(no_color.as_ref()),
                 colorfgbg: Some(colorfgbg.as_ref()),
                 term: Some(term.as_ref()),
@@ -82,7 +82,7 @@ mod tests {
             };
             assert_eq!(environment.theme(), theme, "{no_color} {colorfgbg} {term}");
         }
-        assert_eq!(Environment::default().theme(), Theme::Dark);
+        assert_eq!(TerminalEnvironment::default().theme(), Theme::Dark);
     }
 
     #[test]
@@ -95,10 +95,10 @@ mod tests {
             ("xterm-direct", "", ColorDepth::Many),
             ("", "", ColorDepth::Sixteen),
         ] {
-            let environment = Environment {
+            let environment = TerminalEnvironment {
                 term: Some(term.as_ref()),
                 colorterm: Some(colorterm.as_ref()),
-                ..Environment::default()
+                ..TerminalEnvironment::default()
             };
             assert_eq!(environment.depth(), depth, "{term} {colorterm}");
         }

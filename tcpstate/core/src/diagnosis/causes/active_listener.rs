@@ -3,7 +3,7 @@
 use crate::event::{Applies, Cause, Process};
 
 use super::listeners::{self, Listener};
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::CallKind;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
@@ -17,11 +17,11 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     (listeners::leading(facts) == Some(Listener::Active)).into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let listeners = listeners::of_kind(facts, Listener::Active);
     let caller = &facts.call().process;
     let place = listeners::place(&listeners);
@@ -60,7 +60,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     };
     let doubts = facts.all_doubts();
 
-    Explanation {
+    CauseText {
         summary,
         fixes: stop::stop_holder(facts, &listeners)
             .into_iter()

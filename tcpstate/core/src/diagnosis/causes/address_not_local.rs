@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::event::{Applies, Cause, Family};
 
 use super::address_unusable::is_unusable;
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::{Command, Setting};
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::fix;
@@ -17,12 +17,12 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     let is_refused = facts.failure.kind == CallKind::Bind && facts.errno == Errno::AddrNotAvail;
     (is_refused && !is_unusable(facts)).into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let addr = facts.call().requested.addr;
     let is_ipv6 = matches!(addr, Some(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none());
     let name = addr.map_or("The requested address".to_owned(), |addr| addr.to_string());
@@ -71,7 +71,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ));
     }
 
-    Explanation {
+    CauseText {
         summary: format!(
             "{name} is not an address of this machine or container: no interface in the network \
              namespace of {} has it{tentative}; the port plays no part in this.",

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::event::{Applies, Cause, Fix, Ipv6State, OnInterface};
 
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::{Command, Setting};
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::fix;
@@ -71,11 +71,11 @@ pub(super) fn is_unusable(facts: &Facts<'_>) -> bool {
     obstacle(facts).is_some()
 }
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     is_unusable(facts).into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let who = text::process(&facts.call().process);
     let addr = facts.call().requested.addr;
     let name = addr.map_or_else(String::new, |addr| addr.to_string());
@@ -99,7 +99,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         Some(Obstacle::NoSource) => of_off(facts, false),
         Some(Obstacle::Off) | None => of_off(facts, true),
     };
-    Explanation {
+    CauseText {
         summary,
         fixes,
         doubts: facts.doubts.clone(),

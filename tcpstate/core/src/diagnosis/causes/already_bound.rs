@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::event::{Applies, Cause};
 
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::CallKind;
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::fix;
@@ -15,25 +15,25 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     if facts.failure.kind != CallKind::Bind || facts.errno != Errno::Inval {
-        return Answer::No;
+        return Verdict::No;
     }
     if facts.call().local.is_some_and(|local| local.port != 0) {
-        return Answer::Yes;
+        return Verdict::Yes;
     }
     if bad_address(facts).is_some() {
-        return Answer::CannotJudge(
+        return Verdict::CannotJudge(
             "whether the socket was bound before as well was not read".to_owned(),
         );
     }
     if facts.call().requested.addr.is_none() {
-        return Answer::CannotJudge(
+        return Verdict::CannotJudge(
             "the requested address could not be read, so it may be malformed".to_owned(),
         );
     }
     // Nothing else is left: the address could be read and is in order.
-    Answer::Yes
+    Verdict::Yes
 }
 
 /// What else the kernel answers EINVAL to.
@@ -52,7 +52,7 @@ pub(super) fn bad_address(facts: &Facts<'_>) -> Option<&'static str> {
     }
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let local = facts.call().local.filter(|local| local.port != 0);
     let mut doubts = facts.doubts.clone();
     if local.is_none() {
@@ -63,7 +63,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         );
     }
     let to = local.map_or(String::new(), |local| format!("to {local} "));
-    Explanation {
+    CauseText {
         summary: format!(
             "The socket is bound {to}already, and a socket can be bound only once; port {} was \
              not looked at.",

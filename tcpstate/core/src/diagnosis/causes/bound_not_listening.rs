@@ -5,7 +5,7 @@ use crate::event::{Cause, State};
 
 use super::dual_stack::only_bound_ones_are_dual;
 use super::listeners::place;
-use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use super::{CauseText, Rule, Verdict, reuseaddr_clause};
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes;
 use crate::diagnosis::roles::{self, HolderRole};
@@ -18,11 +18,11 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     (facts.leads(HolderRole::Bound) && !only_bound_ones_are_dual(facts)).into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let leaders = facts.leaders();
     let caller = &facts.call().process;
     let who = if roles::are_all_of(&leaders, caller) {
@@ -39,7 +39,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         "it is bound there and neither listens nor is connected"
     };
 
-    Explanation {
+    CauseText {
         summary: format!(
             "Port {} is taken by a socket of {who} {}: {why}, which does not end by \
              itself{}.",

@@ -3,7 +3,7 @@
 
 use crate::event::{Applies, Cause};
 
-use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use super::{CauseText, Rule, Verdict, reuseaddr_clause};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
@@ -17,11 +17,11 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     facts.leads(HolderRole::CloseWait).into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let leaders = facts.leaders();
     let who = roles::names(&leaders).unwrap_or_else(|| "the process that has them open".to_owned());
     let has = if roles::are_several(&leaders) {
@@ -47,7 +47,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         destroy::destroy(facts),
     ]);
 
-    Explanation {
+    CauseText {
         summary: format!(
             "Port {} is still held by {} in CLOSE_WAIT: {peers} closed, but {who} {has} not; {they_stay} until \
              then{}.",

@@ -3,7 +3,7 @@
 
 use crate::event::{Applies, Cause, State};
 
-use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use super::{CauseText, Rule, Verdict, reuseaddr_clause};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
@@ -16,11 +16,11 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     facts.leads(HolderRole::Closing).into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let leaders = facts.leaders();
     let mut states: Vec<State> = leaders.iter().map(|b| b.seen.state).collect();
     states.sort_unstable();
@@ -78,7 +78,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         );
     }
 
-    Explanation {
+    CauseText {
         summary: format!(
             "Port {} is still held by {}{of} that {have} not finished closing ({meaning}); {until}{}.",
             facts.port,

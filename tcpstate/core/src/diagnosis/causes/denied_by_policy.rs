@@ -3,7 +3,7 @@
 use crate::event::{Applies, Cause, Endpoint};
 
 use super::privileged_port::{doubt_start, is_port_rule};
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::Command;
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::fix;
@@ -15,11 +15,11 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     (matches!(facts.errno, Errno::Perm | Errno::Acces) && !is_port_rule(facts)).into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let is_connect = facts.failure.kind == CallKind::Connect;
     let mut doubts = facts.doubts.clone();
     if facts.errno == Errno::Acces && facts.failure.kind == CallKind::Bind && facts.port != 0 {
@@ -76,7 +76,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         );
     }
 
-    Explanation {
+    CauseText {
         summary: format!(
             "A policy refused {} {what} ({errno}), not a rule about ports: a security module \
              (SELinux, AppArmor, Landlock) or a BPF program on its control group{firewall}.",

@@ -4,7 +4,7 @@
 use crate::event::{Applies, Cause, Family, Overlap, YesNo};
 
 use super::listeners::{self, Listener};
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::{Command, Setting};
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
@@ -19,7 +19,7 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     (listeners::leading(facts) == Some(Listener::DualStack) || only_bound_ones_are_dual(facts))
         .into()
 }
@@ -33,7 +33,7 @@ pub(super) fn only_bound_ones_are_dual(facts: &Facts<'_>) -> bool {
             .all(|blocker| blocker.overlap == Overlap::DualStack)
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let blockers: Vec<&Blocker<'_>> = if facts.leads(HolderRole::Bound) {
         facts.leaders()
     } else {
@@ -100,7 +100,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         )
     };
 
-    Explanation {
+    CauseText {
         summary,
         fixes: [
             set_v6only,

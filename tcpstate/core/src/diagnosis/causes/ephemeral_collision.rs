@@ -2,7 +2,7 @@
 
 use crate::event::{Applies, Cause, Fix};
 
-use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use super::{CauseText, Rule, Verdict, reuseaddr_clause};
 use crate::diagnosis::command::{Command, PortList, Setting};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     facts.lead().is_some_and(is_outgoing_connection).into()
 }
 
@@ -31,10 +31,10 @@ fn is_outgoing_connection(blocker: &Blocker<'_>) -> bool {
     }
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let leaders = facts.leaders();
     let Some(lead) = facts.lead() else {
-        return Explanation {
+        return CauseText {
             summary: String::new(),
             fixes: Vec::new(),
             doubts: Vec::new(),
@@ -97,7 +97,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         fixes.extend(fixes::time_wait_myths());
     }
 
-    Explanation {
+    CauseText {
         summary: format!(
             "Port {} is in use as the local port of {held}, {chosen}; {until}{}.",
             facts.port,

@@ -3,7 +3,7 @@
 use crate::event::{Applies, Cause, Endpoint, Ephemeral, Fix, State};
 
 use super::address_unusable::is_unusable;
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::{Command, Setting};
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::{fix, reuseaddr_does_not_help};
@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     match facts.failure.kind {
         CallKind::Bind | CallKind::Listen => facts.errno == Errno::AddrInUse && facts.port == 0,
         CallKind::Connect => {
@@ -26,7 +26,7 @@ fn applies(facts: &Facts<'_>) -> Answer {
     .into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let call = facts.call();
     let is_connect = facts.failure.kind == CallKind::Connect;
     let who = text::process(&call.process);
@@ -69,7 +69,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         format!("No free port was left for {who}{on}: {count} {are} in use{whose}.")
     };
 
-    Explanation {
+    CauseText {
         summary,
         fixes: fixes(facts, is_connect),
         doubts: doubts(facts, is_connect),

@@ -3,7 +3,7 @@
 
 use crate::event::{Applies, Cause};
 
-use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use super::{CauseText, Rule, Verdict, reuseaddr_clause};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
@@ -17,11 +17,11 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     facts.leads(HolderRole::Leftover).into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let leaders = facts.leaders();
     let who = roles::names_or_owner(&leaders);
     let they_last = if roles::count(&leaders) == 1 {
@@ -41,7 +41,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ),
     ]);
 
-    Explanation {
+    CauseText {
         summary: format!(
             "Port {} is still held by {} of an earlier server, open in {who}; {they_last} until \
              one side closes{}.",

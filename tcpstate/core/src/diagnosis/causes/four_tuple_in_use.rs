@@ -3,7 +3,7 @@
 
 use crate::event::{Applies, Cause, Endpoint};
 
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::{self, fix};
@@ -16,14 +16,14 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     (facts.failure.kind == CallKind::Connect
         && matches!(facts.errno, Errno::AddrNotAvail | Errno::AddrInUse)
         && facts.port != 0)
         .into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let call = facts.call();
     let from = call
         .local
@@ -86,7 +86,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ),
     );
 
-    Explanation {
+    CauseText {
         summary: format!(
             "The connection{from}{to} could not be opened, because one between the same addresses \
              and ports{same}."

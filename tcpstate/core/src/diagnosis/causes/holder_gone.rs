@@ -3,7 +3,7 @@
 
 use crate::event::{Applies, Cause};
 
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::PastListener;
 use crate::diagnosis::command::Command;
 use crate::diagnosis::facts::Facts;
@@ -21,24 +21,24 @@ pub(super) const RULE: Rule = Rule {
 /// port: `FIN_WAIT_2` and `TIME_WAIT`, as long each.
 const MAX_AGE_MS: u64 = 2 * TIME_WAIT_MS;
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     if !facts.is_port_in_use() || !facts.blockers.is_empty() {
-        return Answer::No;
+        return Verdict::No;
     }
     match facts.seen() {
-        None => Answer::CannotJudge(
+        None => Verdict::CannotJudge(
             "the sockets on the port could not be read when the call failed".to_owned(),
         ),
-        Some(seen) if !seen.is_complete => Answer::CannotJudge(format!(
+        Some(seen) if !seen.is_complete => Verdict::CannotJudge(format!(
             "only {} of the sockets on the port could be looked at, and none of them stood in the way",
             seen.visited
         )),
-        Some(_) if last_listener(facts).is_none() => Answer::CannotJudge(
+        Some(_) if last_listener(facts).is_none() => Verdict::CannotJudge(
             "no socket on the port stood in the way any more when it was looked at, and none \
              was known to have listened on it shortly before"
                 .to_owned(),
         ),
-        Some(_) => Answer::Yes,
+        Some(_) => Verdict::Yes,
     }
 }
 
@@ -49,7 +49,7 @@ fn last_listener<'a>(facts: &Facts<'a>) -> Option<&'a PastListener> {
         .filter(|listener| listener.closed_ms_ago <= MAX_AGE_MS)
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let listener = last_listener(facts);
     let who = listener
         .and_then(|listener| listener.process.as_deref())
@@ -59,7 +59,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ms if ms < 1000 => format!("{ms} ms"),
         ms => format!("{} s", ms / 1000),
     };
-    Explanation {
+    CauseText {
         summary: format!(
             "Port {} was taken when {} tried, and free again when it was looked at; the last to \
              listen on it was {who}, which stopped {ago} before.",

@@ -4,7 +4,7 @@
 use crate::event::{Applies, Cause};
 
 use super::listeners::{self, Listener};
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::roles;
@@ -17,11 +17,11 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     (listeners::leading(facts) == Some(Listener::Inherited)).into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let listeners = listeners::of_kind(facts, Listener::Inherited);
     let owners = listeners
         .iter()
@@ -34,7 +34,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     };
     let now = roles::names(&listeners).unwrap_or_default();
 
-    Explanation {
+    CauseText {
         summary: format!(
             "Port {} still has a listener {}: {owner} opened it and no longer has it, but {now} \
              inherited the descriptor and {keep} it open.",

@@ -3,7 +3,7 @@
 use crate::event::{Applies, Cause, Fix, Process, Rights};
 
 use super::listeners::place;
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::{AbsolutePath, Command, Setting};
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::fix;
@@ -22,7 +22,7 @@ pub(super) const RULE: Rule = Rule {
 /// What the kernel starts with.
 const DEFAULT_START: u32 = 1024;
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     is_port_rule(facts).into()
 }
 
@@ -63,7 +63,7 @@ pub(super) fn doubt_start(facts: &Facts<'_>, doubts: &mut Vec<String>) {
     }
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let process = &facts.call().process;
     let port = facts.port;
     let mut doubts = facts.doubts.clone();
@@ -126,7 +126,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         ),
     ));
 
-    Explanation {
+    CauseText {
         summary: format!(
             "Ports below {} need CAP_NET_BIND_SERVICE{}, so {} (user {}) was not allowed to bind \
              port {port}{}.",

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::event::{Applies, Cause, YesNo};
 
 use super::listeners::{self, Listener};
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::language::{Language, SocketOption};
@@ -18,11 +18,11 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     (listeners::leading(facts) == Some(Listener::ReuseportMismatch)).into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let call = facts.call();
     let listeners = listeners::of_kind(facts, Listener::ReuseportMismatch);
     let who = roles::names_or_owner(&listeners);
@@ -94,7 +94,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
     fixes.extend(stop::stop_holder(facts, &listeners));
     fixes.push(fixes::set_reuseaddr(facts));
 
-    Explanation {
+    CauseText {
         summary,
         fixes,
         doubts: facts.all_doubts(),

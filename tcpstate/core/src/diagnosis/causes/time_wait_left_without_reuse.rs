@@ -4,7 +4,7 @@
 use crate::event::Cause;
 
 use super::time_wait_no_reuse::{held_by, until};
-use super::{Answer, Explanation, Rule};
+use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes;
@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     (facts.leads(HolderRole::TimeWait)
         && facts
             .blockers
@@ -31,7 +31,7 @@ fn is_at_fault(facts: &Facts<'_>, blocker: &Blocker<'_>) -> bool {
     blocker.lacks_reuseaddr() || facts.call().reuse.reuseaddr
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let without: usize = facts
         .blockers
         .iter()
@@ -48,7 +48,7 @@ fn explain(facts: &Facts<'_>) -> Explanation {
         destroy::destroy(facts),
         fixes::set_reuseaddr(facts),
     ];
-    Explanation {
+    CauseText {
         summary: format!(
             "Port {} is still held by {}, {share} SO_REUSEADDR; {}, and SO_REUSEADDR on the new socket cannot \
              help before that, because both sides need it.",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::event::{Cause, Family, Overlap, State};
 
-use super::{Answer, Explanation, Rule, reuseaddr_clause};
+use super::{CauseText, Rule, Verdict, reuseaddr_clause};
 use crate::diagnosis::destroy;
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, TIME_WAIT_S};
@@ -18,20 +18,20 @@ pub(super) const RULE: Rule = Rule {
     explain,
 };
 
-fn applies(facts: &Facts<'_>) -> Answer {
+fn applies(facts: &Facts<'_>) -> Verdict {
     (facts.leads(HolderRole::TimeWait)
         && !facts.call().reuse.reuseaddr
         && !facts.blockers.iter().any(Blocker::lacks_reuseaddr))
     .into()
 }
 
-fn explain(facts: &Facts<'_>) -> Explanation {
+fn explain(facts: &Facts<'_>) -> CauseText {
     let fixes = [
         fixes::set_reuseaddr(facts),
         fixes::wait(facts),
         destroy::destroy(facts),
     ];
-    Explanation {
+    CauseText {
         summary: format!(
             "Port {} is still held by {}; {}{}.",
             facts.port,

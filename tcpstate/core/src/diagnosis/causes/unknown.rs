@@ -2,14 +2,14 @@
 
 use crate::event::Applies;
 
-use super::Explanation;
+use super::CauseText;
 use super::already_bound::bad_address;
 use crate::diagnosis::command::Command;
 use crate::diagnosis::facts::{Errno, Facts};
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::{CallKind, text};
 
-pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
+pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> CauseText {
     let call = facts.call();
     let who = text::process(&call.process);
     let error = match (call.errno_name.as_deref(), call.errno) {
@@ -78,7 +78,7 @@ pub(super) fn explain(facts: &Facts<'_>, unjudged: Vec<String>) -> Explanation {
     if missing.is_empty() {
         missing.push(format!("no rule explains {error} from {verb}"));
     }
-    Explanation {
+    CauseText {
         summary: format!("The {verb} of {who}{on} failed with {error}: {why}."),
         fixes: vec![fix],
         doubts: missing,

@@ -15,12 +15,12 @@ const INIT: u32 = 1;
 
 /// A process that is held by a descriptor.
 #[derive(Debug)]
-pub(in crate::commands::release) struct Held {
+pub(in crate::commands::release) struct HeldProcess {
     pidfd: OwnedFd,
     target: TargetProcess,
 }
 
-impl Held {
+impl HeldProcess {
     /// `None`: it is gone, another one has its number, or it has none of the sockets open
     /// any more.
     pub(in crate::commands::release) fn open(

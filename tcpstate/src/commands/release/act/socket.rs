@@ -14,7 +14,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::diagnosis::release::TargetSocket;
 use crate::snapshot::sock_diag::wire::{
-    MessageHeader, NLM_F_REQUEST, NLMSG_ERROR, Request, SocketId, family,
+    InetDiagRequest, InetDiagSockId, MessageHeader, NLM_F_REQUEST, NLMSG_ERROR, family,
 };
 
 const SOCK_DESTROY: u16 = 21;
@@ -71,13 +71,13 @@ impl Destroyer {
             return Ok(Destroyed::Gone);
         }
         self.sequence = self.sequence.wrapping_add(1);
-        let request = Request::new(
+        let request = InetDiagRequest::new(
             SOCK_DESTROY,
             NLM_F_REQUEST | NLM_F_ACK,
             self.sequence,
             family(target.sock.family),
             ALL_STATES,
-            SocketId::new(target.local, target.peer, target.device, target.sock.cookie),
+            InetDiagSockId::new(target.local, target.peer, target.device, target.sock.cookie),
         );
         let kernel = SocketAddrNetlink::new(0, 0);
         sendto(

@@ -6,7 +6,7 @@ use anyhow::Result;
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use super::super::act::process::Held;
+use super::super::act::process::HeldProcess;
 use super::super::act::socket::{Destroyed, Destroyer};
 use super::{CarryOut, POLL_EVERY, deadline};
 use crate::clock;
@@ -84,7 +84,7 @@ impl CarryOut<'_> {
     /// SIGTERM, and SIGKILL where that is wished.
     pub(super) fn end(&mut self, target: &TargetProcess) -> Result<Attempt> {
         let name = name(target);
-        let held = match Held::open(target) {
+        let held = match HeldProcess::open(target) {
             Ok(Some(held)) => held,
             Ok(None) => {
                 let says = format!("not done: {name} has ended, or let go of the port, before");
@@ -132,7 +132,7 @@ impl CarryOut<'_> {
     /// it in time.
     fn wait_for(
         &mut self,
-        held: &Held,
+        held: &HeldProcess,
         name: &str,
         timeout: Duration,
         after: &str,
@@ -163,7 +163,7 @@ impl CarryOut<'_> {
     ) -> Attempt {
         let mut held = Vec::new();
         for target in processes {
-            match Held::open(target) {
+            match HeldProcess::open(target) {
                 Ok(process) => held.extend(process),
                 Err(error) => return failed(name, error),
             }

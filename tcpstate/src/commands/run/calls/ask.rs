@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::Calls;
 use crate::event::Family;
-use crate::supervise::caller::{self, Rights};
-use crate::supervise::notification::Listener;
+use crate::supervise::caller::{self, Credentials};
+use crate::supervise::notification::SeccompListener;
 use crate::supervise::socket::{self, Address};
 
 /// A call of the program as far as it is known.
-pub(super) struct Asked {
-    pub(super) listener: Arc<Listener>,
+pub(super) struct BindRequest {
+    pub(super) listener: Arc<SeccompListener>,
     pub(super) id: u64,
     pub(super) tid: u32,
     pub(super) fd: i32,
@@ -26,13 +26,13 @@ impl Calls {
     /// What a bind asks for. An error: it goes on as it is; with the reason, where it is one.
     pub(super) fn ask(
         &self,
-        listener: &Arc<Listener>,
+        listener: &Arc<SeccompListener>,
         id: u64,
         tid: u32,
         fd: i32,
         addr: u64,
         len: u32,
-    ) -> Result<Asked, Option<&'static str>> {
+    ) -> Result<BindRequest, Option<&'static str>> {
         let address = caller::address(tid, addr, len).ok_or(Some(
             "a bind goes on as it is: the memory of its process cannot be read",
         ))?;
@@ -56,7 +56,7 @@ impl Calls {
         if !listener.is_valid(id) {
             return Err(None);
         }
-        Ok(Asked {
+        Ok(BindRequest {
             listener: Arc::clone(listener),
             id,
             tid,
@@ -69,6 +69,6 @@ impl Calls {
     }
 
     pub(super) fn may_act_for(&self, tid: u32) -> bool {
-        !self.is_confined && Rights::of(tid).is_some_and(|rights| rights == self.own)
+        !self.is_confined && Credentials::of(tid).is_some_and(|rights| rights == self.own)
     }
 }

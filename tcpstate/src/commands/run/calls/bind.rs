@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use rustix::net::sockopt;
 
-use super::ask::Asked;
+use super::ask::BindRequest;
 use super::event::name;
 use super::{Calls, EADDRINUSE};
 use crate::clock;
-use crate::commands::run::explainer::{Answer, Job};
+use crate::commands::run::explainer::{Job, PendingAnswer};
 use crate::commands::run::flood::Decision;
-use crate::commands::run::keep::{Bound, Match};
+use crate::commands::run::keep::{BoundSocket, Match};
 use crate::diagnosis::CallKind;
 use crate::event::Call;
 use crate::supervise::caller;
@@ -34,59 +34,59 @@ pub(super) struct Unacknowledged {
 }
 
 impl Calls {
-    pub(super) fn bind(&mut self, asked: Asked) {
-        let port = asked.address.endpoint.port;
-        let cookie = sockopt::socket_cookie(&asked.socket).unwrap_or(0);
+    pub(super) fn bind(&mut self, request: BindRequest) {
+        let port = request.address.endpoint.port;
+        let cookie = sockopt::socket_cookie(&request.socket).unwrap_or(0);
         let now_ns = clock::monotonic_ns();
         // Who asks for something else has heard.
         self.unacknowledged.retain(|unacknowledged| {
-            let is_other = unacknowledged.tid == asked.tid && unacknowledged.cookie != cookie;
+            let is_other = unacknowledged.tid == request.tid && unacknowledged.cookie != cookie;
             now_ns < unacknowledged.until_ns && !is_other
         });
         if let Some(at) = self.unacknowledged.iter().position(|unacknowledged| {
             unacknowledged.cookie == cookie
-                && unacknowledged.tid == asked.tid
-                && unacknowledged.address.is_like(&asked.address)
+                && unacknowledged.tid == request.tid
+                && unacknowledged.address.is_like(&request.address)
         }) {
             // The same call once more: a signal had ended it after the bind was made.
             self.unacknowledged.remove(at);
-            self.done(asked, cookie);
+            self.done(request, cookie);
             return;
         }
-        let wanted = self.keeps.is_for(port).then(|| Bound {
-            address: asked.address.clone(),
-            nature: Nature::of(&asked.socket),
+        let wanted = self.keeps.is_for(port).then(|| BoundSocket {
+            address: request.address.clone(),
+            nature: Nature::of(&request.socket),
         });
-        let asked = match &wanted {
-            Some(wanted) => match self.install_kept(asked, wanted) {
-                Some(asked) => asked,
+        let request = match &wanted {
+            Some(wanted) => match self.install_kept(request, wanted) {
+                Some(request) => request,
                 None => return,
             },
-            None => asked,
+            None => request,
         };
-        let mut result = socket::bind(&asked.socket, &asked.address);
-        if result == Err(EADDRINUSE) && wanted.is_some() && self.clear_way(&asked) {
-            result = socket::bind(&asked.socket, &asked.address);
+        let mut result = socket::bind(&request.socket, &request.address);
+        if result == Err(EADDRINUSE) && wanted.is_some() && self.clear_way(&request) {
+            result = socket::bind(&request.socket, &request.address);
         }
         match result {
             Ok(()) => {
                 if let Some(wanted) = wanted {
                     self.keeps.note_bound(cookie, wanted);
                 }
-                self.done(asked, cookie);
+                self.done(request, cookie);
             }
-            Err(EADDRINUSE) if self.waits_for(&asked) => self.hold_back(asked),
-            Err(errno) => self.refuse(asked, errno),
+            Err(EADDRINUSE) if self.waits_for(&request) => self.hold_back(request),
+            Err(errno) => self.refuse(request, errno),
         }
     }
 
     /// The bind was made: its caller hears of it.
-    pub(super) fn done(&mut self, asked: Asked, cookie: u64) {
+    pub(super) fn done(&mut self, request: BindRequest, cookie: u64) {
         let job = self.explainer.is_recording.then(|| {
-            let local = socket::local(&asked.socket);
-            let mut call = self.call(&asked, Ok(()));
+            let local = socket::local(&request.socket);
+            let mut call = self.call(&request, Ok(()));
             call.local = local;
-            call.process = Arc::new(name(asked.tid));
+            call.process = Arc::new(name(request.tid));
             Job::Call {
                 mono_ns: clock::monotonic_ns(),
                 kind: CallKind::Bind,
@@ -94,14 +94,14 @@ impl Calls {
                 answer: None,
             }
         });
-        let Asked {
+        let BindRequest {
             listener,
             id,
             tid,
             address,
             socket,
             ..
-        } = asked;
+        } = request;
         drop(socket);
         let is_answered = listener.answer(id, 0);
         // Before Linux 5.19 a signal may end the call although the kernel has taken the answer.
@@ -122,64 +122,66 @@ impl Calls {
     }
 
     /// The kept socket becomes the caller's, if there is one. Else the bind is to be made.
-    fn install_kept(&mut self, asked: Asked, wanted: &Bound) -> Option<Asked> {
+    fn install_kept(&mut self, request: BindRequest, wanted: &BoundSocket) -> Option<BindRequest> {
         let Match::Same(position) = self.keeps.find(wanted) else {
-            return Some(asked);
+            return Some(request);
         };
         let kept = self.keeps.at(position)?;
-        let is_like_it = socket::take_over(&kept.socket, &asked.socket);
+        let is_like_it = socket::take_over(&kept.socket, &request.socket);
         // Between this and the next line another thread of the caller could put something
         // else into its place; it would do so to itself.
         let is_there =
-            caller::inode(asked.tid, asked.fd) == socket::file(&asked.socket).map(|it| it.0);
-        let cloexec = caller::is_cloexec(asked.tid, asked.fd).filter(|_| is_there && is_like_it);
+            caller::inode(request.tid, request.fd) == socket::file(&request.socket).map(|it| it.0);
+        let cloexec =
+            caller::is_cloexec(request.tid, request.fd).filter(|_| is_there && is_like_it);
         let placed = cloexec.is_some_and(|cloexec| {
-            let placed = asked
-                .listener
-                .put_in_place(asked.id, &kept.socket, asked.fd, cloexec);
+            let placed =
+                request
+                    .listener
+                    .put_in_place(request.id, &kept.socket, request.fd, cloexec);
             placed.is_ok()
         });
         let cookie = kept.cookie;
         if placed {
             self.keeps.take(position);
-            self.done(asked, cookie);
+            self.done(request, cookie);
             return None;
         }
-        if asked.listener.is_valid(asked.id) {
+        if request.listener.is_valid(request.id) {
             self.keeps.forget(position);
             self.explainer.hand(Job::Print(format!(
                 "the kept socket of {} could not be given to the program, which gets its own; \
                  connections that waited are reset",
-                asked.address.endpoint
+                request.address.endpoint
             )));
         }
-        Some(asked)
+        Some(request)
     }
 
     /// Closes kept sockets that stand in the way of one that asks for something else.
-    fn clear_way(&mut self, asked: &Asked) -> bool {
-        let closed = self.keeps.clear_way(asked.address.endpoint.port);
+    fn clear_way(&mut self, request: &BindRequest) -> bool {
+        let closed = self.keeps.clear_way(request.address.endpoint.port);
         if closed > 0 {
             self.explainer.hand(Job::Print(format!(
                 "the program asks for {} with other options or another address than the kept \
                  socket has: it gets its own, and connections that waited for the kept one are reset",
-                asked.address.endpoint
+                request.address.endpoint
             )));
         }
         closed > 0
     }
 
     /// The bind has failed: it is explained first.
-    pub(super) fn refuse(&mut self, asked: Asked, errno: u32) {
-        let call = self.call(&asked, Err(errno));
-        let Asked {
+    pub(super) fn refuse(&mut self, request: BindRequest, errno: u32) {
+        let call = self.call(&request, Err(errno));
+        let BindRequest {
             listener,
             id,
             socket,
             ..
-        } = asked;
+        } = request;
         drop(socket);
-        let answer = Answer {
+        let answer = PendingAnswer {
             listener,
             id,
             errno,
@@ -188,7 +190,7 @@ impl Calls {
     }
 
     /// A call has failed. It is counted, or explained before it is answered.
-    pub(super) fn fail(&mut self, kind: CallKind, mut call: Call, answer: Option<Answer>) {
+    pub(super) fn fail(&mut self, kind: CallKind, mut call: Call, answer: Option<PendingAnswer>) {
         self.failed += 1;
         call.ok = false;
         let now_ns = clock::monotonic_ns();

@@ -4,19 +4,19 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::Calls;
-use super::ask::Asked;
+use super::ask::BindRequest;
 use crate::commands::run::explainer;
 use crate::event::{Call, Endpoint, Family, KnownBy, Process, Requested};
 use crate::kernel::errno_name;
 use crate::supervise::{caller, socket};
 
 impl Calls {
-    pub(super) fn call(&self, asked: &Asked, outcome: Result<(), u32>) -> Call {
+    pub(super) fn call(&self, request: &BindRequest, outcome: Result<(), u32>) -> Call {
         self.plain_call(
-            asked.tid,
-            &asked.socket,
-            asked.family,
-            asked.address.endpoint,
+            request.tid,
+            &request.socket,
+            request.family,
+            request.address.endpoint,
             outcome,
         )
     }
@@ -26,7 +26,7 @@ impl Calls {
         tid: u32,
         socket: &OwnedFd,
         family: Family,
-        asked: Endpoint,
+        request: Endpoint,
         outcome: Result<(), u32>,
     ) -> Call {
         let errno = outcome.err();
@@ -43,8 +43,8 @@ impl Calls {
             uid: socket::file(socket).map(|(_, uid)| uid),
             ..Call::new(
                 Requested {
-                    addr: Some(asked.addr),
-                    port: asked.port,
+                    addr: Some(request.addr),
+                    port: request.port,
                 },
                 Arc::new(process),
             )

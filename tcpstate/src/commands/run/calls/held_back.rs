@@ -2,11 +2,11 @@
 
 use rustix::net::sockopt;
 
-use super::ask::Asked;
+use super::ask::BindRequest;
 use super::{Calls, EADDRINUSE, HoldBack};
 use crate::clock;
 use crate::commands::run::explainer::Job;
-use crate::commands::run::keep::Bound;
+use crate::commands::run::keep::BoundSocket;
 use crate::supervise::caller;
 use crate::supervise::socket::{self, Nature};
 
@@ -19,7 +19,7 @@ const MAX_WAITING: usize = 256;
 
 /// A bind that is held back.
 pub(super) struct Pending {
-    pub(super) asked: Asked,
+    pub(super) request: BindRequest,
     pid: u32,
     began_ns: u64,
     tried_ns: u64,
@@ -30,21 +30,21 @@ pub(super) struct Pending {
 }
 
 impl Calls {
-    pub(super) fn waits_for(&self, asked: &Asked) -> bool {
+    pub(super) fn waits_for(&self, request: &BindRequest) -> bool {
         !matches!(self.policy.hold_back, HoldBack::Never)
             && self.pending.len() < MAX_WAITING
-            && asked.address.endpoint.port != 0
+            && request.address.endpoint.port != 0
     }
 
-    pub(super) fn hold_back(&mut self, asked: Asked) {
+    pub(super) fn hold_back(&mut self, request: BindRequest) {
         let now_ns = clock::monotonic_ns();
-        let pid = caller::process_of(asked.tid).unwrap_or(asked.tid);
+        let pid = caller::process_of(request.tid).unwrap_or(request.tid);
         // A call that a signal ended begins anew, and has waited already.
-        let cookie = sockopt::socket_cookie(&asked.socket).unwrap_or(0);
+        let cookie = sockopt::socket_cookie(&request.socket).unwrap_or(0);
         let before = self.pending.iter().position(|pending| {
             pending.pid == pid
-                && sockopt::socket_cookie(&pending.asked.socket) == Ok(cookie)
-                && !pending.asked.listener.is_valid(pending.asked.id)
+                && sockopt::socket_cookie(&pending.request.socket) == Ok(cookie)
+                && !pending.request.listener.is_valid(pending.request.id)
         });
         let (began_ns, name) = if let Some(at) = before {
             let before = self.pending.swap_remove(at);
@@ -54,13 +54,13 @@ impl Calls {
             let longest_ns = self.policy.hold_back.longest_ns();
             self.explainer.hand(Job::WaitBegins {
                 id: self.waits,
-                call: Box::new(self.call(&asked, Err(EADDRINUSE))),
+                call: Box::new(self.call(&request, Err(EADDRINUSE))),
                 until_ns: longest_ns.map(|longest_ns| now_ns.saturating_add(longest_ns)),
             });
             (now_ns, self.waits)
         };
         self.pending.push(Pending {
-            asked,
+            request,
             pid,
             began_ns,
             tried_ns: now_ns,
@@ -81,16 +81,16 @@ impl Calls {
             pending.tried_ns = now_ns;
             let is_over = longest_ns
                 .is_some_and(|longest| now_ns >= pending.began_ns.saturating_add(longest));
-            let Asked {
+            let BindRequest {
                 listener, id, tid, ..
-            } = &pending.asked;
+            } = &pending.request;
             if let Some(errno) = caller::interruption(*tid).filter(|_| listener.is_valid(*id)) {
                 // It may begin again once the signal has been acted on.
                 let _ = listener.answer(*id, errno);
             }
-            let is_valid = pending.asked.listener.is_valid(pending.asked.id);
+            let is_valid = pending.request.listener.is_valid(pending.request.id);
             let result = if is_valid {
-                socket::bind(&pending.asked.socket, &pending.asked.address)
+                socket::bind(&pending.request.socket, &pending.request.address)
             } else {
                 Err(libc::EINTR.unsigned_abs())
             };
@@ -105,7 +105,7 @@ impl Calls {
                     continue;
                 }
             }
-            let Pending { asked, name, .. } = self.pending.swap_remove(at);
+            let Pending { request, name, .. } = self.pending.swap_remove(at);
             self.explainer.hand(Job::WaitEnds {
                 id: name,
                 is_bound: result.is_ok(),
@@ -113,17 +113,17 @@ impl Calls {
             match result {
                 _ if !is_valid => {}
                 Ok(()) => {
-                    let cookie = sockopt::socket_cookie(&asked.socket).unwrap_or(0);
-                    if self.keeps.is_for(asked.address.endpoint.port) {
-                        let bound = Bound {
-                            address: asked.address.clone(),
-                            nature: Nature::of(&asked.socket),
+                    let cookie = sockopt::socket_cookie(&request.socket).unwrap_or(0);
+                    if self.keeps.is_for(request.address.endpoint.port) {
+                        let bound = BoundSocket {
+                            address: request.address.clone(),
+                            nature: Nature::of(&request.socket),
                         };
                         self.keeps.note_bound(cookie, bound);
                     }
-                    self.done(asked, cookie);
+                    self.done(request, cookie);
                 }
-                Err(errno) => self.refuse(asked, errno),
+                Err(errno) => self.refuse(request, errno),
             }
         }
     }

@@ -8,20 +8,20 @@ use super::Calls;
 use super::event::name;
 use super::passed::{MAX_PASSED, Passed};
 use crate::clock;
-use crate::commands::run::explainer::{Answer, Job};
+use crate::commands::run::explainer::{Job, PendingAnswer};
 use crate::diagnosis::CallKind;
 use crate::diagnosis::conflict::{self, Binder, BoundSocket, Verdict};
 use crate::event::{Call, Endpoint, State};
 use crate::kernel::errno_name;
 use crate::snapshot::sock_diag::SockDiag;
-use crate::supervise::notification::Listener;
+use crate::supervise::notification::SeccompListener;
 use crate::supervise::{caller, socket};
 
 impl Calls {
     /// Who calls it is whose socket it is, for everybody who watches.
     pub(super) fn listen(
         &mut self,
-        listener: &Arc<Listener>,
+        listener: &Arc<SeccompListener>,
         id: u64,
         tid: u32,
         fd: i32,
@@ -66,7 +66,7 @@ impl Calls {
         call.local = local;
         // In a group of SO_REUSEPORT others are no obstacle.
         if is_own && !call.reuse.reuseport && self.may_be_refused(&socket, &call) {
-            let answer = Answer {
+            let answer = PendingAnswer {
                 listener: Arc::clone(listener),
                 id,
                 errno: socket::listen(&socket, backlog).err().unwrap_or(0),
@@ -94,7 +94,7 @@ impl Calls {
     }
 
     /// It was made here, with this outcome.
-    fn answer_listen(&mut self, mut call: Call, answer: Answer) {
+    fn answer_listen(&mut self, mut call: Call, answer: PendingAnswer) {
         if answer.errno != 0 {
             call.ok = false;
             call.errno = Some(answer.errno);

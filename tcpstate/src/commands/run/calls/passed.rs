@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::Calls;
-use super::ask::Asked;
+use super::ask::BindRequest;
 use super::event::name;
 use crate::clock;
 use crate::commands::run::explainer::Job;
@@ -93,11 +93,11 @@ impl Passed {
 impl Calls {
     /// A bind of a process that may do something else than we may: it goes on, and is looked
     /// after.
-    pub(super) fn pass_and_poll(&mut self, asked: Asked) {
-        let mut call = self.call(&asked, Ok(()));
-        let process = name(asked.tid);
+    pub(super) fn pass_and_poll(&mut self, request: BindRequest) {
+        let mut call = self.call(&request, Ok(()));
+        let process = name(request.tid);
         if let Some(sock) = &mut call.sock {
-            sock.netns = caller::netns(asked.tid).unwrap_or(sock.netns);
+            sock.netns = caller::netns(request.tid).unwrap_or(sock.netns);
             call.rights = rights::of(process.pid, sock.netns);
         }
         call.process = Arc::new(process);
@@ -106,11 +106,11 @@ impl Calls {
         }
         let since_ns = clock::monotonic_ns();
         let why = "a bind goes on as it is: its process has other rights than `tcpstate run`";
-        self.pass(&asked.listener, asked.id, asked.tid, Some(why));
-        if self.passed.len() < MAX_PASSED && asked.address.endpoint.port != 0 {
+        self.pass(&request.listener, request.id, request.tid, Some(why));
+        if self.passed.len() < MAX_PASSED && request.address.endpoint.port != 0 {
             self.passed.push(Passed {
-                socket: asked.socket,
-                tid: asked.tid,
+                socket: request.socket,
+                tid: request.tid,
                 since_ns,
                 kind: CallKind::Bind,
                 was_disconnected: false,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::github;
 use super::super::progress::{self, HeldBind, Progress};
-use super::{Job, Observation, Sink, probe};
+use super::{FailureSink, Job, Observation, probe};
 use crate::clock;
 use crate::commands::explain::PortHolders;
 use crate::commands::header;
@@ -33,11 +33,11 @@ pub(super) struct Worker {
     /// Of the last port that was read, and in which namespace.
     pub(super) holders: Option<((u32, u16), PortHolders)>,
     progress: Progress,
-    sink: Sink,
+    sink: FailureSink,
 }
 
 impl Worker {
-    pub(super) fn new(recording: Option<Writer>, sink: Sink) -> Self {
+    pub(super) fn new(recording: Option<Writer>, sink: FailureSink) -> Self {
         let header = header::of(vec![probe()], Capture::Tracepoints, sysctl::read());
         let outputs = Outputs::new(Stdout::None, recording);
         let mut worker = Self {
@@ -128,7 +128,7 @@ impl Worker {
 
     /// A listener, for whom it matters later who has opened it: no hook reports that here.
     fn opened(&self, kind: CallKind, call: &Call) -> Option<SocketSeen> {
-        let is_wanted = matches!(self.sink, Sink::Channel(_));
+        let is_wanted = matches!(self.sink, FailureSink::Channel(_));
         if kind != CallKind::Listen || !call.ok || !is_wanted {
             return None;
         }
@@ -155,7 +155,7 @@ impl Worker {
     }
 
     fn print(&mut self, line: &str) {
-        if matches!(self.sink, Sink::Channel(_)) {
+        if matches!(self.sink, FailureSink::Channel(_)) {
             return;
         }
         self.progress.clear();
@@ -163,7 +163,7 @@ impl Worker {
     }
 
     fn feed(&mut self, mono_ns: u64, body: Body) {
-        if let Sink::Channel(channel) = &self.sink {
+        if let FailureSink::Channel(channel) = &self.sink {
             // Nobody waits for it any more where that fails.
             let _ = channel.send(Observation::Fact(mono_ns, Box::new(body.clone())));
         }
@@ -223,7 +223,7 @@ impl Worker {
                 text.push('\n');
             }
         }
-        if let Sink::Channel(channel) = &self.sink {
+        if let FailureSink::Channel(channel) = &self.sink {
             if let Some(diagnosis) = diagnosed {
                 // Nobody waits for it any more where that fails.
                 let _ = channel.send(Observation::Diagnosis(Box::new(diagnosis)));

@@ -8,7 +8,7 @@ use crate::model::{Phase, PortHistory, PortKey};
 use crate::tui::draw::phrases::free;
 use crate::tui::draw::ports::timeline::{self, Timeline};
 use crate::tui::draw::screen::{Screen, Span};
-use crate::tui::state::forecast::Forecast;
+use crate::tui::state::clearance::Clearance;
 use crate::tui::state::problems::is_left_over;
 use crate::tui::state::view::View;
 use crate::tui::theme::Tone;
@@ -223,9 +223,9 @@ impl<'a> PortDescription<'a> {
     fn free_ns(&self) -> Option<u64> {
         let now_ns = self.view.now_ns;
         let free_ns = match self.failure() {
-            Some(failure) => match Forecast::of(self.view, failure) {
-                Forecast::Clears { left_ns } => now_ns.saturating_add(left_ns),
-                Forecast::Gone | Forecast::Stays | Forecast::Unknown => return None,
+            Some(failure) => match Clearance::of(self.view, failure) {
+                Clearance::Clears { left_ns } => now_ns.saturating_add(left_ns),
+                Clearance::Gone | Clearance::Stays | Clearance::Unknown => return None,
             },
             None => self.last_timer_ns()?,
         };

@@ -16,7 +16,7 @@ const MAX_FOLLOWED: usize = 1_000;
 
 /// What becomes of the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Forecast {
+pub(crate) enum Clearance {
     /// The last of the holders goes by itself.
     Clears {
         /// In this time; 0: it is due.
@@ -30,7 +30,7 @@ pub(crate) enum Forecast {
     Unknown,
 }
 
-impl Forecast {
+impl Clearance {
     /// What becomes of the port on which this call failed.
     pub(crate) fn of(view: &View<'_>, failure: &Failure) -> Self {
         let then = Self::as_diagnosed(view, failure);
@@ -97,7 +97,7 @@ mod tests {
         (scenario, listener)
     }
 
-    fn forecast_of(scenario: &Scenario, held_by: crate::event::Sock) -> Forecast {
+    fn clearance_of(scenario: &Scenario, held_by: crate::event::Sock) -> Clearance {
         let view = View::live(&scenario.engine, scenario.now_ns);
         let failure = view.failures.last().expect("a call failed");
         let socket = view
@@ -126,28 +126,28 @@ mod tests {
             diagnosis: std::sync::Arc::new(diagnosis),
             ..(*failure).clone()
         };
-        Forecast::of(&view, &failure)
+        Clearance::of(&view, &failure)
     }
 
     #[test]
     fn a_listener_stays_until_it_is_seen_to_go() {
         let (mut scenario, listener) = refused();
-        assert_eq!(forecast_of(&scenario, listener), Forecast::Stays);
+        assert_eq!(clearance_of(&scenario, listener), Clearance::Stays);
 
         scenario.stop_listening(listener, PORT, &process("nginx", 4711));
 
-        assert_eq!(forecast_of(&scenario, listener), Forecast::Gone);
+        assert_eq!(clearance_of(&scenario, listener), Clearance::Gone);
     }
 
     #[test]
     fn the_timer_of_the_socket_as_it_is_now_counts() {
         let (mut scenario, listener) = refused();
         let sock = scenario.accept(listener, PORT, 40_001);
-        assert_eq!(forecast_of(&scenario, sock), Forecast::Stays);
+        assert_eq!(clearance_of(&scenario, sock), Clearance::Stays);
 
         scenario.close_first(sock, PORT, 40_001, &process("nginx", 4711));
 
-        let Forecast::Clears { left_ns } = forecast_of(&scenario, sock) else {
+        let Clearance::Clears { left_ns } = clearance_of(&scenario, sock) else {
             panic!("TIME_WAIT ends by itself");
         };
         assert!(left_ns > 50 * NS_PER_S && left_ns <= 60 * NS_PER_S);

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::event::{Endpoint, Process, Reuse, SeenHolder, Sock, SocketSeen, Source, State};
 use crate::model::{NS_PER_MS, Tuple};
 
-/// A socket in the kernel's tables. Absent: the source cannot tell.
+/// A socket in the kernel's tables. Absent: the source does not have it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SocketItem {
     /// Which socket.
@@ -33,7 +33,7 @@ pub struct SocketItem {
     pub state: State,
     /// A kernel mini-socket: it has no descriptor and no owner.
     pub is_mini: bool,
-    /// Its options; `sock_diag` does not tell.
+    /// Its options; `sock_diag` does not have them.
     pub reuse: Option<Reuse>,
     /// `IPV6_V6ONLY`, where that alone is known.
     pub v6only: Option<bool>,
@@ -43,7 +43,7 @@ pub struct SocketItem {
     pub uid: Option<u32>,
     /// Inode number of the socket's file.
     pub inode: Option<u64>,
-    /// The kernel's own: it never had a descriptor. `sock_diag` does not tell.
+    /// The kernel's own: it never had a descriptor. `sock_diag` does not say so.
     pub is_kernels: bool,
     /// `bind` fixed the port.
     pub is_port_locked: Option<bool>,

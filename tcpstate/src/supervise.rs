@@ -10,7 +10,7 @@
 //! | [`caller`] | who makes the call: its memory, its socket, what it may do |
 //! | [`socket`] | the caller's socket: options, bind, what it is |
 //! | [`signals`] | signals to us, of which some are the program's |
-//! | [`proc`] | `/proc` by the numbers that the kernel tells us |
+//! | [`proc`] | `/proc` by the numbers that the kernel gives us |
 //! | [`tree`] | the processes that descend from us |
 //! | [`trial`] | whether any of it is allowed here |
 //!

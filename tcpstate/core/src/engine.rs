@@ -256,7 +256,7 @@ impl Engine {
     }
 
     /// Drops the histories of the ports of a network namespace, for who knows that it has
-    /// ended: no fact tells it, so that a replay keeps them.
+    /// ended: no fact says so, so that a replay keeps them.
     pub fn forget_ports(&mut self, netns: u32) {
         self.ports.forget(netns);
     }

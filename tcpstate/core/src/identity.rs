@@ -1,4 +1,4 @@
-//! One line that tells a process from others of its name.
+//! One line that distinguishes a process from others of its name.
 
 use crate::event::{Halted, Process};
 use crate::printable::printable;

@@ -7,7 +7,7 @@
 //! | [`printable`] | strings of strangers made harmless for a terminal | – |
 //! | [`markdown`] | strings of strangers that are no markup | – |
 //! | [`units`] | times and counts as a person reads them | `event`, `model` |
-//! | [`identity`] | one line that tells a process from others of its name | `units`, `printable` |
+//! | [`identity`] | one line that distinguishes a process from others of its name | `units`, `printable` |
 //! | [`model`] | sockets, ports, history | `event` |
 //! | [`diagnosis`] | bind rules of the kernel, causes, fixes | `model`, `printable` |
 //! | [`engine`] | facts and time in, events and a view out | `diagnosis` |

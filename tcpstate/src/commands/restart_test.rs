@@ -39,7 +39,7 @@ use setup::{POLL_EVERY, Plan, since};
 const ENDED: &str = "it was ended at the dashboard, before every way had been tried: whether the \
                      server restarts in those that are missing is not known";
 
-/// Restarts the server in each way. 0: at once in all; 1: not; 2: it could not be told.
+/// Restarts the server in each way. 0: at once in all; 1: not; 2: it is not known.
 pub(super) fn run(
     args: &RestartTestArgs,
     is_verbose: bool,

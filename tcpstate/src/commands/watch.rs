@@ -12,7 +12,7 @@ use crate::recording::parts::Rotation;
 use crate::snapshot::netns;
 use crate::stdio::Stream;
 
-/// Watches until told to end.
+/// Watches until asked to end.
 pub(super) fn run(args: &WatchArgs, verbose: bool, capture: Option<Capture>) -> Result<()> {
     let filters = Filters {
         ports: args

@@ -226,7 +226,7 @@ impl Hook {
         )
     }
 
-    /// Whether it tells of a `bind` or `listen` that a system call makes, and is no function
+    /// Whether it reports a `bind` or `listen` that a system call makes, and is no function
     /// hook.
     pub(super) fn is_about_binds(self) -> bool {
         matches!(

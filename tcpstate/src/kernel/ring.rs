@@ -27,7 +27,7 @@ pub struct Counters {
     pub read_failed: u64,
     /// Failed calls that a hook did not report, and the one behind it did.
     pub made_up_for: u64,
-    /// Failed calls that were counted and not told one by one.
+    /// Failed calls that were counted and not reported one by one.
     pub counted: u64,
     /// Of the records written, those of failed calls.
     pub written_failed: u64,

@@ -45,7 +45,7 @@ pub struct Outputs {
     line: Vec<u8>,
     text: String,
     folding: Folding,
-    /// For stdout; what is in here is not told yet.
+    /// For stdout; what is in here is not written yet.
     gathered: Vec<u8>,
     /// Nobody read stdout when the end had come: nothing more is written to it.
     is_given_up: bool,
@@ -120,7 +120,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// The recording first: whatever kills us then, what was told is recorded.
+    /// The recording first: whatever kills us then, what was written is recorded.
     pub(super) fn flush(&mut self) -> Result<(), OutputError> {
         if let Some(Err(error)) = self.recording.as_mut().map(Writer::flush) {
             self.recording_error.get_or_insert(error);
@@ -227,7 +227,7 @@ mod tests {
         realtime: 0,
     };
 
-    /// Looks into the recording whenever something is told.
+    /// Looks into the recording whenever something is written.
     struct Written {
         bytes: Vec<u8>,
         recording: PathBuf,

@@ -22,7 +22,7 @@ use crate::event::{Halted, KnownBy, Process, Unit};
 
 /// Longest command line that is kept, in bytes.
 const MAX_ARGV: usize = 4096;
-/// The same of who holds a socket: there may be many, and each is told in every event.
+/// The same of who holds a socket: there may be many, and each is in every event.
 const MAX_HOLDERS_ARGV: usize = 512;
 /// Processes of one socket that are listed; a server may have 1,800 workers.
 const MAX_LISTED: usize = 16;
@@ -204,7 +204,7 @@ fn halted(stat: &proc::Stat, cgroup: Option<&str>) -> Option<Halted> {
     }
 }
 
-/// The same process with what tells it from others of its name.
+/// The same process with what distinguishes it from others of its name.
 fn with_identity(process: Process) -> Process {
     let identity = proc::stat(process.pid)
         .filter(|stat| Some(stat.start_ticks) == process.start_ticks)

@@ -48,14 +48,14 @@ pub fn stat(pid: u32) -> Option<Stat> {
     Stat::parse(&fs::read(of(pid).join("stat")).ok()?)
 }
 
-/// Whether processes have the numbers there that the kernel program tells.
+/// Whether processes have the numbers there that the kernel program reports.
 #[must_use]
 pub fn has_numbers_of_the_host() -> bool {
     view().is_of_host
 }
 
 /// Whether we are in the pid namespace whose processes are listed, so that they
-/// have the same numbers in what else the kernel tells us.
+/// have the same numbers in what else the kernel reports.
 #[must_use]
 pub fn has_our_numbers() -> bool {
     view().is_own

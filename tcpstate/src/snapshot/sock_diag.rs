@@ -251,7 +251,7 @@ impl SockDiag {
 
 const NLM_F_MULTI: u16 = 2;
 
-/// `IPV6_V6ONLY`, which the kernel tells of listening and bound IPv6 sockets.
+/// `IPV6_V6ONLY`, which the kernel reports of listening and bound IPv6 sockets.
 fn v6only(mut attributes: &[u8]) -> Option<bool> {
     while let Ok((header, rest)) = AttributeHeader::read_from_prefix(attributes) {
         let payload = usize::from(header.len).checked_sub(size_of::<AttributeHeader>())?;

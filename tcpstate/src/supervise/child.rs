@@ -81,7 +81,7 @@ pub enum Below<'a> {
     Filter,
     /// Nothing but the control group whose `cgroup.procs` this is.
     Group(&'a File),
-    /// Nothing: its calls are not heard of.
+    /// Nothing: its calls are not supervised.
     Nothing,
 }
 

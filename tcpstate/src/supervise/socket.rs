@@ -263,7 +263,7 @@ pub fn take_over(to: impl AsFd, from: impl AsFd) -> bool {
             is_like_it &= set_option(to, level, name, value).is_ok();
         }
     }
-    // The kernel tells twice what was asked for.
+    // The kernel gives twice what was asked for.
     for name in [libc::SO_RCVBUF, libc::SO_SNDBUF] {
         let (wanted, now) = (
             option(from, libc::SOL_SOCKET, name),

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::process::{self, PATIENCE, Spent, programs, status_kb};
 use super::stopwatch::Stopwatch;
 use super::terminal;
-use super::written::{JsonCounts, count_json, read_lines, said_lost};
+use super::written::{JsonCounts, count_json, read_lines, reported_lost};
 use crate::installed::find;
 
 /// After the last event: long enough for any observer to have read it.
@@ -386,7 +386,7 @@ impl<'a> Watching<'a> {
                     line.starts_with(|first: char| first.is_ascii_hexdigit())
                 })?;
                 cost.events = Some(lines);
-                cost.lost = Some(said_lost(&err));
+                cost.lost = Some(reported_lost(&err));
             }
         }
         cost.ledger = err

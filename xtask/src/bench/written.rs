@@ -44,7 +44,7 @@ pub(super) fn read_lines(path: &Path, is_wanted: impl Fn(&str) -> bool) -> Resul
 }
 
 /// Adds up `lost 12 events`, `Lost 12 events`.
-pub(super) fn said_lost(err: &str) -> u64 {
+pub(super) fn reported_lost(err: &str) -> u64 {
     err.lines()
         .filter_map(|line| {
             let (_, rest) = line.split_once("ost ")?;
@@ -61,6 +61,6 @@ mod tests {
     fn what_peers_say_they_lost_is_added_up() {
         let err = "lost 12 events on CPU #0!\nAttaching 1 probe...\nLost 30 events\n";
 
-        assert_eq!(said_lost(err), 42);
+        assert_eq!(reported_lost(err), 42);
     }
 }

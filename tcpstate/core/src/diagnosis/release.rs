@@ -66,7 +66,7 @@ pub struct TargetSocket {
 pub struct TargetProcess {
     /// Who.
     pub process: Arc<Process>,
-    /// When it started: tells it from another one with its number.
+    /// When it started: distinguishes it from another one with its number.
     pub start_ticks: u64,
     /// Its sockets that hold the port.
     pub inodes: BTreeSet<u64>,

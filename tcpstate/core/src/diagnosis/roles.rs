@@ -39,7 +39,7 @@ pub(super) struct Blocker<'a> {
     pub(super) doubt: Option<String>,
 }
 
-/// What helps to tell an accepted connection from an outgoing one.
+/// What helps to distinguish an accepted connection from an outgoing one.
 #[derive(Clone, Copy)]
 pub(super) struct Hints {
     pub(super) local_port_range: Option<[u16; 2]>,
@@ -223,7 +223,7 @@ pub(super) fn names(blockers: &[&Blocker<'_>]) -> Option<String> {
     })
 }
 
-/// The same where nobody was seen: the kernel tells everybody whose a socket is.
+/// The same where nobody was seen: the kernel shows everybody the user of a socket.
 pub(super) fn names_or_owner(blockers: &[&Blocker<'_>]) -> String {
     names(blockers).unwrap_or_else(|| {
         let of_user = match owner(blockers) {

@@ -1,5 +1,5 @@
 //! Advice to stop whoever holds a port: with the tool that manages it, and
-//! only after a look.
+//! only after a check.
 
 mod before;
 mod processes;
@@ -17,7 +17,7 @@ use super::{managers, relation, ssh, text};
 use before::before_stopping;
 use processes::{pids, stop_processes, stop_service};
 
-/// Stopping whoever has the blockers open: a look first, and then, where a service
+/// Stopping whoever has the blockers open: a check first, and then, where a service
 /// or a container is theirs alone, the command that stops it.
 ///
 /// Only who was seen to have a descriptor is named to be stopped: he lives, and his
@@ -106,7 +106,7 @@ pub(super) fn stop_holder(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Vec<F
     before_stopping(facts, blockers, &processes, fixes)
 }
 
-/// Why nobody was found to have them open, as far as the user tells whose they are.
+/// Why nobody was found to have them open, as far as their user shows it.
 fn why_unseen(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> String {
     let why = match roles::owner(blockers) {
         None => "it may be in another container or belong to another user".to_owned(),

@@ -102,7 +102,7 @@ pub(super) fn processes<'a>(all: impl IntoIterator<Item = &'a Process>) -> Optio
     listed(all, located)
 }
 
-/// The same where the container is told already.
+/// The same where the container is named already.
 pub(super) fn names<'a>(all: impl IntoIterator<Item = &'a Process>) -> Option<String> {
     listed(all, process)
 }

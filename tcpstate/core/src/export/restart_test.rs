@@ -142,7 +142,7 @@ fn reasons(test: &RestartTest) -> Vec<Reason> {
             ));
         }
         for (what, text) in texts {
-            // Of the same cause the first one is told: others differ in pids and times.
+            // Of the same cause the first one is given: others differ in pids and times.
             let known = reasons
                 .iter_mut()
                 .find(|known| known.text == text || (!what.is_empty() && known.what == what));

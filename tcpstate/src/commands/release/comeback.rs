@@ -21,7 +21,7 @@ pub(super) struct Comeback {
     pub(super) says: String,
 }
 
-/// What tells a process from all others.
+/// What identifies a process.
 pub(super) fn identity(target: &TargetProcess) -> Target {
     Target::Process(target.process.pid, target.start_ticks)
 }

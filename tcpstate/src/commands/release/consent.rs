@@ -17,7 +17,7 @@ pub(super) enum Target {
     Socket(u64),
     Unit(String),
     Container(String),
-    /// With its start, which tells it from another one with its number.
+    /// With its start, which distinguishes it from another one with its number.
     Process(u32, u64),
 }
 

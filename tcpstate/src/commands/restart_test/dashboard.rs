@@ -28,7 +28,7 @@ use crate::supervise::signals::Signals;
 use crate::tui::config::Config;
 use crate::tui::rounds::Rounds;
 
-/// What is told to the screen and was not taken yet. Of facts, more are counted as lost.
+/// What was sent to the screen and not taken yet. Of facts, more are counted as lost.
 const MAX_CUES: usize = 4096;
 /// It watches another namespace within this time, or not.
 const FOLLOWS: Duration = Duration::from_secs(5);
@@ -151,7 +151,7 @@ impl Dashboard {
         self.tell(Cue::Rounds(Box::new(rounds)));
     }
 
-    /// Tells what the server has called.
+    /// Sends what the server has called.
     pub(super) fn send_fact(&self, mono_ns: u64, body: Box<Body>) {
         let is_of_port = match &*body {
             Body::Bind(call) | Body::Listen(call) => {
@@ -225,7 +225,7 @@ impl Drop for Dashboard {
     }
 }
 
-/// Shows it until it is told to end, or the user ends it.
+/// Shows it until it is asked to end, or the user ends it.
 fn show(shown: Shown, script: mpsc::Receiver<Cue>, ready: &Sender<()>) -> Result<()> {
     let Shown {
         port,

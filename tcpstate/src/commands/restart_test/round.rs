@@ -32,7 +32,7 @@ const SETTLES_BESIDE_OTHERS: Duration = Duration::from_millis(20);
 const GOES_TO_BACKGROUND: Duration = Duration::from_millis(20);
 /// The same where it has not got the listener, and is the more likely about to.
 const GOES_TO_BACKGROUND_WITHOUT_LISTENER: Duration = Duration::from_millis(500);
-/// What is left of a round is told to end, and killed after so long.
+/// What is left of a round is asked to end, and killed after so long.
 const END_GRACE: Duration = Duration::from_secs(1);
 
 /// What came of a round.
@@ -428,7 +428,7 @@ impl Connecting {
                         self.is_accepted =
                             setup.is_accepted(&client, &open, &self.old_listeners)?;
                     }
-                    // One that the stopped server's heir has closed tells nothing any more.
+                    // One that the stopped server's successor has closed says nothing any more.
                     if client.state != Connection::ClosedByServer {
                         kept.push(client);
                     }

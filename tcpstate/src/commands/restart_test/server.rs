@@ -61,7 +61,7 @@ pub(super) struct Server<'a> {
     /// Processes of the start before, which were there when this one began.
     left: Vec<ProcessRef>,
     latest: Option<Diagnosis>,
-    /// Why its calls are not heard.
+    /// Why its calls are not supervised.
     pub(super) unsupervised: Option<String>,
 }
 
@@ -292,7 +292,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// How many calls have failed until now; `None`: they are not heard.
+    /// How many calls have failed until now; `None`: they are not supervised.
     pub(super) fn failed_calls(&self) -> Option<u64> {
         self.unsupervised.is_none().then(|| self.calls.failed())
     }

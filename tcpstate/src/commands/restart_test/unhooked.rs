@@ -77,7 +77,7 @@ impl Unhooked {
         Ok(unhooked)
     }
 
-    /// Shows what comes until it is told to end, or the user ends it.
+    /// Shows what comes until it is asked to end, or the user ends it.
     pub(super) async fn run(mut self, mut script: mpsc::Receiver<Cue>) -> Result<()> {
         let mut frames = interval(FRAME);
         frames.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -78,10 +78,10 @@ pub(in crate::commands) struct Calls {
     waits: u64,
     /// Calls that went on.
     passed: Vec<Passed>,
-    /// Those of them that have failed, until the hooks have told more.
+    /// Those of them that have failed, until the hooks have reported more.
     unreported: Vec<Unreported>,
     hooks: Option<Hooks>,
-    /// Binds of which their callers may not have heard.
+    /// Binds whose answer their callers may not have received.
     unacknowledged: VecDeque<Unacknowledged>,
     /// A process of the program is in a Landlock domain, which nothing shows: what it may
     /// bind is not known any more.
@@ -115,7 +115,7 @@ impl Calls {
         })
     }
 
-    /// Has the kernel's hooks attached, which tell more of calls that go on. Where there are
+    /// Has the kernel's hooks attached, which report more of calls that go on. Where there are
     /// none, it goes without.
     pub(super) fn want_hooks(&mut self) {
         match &self.hooks {

@@ -84,7 +84,7 @@ impl Flood {
         Decision::Explain { repeated: 0 }
     }
 
-    /// Counts one that the hooks were on for and have not told of. `false`: there was none like
+    /// Counts one that the hooks were on for and have not reported. `false`: there was none like
     /// it, for whose repetitions the kernel program says nothing any more.
     pub(super) fn count_unreported(&mut self, kind: CallKind, call: &Call) -> bool {
         let of = (name(kind), call.process.pid, call.requested.port);

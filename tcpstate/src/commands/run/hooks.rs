@@ -1,9 +1,9 @@
-//! What the kernel's hooks tell of calls that go on as they are: the error that the kernel
+//! What the kernel's hooks report of calls that go on as they are: the error that the kernel
 //! gave, and what it found on the port.
 //!
 //! Hooks take a tenth of a second to be on and privileges that only root has. Nobody waits for
-//! them: a thread of its own sees to them, and where they tell nothing, what a call has come
-//! to is inferred. They tell of the calls of the whole host; what is kept of them is asked for
+//! them: a thread of its own sees to them, and where they report nothing, what a call has come
+//! to is inferred. They report the calls of the whole host; what is kept of them is asked for
 //! by the socket of a call that was put before us, so that nobody else's is taken for it.
 //!
 //! While they are on every system call of the host is slower. So they are on only when calls
@@ -29,7 +29,7 @@ use crate::kernel::{Observer, Options};
 const MAX_FAILED: usize = 256;
 /// Records that are taken in one go.
 const TAKE: usize = 256;
-/// The hooks wake us for a failed call; what else they tell is cleared away as often.
+/// The hooks wake us for a failed call; what else they report is cleared away as often.
 const CLEAR_EVERY: Duration = Duration::from_secs(1);
 /// So long after the last reason for them the hooks are taken off.
 const WANTED_FOR_NS: u64 = 30_000_000_000;
@@ -42,13 +42,13 @@ pub(super) struct Hooks {
     until_ns: Sender<u64>,
 }
 
-/// What the thread has told.
+/// What the thread has reported.
 #[derive(Debug, Default)]
 struct Reported {
     /// Since when every failed call is, where the hooks are on.
     on_ns: Option<u64>,
     failed: VecDeque<(u64, CallKind, Call)>,
-    /// For who wants to know what becomes of the hooks.
+    /// What has become of the hooks, for who wants to know.
     status: Option<String>,
 }
 
@@ -86,7 +86,7 @@ impl Hooks {
             .is_some_and(|on_ns| on_ns <= mono_ns)
     }
 
-    /// What they have told of a failed call that was made at `since_ns`: the first from then on
+    /// What they have reported of a failed call that was made at `since_ns`: the first from then on
     /// that was about the same socket and port.
     pub(super) fn take(&self, kind: CallKind, failed: &Call, since_ns: u64) -> Option<Call> {
         let cookie = cookie(failed)?;
@@ -145,7 +145,7 @@ fn attach() -> Result<Observer> {
     })?)
 }
 
-/// Keeps what they tell, as long as they are wanted.
+/// Keeps what they report, as long as they are wanted.
 async fn keep_while_wanted(
     mut observer: Observer,
     reported: &Mutex<Reported>,

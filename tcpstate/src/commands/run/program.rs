@@ -31,7 +31,7 @@ const POLL_EVERY: Duration = Duration::from_millis(20);
 enum Phase {
     /// The program runs.
     Runs,
-    /// It was told to end, to be started again; at this time it is made to.
+    /// It was asked to end, to be started again; at this time it is made to.
     Ends { kill_ns: u64 },
     /// It has ended, and others that descend from it have not.
     LeftOver { kill_ns: u64 },
@@ -359,7 +359,7 @@ fn is_terminal_there() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// From Linux 5.9 on the kernel tells when nobody is left below a filter.
+/// From Linux 5.9 on the kernel reports when nobody is left below a filter.
 const REPORTS_END: (u32, u32) = (5, 9);
 
 /// Processes are left that would be refused without anybody to answer their calls: a process

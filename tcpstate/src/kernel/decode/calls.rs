@@ -157,7 +157,7 @@ impl Decoder {
     }
 
     /// Calls of one kind that were counted, as one event: the last of them, and
-    /// `repeated` before it. What is told of it is what the first of them was.
+    /// `repeated` before it. What is reported of it is what the first of them was.
     pub(in crate::kernel) fn sum(
         &self,
         first: &CallRecord,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct Container {
     /// Its id, or its name where the runtime puts that into the path.
     pub id: Arc<str>,
-    /// Who runs it; absent where the path does not tell.
+    /// Who runs it; absent where the path does not show it.
     pub runtime: Option<&'static str>,
 }
 

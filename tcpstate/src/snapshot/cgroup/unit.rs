@@ -21,7 +21,7 @@ const MAX_LISTED: usize = 16;
 /// `UNIT_NAME_MAX` of systemd, less the NUL.
 const MAX_NAME: usize = 255;
 
-/// Services that were asked about in one look at the host: each is read once.
+/// Services that were asked about in one reading of the host: each is read once.
 #[derive(Debug, Default)]
 pub struct Units {
     /// By the path of their cgroup; `None`: not root's.

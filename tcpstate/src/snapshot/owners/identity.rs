@@ -1,4 +1,4 @@
-//! What tells a process from others of its name, from `/proc`: nothing of it comes out of the
+//! What distinguishes a process from others of its name, from `/proc`: nothing of it comes out of the
 //! process's own memory, but for the command lines of what is above a holder.
 
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub(super) fn of(pid: u32, uid: u32, stat: &Stat) -> Identity {
     }
 }
 
-/// Of the process that made a call, as far as it tells who others are to it. It may have
+/// Of the process that made a call, as far as it shows its relation to others. It may have
 /// ended: its parent is known from the call.
 pub(crate) fn of_caller(process: &Process) -> Option<Identity> {
     let same = proc::stat(process.pid).filter(|stat| {
@@ -39,7 +39,7 @@ pub(crate) fn of_caller(process: &Process) -> Option<Identity> {
             .start_ticks
             .is_none_or(|start| start == stat.start_ticks)
     });
-    // Without its start nothing tells the parent from who has that one's number now.
+    // Without its start nothing distinguishes the parent from who has that one's number now.
     let start = process
         .start_ticks
         .or(same.as_ref().map(|stat| stat.start_ticks))?;

@@ -1,6 +1,6 @@
 //! The ports' stories, the failing first. A single port has two lines: its state,
 //! what was before, its last minutes. Several have a line each, and the chosen
-//! one tells its scenario below them.
+//! one shows its history below them.
 
 pub(crate) mod description;
 pub(crate) mod lane;

@@ -50,7 +50,7 @@ struct Failures {
 #[derive(Debug)]
 struct FoldedWalk {
     walk: Walk,
-    /// The latest call that is not told one by one, and why it failed.
+    /// The latest call that is not listed one by one, and why it failed.
     seqs: Vec<u64>,
     folded: Folded,
 }

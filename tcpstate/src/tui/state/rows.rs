@@ -160,7 +160,7 @@ impl Rows {
         self.spare = scan.ids;
     }
 
-    /// Whether the rows are about to change without any news.
+    /// Whether the rows are about to change without any event.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.scan.is_some()
     }

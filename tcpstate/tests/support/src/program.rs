@@ -65,7 +65,7 @@ pub fn run(arguments: &[&str]) -> Output {
 }
 
 /// Runs the program, does something once its hooks are on, and ends it as ctrl-c
-/// would once it has told of all of `parts`, or patience is at its end.
+/// would once it has reported all of `parts`, or patience is at its end.
 pub fn run_around(arguments: &[&str], act: fn(), parts: &[&str]) -> (String, ExitStatus) {
     let mut child = Command::new(TCPSTATE)
         .args(arguments)

@@ -1,4 +1,4 @@
-//! A server on port 8080, its connections, its end and its restart, told to an
+//! A server on port 8080, its connections, its end and its restart, given to an
 //! engine as the kernel would. For the screen tests and the preview.
 
 use std::net::Ipv4Addr;
@@ -22,7 +22,7 @@ pub const START_NS: u64 = 100_000 * MS;
 
 /// An engine, and what has happened so far.
 pub struct Scenario {
-    /// What was told to it.
+    /// What has observed it.
     pub engine: Engine,
     /// Monotonic clock.
     pub now_ns: u64,
@@ -62,7 +62,7 @@ impl Scenario {
         self.engine.observe(self.now_ns, body);
     }
 
-    /// Time passes; the engine is told every second.
+    /// Time passes; the engine gets a tick every second.
     pub fn wait_ms(&mut self, ms: u64) {
         let end_ns = self.now_ns + ms * MS;
         while self.now_ns + 1_000 * MS <= end_ns {

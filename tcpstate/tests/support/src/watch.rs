@@ -10,7 +10,7 @@ use tcpstate::clock;
 
 use crate::program::{TCPSTATE, patience};
 
-/// Whether it tells of such a call that failed.
+/// Whether it reports such a call that failed.
 fn is_failed(event: &Value, call: &str, port: u16) -> bool {
     event["event"] == call && event["ok"] == false && event["requested"]["port"] == port
 }

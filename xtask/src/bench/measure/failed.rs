@@ -32,7 +32,7 @@ struct Beside {
 
 /// What the program said.
 #[derive(Default)]
-struct Said {
+struct Reported {
     /// Milliseconds from each of the server's failed binds to its diagnosis.
     waits: Vec<f64>,
     /// Of the others.
@@ -162,8 +162,8 @@ fn failing(beside: Beside, seconds: u64) -> Result<Vec<Child>> {
         .collect()
 }
 
-fn said(stdout: ChildStdout, ready: Sender<()>) -> Result<Said> {
-    let mut said = Said::default();
+fn said(stdout: ChildStdout, ready: Sender<()>) -> Result<Reported> {
+    let mut said = Reported::default();
     let mut ready = Some(ready);
     // The diagnosis follows its call.
     let mut servers_ns = None;

@@ -38,7 +38,7 @@ impl Bench<'_> {
                 // Nobody reads any more: the next line ends it.
                 process::end(&mut child)?;
                 let said = stderr_of(&mut child)?;
-                hooks.extend(said_ms(&said, "tcpstate: watching after "));
+                hooks.extend(reported_ms(&said, "tcpstate: watching after "));
                 process::end(&mut traffic)
             })?;
         }
@@ -160,7 +160,7 @@ impl Bench<'_> {
         Ok((
             table_ms,
             sockets,
-            said_ms(&said, "tcpstate: sockets listed in "),
+            reported_ms(&said, "tcpstate: sockets listed in "),
         ))
     }
 }
@@ -185,7 +185,7 @@ fn stderr_of(child: &mut Child) -> Result<String> {
 }
 
 /// `12.3` of a line `tcpstate: watching after 12.3 ms`.
-fn said_ms(said: &str, before: &str) -> Option<f64> {
+fn reported_ms(said: &str, before: &str) -> Option<f64> {
     let rest = said.lines().find_map(|line| line.strip_prefix(before))?;
     rest.split_whitespace().next()?.parse().ok()
 }
@@ -198,7 +198,7 @@ mod tests {
     fn times_that_the_program_says_are_read() {
         let said = "tcpstate: hook x on\ntcpstate: watching after 41.5 ms\n";
 
-        assert_eq!(said_ms(said, "tcpstate: watching after "), Some(41.5));
-        assert_eq!(said_ms(said, "tcpstate: nothing "), None);
+        assert_eq!(reported_ms(said, "tcpstate: watching after "), Some(41.5));
+        assert_eq!(reported_ms(said, "tcpstate: nothing "), None);
     }
 }

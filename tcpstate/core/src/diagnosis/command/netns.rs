@@ -18,7 +18,7 @@ pub(in crate::diagnosis) enum CommandNetns {
     Unknown,
 }
 
-/// What tells a network namespace from all others.
+/// What identifies a network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::diagnosis) struct NetnsIdentity {
     /// Its own inode number, which the kernel gives to the next one once it is gone.

@@ -52,7 +52,7 @@ impl Describe for Call {
         };
         let place = match (name, self.local, self.peer) {
             ("accept", _, Some(peer)) => peer.to_string(),
-            // Where the kernel chose the port, the choice is the news.
+            // Where the kernel chose the port, the choice is what is new.
             ("bind", Some(local), _) if self.ok => local.to_string(),
             _ => requested,
         };

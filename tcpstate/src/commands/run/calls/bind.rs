@@ -16,14 +16,14 @@ use crate::event::Call;
 use crate::supervise::caller;
 use crate::supervise::socket::{self, Address, Nature};
 
-/// A call that was answered begins anew within this time, or its caller has heard the answer. A
+/// A call that was answered begins anew within this time, or its caller has received the answer. A
 /// handler of signals that come all the time may take as long on a slow machine.
 const COMES_AGAIN_NS: u64 = 2_000_000_000;
-/// Binds that were made and whose callers a signal took away before they heard of it.
+/// Binds that were made and whose callers a signal took away before they received the answer.
 const MAX_UNACKNOWLEDGED: usize = 64;
 
-/// A bind that was made, and that begins anew if a signal took its caller away before it heard
-/// of it.
+/// A bind that was made, and that begins anew if a signal took its caller away before it
+/// received the answer.
 pub(super) struct Unacknowledged {
     /// Of the socket.
     cookie: u64,
@@ -38,7 +38,7 @@ impl Calls {
         let port = request.address.endpoint.port;
         let cookie = sockopt::socket_cookie(&request.socket).unwrap_or(0);
         let now_ns = clock::monotonic_ns();
-        // Who asks for something else has heard.
+        // Who asks for something else has received the answer.
         self.unacknowledged.retain(|unacknowledged| {
             let is_other = unacknowledged.tid == request.tid && unacknowledged.cookie != cookie;
             now_ns < unacknowledged.until_ns && !is_other
@@ -80,7 +80,7 @@ impl Calls {
         }
     }
 
-    /// The bind was made: its caller hears of it.
+    /// The bind was made: its caller gets the answer.
     pub(super) fn done(&mut self, request: BindRequest, cookie: u64) {
         let job = self.explainer.is_recording.then(|| {
             let local = socket::local(&request.socket);

@@ -17,7 +17,7 @@ use crate::supervise::{caller, proc, socket};
 const TAKES_EFFECT_NS: u64 = 10_000_000;
 /// The same of a thread that waits for a processor, or has one.
 const TAKES_EFFECT_AT_LAST_NS: u64 = 1_000_000_000;
-/// A hook that was on has told of a failed call within this time after its return, or does not.
+/// A hook that was on has reported a failed call within this time after its return, or does not.
 const HOOKS_REPORT_NS: u64 = 100_000_000;
 /// Calls that are looked after at one time.
 pub(super) const MAX_PASSED: usize = 64;
@@ -43,7 +43,7 @@ pub(super) struct Unreported {
     call: Box<Call>,
 }
 
-/// What the kernel itself has told of the call. Who made it is better known here.
+/// What the kernel itself has reported of the call. Who made it is better known here.
 fn take_over(call: &mut Call, reported: Call) {
     call.errno = reported.errno;
     call.errno_name = reported.errno_name;
@@ -161,7 +161,7 @@ impl Calls {
         }
     }
 
-    /// A call that went on has failed. It is said once the hooks have told more; at once where
+    /// A call that went on has failed. It is reported once the hooks have reported more; at once where
     /// they were not on when it was made.
     fn has_failed(&mut self, unreported: Unreported) {
         let are_on = self
@@ -176,7 +176,7 @@ impl Calls {
         }
     }
 
-    /// Says of failed calls what the hooks have told, or have not told in time.
+    /// Reports failed calls with what the hooks have reported, or have not reported in time.
     pub(super) fn report_failed(&mut self, now_ns: u64) {
         let mut at = 0;
         while let Some(unreported) = self.unreported.get(at) {

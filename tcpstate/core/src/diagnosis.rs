@@ -56,7 +56,7 @@ pub enum CallKind {
 
 /// What the history knows about one seen holder.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct KnownHolder {
+pub(crate) struct KnownHolder {
     /// Who made it: called `listen`, `connect` or `accept`.
     pub owner: Option<Arc<Process>>,
     /// Who closed it, where it is closing or in `TIME_WAIT`.
@@ -72,7 +72,7 @@ pub struct KnownHolder {
 
 /// The last socket that listened on the port.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PastListener {
+pub(crate) struct PastListener {
     /// Whose it was.
     pub process: Option<Arc<Process>>,
     /// Milliseconds between its end and the failed call.
@@ -118,7 +118,7 @@ impl From<&Sysctls> for Environment {
 
 /// A failed call and all that is known about it.
 #[derive(Clone, Copy, Debug)]
-pub struct Failure<'a> {
+pub(crate) struct Failure<'a> {
     /// Position of the call.
     pub seq: u64,
     /// Which call.
@@ -142,7 +142,7 @@ pub struct Failure<'a> {
 
 /// Says why `failure` happened, what would have prevented it and what to do.
 #[must_use]
-pub fn diagnose(failure: &Failure<'_>) -> Diagnosis {
+pub(crate) fn diagnose(failure: &Failure<'_>) -> Diagnosis {
     let facts = Facts::new(failure);
     let mut finding = causes::judge(&facts);
     // What would help now comes first; each rule gives its own by usefulness.

@@ -8,26 +8,26 @@
 //! Pure: no IO, no clock.
 
 mod body;
-pub mod call;
-pub mod diagnosis;
-pub mod ephemeral;
-pub mod explanation;
-pub mod fallback;
-pub mod flood;
-pub mod holders;
-pub mod identity;
-pub mod lifecycle;
+pub(crate) mod call;
+pub(crate) mod diagnosis;
+pub(crate) mod ephemeral;
+pub(crate) mod explanation;
+pub(crate) mod fallback;
+pub(crate) mod flood;
+pub(crate) mod holders;
+pub(crate) mod identity;
+pub(crate) mod lifecycle;
 mod payload;
 mod payloads;
-pub mod place;
-pub mod release;
-pub mod reset;
-pub mod restart;
-pub mod restart_test;
+pub(crate) mod place;
+pub(crate) mod release;
+pub(crate) mod reset;
+pub(crate) mod restart;
+pub(crate) mod restart_test;
 pub mod rfc3339;
-pub mod run;
-pub mod socket;
-pub mod time_wait;
+pub(crate) mod run;
+pub(crate) mod socket;
+pub(crate) mod time_wait;
 
 pub use body::Body;
 pub(crate) use body::for_payload;

@@ -47,7 +47,7 @@ fn is_number_in_brackets(rest: &str) -> bool {
 
 /// The text as a code span, which also a table takes.
 #[must_use]
-pub fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let mut longest = 0;
     let mut run = 0;
     for character in text.chars() {

@@ -3,8 +3,8 @@
 //! Pure: fed by the engine, reads no clock, does no IO.
 
 pub mod chart;
-pub mod log;
-pub mod poll_schedule;
+pub(crate) mod log;
+pub(crate) mod poll_schedule;
 pub mod port;
 pub mod socket;
 pub mod table;
@@ -20,4 +20,4 @@ pub use table::SocketTable;
 pub const NS_PER_MS: u64 = 1_000_000;
 /// `TCP_TIMEWAIT_LEN`: a constant of the kernel, not a setting.
 /// <https://github.com/torvalds/linux/blob/v6.12/include/net/tcp.h#L136>
-pub const TIME_WAIT_MS: u64 = 60_000;
+pub(crate) const TIME_WAIT_MS: u64 = 60_000;

@@ -34,7 +34,7 @@ use crate::event::{
 };
 
 /// Version of the shape of `report --format json`.
-pub const REPORT_VERSION: &str = "1";
+pub(crate) const REPORT_VERSION: &str = "1";
 
 /// The postmortem of a recording.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -185,7 +185,7 @@ pub struct Restart {
 impl Restart {
     /// How long the port was down, or was until the recording's end.
     #[must_use]
-    pub fn down_ns(&self, ends: &Moment) -> u64 {
+    pub(crate) fn down_ns(&self, ends: &Moment) -> u64 {
         let end = self.again.as_ref().unwrap_or(ends);
         end.after_ns.saturating_sub(self.closed.after_ns)
     }

@@ -132,7 +132,7 @@ pub enum Verdict {
 /// `bind` against the state of the holders at that moment, so this answers
 /// both.
 #[must_use]
-pub fn would_bind(new: &Binder, holders: &[BoundSocket]) -> Vec<Verdict> {
+pub(crate) fn would_bind(new: &Binder, holders: &[BoundSocket]) -> Vec<Verdict> {
     holders.iter().map(|holder| verdict(new, holder)).collect()
 }
 
@@ -179,7 +179,7 @@ pub fn forecast(
 /// sockets in it. They were free of conflicts when the last one bound that way;
 /// the kernel does not look whether one has cleared the option since.
 #[must_use]
-pub fn admits(sharing: &Sharing, new: &Binder) -> bool {
+pub(crate) fn admits(sharing: &Sharing, new: &Binder) -> bool {
     if !new.reuse.reuseport || new.uid != Some(sharing.uid) {
         return false;
     }
@@ -209,7 +209,7 @@ pub fn verdict(new: &Binder, holder: &BoundSocket) -> Verdict {
 
 /// How the two addresses meet. Only meaningful where they do.
 #[must_use]
-pub fn overlap(new: &Binder, holder: &BoundSocket) -> Overlap {
+pub(crate) fn overlap(new: &Binder, holder: &BoundSocket) -> Overlap {
     let a = Compared::of_binder(new);
     let b = Compared::of_holder(holder, holder.reuse.unwrap_or_default());
     match (a.is_ipv4(), b.is_ipv4()) {

@@ -133,7 +133,7 @@ impl Body {
 
     /// Bytes on the heap, about. What events share counts for each of them.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         for_payload!(self, payload => payload.weight())
     }
 

@@ -22,19 +22,6 @@ pub enum StepKind {
     StopProcess,
 }
 
-impl StepKind {
-    /// The name as in the JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::DestroySockets => "destroy_sockets",
-            Self::StopUnit => "stop_unit",
-            Self::StopContainer => "stop_container",
-            Self::StopProcess => "stop_process",
-        }
-    }
-}
-
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseStep {
@@ -123,7 +110,7 @@ pub enum Outcome {
 impl Outcome {
     /// The name as in the JSON.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::CameBack => "came_back",

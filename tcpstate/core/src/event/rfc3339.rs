@@ -13,7 +13,7 @@ pub fn format(realtime_ns: u64) -> String {
 /// Nanoseconds since 1970-01-01 UTC of a text; `None` if it is not RFC 3339 or
 /// lies outside of 1970 to 2554.
 #[must_use]
-pub fn parse(text: &str) -> Option<u64> {
+pub(crate) fn parse(text: &str) -> Option<u64> {
     let time = humantime::parse_rfc3339(text).ok()?;
     u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
 }

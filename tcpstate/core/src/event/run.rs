@@ -186,7 +186,7 @@ impl Ability {
 impl Header {
     /// Whether the run has this ability.
     #[must_use]
-    pub fn has(&self, ability: Ability) -> bool {
+    pub(crate) fn has(&self, ability: Ability) -> bool {
         ability.hooks().iter().all(|name| {
             self.probes
                 .iter()

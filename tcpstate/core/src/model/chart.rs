@@ -7,7 +7,7 @@ use crate::event::State;
 /// Seconds that are kept.
 pub const MAX_SAMPLES: usize = 900;
 /// Length of a sample.
-pub const SAMPLE_NS: u64 = 1_000_000_000;
+pub(crate) const SAMPLE_NS: u64 = 1_000_000_000;
 
 /// One second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -75,19 +75,7 @@ impl PollSchedule {
 
     /// When the next poll is due.
     #[must_use]
-    pub fn next_due_ns(&self) -> Option<u64> {
+    pub(crate) fn next_due_ns(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)
-    }
-
-    /// Number of scheduled polls.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.due.len()
-    }
-
-    /// Whether nothing is scheduled.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.due.is_empty()
     }
 }

@@ -13,7 +13,7 @@ pub const MAX_PORTS: usize = 4096;
 /// Restarts that one port remembers.
 pub const MAX_RESTARTS: usize = 64;
 /// Fallbacks that one port remembers.
-pub const MAX_FALLBACKS: usize = 16;
+pub(crate) const MAX_FALLBACKS: usize = 16;
 
 /// Listening sockets that one port remembers; with `SO_REUSEPORT` a server has
 /// one per worker.
@@ -108,7 +108,7 @@ pub struct PortHistory {
     /// Restarts, oldest first, with the time of each, at most [`MAX_RESTARTS`].
     pub restarts: VecDeque<(u64, Restart)>,
     /// Processes that wanted this port and took another one, or the other way
-    /// round; oldest first, with the time of each, at most [`MAX_FALLBACKS`].
+    /// round; oldest first, with the time of each, at most `MAX_FALLBACKS`.
     pub fallbacks: VecDeque<(u64, Arc<Fallback>)>,
 }
 

@@ -107,13 +107,13 @@ impl SocketTable {
 
     /// Sockets that were not taken in because the table was full.
     #[must_use]
-    pub fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused
     }
 
     /// The mini-socket with these addresses.
     #[must_use]
-    pub fn mini_at(&self, tuple: &Tuple) -> Option<SocketId> {
+    pub(crate) fn mini_at(&self, tuple: &Tuple) -> Option<SocketId> {
         self.minis.get(tuple).copied()
     }
 

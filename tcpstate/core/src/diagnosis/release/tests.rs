@@ -92,11 +92,8 @@ fn accepted(state: State, peer: u16, processes: Vec<Process>) -> SeenHolder {
 /// The steps, as `kind target`.
 fn steps(plan: &Plan) -> Vec<String> {
     let line = |step: &PlannedStep| {
-        format!(
-            "{} {}",
-            step.description.step.name(),
-            step.description.target
-        )
+        let kind = serde_json::to_value(step.description.step).unwrap();
+        format!("{} {}", kind.as_str().unwrap(), step.description.target)
     };
     plan.steps.iter().map(line).collect()
 }

@@ -221,12 +221,9 @@ const RUNS: [&str; 2] = ["restart", "with-reuse"];
 #[test]
 fn no_report_is_left_over() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/report");
-    for entry in fs::read_dir(folder).expect("it is there") {
-        let path = entry.expect("it can be listed").path();
-        let stem = path.file_stem().and_then(|stem| stem.to_str());
-        let is_used = stem.is_some_and(|stem| RUNS.contains(&stem));
-        assert!(is_used, "{}", path.display());
-    }
+    let files = RUNS.map(|name| [format!("{name}.jsonl"), format!("{name}.md")]);
+
+    support::assert_no_file_but(&folder, files.as_flattened());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tests of whole screens: as text files, under every key, and with hostile
 //! names.
 //!
-//! `TCPSTATE_BLESS=1 cargo test -p tcpstate --lib screens` writes the text files
+//! `UPDATE_EXPECT=1 cargo test -p tcpstate --lib screens` writes the text files
 //! anew; read the difference before committing it.
 
 pub(crate) use support::scenario;
@@ -26,15 +26,14 @@ use crate::tui::state::replay::{Mark, MarkKind, ReplayPosition};
 use crate::tui::state::rounds::{CurrentRound, Rounds};
 use crate::tui::theme::Theme;
 use crate::units::NS_PER_S;
-use harness::{assert_harmless, differs, render, text_of, type_keys};
+use harness::{assert_harmless, assert_screen, folder, render, text_of, type_keys};
 use scenario::{PORT, Scenario, process};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
 #[test]
 fn screens_look_as_they_did() {
-    let mut wrong = Vec::new();
-    for (name, scenario, keys) in scenes() {
+    for (name, scenario, keys) in screens() {
         for (width, height) in SIZES {
             let mut app = App::with_theme(Theme::Dark);
             if name.starts_with("replay") {
@@ -47,10 +46,20 @@ fn screens_look_as_they_did() {
             render(&scenario, &mut app, area);
             type_keys(&mut app, keys, &scenario.engine);
             let text = text_of(&render(&scenario, &mut app, area));
-            wrong.extend(differs(&format!("{name}-{width}x{height}"), &text));
+            assert_screen(&format!("{name}-{width}x{height}"), &text);
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_screen_is_left_over() {
+    let of_size = |(name, _, _): &(&str, Scenario, &str)| {
+        SIZES.map(|(width, height)| format!("{name}-{width}x{height}.txt"))
+    };
+    let mut names: Vec<String> = screens().iter().flat_map(of_size).collect();
+    names.push("states".to_owned());
+
+    support::assert_no_file_but(&folder(), &names);
 }
 
 /// `UPDATE_EXPECT=1` draws it anew.
@@ -433,7 +442,7 @@ fn rounds() -> Rounds {
     }
 }
 
-fn scenes() -> Vec<(&'static str, Scenario, &'static str)> {
+fn screens() -> Vec<(&'static str, Scenario, &'static str)> {
     let many = || {
         let mut scenario = scenario::serving().0;
         scenario.find(20_000, State::Established, None);

@@ -1,11 +1,11 @@
 //! Draws a scenario into text and types keys.
 
 use std::borrow::Cow;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use expect_test::expect_file;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -120,16 +120,12 @@ pub(crate) fn press(app: &mut App, key: Key, engine: &Engine) -> Control {
     }
 }
 
-/// The text, if it is not the one that is kept under this name. When told to
-/// bless, keeps it instead.
-pub(crate) fn differs(name: &str, text: &str) -> Option<String> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/screens")
-        .join(format!("{name}.txt"));
-    if std::env::var_os("TCPSTATE_BLESS").is_some() {
-        fs::write(&path, text).expect("tests/screens is writable");
-        return None;
-    }
-    let is_kept = fs::read_to_string(&path).ok().as_deref() == Some(text);
-    (!is_kept).then(|| format!("{}\n{text}", path.display()))
+/// Where the screens are as text.
+pub(crate) fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/screens")
+}
+
+/// The text is that of the file with this name.
+pub(crate) fn assert_screen(name: &str, text: &str) {
+    expect_file![folder().join(format!("{name}.txt"))].assert_eq(text);
 }

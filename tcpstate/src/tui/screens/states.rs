@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use crate::event::State;
 use crate::tui::app::App;
 use crate::tui::screens::SIZES;
-use crate::tui::screens::harness::{differs, render, text_of, type_keys};
+use crate::tui::screens::harness::{assert_screen, folder, render, text_of, type_keys};
 use crate::tui::screens::scenario::{self, Scenario};
 use crate::tui::theme::Theme;
 
@@ -43,7 +43,6 @@ fn states() -> Vec<(&'static str, Scenario)> {
 
 #[test]
 fn every_screen_looks_as_it_did_in_every_state() {
-    let mut wrong = Vec::new();
     for (state, mut scenario) in states() {
         for (width, height) in SIZES {
             let area = Rect::new(0, 0, width, height);
@@ -63,11 +62,17 @@ fn every_screen_looks_as_it_did_in_every_state() {
                 }
                 let _ = writeln!(screens, "══ {state}, {screen}\n{}", text_of(&buf));
             }
-            wrong.extend(differs(
-                &format!("states/{state}-{width}x{height}"),
-                &screens,
-            ));
+            assert_screen(&format!("states/{state}-{width}x{height}"), &screens);
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_screen_of_a_state_is_left_over() {
+    let of_size = |(state, _): &(&str, Scenario)| {
+        SIZES.map(|(width, height)| format!("{state}-{width}x{height}.txt"))
+    };
+    let names: Vec<String> = states().iter().flat_map(of_size).collect();
+
+    support::assert_no_file_but(&folder().join("states"), &names);
 }

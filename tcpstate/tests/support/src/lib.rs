@@ -5,6 +5,7 @@
 //! - [`socket`]: sockets; [`stage`]: the namespace that they are in
 //! - [`Watch`]: the program watching it; [`TCPSTATE`], [`run`]: the program itself
 //! - [`Cgroup`]: a control group; [`Stalls`]: times without a processor
+//! - [`assert_no_file_but`]: expected output that no test compares any more
 //! - [`lines`], [`paths`], [`scenario`]: what output must be, and events to make it from
 
 #![expect(
@@ -14,6 +15,7 @@
 )]
 
 mod cgroup;
+mod expected;
 pub mod lines;
 pub mod paths;
 mod program;
@@ -25,6 +27,7 @@ mod stalls;
 mod watch;
 
 pub use cgroup::Cgroup;
+pub use expected::assert_no_file_but;
 pub use program::{TCPSTATE, Tcpstate, patience, run, run_around};
 pub use requirement::{
     Before, DESTROYS_TIME_WAITS, LISTS_BOUND_SOCKETS, Lacking, Linux, Optional, Processors,

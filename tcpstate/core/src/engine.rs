@@ -15,6 +15,7 @@ mod tracked_processes;
 mod transitions;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::diagnosis::CallKind;
@@ -314,7 +315,7 @@ impl Engine {
             let Some(socket) = self.table.get(&id) else {
                 continue;
             };
-            if !socket.is_mini || socket.next_poll_ns != at_ns {
+            if !socket.is_mini || socket.next_poll_ns != NonZeroU64::new(at_ns) {
                 continue;
             }
             due.push(id);
@@ -352,7 +353,7 @@ impl Engine {
 
     fn schedule_check(&mut self, id: SocketId, at_ns: u64) {
         let before_ns = self.table.update(&id, |socket| {
-            std::mem::replace(&mut socket.next_poll_ns, at_ns)
+            std::mem::replace(&mut socket.next_poll_ns, NonZeroU64::new(at_ns))
         });
         if let Some(before_ns) = before_ns {
             // One poll per socket is scheduled, however often it is put off.
@@ -365,7 +366,7 @@ impl Engine {
     fn take_out(&mut self, id: &SocketId) -> Option<Socket> {
         let mut socket = self.table.remove(id)?;
         self.checks.cancel(socket.next_poll_ns, *id);
-        socket.next_poll_ns = 0;
+        socket.next_poll_ns = None;
         Some(socket)
     }
 }

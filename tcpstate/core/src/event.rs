@@ -11,6 +11,7 @@ mod body;
 pub(crate) mod call;
 pub(crate) mod diagnosis;
 pub(crate) mod ephemeral;
+mod errno;
 pub(crate) mod explanation;
 pub(crate) mod fallback;
 pub(crate) mod flood;
@@ -39,6 +40,7 @@ pub use diagnosis::{
     Applies, Cause, Certainty, Diagnosis, Effect, Fix, Holder, Overlap, WouldWork, YesNo,
 };
 pub use ephemeral::{Ephemeral, EphemeralUser};
+pub use errno::Errno;
 pub use explanation::{Explanation, Hazard, HazardKind, Tried};
 pub use fallback::{FailedTry, Fallback};
 pub use flood::{CallName, Flood};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::event::{
-    Call, Endpoint, Family, HeldIn, Overlap, Process, Seen, SeenHolder, SeenSource, State,
+    Call, Endpoint, Errno, Family, HeldIn, Overlap, Process, Seen, SeenHolder, SeenSource, State,
 };
 
 use super::conflict::{self, Binder, BoundSocket, Memory, Verdict};
@@ -20,17 +20,6 @@ const OPEN_NOWHERE: &str = "no process was found to have it open, neither among 
 /// What is concluded of a process that is found by elimination.
 const INSIDE_ACCEPT: &str = "which socket the thread waits on that is inside accept: its descriptor is \
      closed, and it is the only one of its kind there; one more connection lets it go on";
-
-/// The errors that rules tell apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Errno {
-    Perm,
-    Acces,
-    Inval,
-    AddrInUse,
-    AddrNotAvail,
-    Other,
-}
 
 /// A socket of the port, not the caller's own, as the conflict rule wants it.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +54,7 @@ impl<'a> Facts<'a> {
         let call = failure.call;
         let mut facts = Self {
             failure,
-            errno: errno(call),
+            errno: call.error().unwrap_or(Errno::Other),
             port: local_port(failure),
             binder: None,
             candidates: Vec::new(),
@@ -241,7 +230,7 @@ impl<'a> Facts<'a> {
         let call = self.call();
         let is_listed = |holder: &SeenHolder| {
             call.sock.is_some_and(|sock| {
-                sock.cookie != 0
+                sock.known_cookie().is_some()
                     && sock.cookie == holder.sock.cookie
                     && sock.netns == holder.sock.netns
             })
@@ -392,18 +381,6 @@ impl<'a> Facts<'a> {
             local_port_range: self.failure.environment.local_port_range,
             has_listener_history: self.failure.last_listener.is_some(),
         }
-    }
-}
-
-/// The name decides where there is one: numbers differ between architectures.
-fn errno(call: &Call) -> Errno {
-    match (call.errno_name.as_deref(), call.errno) {
-        (Some("EPERM"), _) | (None, Some(1)) => Errno::Perm,
-        (Some("EACCES"), _) | (None, Some(13)) => Errno::Acces,
-        (Some("EINVAL"), _) | (None, Some(22)) => Errno::Inval,
-        (Some("EADDRINUSE"), _) | (None, Some(98)) => Errno::AddrInUse,
-        (Some("EADDRNOTAVAIL"), _) | (None, Some(99)) => Errno::AddrNotAvail,
-        _ => Errno::Other,
     }
 }
 

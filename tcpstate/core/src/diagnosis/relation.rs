@@ -71,7 +71,7 @@ pub(super) fn nearest<'a>(
 /// By descent.
 fn kinship(holder: &Process, caller: &Process) -> Option<RelationName> {
     let is_above = |ancestors: &[Ancestor], pid| ancestors.iter().any(|one| one.pid == pid);
-    if holder.pid == 0 || holder.pid == INIT {
+    if !holder.has_pid() || holder.pid == INIT {
         None
     } else if holder.pid == caller.pid {
         Some(RelationName::Itself)
@@ -79,7 +79,7 @@ fn kinship(holder: &Process, caller: &Process) -> Option<RelationName> {
         Some(RelationName::Parent)
     } else if is_above(ancestors(caller), holder.pid) {
         Some(RelationName::Ancestor)
-    } else if caller.pid == 0 {
+    } else if !caller.has_pid() {
         None
     } else if holder.ppid == Some(caller.pid) {
         Some(RelationName::Child)

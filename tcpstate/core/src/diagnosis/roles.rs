@@ -252,7 +252,7 @@ pub(super) fn are_several(blockers: &[&Blocker<'_>]) -> bool {
 
 /// Whether `process` has every one of them; one that is only thought of has none.
 pub(super) fn are_all_of(blockers: &[&Blocker<'_>], process: &Process) -> bool {
-    process.pid != 0
+    process.has_pid()
         && blockers.iter().all(|blocker| {
             let processes = blocker.processes();
             processes.iter().any(|other| other.pid == process.pid)

@@ -55,7 +55,7 @@ pub(super) fn process(process: &Process) -> String {
     if process.is_kernel() {
         return "the kernel".to_owned();
     }
-    if process.pid == 0 {
+    if !process.has_pid() {
         return safe(&process.comm);
     }
     format!("{}[{}]", safe(&process.comm), process.pid)

@@ -1,10 +1,10 @@
 //! Would the same call have worked with one more option? Asked of the
 //! conflict rule again, over every socket that was seen on the port.
 
-use crate::event::{Family, WouldWork, YesNo};
+use crate::event::{Errno, Family, WouldWork, YesNo};
 
 use super::conflict::{self, Binder, BoundSocket};
-use super::facts::{Errno, Facts};
+use super::facts::Facts;
 
 const NO: WouldWork = all(YesNo::No);
 const UNKNOWN: WouldWork = all(YesNo::Unknown);

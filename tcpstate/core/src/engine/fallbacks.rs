@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::diagnosis::CallKind;
-use crate::event::{Body, Call, FailedTry, Fallback, Process};
+use crate::event::{Body, Call, Errno, FailedTry, Fallback, Process};
 use crate::model::port::MAX_FALLBACKS;
 use crate::model::{NS_PER_MS, PortKey, SocketId};
 
@@ -226,11 +226,10 @@ impl Engine {
     /// Notes a `bind` or `listen` that failed.
     pub(super) fn note_failed_port(&mut self, mono_ns: u64, seq: u64, key: PortKey, call: &Call) {
         // Other errors are about the socket or the address, not the port.
-        let is_refused = matches!(
-            call.errno_name.as_deref(),
-            Some("EADDRINUSE" | "EACCES" | "EPERM")
-        );
-        if is_refused {
+        let is_about_port = call
+            .error()
+            .is_some_and(|error| error == Errno::AddrInUse || error.is_refusal());
+        if is_about_port {
             self.fallbacks.fails(mono_ns, seq, key, call.process.pid);
         }
     }

@@ -5,6 +5,8 @@
 //! the TIME_WAIT of its first one is still there. On kernels before 5.15 a
 //! socket has none until somebody asks for it; addresses alone name it there.
 
+use std::num::NonZeroU64;
+
 use super::Engine;
 use crate::event::{
     Endpoint, ExitReason, Seen, SeenHolder, Sock, SocketSeen, Source, State, StateChange,
@@ -36,7 +38,7 @@ impl Engine {
         let tuple = tuple(&seen.sock, seen.local, seen.peer);
         if let Some(there) = self.table.mini_at(&tuple) {
             let cookie = self.table.get(&there).map_or(0, |known| known.sock.cookie);
-            if cookie == seen.sock.cookie || seen.sock.cookie == 0 {
+            if cookie == seen.sock.cookie || seen.sock.known_cookie().is_none() {
                 return there;
             }
             if seen.state == State::Closed {
@@ -64,8 +66,8 @@ impl Engine {
         let is_it = |known: &&Socket| {
             known.is_mini == seen.is_mini()
                 && (known.sock.cookie == seen.sock.cookie
-                    || known.sock.cookie == 0
-                    || seen.sock.cookie == 0)
+                    || known.sock.known_cookie().is_none()
+                    || seen.sock.known_cookie().is_none())
         };
         let by_mini = || {
             self.table
@@ -91,7 +93,7 @@ impl Engine {
     /// - Without cookie and port nothing names the socket yet.
     pub(super) fn id_of_change(&mut self, mono_ns: u64, change: &StateChange) -> Option<SocketId> {
         let is_birth_of_child = change.old == State::Listen && change.new == State::SynReceived;
-        let is_nameless = change.sock.cookie == 0 && change.local.port == 0;
+        let is_nameless = change.sock.known_cookie().is_none() && !change.local.has_port();
         if is_nameless || (is_birth_of_child && self.has_listeners_identity(change)) {
             return None;
         }
@@ -116,7 +118,7 @@ impl Engine {
     fn has_listeners_identity(&self, change: &StateChange) -> bool {
         let id = SocketId::of(&change.sock, change.local, change.peer);
         let is_listener = |known: &Socket| known.state == State::Listen;
-        change.peer.port == 0 || self.table.get(&id).is_some_and(is_listener)
+        !change.peer.has_port() || self.table.get(&id).is_some_and(is_listener)
     }
 
     fn came_after_its_end(&self, mono_ns: u64, id: &SocketId, change: &StateChange) -> bool {
@@ -135,7 +137,7 @@ impl Engine {
         peer: Endpoint,
     ) -> SocketId {
         // Of a connection there is one at a time, listeners may be several.
-        if peer.port != 0 {
+        if peer.has_port() {
             self.learn_cookie(sock, local, peer, false);
         }
         SocketId::of(sock, local, peer)
@@ -153,7 +155,8 @@ impl Engine {
     /// A socket that had no cookie when it was seen first has one now: all that is
     /// known of it goes on under the new name.
     fn learn_cookie(&mut self, sock: &Sock, local: Endpoint, peer: Endpoint, is_mini: bool) {
-        if sock.cookie == 0 || self.table.get(&SocketId::Cookie(sock.cookie)).is_some() {
+        if sock.known_cookie().is_none() || self.table.get(&SocketId::Cookie(sock.cookie)).is_some()
+        {
             return;
         }
         let nameless = SocketId::Tuple(tuple(sock, local, peer));
@@ -165,12 +168,12 @@ impl Engine {
             let at_ns = self
                 .table
                 .get(&nameless)
-                .map_or(0, |known| known.next_poll_ns);
+                .and_then(|known| known.next_poll_ns);
             let named = SocketId::Cookie(sock.cookie);
             self.checks.cancel(at_ns, nameless);
             self.table.name(&nameless, sock.cookie);
-            if at_ns != 0 {
-                self.schedule_check(named, at_ns);
+            if let Some(at_ns) = at_ns {
+                self.schedule_check(named, at_ns.get());
             }
             let key = PortKey {
                 port: local.port,
@@ -187,7 +190,7 @@ impl Engine {
         };
         self.checks.cancel(at_ns, id);
         if let Some(set_aside) = self.table.set_aside(&id) {
-            self.schedule_check(set_aside, at_ns);
+            self.schedule_check(set_aside, at_ns.map_or(0, NonZeroU64::get));
         }
     }
 }
@@ -197,7 +200,7 @@ impl Engine {
 fn is_before(mono_ns: u64, change: &StateChange, mini: &Socket) -> bool {
     mono_ns < mini.since_ns
         && mini.peer == change.peer
-        && (change.local.port == 0 || mini.local == change.local)
+        && (!change.local.has_port() || mini.local == change.local)
 }
 
 impl Socket {
@@ -224,6 +227,6 @@ fn tuple(sock: &Sock, local: Endpoint, peer: Endpoint) -> Tuple {
 /// Whether no other socket on the port has its addresses: of a connection there is one at
 /// a time, listeners may be several.
 fn is_alone(holder: &SeenHolder, seen: &Seen) -> bool {
-    let is_like = |other: &&SeenHolder| other.local == holder.local && other.peer.port == 0;
-    holder.peer.port != 0 || (seen.is_complete && seen.holders.iter().filter(is_like).count() == 1)
+    let is_like = |other: &&SeenHolder| other.local == holder.local && !other.peer.has_port();
+    holder.peer.has_port() || (seen.is_complete && seen.holders.iter().filter(is_like).count() == 1)
 }

@@ -78,7 +78,11 @@ impl Engine {
         let past = self
             .table
             .get_or_closed(&id)
-            .filter(|past| past.sock.cookie == seen.sock.cookie && past.sock.cookie != 0)
+            .filter(|past| {
+                past.sock
+                    .known_cookie()
+                    .is_some_and(|it| it == seen.sock.cookie)
+            })
             .and_then(|past| past.owner.clone());
         let mut socket = Socket {
             sock: seen.sock,
@@ -98,9 +102,9 @@ impl Engine {
                 Origin::Unknown
             },
             expires_at_ns: expires_at_ns(seen, mono_ns),
-            next_poll_ns: 0,
+            next_poll_ns: None,
             changed_ns: 0,
-            challenged_ns: 0,
+            challenged_ns: None,
             is_past_life: matches!(id, SocketId::PastLife(_)),
             steps: Vec::new(),
         };
@@ -120,7 +124,7 @@ impl Engine {
             let from = socket.state;
             socket.is_mini = seen.is_mini();
             // The kernel chooses the port of a connect after the transition.
-            if socket.sock.cookie != 0 {
+            if socket.sock.known_cookie().is_some() {
                 socket.local = seen.local;
                 socket.peer = seen.peer;
             }
@@ -153,8 +157,9 @@ fn expires_at_ns(seen: &SocketSeen, mono_ns: u64) -> Option<u64> {
 }
 
 fn exit_reason(socket: &Socket, mono_ns: u64, has_unresynced_losses: bool) -> ExitReason {
-    let is_challenged = socket.challenged_ns != 0
-        && mono_ns < socket.challenged_ns.saturating_add(CHALLENGE_LASTS_NS);
+    let is_challenged = socket
+        .challenged_ns
+        .is_some_and(|at_ns| mono_ns < at_ns.get().saturating_add(CHALLENGE_LASTS_NS));
     if is_challenged {
         return ExitReason::Reused;
     }

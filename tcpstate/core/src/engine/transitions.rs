@@ -1,5 +1,6 @@
 //! `tcp.state`: a socket moves from one state to the next.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::Engine;
@@ -103,7 +104,7 @@ impl Engine {
                 };
                 // Most connections change in their place.
                 if self.table.get(&id).is_some() {
-                    let check_ns = self.table.update(&id, go_on).unwrap_or(0);
+                    let check_ns = self.table.update(&id, go_on).flatten();
                     self.checks.cancel(check_ns, id);
                 } else {
                     let mut socket = new_socket(mono_ns, &facts);
@@ -121,7 +122,7 @@ impl Engine {
             port: change.local.port,
             netns: change.sock.netns,
         };
-        change.local.port != 0
+        change.local.has_port()
             && self
                 .ports
                 .get(&key)
@@ -165,7 +166,7 @@ impl Engine {
     /// reason to poll as well. Any other state, and a mini-socket of its own, is
     /// proof: where a transition was lost, it is a later one that proves it.
     fn end_time_wait_that_is_reused(&mut self, mono_ns: u64, change: &StateChange, id: SocketId) {
-        if change.local.port == 0 || (change.new == State::Closed && change.mini.is_none()) {
+        if !change.local.has_port() || (change.new == State::Closed && change.mini.is_none()) {
             return;
         }
         let tuple = Tuple {
@@ -177,8 +178,9 @@ impl Engine {
             return;
         };
         if change.new == State::SynSent {
-            self.table
-                .update(&mini_id, |mini| mini.challenged_ns = mono_ns);
+            self.table.update(&mini_id, |mini| {
+                mini.challenged_ns = NonZeroU64::new(mono_ns);
+            });
             self.check_at(mini_id, mono_ns.saturating_add(CONNECT_TAKES_NS));
             return;
         }
@@ -286,10 +288,10 @@ fn new_socket(mono_ns: u64, change: &StateChange) -> Socket {
         left_by: None,
         origin: Origin::Unknown,
         expires_at_ns: None,
-        next_poll_ns: 0,
+        next_poll_ns: None,
         changed_ns: mono_ns,
         is_past_life: false,
-        challenged_ns: 0,
+        challenged_ns: None,
         steps: Vec::new(),
     }
 }

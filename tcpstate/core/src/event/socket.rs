@@ -150,6 +150,14 @@ pub struct Sock {
     pub family: Family,
 }
 
+impl Sock {
+    /// Its cookie; `None`: the kernel had none.
+    #[must_use]
+    pub fn known_cookie(&self) -> Option<u64> {
+        (self.cookie != 0).then_some(self.cookie)
+    }
+}
+
 /// An address and a port.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -159,6 +167,14 @@ pub struct Endpoint {
     pub addr: IpAddr,
     /// Port; 0: none (yet).
     pub port: u16,
+}
+
+impl Endpoint {
+    /// Whether it has a port (yet).
+    #[must_use]
+    pub fn has_port(self) -> bool {
+        self.port != 0
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -385,7 +401,13 @@ impl Process {
     /// Whether it is the kernel itself.
     #[must_use]
     pub fn is_kernel(&self) -> bool {
-        self.pid == 0 && &*self.comm == "kernel"
+        !self.has_pid() && &*self.comm == "kernel"
+    }
+
+    /// Whether it is a process: the kernel is none, nor what is only asked about.
+    #[must_use]
+    pub fn has_pid(&self) -> bool {
+        self.pid != 0
     }
 
     /// The same with arguments of at most so many bytes; what is cut ends in `…`.

@@ -2,6 +2,7 @@
 //! orphan's FIN_WAIT_2 becomes TIME_WAIT, or that a TIME_WAIT ends.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 
 use super::socket::SocketId;
 
@@ -56,10 +57,10 @@ impl PollSchedule {
         self.due.insert((at_ns, id));
     }
 
-    /// `at_ns` 0: nothing is scheduled for it.
-    pub(crate) fn cancel(&mut self, at_ns: u64, id: SocketId) {
-        if at_ns != 0 {
-            self.due.remove(&(at_ns, id));
+    /// `None`: nothing is scheduled for it.
+    pub(crate) fn cancel(&mut self, at_ns: Option<NonZeroU64>, id: SocketId) {
+        if let Some(at_ns) = at_ns {
+            self.due.remove(&(at_ns.get(), id));
         }
     }
 

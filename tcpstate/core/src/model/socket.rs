@@ -1,5 +1,6 @@
 //! One socket and its history.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::event::{Endpoint, Process, Reuse, Sock, State};
@@ -21,14 +22,13 @@ impl SocketId {
     /// The identity of this socket at these addresses.
     #[must_use]
     pub fn of(sock: &Sock, local: Endpoint, peer: Endpoint) -> Self {
-        if sock.cookie == 0 {
-            Self::Tuple(Tuple {
+        match sock.known_cookie() {
+            Some(cookie) => Self::Cookie(cookie),
+            None => Self::Tuple(Tuple {
                 netns: sock.netns,
                 local,
                 peer,
-            })
-        } else {
-            Self::Cookie(sock.cookie)
+            }),
         }
     }
 }
@@ -106,14 +106,14 @@ pub struct Socket {
     pub origin: Origin,
     /// When a mini-socket's timer ends.
     pub expires_at_ns: Option<u64>,
-    /// When a connect from its addresses to its peer began; 0: none did.
-    pub(crate) challenged_ns: u64,
+    /// When a connect from its addresses to its peer began, if one did.
+    pub(crate) challenged_ns: Option<NonZeroU64>,
     /// When a hook last showed it change.
     pub(crate) changed_ns: u64,
     /// Another one has its cookie now; see [`SocketId::PastLife`].
     pub(crate) is_past_life: bool,
     /// When the kernel is to be asked next whether it is still there.
-    pub(crate) next_poll_ns: u64,
+    pub(crate) next_poll_ns: Option<NonZeroU64>,
     /// The steps of its life, oldest first, at most [`MAX_STEPS`].
     pub steps: Vec<Step>,
 }

@@ -76,10 +76,10 @@ pub(super) fn command_line(process: &Process) -> Option<String> {
 
 /// `10.0.0.1:8080`, with the peer if there is one.
 pub(super) fn connection(local: Endpoint, peer: Endpoint) -> String {
-    if peer.port == 0 {
-        local.to_string()
-    } else {
+    if peer.has_port() {
         format!("{local} ↔ {peer}")
+    } else {
+        local.to_string()
     }
 }
 

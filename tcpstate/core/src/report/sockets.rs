@@ -83,7 +83,7 @@ impl SocketTracks {
     /// have one now; what has closed is another.
     fn known_by(&mut self, sock: &Sock, local: Endpoint, peer: Endpoint) -> SocketId {
         let id = SocketId::of(sock, local, peer);
-        if sock.cookie == 0 || self.tracks.contains_key(&id) {
+        if sock.known_cookie().is_none() || self.tracks.contains_key(&id) {
             return id;
         }
         let nameless = SocketId::of(&Sock { cookie: 0, ..*sock }, local, peer);

@@ -106,9 +106,9 @@ impl Hooks {
     }
 }
 
-/// What names its socket; 0 names none.
+/// What names its socket.
 fn cookie(call: &Call) -> Option<u64> {
-    call.sock.map(|sock| sock.cookie).filter(|it| *it != 0)
+    call.sock?.known_cookie()
 }
 
 fn lock(reported: &Mutex<Reported>) -> MutexGuard<'_, Reported> {

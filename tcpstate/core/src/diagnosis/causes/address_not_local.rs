@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::event::{Applies, Cause, Family};
+use crate::event::{Applies, Cause, Errno, Family};
 
 use super::address_unusable::is_unusable;
 use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::{Command, Setting};
-use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::{CallKind, text};
 

@@ -4,11 +4,11 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::event::{Applies, Cause, Fix, Ipv6State, OnInterface};
+use crate::event::{Applies, Cause, Errno, Fix, Ipv6State, OnInterface};
 
 use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::{Command, Setting};
-use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::{CallKind, text};
 

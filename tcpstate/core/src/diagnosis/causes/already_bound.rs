@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use crate::event::{Applies, Cause};
+use crate::event::{Applies, Cause, Endpoint, Errno};
 
 use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::CallKind;
-use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::fix;
 
 pub(super) const RULE: Rule = Rule {
@@ -19,7 +19,7 @@ fn applies(facts: &Facts<'_>) -> Verdict {
     if facts.failure.kind != CallKind::Bind || facts.errno != Errno::Inval {
         return Verdict::No;
     }
-    if facts.call().local.is_some_and(|local| local.port != 0) {
+    if facts.call().local.is_some_and(Endpoint::has_port) {
         return Verdict::Yes;
     }
     if bad_address(facts).is_some() {
@@ -53,7 +53,7 @@ pub(super) fn bad_address(facts: &Facts<'_>) -> Option<&'static str> {
 }
 
 fn explain(facts: &Facts<'_>) -> CauseText {
-    let local = facts.call().local.filter(|local| local.port != 0);
+    let local = facts.call().local.filter(|local| local.has_port());
     let mut doubts = facts.doubts.clone();
     if local.is_none() {
         doubts.push(

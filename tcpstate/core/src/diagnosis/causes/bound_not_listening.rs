@@ -32,7 +32,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
     };
     // The kernel keeps the peer of a connection that was reset.
     let has_been_connected =
-        |b: &&roles::Blocker<'_>| b.seen.state == State::Closed || b.seen.peer.port != 0;
+        |b: &&roles::Blocker<'_>| b.seen.state == State::Closed || b.seen.peer.has_port();
     let why = if leaders.iter().all(has_been_connected) {
         "its connection has ended, but the socket was bound to the port and is still open"
     } else {

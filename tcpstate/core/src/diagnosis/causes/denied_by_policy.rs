@@ -1,11 +1,11 @@
 //! `denied_by_policy`: EPERM or EACCES that no port rule explains.
 
-use crate::event::{Applies, Cause, Endpoint};
+use crate::event::{Applies, Cause, Endpoint, Errno};
 
 use super::privileged_port::{doubt_start, is_port_rule};
 use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::Command;
-use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::{CallKind, text};
 

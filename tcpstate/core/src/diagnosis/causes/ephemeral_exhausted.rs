@@ -1,11 +1,11 @@
 //! `ephemeral_exhausted`: no free local port was left to choose.
 
-use crate::event::{Applies, Cause, Endpoint, Ephemeral, Fix, State};
+use crate::event::{Applies, Cause, Endpoint, Ephemeral, Errno, Fix, State};
 
 use super::address_unusable::is_unusable;
 use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::{Command, Setting};
-use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{fix, reuseaddr_does_not_help};
 use crate::diagnosis::language::{Language, SocketOption};
 use crate::diagnosis::{CallKind, text};

@@ -1,11 +1,11 @@
 //! `four_tuple_in_use`: `connect` from a fixed local port, while a connection
 //! between the same two addresses and ports is there.
 
-use crate::event::{Applies, Cause, Endpoint};
+use crate::event::{Applies, Cause, Endpoint, Errno};
 
 use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::destroy;
-use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::{self, fix};
 use crate::diagnosis::roles::{self, Blocker, HolderRole};
 use crate::diagnosis::{CallKind, text};

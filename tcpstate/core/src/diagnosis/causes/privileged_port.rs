@@ -1,11 +1,11 @@
 //! `privileged_port`: EACCES below `ip_unprivileged_port_start`.
 
-use crate::event::{Applies, Cause, Fix, Process, Rights};
+use crate::event::{Applies, Cause, Errno, Fix, Process, Rights};
 
 use super::listeners::place;
 use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::{AbsolutePath, Command, Setting};
-use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::language::Language;
 use crate::diagnosis::roles::{self, Blocker, HolderRole};

@@ -1,11 +1,11 @@
 //! `unknown`: none of the other causes could be shown.
 
-use crate::event::Applies;
+use crate::event::{Applies, Errno};
 
 use super::CauseText;
 use super::already_bound::bad_address;
 use crate::diagnosis::command::Command;
-use crate::diagnosis::facts::{Errno, Facts};
+use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes::fix;
 use crate::diagnosis::{CallKind, text};
 

@@ -64,7 +64,7 @@ fn are_in_two_folders(holder: &Process, caller: &Process) -> bool {
 pub(in super::super) fn is_same_program(one: &Process, other: &Process) -> bool {
     match (&one.exe, &other.exe) {
         (Some(one), Some(other)) => one == other,
-        _ => one.pid != 0 && other.pid != 0 && one.comm == other.comm,
+        _ => one.has_pid() && other.has_pid() && one.comm == other.comm,
     }
 }
 

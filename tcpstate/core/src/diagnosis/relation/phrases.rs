@@ -13,7 +13,7 @@ impl Relation {
         });
         Some(match self.name? {
             RelationName::Itself => return None,
-            RelationName::Parent | RelationName::Ancestor if asked_by.pid == 0 => {
+            RelationName::Parent | RelationName::Ancestor if !asked_by.has_pid() => {
                 "which this very program was started from".to_owned()
             }
             RelationName::Parent => format!("the parent of {caller}"),

@@ -70,8 +70,7 @@ impl<'f, 'a> Holding<'f, 'a> {
     pub(super) fn connections(&self) -> BTreeSet<u64> {
         let all = self.unowned.iter().chain(&self.of_the_living);
         all.chain(&self.ending)
-            .map(|blocker| blocker.seen.sock.cookie)
-            .filter(|cookie| *cookie != 0)
+            .filter_map(|blocker| blocker.seen.sock.known_cookie())
             .collect()
     }
 
@@ -107,7 +106,7 @@ impl<'f, 'a> Holding<'f, 'a> {
         }
         // Accepted sockets give the port back when they end, so that this one was bound
         // first and connected then.
-        if blocker.role == HolderRole::Bound && blocker.seen.peer.port != 0 {
+        if blocker.role == HolderRole::Bound && blocker.seen.peer.has_port() {
             return self.refuse(outgoing(facts, &processes));
         }
         // As long as they have it, it does not help to stop the others.

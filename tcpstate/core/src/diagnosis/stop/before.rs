@@ -66,7 +66,7 @@ fn leave_to_ancestor(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Fix, 
         .map(|process| (process, Relation::of(process, caller)))
         .find(|(_, relation)| relation.is_above())?;
     let leave = |text: String| fix("leave_to_parent", Applies::Now, text);
-    if caller.pid == 0 {
+    if !caller.has_pid() {
         let holder = text::process(holder);
         return Some((
             leave(format!(

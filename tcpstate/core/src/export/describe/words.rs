@@ -26,10 +26,10 @@ pub(in crate::export) fn name(process: &Process) -> String {
 
 /// Both ends; a listener has one.
 pub(in crate::export) fn connection(local: Endpoint, peer: Endpoint) -> String {
-    if peer.port == 0 {
-        local.to_string()
-    } else {
+    if peer.has_port() {
         format!("{local} <-> {peer}")
+    } else {
+        local.to_string()
     }
 }
 
@@ -45,10 +45,10 @@ pub(super) fn pair(local: Endpoint, peer: Endpoint, view: &View) -> String {
     } else {
         format!(":{}", local.port)
     };
-    if peer.port == 0 {
-        local
-    } else {
+    if peer.has_port() {
         format!("{local} ↔ {peer}")
+    } else {
+        local
     }
 }
 

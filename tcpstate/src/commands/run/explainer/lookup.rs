@@ -11,7 +11,7 @@ use super::process;
 use super::worker::Worker;
 use crate::commands::explain::{Extent, PortHolders, RequestedSocket, name_processes};
 use crate::diagnosis::{CallKind, Environment, Question, explain};
-use crate::event::{Call, Explanation, Seen, Sock, State, YesNo};
+use crate::event::{Call, Errno, Explanation, Seen, Sock, State, YesNo};
 use crate::kernel::{capabilities, errno_name};
 use crate::snapshot::cgroup::Units;
 use crate::snapshot::netns;
@@ -48,18 +48,16 @@ impl Worker {
         if call.errno.is_none() {
             self.infer(kind, call);
         }
-        let is_refused = matches!(call.errno_name.as_deref(), Some("EACCES" | "EPERM"));
+        let error = call.error();
+        let is_refused = error.is_some_and(Errno::is_refusal);
         if is_refused && call.rights.is_none() {
             call.rights = rights::of(pid, netns);
         }
-        if let (Some(IpAddr::V6(addr)), Some("EADDRNOTAVAIL")) =
-            (call.requested.addr, call.errno_name.as_deref())
-        {
+        if let (Some(IpAddr::V6(addr)), Some(Errno::AddrNotAvail)) = (call.requested.addr, error) {
             let ipv6 = self.namespaces.inside(netns, || ipv6::read(addr));
             call.ipv6 = ipv6.ok().flatten().map(Box::new);
         }
-        let wants_any =
-            call.requested.port == 0 && call.errno_name.as_deref() == Some("EADDRINUSE");
+        let wants_any = call.requested.port == 0 && error == Some(Errno::AddrInUse);
         if let (Some(addr), Some(sysctls), true) =
             (call.requested.addr, call.sysctls.as_deref(), wants_any)
         {
@@ -68,7 +66,7 @@ impl Worker {
             let counted = self.namespaces.inside(netns, count).ok().flatten();
             call.ephemeral = counted.map(|(counted, _)| Box::new(counted));
         }
-        let is_about_port = call.errno_name.as_deref() == Some("EADDRINUSE") || is_refused;
+        let is_about_port = error == Some(Errno::AddrInUse) || is_refused;
         if is_about_port && call.requested.port != 0 {
             let walked = call.seen.take();
             let seen = match walked {

@@ -1,4 +1,4 @@
-//! `tcpstate demo`: plays a story on a private stage and watches it.
+//! `tcpstate demo`: plays a scenario in a private namespace and watches it.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::mpsc as thread_channel;
@@ -14,12 +14,12 @@ use crate::demo::{Expectation, SCENARIOS, Scenario, Stage, namespace, scenario};
 use crate::event::{Capture, Filters};
 use crate::recording::parts::Rotation;
 
-/// How often the stage looks whether the audience is still there.
-const CURTAIN: Duration = Duration::from_millis(20);
-/// Lines that wait to be said; no story has so many.
+/// How often it is polled whether anybody still watches.
+const POLL_EVERY: Duration = Duration::from_millis(20);
+/// Lines that wait to be shown; no scenario has so many.
 const MAX_CUES: usize = 64;
 
-/// Plays one story, or all.
+/// Plays one scenario, or all.
 pub(super) fn run(args: &DemoArgs, verbose: bool, capture: Option<Capture>) -> Result<()> {
     if args.list {
         let lines: Vec<String> = SCENARIOS
@@ -58,12 +58,12 @@ fn play(
     let mut output = args.output.clone();
     output.format = format.or(output.format);
     let screen = super::config::of(&output)?;
-    let (say, script) = mpsc::channel(MAX_CUES);
+    let (script_sender, script) = mpsc::channel(MAX_CUES);
     let (ready, is_ready) = thread_channel::channel();
     let (begin, may_begin) = thread_channel::channel::<()>();
     let stage = std::thread::Builder::new()
         .name("stage".to_owned())
-        .spawn(move || perform(scenario, &say, &ready, &may_begin))
+        .spawn(move || run_scenario(scenario, &script_sender, &ready, &may_begin))
         .context("cannot start a thread for the demo")?;
     let Ok(netns) = is_ready.recv() else {
         // The stage says why it could not be set up.
@@ -97,29 +97,29 @@ fn play(
 }
 
 /// Runs in the stage's thread, which alone is in the private namespace.
-fn perform(
+fn run_scenario(
     scenario: &Scenario,
-    say: &mpsc::Sender<Cue>,
+    script_sender: &mpsc::Sender<Cue>,
     ready: &thread_channel::Sender<u32>,
     may_begin: &thread_channel::Receiver<()>,
 ) -> Result<()> {
     let netns = namespace::enter_private()?;
     let mut narrate = |line: String| {
-        // An audience that has left needs no words.
-        let _ = say.blocking_send(Cue::Say(line));
+        // Nobody watches any more where that fails.
+        let _ = script_sender.blocking_send(Cue::Say(line));
     };
     let mut stage = Stage::new(&mut narrate);
-    // A namespace is found through its processes, and some stories end with none.
-    let _doorkeeper = stage.start("doorkeeper")?;
+    // A namespace is found through its processes, and some scenarios end with none.
+    let _netns_holder = stage.start("doorkeeper")?;
     if ready.send(netns).is_err() || may_begin.recv().is_err() {
         return Ok(());
     }
     stage.say(&format!("{}: {}", scenario.name, scenario.title));
-    let _cast = (scenario.play)(&mut stage)?;
-    let _ = say.blocking_send(Cue::End);
-    // What was left behind stays to be looked at until the audience goes.
-    while !say.is_closed() {
-        std::thread::sleep(CURTAIN);
+    let _actors = (scenario.play)(&mut stage)?;
+    let _ = script_sender.blocking_send(Cue::End);
+    // What was left behind stays to be looked at until nobody watches any more.
+    while !script_sender.is_closed() {
+        std::thread::sleep(POLL_EVERY);
     }
     Ok(())
 }
@@ -131,7 +131,7 @@ fn joined(stage: std::thread::JoinHandle<Result<()>>) -> Result<()> {
     }
 }
 
-/// The demo is its own test: a story that comes out otherwise is a failure.
+/// The demo is its own test: a scenario that comes out otherwise is a failure.
 fn check(scenario: &Scenario, live: &Live) -> Result<()> {
     let engine = live.pipeline.engine();
     if engine.footer().is_some_and(|footer| footer.ended != "demo") {

@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use self::calls::{Calls, HoldBack, Policy};
 use self::explainer::{Explainer, FailureSink};
-use self::keep::Keeps;
+use self::keep::KeptSockets;
 use self::program::Program;
 use crate::cli::RunArgs;
 use crate::supervise::filter::Installed;
@@ -43,9 +43,9 @@ pub(super) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
         },
         verbose,
     };
-    let keeps = Keeps::new(&args.keep, args.keep_for);
+    let kept_sockets = KeptSockets::new(&args.keep, args.keep_for);
     let explainer = Explainer::start(args.json.as_deref(), FailureSink::Stderr)?;
-    let calls = Calls::new(policy, keeps, explainer)?;
+    let calls = Calls::new(policy, kept_sockets, explainer)?;
     Program::new(args, signals, calls).run()
 }
 

@@ -18,7 +18,7 @@ use super::output::{Ends, Output};
 use crate::clock;
 use crate::commands::run::calls::{Calls, HoldBack, Policy};
 use crate::commands::run::explainer::{Explainer, FailureSink, Observation};
-use crate::commands::run::keep::Keeps;
+use crate::commands::run::keep::KeptSockets;
 use crate::event::{Diagnosis, LeftProcess};
 use crate::supervise::child::{self, Below, StartError};
 use crate::supervise::notification::SeccompListener;
@@ -101,7 +101,7 @@ impl<'a> Server<'a> {
         Ok(Self {
             program,
             signals,
-            calls: Calls::new(policy, Keeps::new(&[], Duration::ZERO), explainer)?,
+            calls: Calls::new(policy, KeptSockets::new(&[], Duration::ZERO), explainer)?,
             observations,
             listeners: Vec::new(),
             main: None,

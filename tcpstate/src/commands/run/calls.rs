@@ -26,7 +26,7 @@ use self::passed::{Passed, Unreported};
 use super::explainer::{Explainer, Job};
 use super::flood::Flood;
 use super::hooks::Hooks;
-use super::keep::Keeps;
+use super::keep::KeptSockets;
 use crate::clock;
 use crate::snapshot::netns;
 use crate::supervise::caller::Credentials;
@@ -72,7 +72,7 @@ pub(in crate::commands) struct Calls {
     policy: Policy,
     own: Credentials,
     netns: u32,
-    pub(super) keeps: Keeps,
+    pub(super) kept_sockets: KeptSockets,
     pub(super) explainer: Explainer,
     pending: Vec<Pending>,
     waits: u64,
@@ -94,14 +94,14 @@ pub(in crate::commands) struct Calls {
 impl Calls {
     pub(in crate::commands) fn new(
         policy: Policy,
-        keeps: Keeps,
+        kept_sockets: KeptSockets,
         explainer: Explainer,
     ) -> Result<Self> {
         Ok(Self {
             policy,
             own: Credentials::own().context("cannot read our own rights in /proc; mount it")?,
             netns: netns::current()?,
-            keeps,
+            kept_sockets,
             explainer,
             pending: Vec::new(),
             waits: 0,
@@ -215,7 +215,7 @@ impl Calls {
         self.report_failed(now_ns);
         self.report_hooks();
         self.try_pending(now_ns);
-        for address in self.keeps.check(now_ns, is_running) {
+        for address in self.kept_sockets.check(now_ns, is_running) {
             self.explainer.hand(Job::Print(format!(
                 "nobody accepts connections on {address} any more: the kept socket is closed, and \
                  clients are refused"
@@ -226,7 +226,7 @@ impl Calls {
             Duration::from_millis(1)
         } else if !self.pending.is_empty() {
             Duration::from_nanos(TRY_EVERY_NS)
-        } else if !self.keeps.is_empty() {
+        } else if !self.kept_sockets.is_empty() {
             Duration::from_millis(50)
         } else {
             Duration::from_secs(1)

@@ -49,7 +49,7 @@ pub(super) enum Match {
 
 /// All of them, in the order in which they listened.
 #[derive(Debug)]
-pub(in crate::commands) struct Keeps {
+pub(in crate::commands) struct KeptSockets {
     ports: Vec<u16>,
     keep_for: Duration,
     bound: BTreeMap<u64, BoundSocket>,
@@ -59,7 +59,7 @@ pub(in crate::commands) struct Keeps {
     checked_ns: u64,
 }
 
-impl Keeps {
+impl KeptSockets {
     pub(in crate::commands) fn new(ports: &[u16], keep_for: Duration) -> Self {
         Self {
             ports: ports.to_vec(),
@@ -130,7 +130,7 @@ impl Keeps {
 
     /// Closes the kept sockets of a port that nobody of the program has: they are in the way
     /// of one that asks for something else. How many there were.
-    pub(super) fn clear_way(&mut self, port: u16) -> usize {
+    pub(super) fn clear_port(&mut self, port: u16) -> usize {
         let before = self.kept.len();
         if !self.kept.iter().any(|kept| kept.is_on(port)) {
             return 0;

@@ -104,7 +104,7 @@ impl<'a> Program<'a> {
 
     fn start(&mut self) -> Result<()> {
         let command: &[OsString] = &self.args.command;
-        self.calls.keeps.begin_start();
+        self.calls.kept_sockets.begin_start();
         let mask = self.signals.before();
         let started = match &self.group {
             Some(group) => child::start(command, mask, Below::Group(group.entrance()))?,

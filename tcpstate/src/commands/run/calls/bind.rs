@@ -53,7 +53,7 @@ impl Calls {
             self.done(request, cookie);
             return;
         }
-        let wanted = self.keeps.is_for(port).then(|| BoundSocket {
+        let wanted = self.kept_sockets.is_for(port).then(|| BoundSocket {
             address: request.address.clone(),
             nature: Nature::of(&request.socket),
         });
@@ -65,13 +65,13 @@ impl Calls {
             None => request,
         };
         let mut result = socket::bind(&request.socket, &request.address);
-        if result == Err(EADDRINUSE) && wanted.is_some() && self.clear_way(&request) {
+        if result == Err(EADDRINUSE) && wanted.is_some() && self.clear_port(&request) {
             result = socket::bind(&request.socket, &request.address);
         }
         match result {
             Ok(()) => {
                 if let Some(wanted) = wanted {
-                    self.keeps.note_bound(cookie, wanted);
+                    self.kept_sockets.note_bound(cookie, wanted);
                 }
                 self.done(request, cookie);
             }
@@ -123,10 +123,10 @@ impl Calls {
 
     /// The kept socket becomes the caller's, if there is one. Else the bind is to be made.
     fn install_kept(&mut self, request: BindRequest, wanted: &BoundSocket) -> Option<BindRequest> {
-        let Match::Same(position) = self.keeps.find(wanted) else {
+        let Match::Same(position) = self.kept_sockets.find(wanted) else {
             return Some(request);
         };
-        let kept = self.keeps.at(position)?;
+        let kept = self.kept_sockets.at(position)?;
         let is_like_it = socket::take_over(&kept.socket, &request.socket);
         // Between this and the next line another thread of the caller could put something
         // else into its place; it would do so to itself.
@@ -143,12 +143,12 @@ impl Calls {
         });
         let cookie = kept.cookie;
         if placed {
-            self.keeps.take(position);
+            self.kept_sockets.take(position);
             self.done(request, cookie);
             return None;
         }
         if request.listener.is_valid(request.id) {
-            self.keeps.forget(position);
+            self.kept_sockets.forget(position);
             self.explainer.hand(Job::Print(format!(
                 "the kept socket of {} could not be given to the program, which gets its own; \
                  connections that waited are reset",
@@ -159,8 +159,8 @@ impl Calls {
     }
 
     /// Closes kept sockets that stand in the way of one that asks for something else.
-    fn clear_way(&mut self, request: &BindRequest) -> bool {
-        let closed = self.keeps.clear_way(request.address.endpoint.port);
+    fn clear_port(&mut self, request: &BindRequest) -> bool {
+        let closed = self.kept_sockets.clear_port(request.address.endpoint.port);
         if closed > 0 {
             self.explainer.hand(Job::Print(format!(
                 "the program asks for {} with other options or another address than the kept \

@@ -114,12 +114,12 @@ impl Calls {
                 _ if !is_valid => {}
                 Ok(()) => {
                     let cookie = sockopt::socket_cookie(&request.socket).unwrap_or(0);
-                    if self.keeps.is_for(request.address.endpoint.port) {
+                    if self.kept_sockets.is_for(request.address.endpoint.port) {
                         let bound = BoundSocket {
                             address: request.address.clone(),
                             nature: Nature::of(&request.socket),
                         };
-                        self.keeps.note_bound(cookie, bound);
+                        self.kept_sockets.note_bound(cookie, bound);
                     }
                     self.done(request, cookie);
                 }

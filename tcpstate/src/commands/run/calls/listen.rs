@@ -41,11 +41,11 @@ impl Calls {
             // Its thread was killed, or what was looked at is another one's.
             return;
         }
-        if let Some(local) = local.filter(|local| self.keeps.is_for(local.port)) {
+        if let Some(local) = local.filter(|local| self.kept_sockets.is_for(local.port)) {
             let kept = is_own
                 && socket
                     .try_clone()
-                    .is_ok_and(|socket| self.keeps.listens(socket, now_ns));
+                    .is_ok_and(|socket| self.kept_sockets.listens(socket, now_ns));
             if !kept {
                 self.explainer.hand(Job::Print(format!(
                     "the socket of {local} is not kept: its process has other rights than \

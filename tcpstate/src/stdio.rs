@@ -23,7 +23,7 @@ pub const GRACE: Duration = Duration::from_millis(400);
 /// How long somebody who watches waits with what is to be said on stderr.
 const COMPLAINT: Duration = Duration::from_millis(200);
 /// Time between two looks at whether the end has come.
-const LOOK_EVERY: Timespec = Timespec {
+const POLL_EVERY: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
 };
@@ -166,7 +166,7 @@ impl Stream {
             if is_too_long || is_over(now_ns) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            is_writable(self.fd, LOOK_EVERY)?;
+            is_writable(self.fd, POLL_EVERY)?;
         }
     }
 }

@@ -104,7 +104,7 @@ impl<'a> Fuzzer<'a> {
         let mut folders = vec![&self.found, &self.kept];
         folders.extend(&self.seeds);
         let dictionary = self.root.join("fuzz/json.dict");
-        let said = self.fuzz(
+        let output_text = self.fuzz(
             &folders,
             &[
                 format!("-max_total_time={}", args.seconds),
@@ -118,11 +118,11 @@ impl<'a> Fuzzer<'a> {
                 format!("-artifact_prefix={}/", self.kept.display()),
             ],
         )?;
-        let executions = said
+        let executions = output_text
             .lines()
             .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
             .map_or("?", str::trim);
-        let reached = said
+        let reached = output_text
             .lines()
             .rev()
             .find_map(|line| line.split_once(" cov: "))
@@ -156,9 +156,9 @@ impl<'a> Fuzzer<'a> {
             .stdout(Stdio::inherit())
             .output()
             .context("cannot start cargo fuzz")?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
         if !output.status.success() {
-            let lines: Vec<&str> = said.lines().collect();
+            let lines: Vec<&str> = output_text.lines().collect();
             let end = lines.len().saturating_sub(60);
             eprintln!("{}", lines[end..].join("\n"));
             bail!(
@@ -168,6 +168,6 @@ impl<'a> Fuzzer<'a> {
                 self.kept.display()
             );
         }
-        Ok(said)
+        Ok(output_text)
     }
 }

@@ -18,9 +18,9 @@ pub(crate) mod flood;
 pub(crate) mod holders;
 pub(crate) mod identity;
 pub(crate) mod lifecycle;
+pub(crate) mod location;
 mod payload;
 mod payloads;
-pub(crate) mod place;
 pub(crate) mod release;
 pub(crate) mod reset;
 pub(crate) mod restart;
@@ -47,7 +47,7 @@ pub use flood::{CallName, Flood};
 pub use holders::LateHolders;
 pub use identity::{Ancestor, Identity, RelationName, Supervisor};
 pub use lifecycle::{Mini, NetnsEnd, SocketSeen, StateChange};
-pub use place::{Container, ForeignNetns, place};
+pub use location::{Container, ForeignNetns, location};
 pub use release::{
     DoneStep, IsFree, Outcome, Refusal, RefusedFor, Release, ReleaseStep, ReleasedPort, StepKind,
 };

@@ -71,9 +71,9 @@ fn command(process: &Process) -> Option<String> {
         .as_deref()
         .and_then(|path| path.rsplit('/').next());
     // `python3` is `python3.11`.
-    let is_told =
+    let is_named =
         |name: &str| line.contains(name) || (!first.is_empty() && name.starts_with(first));
-    let program = program.filter(|name| !name.is_empty() && !is_told(name));
+    let program = program.filter(|name| !name.is_empty() && !is_named(name));
     let line = shortened(&printable(&line), MAX_COMMAND);
     match program {
         Some(program) if line.is_empty() => Some(printable(program).into_owned()),

@@ -144,13 +144,13 @@ fn supervision() -> [Probe; 3] {
     let trial::Outcome {
         calls,
         socket,
-        place,
+        addfd_error,
         ..
     } = trial::run();
     [
         (NOTIFICATIONS, calls),
         (CALLERS_SOCKET, socket),
-        (PUT_IN_PLACE, place),
+        (PUT_IN_PLACE, addfd_error),
     ]
     .map(|(name, why)| Probe {
         name: name.to_owned(),

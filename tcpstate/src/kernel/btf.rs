@@ -64,7 +64,7 @@ pub(super) struct Btf {
     bytes: Vec<u8>,
     strings: Range<usize>,
     /// Where each type begins; type 0 is `void` and has no place.
-    places: Vec<usize>,
+    offsets: Vec<usize>,
     /// Structs and unions by name.
     structs: HashMap<String, Vec<u32>, foldhash::fast::RandomState>,
 }
@@ -72,7 +72,7 @@ pub(super) struct Btf {
 /// A type's head.
 #[derive(Clone, Copy)]
 struct Type {
-    place: usize,
+    offset: usize,
     name: u32,
     kind: u32,
     count: usize,
@@ -116,7 +116,7 @@ impl Btf {
         let mut btf = Self {
             bytes,
             strings,
-            places: vec![0],
+            offsets: vec![0],
             structs: HashMap::default(),
         };
         btf.index(types)?;
@@ -124,11 +124,11 @@ impl Btf {
     }
 
     fn index(&mut self, types: Range<usize>) -> Result<(), BtfError> {
-        let mut place = types.start;
-        while place < types.end {
-            let ty = self.head(place)?;
-            let id = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
-            self.places.push(place);
+        let mut offset = types.start;
+        while offset < types.end {
+            let ty = self.head(offset)?;
+            let id = u32::try_from(self.offsets.len()).unwrap_or(u32::MAX);
+            self.offsets.push(offset);
             let tail = match ty.kind {
                 kind::PTR
                 | kind::FWD
@@ -154,7 +154,7 @@ impl Btf {
                 kind::DATASEC | kind::ENUM64 => 12 * ty.count,
                 kind => return Err(BtfError::Kind { id, kind }),
             };
-            place += TYPE_HEAD + tail;
+            offset += TYPE_HEAD + tail;
         }
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Btf {
         let count = ty.map_or(0, |ty| ty.count);
         (0..count).filter_map(move |index| {
             let ty = ty?;
-            let at = ty.place + TYPE_HEAD + index * MEMBER;
+            let at = ty.offset + TYPE_HEAD + index * MEMBER;
             let offset = self.u32(at + 8)?;
             let (bit_offset, bit_width) = if ty.has_bitfields {
                 (offset & 0x00ff_ffff, offset >> 24)
@@ -225,10 +225,10 @@ impl Btf {
     pub(super) fn function_parameters(&self, names: &[&str]) -> Vec<Option<usize>> {
         let mut found = vec![None; names.len()];
         let functions = self
-            .places
+            .offsets
             .iter()
             .skip(1)
-            .filter_map(|place| self.head(*place).ok())
+            .filter_map(|offset| self.head(*offset).ok())
             .filter(|ty| ty.kind == kind::FUNC);
         for ty in functions {
             let Some(index) = names.iter().position(|name| self.is_named(ty.name, name)) else {
@@ -249,7 +249,7 @@ impl Btf {
         };
         (0..ty.count)
             .filter_map(|index| {
-                let at = ty.place + TYPE_HEAD + index * 8;
+                let at = ty.offset + TYPE_HEAD + index * 8;
                 let name = self.name(self.u32(at)?)?.to_owned();
                 Some((i64::from(self.u32(at + 4)?.cast_signed()), name))
             })
@@ -257,10 +257,10 @@ impl Btf {
     }
 
     fn find(&self, kinds: &[u32], name: &str) -> Option<Type> {
-        self.places
+        self.offsets
             .iter()
             .skip(1)
-            .filter_map(|place| self.head(*place).ok())
+            .filter_map(|offset| self.head(*offset).ok())
             .find(|ty| kinds.contains(&ty.kind) && self.is_named(ty.name, name))
     }
 
@@ -283,19 +283,19 @@ impl Btf {
         if id == 0 {
             return None;
         }
-        let place = self.places.get(usize::try_from(id).ok()?)?;
-        self.head(*place).ok()
+        let offset = self.offsets.get(usize::try_from(id).ok()?)?;
+        self.head(*offset).ok()
     }
 
-    fn head(&self, place: usize) -> Result<Type, BtfError> {
-        let info = u32_at(&self.bytes, place + 4)?;
+    fn head(&self, offset: usize) -> Result<Type, BtfError> {
+        let info = u32_at(&self.bytes, offset + 4)?;
         Ok(Type {
-            place,
-            name: u32_at(&self.bytes, place)?,
+            offset,
+            name: u32_at(&self.bytes, offset)?,
             kind: (info >> 24) & 0x1f,
             count: (info & 0xffff) as usize,
             has_bitfields: info >> 31 == 1,
-            detail: u32_at(&self.bytes, place + 8)?,
+            detail: u32_at(&self.bytes, offset + 8)?,
         })
     }
 

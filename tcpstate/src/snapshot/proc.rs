@@ -110,8 +110,8 @@ fn shows_host(first: Option<&Path>, second: impl FnOnce() -> Option<Stat>) -> bo
 fn mount_of_proc(line: &str) -> Option<&str> {
     let (mount, kind) = line.split_once(" - ")?;
     let mut words = mount.split(' ').skip(3);
-    let (root, place) = (words.next()?, words.next()?);
-    (kind.starts_with("proc ") && root == "/").then_some(place)
+    let (root, mount_point) = (words.next()?, words.next()?);
+    (kind.starts_with("proc ") && root == "/").then_some(mount_point)
 }
 
 #[cfg(test)]

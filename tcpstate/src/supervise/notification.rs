@@ -126,14 +126,14 @@ impl SeccompListener {
     ) -> io::Result<()> {
         let number = |fd: i32| u32::try_from(fd).map_err(|_| io::Error::from(io::ErrorKind::Other));
         let cloexec = u32::try_from(libc::O_CLOEXEC).unwrap_or(0);
-        let place = libc::seccomp_notif_addfd {
+        let addfd = libc::seccomp_notif_addfd {
             id,
             flags: u32::try_from(libc::SECCOMP_ADDFD_FLAG_SETFD).unwrap_or(0),
             srcfd: number(ours.as_fd().as_raw_fd())?,
             newfd: number(target)?,
             newfd_flags: if is_cloexec { cloexec } else { 0 },
         };
-        self.ioctl(libc::SECCOMP_IOCTL_NOTIF_ADDFD, &place)
+        self.ioctl(libc::SECCOMP_IOCTL_NOTIF_ADDFD, &addfd)
     }
 
     /// Every process below the filter has ended (Linux 5.9).

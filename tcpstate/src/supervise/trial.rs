@@ -31,7 +31,7 @@ pub struct Outcome {
     /// Why a caller's socket cannot be had.
     pub socket: Option<String>,
     /// Why a socket cannot be put in the place of a caller's.
-    pub place: Option<String>,
+    pub addfd_error: Option<String>,
 }
 
 /// Tries it.
@@ -41,7 +41,7 @@ pub fn run() -> Outcome {
         installed: None,
         calls: None,
         socket: Some("no call came".to_owned()),
-        place: Some("no call came".to_owned()),
+        addfd_error: Some("no call came".to_owned()),
     };
     let started = Mask::current()
         .map_err(StartError::Process)
@@ -50,7 +50,8 @@ pub fn run() -> Outcome {
         Ok(Started { pid, listener }) => {
             if let Some(listener) = listener {
                 outcome.installed = Some(listener.installed);
-                outcome.calls = look(&listener, &mut outcome.socket, &mut outcome.place).err();
+                outcome.calls =
+                    receive(&listener, &mut outcome.socket, &mut outcome.addfd_error).err();
             }
             end(pid);
         }
@@ -59,10 +60,10 @@ pub fn run() -> Outcome {
     outcome
 }
 
-fn look(
+fn receive(
     listener: &super::notification::SeccompListener,
     socket: &mut Option<String>,
-    place: &mut Option<String>,
+    addfd_error: &mut Option<String>,
 ) -> Result<(), String> {
     let fd = listener.as_fd();
     let mut asked = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
@@ -81,15 +82,15 @@ fn look(
     match caller::descriptor(notification.tid, fd) {
         Ok(ours) => {
             *socket = None;
-            let placed = listener.put_in_place(notification.id, &ours, fd, true);
-            *place = placed.err().map(|error| error.to_string());
+            let added = listener.put_in_place(notification.id, &ours, fd, true);
+            *addfd_error = added.err().map(|error| error.to_string());
         }
         Err(errno) => {
             *socket = Some(match child::check_sockets() {
                 Err(StartError::Sockets(why)) => format!("it is what {why}"),
                 _ => errno.to_string(),
             });
-            *place = Some("a caller's socket is not to be had".to_owned());
+            *addfd_error = Some("a caller's socket is not to be had".to_owned());
         }
     }
     let refused = libc::EADDRINUSE.unsigned_abs();

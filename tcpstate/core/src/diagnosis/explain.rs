@@ -258,7 +258,7 @@ impl Question<'_> {
         }
     }
 
-    fn place(&self) -> String {
+    fn endpoint(&self) -> String {
         crate::event::Endpoint {
             addr: self.addr,
             port: self.port,
@@ -275,13 +275,13 @@ impl Question<'_> {
             1 => format!(
                 "Bind and listen on {} would succeed: one socket is on port {port} ({}), and it \
                  does not stand in the way.",
-                self.place(),
+                self.endpoint(),
                 text::state(there.first().map_or(State::Bound, |only| only.seen.state)),
             ),
             count => format!(
                 "Bind and listen on {} would succeed: {count} sockets are on port {port}, and \
                  none of them stands in the way.",
-                self.place(),
+                self.endpoint(),
             ),
         }
     }
@@ -295,7 +295,7 @@ impl Question<'_> {
         format!(
             "Bind on {} would succeed, because all that bound the port had SO_REUSEADDR when they \
              did, but listen would be refused with EADDRINUSE: {in_the_way} in the way.",
-            self.place(),
+            self.endpoint(),
         )
     }
 
@@ -313,7 +313,10 @@ impl Question<'_> {
             .missing
             .first()
             .map_or_else(String::new, |first| format!(": {first}"));
-        format!("Cannot tell whether {} could be bound{why}.", self.place())
+        format!(
+            "Cannot tell whether {} could be bound{why}.",
+            self.endpoint()
+        )
     }
 
     /// Refused before the port is looked at.

@@ -167,12 +167,12 @@ fn find_opener(facts: &Facts<'_>, blockers: &[&Blocker<'_>]) -> Option<Fix> {
 }
 
 fn use_own_socket(caller: &Process, descriptor: Option<u32>) -> Fix {
-    let place = descriptor.map_or_else(String::new, |fd| format!(" as descriptor {fd}"));
+    let as_descriptor = descriptor.map_or_else(String::new, |fd| format!(" as descriptor {fd}"));
     fix(
         "use_own_socket",
         Applies::Now,
         format!(
-            "Have {} accept on the socket that it has already{place} instead of binding another one",
+            "Have {} accept on the socket that it has already{as_descriptor} instead of binding another one",
             text::process(caller)
         ),
     )

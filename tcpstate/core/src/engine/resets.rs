@@ -24,10 +24,10 @@ impl Engine {
     pub(super) fn on_reset(&mut self, mono_ns: u64, mut reset: Reset) {
         if let Some(sock) = &reset.sock {
             let id = self.id_of_connection(sock, reset.local, reset.peer);
-            if let Some(place) = self.unaccepted.iter().position(|other| *other == id) {
+            if let Some(index) = self.unaccepted.iter().position(|other| *other == id) {
                 // The hook takes the RST of a closed socket for its owner's doing, and
                 // this socket never had an owner.
-                self.unaccepted.remove(place);
+                self.unaccepted.remove(index);
                 reset.process = None;
             } else if reset.process.is_none() {
                 let socket = self.table.get_or_closed(&id);

@@ -19,7 +19,7 @@ use fixtures::fixtures;
 
 #[test]
 fn causes_read_as_they_did() {
-    let mut told: Vec<Cause> = Vec::new();
+    let mut covered: Vec<Cause> = Vec::new();
     for (name, fixture) in fixtures() {
         let cause = fixture.diagnose().cause;
         assert!(
@@ -28,11 +28,11 @@ fn causes_read_as_they_did() {
             cause.name(),
             read(&fixture)
         );
-        told.push(cause);
+        covered.push(cause);
         expect_file![file(name)].assert_eq(&read(&fixture));
     }
     for cause in Cause::ALL {
-        assert!(told.contains(&cause), "{} is not told", cause.name());
+        assert!(covered.contains(&cause), "{} is not told", cause.name());
     }
 }
 
@@ -68,21 +68,21 @@ fn another_namespace_is_named_where_its_commands_are() {
     fixture.call.process = Process::new(1, 0, "x", crate::event::KnownBy::Syscall).into();
     let ours = read(&fixture);
 
-    let told = |text: &str, what: &str| {
+    let covered = |text: &str, what: &str| {
         let (call, why) = text.split_once("WHY").expect("both are told");
         (call.contains(what), why.contains(what))
     };
     let number = format!("netns {netns}\n");
-    assert_eq!(told(&unnamed, &number), (true, true), "{unnamed}");
-    assert_eq!(told(&unnamed, "where      in netns "), (false, true));
+    assert_eq!(covered(&unnamed, &number), (true, true), "{unnamed}");
+    assert_eq!(covered(&unnamed, "where      in netns "), (false, true));
     let name = "netns blue\\u{1b}[2J";
-    assert_eq!(told(&named, name), (true, true), "{named}");
+    assert_eq!(covered(&named, name), (true, true), "{named}");
     assert_eq!(
-        told(&named, ", calls itself container web\n"),
+        covered(&named, ", calls itself container web\n"),
         (false, true)
     );
-    assert_eq!(told(&ours, "netns blue"), (false, false), "{ours}");
-    assert_eq!(told(&ours, "where  "), (false, false), "{ours}");
+    assert_eq!(covered(&ours, "netns blue"), (false, false), "{ours}");
+    assert_eq!(covered(&ours, "where  "), (false, false), "{ours}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::{Environment, FailedCall, Moment, Report, Service, trim};
 use crate::event::{
     Applies, Effect, Endpoint, Fallback, Fix, ForeignNetns, Holder, Overlap, Process, Requested,
-    Reuse, WouldWork, YesNo, place,
+    Reuse, WouldWork, YesNo, location,
 };
 use crate::identity::identity;
 use crate::printable::printable;
@@ -111,7 +111,7 @@ pub(super) fn made_in(failure: &FailedCall, environment: &Environment) -> Option
     let netns = failure
         .netns
         .and_then(|inode| ForeignNetns::of(inode, name.as_deref(), environment.netns));
-    let made_in = place(netns, &failure.process)?;
+    let made_in = location(netns, &failure.process)?;
     Some(shown(&made_in, SHOWN_COMMAND))
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Consent {
     asked: Asked,
     targets: BTreeSet<Target>,
     /// Sockets that nobody has open come and go; one more or less changes nothing.
-    with_nobodys: bool,
+    with_unowned: bool,
 }
 
 impl Consent {
@@ -64,7 +64,7 @@ impl Consent {
         Self {
             asked,
             targets: BTreeSet::new(),
-            with_nobodys: false,
+            with_unowned: false,
         }
     }
 
@@ -89,7 +89,7 @@ impl Consent {
         for plan in inspections.into_iter().map(|inspection| &inspection.plan) {
             for step in &plan.steps {
                 self.targets.extend(Target::of(&step.act));
-                self.with_nobodys |= match &step.act {
+                self.with_unowned |= match &step.act {
                     Act::DestroySockets(sockets) => sockets.iter().any(|socket| !socket.is_owned),
                     _ => true,
                 };
@@ -105,7 +105,7 @@ impl Consent {
         if let Act::DestroySockets(sockets) = act {
             return sockets.iter().all(|socket| {
                 self.targets.contains(&Target::Socket(socket.sock.cookie))
-                    || (self.with_nobodys && !socket.is_owned)
+                    || (self.with_unowned && !socket.is_owned)
             });
         }
         Target::of(act).is_subset(&self.targets)

@@ -25,10 +25,10 @@ impl Btf {
             strings.extend_from_slice(name.as_bytes());
             strings.push(0);
         }
-        let mut types = Vec::with_capacity(self.places.len() * TYPE_HEAD);
-        for place in self.places.iter().skip(1) {
+        let mut types = Vec::with_capacity(self.offsets.len() * TYPE_HEAD);
+        for offset in self.offsets.iter().skip(1) {
             let named = self
-                .head(*place)
+                .head(*offset)
                 .ok()
                 .filter(|ty| matches!(ty.kind, kind::FUNC | kind::TYPEDEF))
                 .and_then(|ty| Some((*offsets.get(self.name(ty.name)?.as_bytes())?, ty)));
@@ -63,8 +63,8 @@ mod tests {
 
     /// The number of the function or type definition with this name.
     fn number(btf: &Btf, name: &str) -> Option<usize> {
-        let place = btf.find(&[kind::FUNC, kind::TYPEDEF], name)?.place;
-        btf.places.iter().position(|other| *other == place)
+        let offset = btf.find(&[kind::FUNC, kind::TYPEDEF], name)?.offset;
+        btf.offsets.iter().position(|other| *other == offset)
     }
 
     #[test]
@@ -83,7 +83,7 @@ mod tests {
 
         assert!(aya::Btf::parse(&bytes, aya::Endianness::default()).is_ok());
         let few = Btf::parse(bytes).unwrap();
-        assert_eq!(few.places.len(), all.places.len());
+        assert_eq!(few.offsets.len(), all.offsets.len());
         for name in names {
             assert!(number(&all, name).is_some(), "{name}");
             assert_eq!(number(&few, name), number(&all, name), "{name}");

@@ -52,7 +52,7 @@ pub(super) fn search(inodes: &BTreeSet<u64>, until_ns: u64) -> (bool, Vec<Socket
             if clock::monotonic_ns() >= until_ns {
                 return (false, found.into_iter().collect());
             }
-            is_whole &= look_into(&task, until_ns, |inode, is_registered| {
+            is_whole &= read_tables(&task, until_ns, |inode, is_registered| {
                 let held_in = if is_registered {
                     Some(HeldIn::IoUring)
                 } else {
@@ -79,7 +79,7 @@ pub(super) fn search(inodes: &BTreeSet<u64>, until_ns: u64) -> (bool, Vec<Socket
 
 /// Hands out the sockets of one table of open files, and whether it is the ring of one of
 /// its descriptors that has them. `false`: a ring did not say what it has.
-fn look_into(task: &Path, until_ns: u64, mut take: impl FnMut(u64, bool)) -> bool {
+fn read_tables(task: &Path, until_ns: u64, mut take: impl FnMut(u64, bool)) -> bool {
     let mut is_whole = true;
     let entries = fs::read_dir(task.join("fd"))
         .into_iter()
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_socket_of_a_thread_with_descriptors_of_its_own_is_found() {
-        let (tell, inode) = mpsc::channel();
+        let (sender, inode) = mpsc::channel();
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
             #[expect(unsafe_code, reason = "this thread alone is concerned")]
@@ -247,7 +247,8 @@ mod tests {
             let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
             let link = format!("/proc/thread-self/fd/{}", socket.as_raw_fd());
             let link = fs::read_link(link).unwrap();
-            tell.send(socket_inode(link.as_os_str().as_bytes()).unwrap())
+            sender
+                .send(socket_inode(link.as_os_str().as_bytes()).unwrap())
                 .unwrap();
             let _ = stopped.recv();
         });

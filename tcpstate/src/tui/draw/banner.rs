@@ -103,8 +103,8 @@ fn advised(
     let is_gone = Clearance::of(view, failure) == Clearance::Gone;
     let command = first.filter(|advice| advice.fix.command.is_some() && !is_gone);
     let is_of_then = is_replay && command.is_some_and(Advice::is_run);
-    let place = place(view, failure, width, is_of_then);
-    let least = [first.is_some(), place.is_some(), command.is_some()];
+    let location = location(view, failure, width, is_of_then);
+    let least = [first.is_some(), location.is_some(), command.is_some()];
     let least = least.into_iter().filter(|is_there| *is_there).count();
     let why_lines = room.saturating_sub(least.max(2)).clamp(1, WHY_LINES);
     let why = wrap_to(&diagnosis.summary, width, why_lines);
@@ -151,7 +151,7 @@ fn advised(
     if let Some((label, text)) = fix {
         add(label, text, Tone::Good);
     }
-    if let Some((label, text)) = place {
+    if let Some((label, text)) = location {
         add(label, vec![text], Tone::Warn);
     }
     // The key stands beside what it copies.
@@ -173,7 +173,7 @@ fn fix_label(fix: &Fix) -> &'static str {
 
 /// Where the call was made, and for a command of a replay also when: neither is
 /// here and now. `None`: it is.
-fn place(
+fn location(
     view: &View<'_>,
     failure: &Failure,
     width: usize,

@@ -72,8 +72,8 @@ impl Keys {
                 if first.mode != second.mode {
                     continue;
                 }
-                for (place, key) in one.keys.iter().enumerate() {
-                    let skip = if one.at == other.at { place + 1 } else { 0 };
+                for (index, key) in one.keys.iter().enumerate() {
+                    let skip = if one.at == other.at { index + 1 } else { 0 };
                     if let Some(same) = other.keys.iter().skip(skip).find(|k| k.collides_with(*key))
                     {
                         return Err(format!(

@@ -2,7 +2,7 @@
 //! when it was meant to be run.
 
 use crate::engine::Failure;
-use crate::event::{Applies, Effect, Fix, ForeignNetns, place};
+use crate::event::{Applies, Effect, Fix, ForeignNetns, location};
 use crate::printable::printable;
 use crate::tui::state::view::View;
 use crate::tui::text::fit;
@@ -83,7 +83,7 @@ pub(crate) fn failed_in(view: &View<'_>, failure: &Failure) -> Option<String> {
         name: name.as_deref(),
         ..netns
     });
-    place(netns, &failure.call.process)
+    location(netns, &failure.call.process)
 }
 
 #[cfg(test)]

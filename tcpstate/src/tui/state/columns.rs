@@ -223,8 +223,8 @@ fn by_owner(socket: &Socket) -> SortKey {
 /// The first sixteen bytes, in the order of the alphabet.
 fn head_of(text: &str) -> u128 {
     let mut bytes = [0; 16];
-    for (place, byte) in bytes.iter_mut().zip(text.bytes()) {
-        *place = byte;
+    for (slot, byte) in bytes.iter_mut().zip(text.bytes()) {
+        *slot = byte;
     }
     u128::from_be_bytes(bytes)
 }

@@ -192,11 +192,11 @@ impl EventList {
     /// Takes events out of the list; they are among the latest.
     fn remove(&mut self, seqs: &[u64]) {
         for seq in seqs {
-            let place = self
+            let index = self
                 .entries
                 .iter()
                 .rposition(|entry| *entry == Entry::Event(*seq));
-            place.and_then(|place| self.entries.remove(place));
+            index.and_then(|index| self.entries.remove(index));
         }
     }
 

@@ -24,7 +24,7 @@ fn applies(facts: &Facts<'_>) -> Verdict {
 fn explain(facts: &Facts<'_>) -> CauseText {
     let listeners = listeners::of_kind(facts, Listener::Active);
     let caller = &facts.call().process;
-    let place = listeners::place(&listeners);
+    let endpoints = listeners::endpoints(&listeners);
     let who = if roles::are_all_of(&listeners, caller) {
         let held_in = listeners
             .iter()
@@ -52,10 +52,12 @@ fn explain(facts: &Facts<'_>) -> CauseText {
     let port = facts.port;
     let summary = match facts.failure.kind {
         CallKind::Listen => format!(
-            "Port {port} could be bound but not listened on, because {who} {place} and only one socket may."
+            "Port {port} could be bound but not listened on, because {who} {endpoints} and only one socket may."
         ),
         _ => {
-            format!("Port {port} is taken: {who} {place}, and that does not end by itself{again}.")
+            format!(
+                "Port {port} is taken: {who} {endpoints}, and that does not end by itself{again}."
+            )
         }
     };
     let doubts = facts.all_doubts();

@@ -4,7 +4,7 @@
 use crate::event::{Cause, State};
 
 use super::dual_stack::only_bound_ones_are_dual;
-use super::listeners::place;
+use super::listeners::endpoints;
 use super::{CauseText, Rule, Verdict, reuseaddr_clause};
 use crate::diagnosis::facts::Facts;
 use crate::diagnosis::fixes;
@@ -44,7 +44,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
             "Port {} is taken by a socket of {who} {}: {why}, which does not end by \
              itself{}.",
             facts.port,
-            place(&leaders),
+            endpoints(&leaders),
             reuseaddr_clause(facts),
         ),
         fixes: stop::stop_holder(facts, &leaders)

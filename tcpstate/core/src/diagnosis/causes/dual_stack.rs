@@ -50,7 +50,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
         (false, false) => "listens",
         (false, true) => "listen",
     };
-    let place = listeners::place(&blockers);
+    let endpoints = listeners::endpoints(&blockers);
     let port = facts.port;
     let is_ipv6 = facts
         .binder
@@ -75,7 +75,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
         (
             format!(
                 "The new IPv6 socket would take port {port} for IPv4 too, because it does not set \
-                 IPV6_V6ONLY, and there {who} {has} {place}{works}."
+                 IPV6_V6ONLY, and there {who} {has} {endpoints}{works}."
             ),
             fix(
                 "set_v6only",
@@ -87,7 +87,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
     } else {
         (
             format!(
-                "Port {port} is taken for IPv4 too: {who} {has} {place} without IPV6_V6ONLY, and \
+                "Port {port} is taken for IPv4 too: {who} {has} {endpoints} without IPV6_V6ONLY, and \
                  such an IPv6 socket takes IPv4 as well."
             ),
             fix(

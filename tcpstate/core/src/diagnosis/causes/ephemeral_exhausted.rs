@@ -45,7 +45,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
             )
         },
     );
-    let whose = counted.map_or_else(String::new, whose);
+    let users_phrase = counted.map_or_else(String::new, users_phrase);
 
     let summary = if is_connect {
         let to = call.requested.addr.map_or(String::new(), |addr| {
@@ -58,7 +58,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
             "is either used towards that peer already or taken by a bound socket"
         };
         format!(
-            "No free local port was left for the connection of {who}{to}: {count} {are}{whose}."
+            "No free local port was left for the connection of {who}{to}: {count} {are}{users_phrase}."
         )
     } else {
         let on = match call.requested.addr.filter(|addr| !addr.is_unspecified()) {
@@ -66,7 +66,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
             None => String::new(),
         };
         let are = if counted.is_some() { "are" } else { "is" };
-        format!("No free port was left for {who}{on}: {count} {are} in use{whose}.")
+        format!("No free port was left for {who}{on}: {count} {are} in use{users_phrase}.")
     };
 
     CauseText {
@@ -77,7 +77,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
 }
 
 /// ` (27,990 in TIME_WAIT, 242 in ESTABLISHED, towards 3 peers), 242 of them of curl[12]`.
-fn whose(counted: &Ephemeral) -> String {
+fn users_phrase(counted: &Ephemeral) -> String {
     let mut states: Vec<(&State, &u32)> = counted.states.iter().collect();
     states.sort_by_key(|(_, sockets)| std::cmp::Reverse(**sockets));
     let states = states

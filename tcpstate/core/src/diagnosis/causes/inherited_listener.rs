@@ -39,7 +39,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
             "Port {} still has a listener {}: {owner} opened it and no longer has it, but {now} \
              inherited the descriptor and {keep} it open.",
             facts.port,
-            listeners::place(&listeners),
+            listeners::endpoints(&listeners),
         ),
         fixes: stop::stop_holder(facts, &listeners)
             .into_iter()

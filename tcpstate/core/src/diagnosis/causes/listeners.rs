@@ -36,7 +36,7 @@ pub(super) fn of_kind<'f, 'a>(facts: &'f Facts<'a>, kind: Listener) -> Vec<&'f B
 }
 
 /// `on 0.0.0.0:8080`, with a count where there are more.
-pub(super) fn place(blockers: &[&Blocker<'_>]) -> String {
+pub(super) fn endpoints(blockers: &[&Blocker<'_>]) -> String {
     let Some(first) = blockers.first() else {
         return String::new();
     };

@@ -2,7 +2,7 @@
 
 use crate::event::{Applies, Cause, Errno, Fix, Process, Rights};
 
-use super::listeners::place;
+use super::listeners::endpoints;
 use super::{CauseText, Rule, Verdict};
 use crate::diagnosis::command::{AbsolutePath, Command, Setting};
 use crate::diagnosis::facts::Facts;
@@ -206,16 +206,16 @@ fn besides(facts: &Facts<'_>, behind: &[&Blocker<'_>]) -> String {
         .collect();
     let who = roles::names_or_owner(&same);
     let holds = match (lead.role, roles::are_several(&same)) {
-        (HolderRole::Listener, false) => format!("{who} listens {}", place(&same)),
-        (HolderRole::Listener, true) => format!("{who} listen {}", place(&same)),
+        (HolderRole::Listener, false) => format!("{who} listens {}", endpoints(&same)),
+        (HolderRole::Listener, true) => format!("{who} listen {}", endpoints(&same)),
         (HolderRole::TimeWait | HolderRole::Closing, _) => format!(
             "{} in {} hold{} it",
             text::count(roles::count(&same), "connection"),
             text::state(lead.seen.state),
             if roles::count(&same) == 1 { "s" } else { "" },
         ),
-        (_, false) => format!("{who} has a socket {}", place(&same)),
-        (_, true) => format!("{who} have sockets {}", place(&same)),
+        (_, false) => format!("{who} has a socket {}", endpoints(&same)),
+        (_, true) => format!("{who} have sockets {}", endpoints(&same)),
     };
     format!("; and the port is taken besides: {holds}")
 }

@@ -45,7 +45,7 @@ fn explain(facts: &Facts<'_>) -> CauseText {
     let mut summary = format!(
         "Port {} is shared with SO_REUSEPORT by {who}, which {listen} {}, but the new socket ",
         facts.port,
-        listeners::place(&listeners),
+        listeners::endpoints(&listeners),
     );
     let mut fixes = Vec::new();
     if !call.reuse.reuseport {

@@ -77,7 +77,7 @@ fn leave_to_ancestor(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Fix, 
         ));
     }
     let asked = text::process(caller);
-    let (whose, started) = if relation.name == Some(RelationName::Parent) {
+    let (parent_phrase, started) = if relation.name == Some(RelationName::Parent) {
         (format!("the parent of {asked}, which has it"), "started")
     } else {
         (
@@ -87,7 +87,7 @@ fn leave_to_ancestor(facts: &Facts<'_>, processes: &[&Process]) -> Option<(Fix, 
     };
     Some((
         leave(format!(
-            "Leave the port to {whose}, or give {asked} another one"
+            "Leave the port to {parent_phrase}, or give {asked} another one"
         )),
         format!("what {started} {asked} would end, and {asked} may end with it"),
     ))
@@ -152,7 +152,7 @@ fn leave_running(facts: &Facts<'_>, processes: &[&Process]) -> Option<Fix> {
 
 /// Where the parent was seen to start the holder again.
 fn stop_respawner(facts: &Facts<'_>, blocker: &Blocker<'_>, holder: &Process) -> Option<Fix> {
-    let (gone, parent) = (blocker.predecessor()?, holder.ppid?);
+    let (predecessor, parent) = (blocker.predecessor()?, holder.ppid?);
     let name = holder.parent.as_deref().map_or_else(
         || format!("process {parent}"),
         |name| format!("{}[{parent}]", text::safe(name)),
@@ -164,7 +164,7 @@ fn stop_respawner(facts: &Facts<'_>, blocker: &Blocker<'_>, holder: &Process) ->
             format!(
                 "Have {name} stop it: it started {} again after {} had ended",
                 text::process(holder),
-                text::process(gone)
+                text::process(predecessor)
             ),
         )
         .run(facts, &Command::show_processes(&[parent, holder.pid]))

@@ -50,14 +50,18 @@ impl Describe for Call {
             Some(addr) => SocketAddr::new(addr, self.requested.port).to_string(),
             None => format!(":{}", self.requested.port),
         };
-        let place = match (name, self.local, self.peer) {
+        let addresses = match (name, self.local, self.peer) {
             ("accept", _, Some(peer)) => peer.to_string(),
             // Where the kernel chose the port, the choice is what is new.
             ("bind", Some(local), _) if self.ok => local.to_string(),
             _ => requested,
         };
         if self.ok {
-            return EventRow::plain(name, Meaning::Good, format!("{place}, {}", self.process));
+            return EventRow::plain(
+                name,
+                Meaning::Good,
+                format!("{addresses}, {}", self.process),
+            );
         }
         let errno = match (&self.errno_name, self.errno) {
             (Some(name), _) => name.to_string(),
@@ -75,10 +79,10 @@ impl Describe for Call {
         };
         let text = match self.foreign_netns(view.own_netns) {
             Some(netns) => format!(
-                "{place} failed{times}: {errno}, {}, in {netns}",
+                "{addresses} failed{times}: {errno}, {}, in {netns}",
                 self.process
             ),
-            None => format!("{place} failed{times}: {errno}, {}", self.process),
+            None => format!("{addresses} failed{times}: {errno}, {}", self.process),
         };
         EventRow::emphasized(name, Meaning::Bad, text)
     }

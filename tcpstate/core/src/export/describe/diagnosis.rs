@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::words::{connection, name, seconds};
 use super::{Context, Describe, EventRow, Meaning, View};
-use crate::event::{Applies, Certainty, Diagnosis, Effect, Fix, Holder, State, place};
+use crate::event::{Applies, Certainty, Diagnosis, Effect, Fix, Holder, State, location};
 use crate::identity::identity;
 use crate::printable::printable;
 
@@ -29,7 +29,7 @@ impl Describe for Diagnosis {
         };
         let made_in = context
             .failed
-            .and_then(|call| place(call.foreign_netns(context.own_netns), &call.process));
+            .and_then(|call| location(call.foreign_netns(context.own_netns), &call.process));
         if let Some(made_in) = made_in {
             line("where", &printable(&made_in));
         }

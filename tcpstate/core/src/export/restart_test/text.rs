@@ -12,12 +12,12 @@ const WIDTH: usize = 80;
 /// The table, why each round came out so, and what to do.
 #[must_use]
 pub fn text(test: &RestartTest) -> String {
-    let place = if test.private {
+    let isolation = if test.private {
         "in network namespaces of its own"
     } else {
         "on the host"
     };
-    let mut out = format!("port {}, {place}\n\n", test.port);
+    let mut out = format!("port {}, {isolation}\n\n", test.port);
     let _ = writeln!(
         out,
         "  {:24} {:8} {:>9} {:>8} {:>6} {:>12}",

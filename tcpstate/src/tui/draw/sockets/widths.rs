@@ -34,7 +34,7 @@ impl Widths {
         let rows = rows.iter().flatten();
         let widest = |text: &dyn Fn(&Row) -> usize| rows.clone().map(text).max().unwrap_or(0);
         let mut bar = *BAR.start();
-        let mut place = 0;
+        let mut rank = 0;
         let mut widths: Vec<(Column, usize)> = columns
             .iter()
             .map(|column| {
@@ -46,8 +46,8 @@ impl Widths {
                     Column::Age => AGE,
                     Column::Left => bar + TIME + 1,
                     added => {
-                        let at = place;
-                        place += 1;
+                        let at = rank;
+                        rank += 1;
                         let text = widest(&|row| row.added.get(at).map_or(0, |of| width_of(of)));
                         // Room for the arrow of the order.
                         text.clamp(added.title().len() + 1, ADDED) + 1

@@ -87,7 +87,7 @@ impl Call {
 /// `in netns blue, in docker container 0123456789ab`; `None`: it was made where
 /// the observer is, as far as is known.
 #[must_use]
-pub fn place(netns: Option<ForeignNetns<'_>>, caller: &Process) -> Option<String> {
+pub fn location(netns: Option<ForeignNetns<'_>>, caller: &Process) -> Option<String> {
     let netns = netns.map(|netns| format!("in {netns}"));
     let container = caller.in_container().map(|container| container.to_string());
     match (netns, container) {
@@ -118,7 +118,7 @@ mod tests {
             caller.runtime = Some("docker".into());
             caller.container_uid = made_by;
         }
-        place(netns, &caller).unwrap_or_default()
+        location(netns, &caller).unwrap_or_default()
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod replay;
 mod report;
 mod restart_test;
 mod run;
+mod serve;
 mod socket;
 mod wait;
 mod watch;
@@ -30,6 +31,7 @@ pub use replay::ReplayArgs;
 pub use report::{ReportArgs, ReportFormat};
 pub use restart_test::{Ready, RestartTestArgs};
 pub use run::RunArgs;
+pub use serve::ServeArgs;
 pub use socket::{PortArgs, SocketArgs};
 pub use wait::WaitArgs;
 pub use watch::WatchArgs;
@@ -99,6 +101,8 @@ pub enum Command {
     ///
     /// Exit code 0: it restarts at once in every way; 1: it does not; 2: cannot tell, or failed.
     RestartTest(RestartTestArgs),
+    /// Observe as a service: metrics for Prometheus.
+    Serve(ServeArgs),
     /// Say what this kernel and these privileges allow, hook by hook.
     Doctor(DoctorArgs),
     /// Say where the dashboard's configuration is and whether it is right, or

@@ -11,6 +11,7 @@ mod replay;
 mod report;
 mod restart_test;
 mod run;
+mod serve;
 mod wait;
 mod watch;
 
@@ -42,6 +43,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(&args, cli.verbose, capture),
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Serve(args) => serve::run(&args, cli.verbose, capture),
         Command::Doctor(args) => doctor::run(args, capture),
         Command::Config(args) => config::run(&args),
         Command::Schema => {

@@ -11,6 +11,7 @@
 //! | [`recording`] | the JSON lines in a file | core |
 //! | [`tui`] | the dashboard: an engine and keys in, a screen out | core, `recording` |
 //! | [`pipeline`] | facts through the engine to the outputs | core, `recording` |
+//! | [`serve`] | metrics as a page, over HTTP | core |
 //! | [`supervise`] | the calls of a program, put before us first | core, `snapshot` |
 //! | [`demo`] | a private stage with servers that do not restart | – |
 //! | [`commands`] | one file per command: the only place that wires parts together | everything |
@@ -24,7 +25,7 @@
 extern crate self as tcpstate;
 
 pub use tcpstate_core::{
-    diagnosis, engine, event, export, identity, markdown, model, printable, report, units,
+    diagnosis, engine, event, export, identity, markdown, metrics, model, printable, report, units,
 };
 
 pub mod cli;
@@ -38,6 +39,7 @@ mod observe;
 mod pace;
 pub mod pipeline;
 pub mod recording;
+pub mod serve;
 pub mod snapshot;
 pub mod stdio;
 pub mod supervise;

@@ -7,6 +7,7 @@ pub mod selector;
 use crate::engine::{Engine, Limits};
 use crate::event::{Body, Footer};
 use crate::export::describe::Context;
+use crate::metrics::{Family, Metrics};
 
 pub use outputs::{OutputError, Outputs};
 pub use selector::Selector;
@@ -24,6 +25,8 @@ pub struct Pipeline {
     context: Context<'static>,
     next_to_write: u64,
     last_fact_ns: u64,
+    /// Counts what happens, for a service.
+    metrics: Option<Metrics>,
 }
 
 impl Pipeline {
@@ -37,7 +40,19 @@ impl Pipeline {
             context: Context::default(),
             next_to_write: 0,
             last_fact_ns: 0,
+            metrics: None,
         }
+    }
+
+    /// Counts what happens from now on.
+    pub fn count(&mut self, metrics: Metrics) {
+        self.metrics = Some(metrics);
+    }
+
+    /// All that was counted; nothing where nothing is counted.
+    pub fn families(&mut self, version: &str) -> Vec<Family> {
+        let metrics = self.metrics.as_mut();
+        metrics.map_or_else(Vec::new, |metrics| metrics.families(&self.engine, version))
     }
 
     /// What happened so far.
@@ -92,6 +107,9 @@ impl Pipeline {
 
     /// Writes what has happened since the last time.
     pub fn write_out(&mut self) -> Result<(), OutputError> {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.observe(&self.engine);
+        }
         let from = self.next_to_write;
         self.next_to_write = self.engine.next_seq();
         for event in self.engine.log().since(from) {

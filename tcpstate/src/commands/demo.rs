@@ -87,6 +87,7 @@ fn play(
             is_confined: false,
             is_read_only: false,
             supervisor: None,
+            metrics: None,
         })?;
         // The stage waits for this, or for the channel to close on an error.
         let _ = begin.send(());

@@ -20,6 +20,7 @@ use crate::observe::counted;
 use crate::observe::kernel::{DRAIN_MAX, Kernel};
 use crate::observe::source::Slice;
 use crate::pipeline::{OutputError, Pipeline};
+use crate::serve::http::Ask;
 use crate::stdio::{self, Stream};
 use crate::tui::Ui;
 
@@ -64,6 +65,8 @@ pub(super) struct Live {
     verbose: bool,
     /// This process supervises the program that is watched.
     supervisor: Option<Supervisor>,
+    /// Who asks for the metrics.
+    asks: Option<mpsc::Receiver<Ask>>,
 }
 
 impl Live {
@@ -132,6 +135,7 @@ impl Live {
                         return Ok(reason);
                     }
                 }
+                ask = next_ask(&mut self.asks) => self.give_metrics(ask)?,
                 input = next_input(&mut self.ui) => {
                     let Some(ui) = &mut self.ui else { continue };
                     if stdio::has_hung_up() {
@@ -163,6 +167,13 @@ impl Live {
             };
             poll.as_mut().reset(Instant::now() + pause);
         }
+    }
+
+    /// Who asks may have gone.
+    fn give_metrics(&mut self, ask: Ask) -> Result<()> {
+        self.pipeline.write_out()?;
+        let _ = ask.send(self.pipeline.families(env!("CARGO_PKG_VERSION")));
+        Ok(())
     }
 
     /// Whether the dashboard's terminal does not exist any more.
@@ -306,6 +317,17 @@ fn swallow_broken_pipe(result: Result<()>) -> Result<()> {
         Err(error) if matches!(error.downcast_ref(), Some(OutputError::BrokenPipe)) => Ok(()),
         result => result,
     }
+}
+
+/// The next question; never, where nobody asks.
+async fn next_ask(asks: &mut Option<mpsc::Receiver<Ask>>) -> Ask {
+    if let Some(from) = asks {
+        if let Some(ask) = from.recv().await {
+            return ask;
+        }
+        *asks = None;
+    }
+    std::future::pending().await
 }
 
 async fn next_input(ui: &mut Option<Ui>) -> std::io::Result<crossterm::event::Event> {

@@ -50,6 +50,7 @@ pub(super) fn run(args: &WatchArgs, verbose: bool, capture: Option<Capture>) -> 
             is_confined: true,
             is_read_only: args.read_only,
             supervisor: None,
+            metrics: None,
         })?;
         live.run(args.duration, None).await.map(|_| ())
     })

@@ -34,6 +34,7 @@ mod report;
 mod restart_test;
 mod rights;
 mod run;
+mod serve;
 mod services;
 mod ssh;
 mod strangers;

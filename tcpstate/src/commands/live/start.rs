@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use tokio::sync::mpsc;
 
 use super::Live;
 use super::policy::Policy;
@@ -15,6 +16,7 @@ use crate::confine::Run;
 use crate::engine::Limits;
 use crate::event::{Body, Capture, Filters, Header, Probe, ProbeStatus};
 use crate::kernel::{Observer, Options};
+use crate::metrics::Metrics;
 use crate::observe::kernel::Kernel;
 use crate::pipeline::outputs::Stdout;
 use crate::pipeline::{Outputs, Pipeline, Selector};
@@ -22,6 +24,7 @@ use crate::printable::printable;
 use crate::recording::parts::Rotation;
 use crate::recording::secure_file;
 use crate::recording::writer::Writer;
+use crate::serve::http::Ask;
 use crate::snapshot::sysctl;
 use crate::stdio::Stream;
 use crate::tui::Ui;
@@ -51,6 +54,8 @@ pub(in crate::commands) struct Start<'a> {
     pub is_read_only: bool,
     /// This process supervises the program that is watched, and says where that is.
     pub supervisor: Option<Supervisor>,
+    /// Counts what happens, for whoever asks.
+    pub metrics: Option<(Metrics, mpsc::Receiver<Ask>)>,
 }
 
 /// Who supervises the program that is watched: its calls are told, and not taken from hooks,
@@ -142,7 +147,12 @@ pub(in crate::commands) fn start(start: Start<'_>) -> Result<Live> {
         taken_ns: 0,
         verbose: start.verbose,
         supervisor: start.supervisor,
+        asks: None,
     };
+    if let Some((metrics, asks)) = start.metrics {
+        live.pipeline.count(metrics);
+        live.asks = Some(asks);
+    }
     let header = live.header();
     live.pipeline
         .feed(header.clock.mono_ns, Body::Header(Box::new(header)))?;

@@ -252,6 +252,7 @@ fn show(shown: Shown, script: mpsc::Receiver<Cue>, ready: &Sender<()>) -> Result
                 // The test is of this process, too.
                 is_confined: false,
                 is_read_only: true,
+                metrics: None,
                 supervisor: Some(Supervisor {
                     pid: std::process::id(),
                     home,

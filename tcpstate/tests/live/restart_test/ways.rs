@@ -150,12 +150,15 @@ fn many_clients_take_no_time() {
     let answer = restart_test(User::Nobody, &options, &program);
 
     answer.assert("at_once", 0);
+    // On a busy machine a client may not have closed its side yet.
+    let left = |state| left(answer.round("server_closes_first"), state);
     assert_eq!(
-        left(answer.round("server_closes_first"), "time_wait"),
+        left("time_wait") + left("fin_wait_2"),
         800,
         "{}",
         answer.json
     );
+    assert!(left("time_wait") > 700, "{}", answer.json);
     assert_eq!(answer.round("unread_data")["reset"], 800);
     let took_ms = (tcpstate::clock::monotonic_ns() - began_ns) / 1_000_000;
     assert!(took_ms < 10_000 || !is_real_time(), "{took_ms} ms");

@@ -15,7 +15,7 @@ use super::owners::Owners;
 use super::source::Source as _;
 use crate::clock;
 use crate::engine::Engine;
-use crate::event::{Body, Call, Seen, SeenHolder, Sysctls, Unread};
+use crate::event::{Body, Call, Errno, Seen, SeenHolder, Sysctls, Unread};
 use crate::snapshot::{ipv6, netns, port, proc, rights, sysctl};
 
 /// A port whose sockets were read this shortly ago is not read again for the
@@ -199,7 +199,7 @@ fn read_port(kernel: &mut Kernel, netns: u32, port: u16) -> Option<Vec<SeenHolde
 
 /// IPv6 in the caller's namespace, where the call found an address of it wanting.
 fn read_ipv6(kernel: &mut Kernel, call: &mut Call) {
-    let is_wanting = call.errno_name.as_deref() == Some("EADDRNOTAVAIL");
+    let is_wanting = call.error() == Some(Errno::AddrNotAvail);
     if let (Some(IpAddr::V6(requested)), Some(sock), true) =
         (call.requested.addr, call.sock, is_wanting)
     {
@@ -221,7 +221,7 @@ pub(crate) fn name_namespace(call: &mut Call) {
 /// `bind` asks for the capability first and does not look at the port then:
 /// whether it is taken as well is for us to see.
 fn is_low_port_refused(call: &Call) -> bool {
-    call.errno_name.as_deref() == Some("EACCES")
+    call.error() == Some(Errno::Acces)
         && call
             .unprivileged_port_start
             .is_none_or(|start| u32::from(call.requested.port) < start)
@@ -229,7 +229,7 @@ fn is_low_port_refused(call: &Call) -> bool {
 
 /// What the caller might do, where that may be why it failed.
 fn complete_rights(call: &mut Call) {
-    let is_refused = matches!(call.errno_name.as_deref(), Some("EACCES" | "EPERM"));
+    let is_refused = call.error().is_some_and(Errno::is_refusal);
     if let Some(sock) = call.sock.filter(|_| is_refused) {
         let read = rights::of(call.process.pid, sock.netns);
         let now = proc::stat(call.process.pid).map(|stat| stat.start_ticks);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::kernel::Kernel;
 use super::owners::Owners;
 use crate::clock;
-use crate::event::{Body, Call, Ephemeral, EphemeralUser, Process};
+use crate::event::{Body, Call, Ephemeral, EphemeralUser, Errno, Process};
 use crate::pace::{Limit, Pace};
 use crate::snapshot::ephemeral::{self, Purpose};
 
@@ -72,14 +72,14 @@ fn wanted(body: &mut Body) -> Option<(&mut Call, u32, Purpose)> {
         Body::Connect(call) => (call, false),
         _ => return None,
     };
-    let errno = call.errno_name.as_deref();
+    let error = call.error();
     let has_port = call.local.is_some_and(|local| local.port != 0);
     let netns = call.sock?.netns;
     let addr = call.requested.addr?;
     let wants_any = !has_port && call.requested.port == 0;
-    let purpose = if is_bind && errno == Some("EADDRINUSE") && wants_any {
+    let purpose = if is_bind && error == Some(Errno::AddrInUse) && wants_any {
         Purpose::Bind(addr)
-    } else if !is_bind && errno == Some("EADDRNOTAVAIL") && !has_port {
+    } else if !is_bind && error == Some(Errno::AddrNotAvail) && !has_port {
         Purpose::Connect(crate::event::Endpoint {
             addr,
             port: call.requested.port,

@@ -18,6 +18,7 @@ mod functions;
 mod hook;
 mod iter_tcp;
 mod load;
+mod object;
 mod offsets;
 mod port;
 mod preflight;

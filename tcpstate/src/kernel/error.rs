@@ -62,6 +62,9 @@ pub enum KernelError {
         /// Struct and field.
         what: &'static str,
     },
+    /// What the program carries of the object is not what was built in.
+    #[error("unpacking the kernel program: {0}; the program's file is damaged: install it again")]
+    Unpack(#[source] std::io::Error),
     /// The object was refused as a whole.
     #[error("loading the kernel program: {0}")]
     Load(#[source] Box<aya::EbpfError>),

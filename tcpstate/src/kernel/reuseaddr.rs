@@ -7,7 +7,7 @@ use aya::{Ebpf, EbpfLoader};
 
 use super::KernelError;
 use super::attach::reason;
-use super::settings::OBJECT;
+use super::object::Object;
 use crate::memory;
 
 /// The programs, on a control group until this is dropped.
@@ -25,11 +25,12 @@ impl Reuseaddr {
     /// The programs cannot be loaded or attached.
     pub fn attach(cgroup: &File) -> Result<Self, KernelError> {
         memory::lift_locked_limit();
+        let object = Object::unpack().map_err(KernelError::Unpack)?;
         let mut ebpf = EbpfLoader::new()
             // Those are the other programs'.
             .map_max_entries("EVENTS", 4096)
             .map_max_entries("FAILED", 4096)
-            .load(OBJECT)
+            .load(object.bytes())
             .map_err(|error| KernelError::Load(Box::new(error)))?;
         for name in ["reuseaddr_bind4", "reuseaddr_bind6"] {
             attach(&mut ebpf, name, cgroup).map_err(|error| KernelError::Required {

@@ -10,12 +10,10 @@ use tcpstate_common::{
 };
 
 use super::hook::Hook;
+use super::object::Object;
 use super::types::KernelTypes;
 use super::{KernelError, Options, offsets, requirements};
 use crate::memory;
-
-/// The kernel program, as `cargo xtask ebpf build` made it.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/tcpstate.bpf.o");
 
 /// What the object is given before it is loaded.
 #[derive(Clone)]
@@ -70,12 +68,13 @@ impl Settings {
     /// Opens the object. No program is loaded or attached yet.
     pub(super) fn open<'a>(&'a self, loader: &mut EbpfLoader<'a>) -> Result<Ebpf, KernelError> {
         memory::lift_locked_limit();
+        let object = Object::unpack().map_err(KernelError::Unpack)?;
         loader
             .override_global("CONFIG", &self.config, true)
             .override_global("PORTS", &self.ports, true)
             .override_global("OFFSETS", &self.offsets, true)
             .override_global(aya_log::LEVEL, &self.log_level, true)
-            .load(OBJECT)
+            .load(object.bytes())
             .map_err(|error| KernelError::Load(Box::new(error)))
     }
 }

@@ -1,13 +1,13 @@
 //! `tcpstate config`: where the dashboard's configuration is, and a template.
 //! Also finds and reads it for the commands that show the dashboard.
 
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
-use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -95,32 +95,39 @@ fn caller_home() -> Option<PathBuf> {
     home_of(uid)
 }
 
-/// Longest entry of the user database that is read.
-const MAX_USER: usize = 64 << 10;
+/// The host's own file of users.
+const USERS: &str = "/etc/passwd";
+/// Longest list of users that is read.
+const MAX_USERS: u64 = 4 << 20;
+/// Asks wherever else the host keeps users (LDAP, systemd). The C library's own call would load
+/// the host's modules into this program, which they fit only by chance where it is static.
+const GETENT: &str = "/usr/bin/getent";
 
-/// The home of a user, from wherever the system keeps its users.
-#[expect(unsafe_code, reason = "libc's own call has no safe wrapper")]
+/// The home of a user.
 fn home_of(uid: u32) -> Option<PathBuf> {
-    let mut buffer = vec![0_u8; MAX_USER];
-    let mut entry = MaybeUninit::<libc::passwd>::uninit();
-    let mut found = std::ptr::null_mut();
-    // SAFETY: all of it is valid for writes, the buffer for as many bytes as it has.
-    let result = unsafe {
-        libc::getpwuid_r(
-            uid,
-            entry.as_mut_ptr(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            &raw mut found,
-        )
-    };
-    if result != 0 || found.is_null() {
-        return None;
-    }
-    // SAFETY: it was found, so that `found` points to the entry, which is filled in, and
-    // its texts lie in the buffer and end in NUL.
-    let home = unsafe { CStr::from_ptr((*found).pw_dir) };
-    Some(PathBuf::from(OsStr::from_bytes(home.to_bytes())))
+    let mut users = Vec::new();
+    let file = File::open(USERS).map(|file| file.take(MAX_USERS));
+    let _ = file.and_then(|mut file| file.read_to_end(&mut users));
+    home_in(&users, uid).or_else(|| {
+        let asked = Command::new(GETENT)
+            .args(["passwd", &uid.to_string()])
+            .stdin(Stdio::null())
+            .output();
+        home_in(&asked.ok()?.stdout, uid)
+    })
+}
+
+/// The home of a user in lines as `passwd(5)` has them.
+fn home_in(users: &[u8], uid: u32) -> Option<PathBuf> {
+    let uid = uid.to_string();
+    users.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':').skip(2);
+        if fields.next()? != uid.as_bytes() {
+            return None;
+        }
+        let home = fields.nth(2).filter(|home| !home.is_empty())?;
+        Some(PathBuf::from(OsStr::from_bytes(home)))
+    })
 }
 
 /// `None`: it is not there, and nobody asked for it.
@@ -178,6 +185,21 @@ mod tests {
             let found = usual_folder(caller.map(PathBuf::from), xdg, home);
             assert_eq!(found.as_deref(), folder.map(Path::new));
         }
+    }
+
+    #[test]
+    fn a_home_is_that_of_the_user_whose_number_it_is() {
+        let users = b"root:x:0:0:root:/root:/bin/sh\n# a line of nobody's\n\
+                      ann:x:1000:100:Ann,,,:/home/ann:/bin/sh\nbob:x:100:1000::/home/bob:\n\
+                      none:x:7:7:::/bin/sh\nshort:x:8";
+
+        let home = |uid| home_in(users, uid);
+        assert_eq!(home(1000), Some("/home/ann".into()));
+        assert_eq!(home(100), Some("/home/bob".into()));
+        for nobody in [7, 8, 10] {
+            assert_eq!(home(nobody), None);
+        }
+        assert_eq!(home_of(0), Some("/root".into()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt as _;
 
 use thiserror::Error;
@@ -80,7 +81,7 @@ fn unshare() -> io::Result<()> {
 fn loopback_up() -> io::Result<()> {
     use std::os::fd::AsRawFd as _;
 
-    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0))?;
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     // SAFETY: `ifreq` is plain data, for which zero is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {

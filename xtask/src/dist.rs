@@ -115,6 +115,11 @@ fn make(release: &Release<'_>, args: &Args, out: &Path, build: &Path) -> Result<
     sums::write(&made, out)
 }
 
+/// Packages of what was built last, as if of an earlier version, for trying how it is replaced.
+pub(crate) fn earlier(root: &Path, version: &str, out: &Path) -> Result<()> {
+    packages::earlier(root, version, out)
+}
+
 fn git(root: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new("git")
         .current_dir(root)

@@ -1,13 +1,15 @@
 //! `.deb` and `.rpm`, as `cargo-deb` and `cargo-generate-rpm` make them.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use flate2::{Compression, GzBuilder};
 
 use super::Release;
-use super::build::{Built, folder};
+use super::build::{Built, Target, folder};
 use super::pages::Pages;
 use crate::cargo;
 
@@ -26,13 +28,58 @@ pub(super) fn make(
 ) -> Result<Vec<PathBuf>> {
     cargo::require("deb", CARGO_DEB)?;
     cargo::require("generate-rpm", CARGO_GENERATE_RPM)?;
-    let triple = built.target.triple();
     // Both take the program from where cargo has built it.
     fs::copy(&built.program, folder(build, built.target).join("tcpstate"))
         .context("cannot put the program where the packages take it from")?;
     stage(release, pages)?;
     let before = listed(out)?;
-    let deb = [
+    deb(release.root, built.target, build, out, release.time, &[])?;
+    rpm(release.root, built.target, build, out, release.time, &[])?;
+    Ok(listed(out)?
+        .into_iter()
+        .filter(|path| !before.contains(path))
+        .collect())
+}
+
+/// Both again, of what was built last for this machine, as if of an earlier version. They go
+/// into `out`, which is made anew.
+pub(super) fn earlier(root: &Path, version: &str, out: &Path) -> Result<()> {
+    let build = root.join("target/dist-build");
+    if out.exists() {
+        fs::remove_dir_all(out)?;
+    }
+    fs::create_dir_all(out)?;
+    let target = Target::ALL.into_iter().find(|target| target.is_host());
+    let target = target.context("nothing is built for this machine's processor")?;
+    let deb_version = format!("{version}-1");
+    deb(
+        root,
+        target,
+        &build,
+        out,
+        0,
+        &["--deb-version", &deb_version],
+    )?;
+    let rpm_version = format!("version = \"{version}\"");
+    rpm(
+        root,
+        target,
+        &build,
+        out,
+        0,
+        &["--set-metadata", &rpm_version],
+    )
+}
+
+fn deb(
+    root: &Path,
+    target: Target,
+    build: &Path,
+    out: &Path,
+    time: u64,
+    further: &[&str],
+) -> Result<()> {
+    let mut arguments = vec![
         "deb",
         "--package",
         "tcpstate",
@@ -41,11 +88,21 @@ pub(super) fn make(
         "--profile",
         "dist",
         "--target",
-        triple,
-        "--output",
+        target.triple(),
     ];
-    tool(release, build, &deb, out)?;
-    let rpm = [
+    arguments.extend(further);
+    tool(root, build, &arguments, out, time)
+}
+
+fn rpm(
+    root: &Path,
+    target: Target,
+    build: &Path,
+    out: &Path,
+    time: u64,
+    further: &[&str],
+) -> Result<()> {
+    let mut arguments = vec![
         "generate-rpm",
         "--package",
         "tcpstate",
@@ -57,14 +114,10 @@ pub(super) fn make(
         "--auto-req",
         "disabled",
         "--target",
-        triple,
-        "--output",
+        target.triple(),
     ];
-    tool(release, build, &rpm, out)?;
-    Ok(listed(out)?
-        .into_iter()
-        .filter(|path| !before.contains(path))
-        .collect())
+    arguments.extend(further);
+    tool(root, build, &arguments, out, time)
 }
 
 /// Puts the pages, and Debian's own changelog, where `tcpstate/Cargo.toml` names them.
@@ -76,7 +129,13 @@ fn stage(release: &Release<'_>, pages: &Pages) -> Result<()> {
     for (name, from) in &pages.files {
         let to = folder.join(name);
         fs::create_dir_all(to.parent().context("it has a folder")?)?;
-        fs::copy(from, to)?;
+        fs::copy(from, &to)?;
+        if to.extension().is_some_and(|section| section == "1") {
+            // `cargo deb` packs it itself.
+            let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
+            gzip.write_all(&fs::read(&to)?)?;
+            fs::write(to.with_extension("1.gz"), gzip.finish()?)?;
+        }
     }
     Ok(())
 }
@@ -95,14 +154,15 @@ fn debian_changelog(version: &str, time: u64) -> Result<String> {
     ))
 }
 
-fn tool(release: &Release<'_>, build: &Path, arguments: &[&str], out: &Path) -> Result<()> {
+fn tool(root: &Path, build: &Path, arguments: &[&str], out: &Path, time: u64) -> Result<()> {
     println!("cargo {}", arguments.join(" "));
     let status = Command::new(env!("CARGO"))
-        .current_dir(release.root)
+        .current_dir(root)
         .args(arguments)
+        .arg("--output")
         .arg(out)
         .env("CARGO_TARGET_DIR", build)
-        .env("SOURCE_DATE_EPOCH", release.time.to_string())
+        .env("SOURCE_DATE_EPOCH", time.to_string())
         .status()
         .with_context(|| format!("cannot start cargo {}", arguments[0]))?;
     ensure!(status.success(), "cargo {} failed", arguments[0]);

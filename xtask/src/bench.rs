@@ -27,6 +27,7 @@ use anyhow::{Context as _, Result, ensure};
 use machine::Machine;
 use measure::Bench;
 use results::Results;
+pub(crate) use stage::on_stage;
 
 const PAGE: &str = "docs/performance.md";
 const RESULTS: &str = "docs/performance.json";

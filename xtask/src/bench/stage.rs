@@ -15,7 +15,7 @@ const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 /// Runs `scene` in a fresh namespace with the loopback interface up. What the
 /// scene starts lives there too; the namespace goes with it.
-pub(super) fn on_stage<R: Send>(scene: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+pub(crate) fn on_stage<R: Send>(scene: impl FnOnce() -> Result<R> + Send) -> Result<R> {
     thread::scope(|scope| {
         let run = scope.spawn(|| {
             enter_private_namespace()?;

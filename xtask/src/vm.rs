@@ -17,7 +17,7 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -46,6 +46,10 @@ pub(crate) struct Args {
     /// The test program to run.
     #[arg(long, default_value = LIVE, value_name = "NAME", value_parser = [LIVE, "matrix"])]
     program: String,
+    /// Runs this program in the guest instead of building it, for instance the one that
+    /// `cargo xtask dist` has made; of the processor that the kernels are for.
+    #[arg(long, value_name = "FILE")]
+    program_file: Option<PathBuf>,
     /// Only the tests in which kernels differ: those in a module `kernels`.
     #[arg(long, conflicts_with = "filter")]
     quick: bool,
@@ -87,7 +91,20 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let folder = root.join("target/vm");
     apt::make_dir(&folder)?;
     let apt = Apt::new(&folder);
-    let platform = |architecture| Platform::new(architecture, root, &folder, &args.program, &apt);
+    let program = match &args.program_file {
+        Some(file) => Some(
+            fs::canonicalize(file)
+                .with_context(|| format!("there is no program {}", file.display()))?,
+        ),
+        None => None,
+    };
+    let platform = |architecture| {
+        let platform = Platform::new(architecture, root, &folder, &args.program, &apt)?;
+        Ok::<_, anyhow::Error>(match &program {
+            Some(program) => platform.with_program(program),
+            None => platform,
+        })
+    };
     let mut machines = Machines {
         folder: folder.clone(),
         platforms: BTreeMap::new(),

@@ -56,6 +56,12 @@ impl Platform {
         })
     }
 
+    /// The same with this program under test.
+    pub(super) fn with_program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.programs.tcpstate);
+        self
+    }
+
     fn list(&self, arguments: &[String]) -> Result<BTreeSet<String>> {
         self.programs.list(arguments, &self.tools)
     }

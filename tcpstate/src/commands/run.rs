@@ -11,7 +11,7 @@ mod progress;
 mod respawn;
 mod reuseaddr_group;
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 
@@ -79,6 +79,6 @@ pub(super) fn pass() -> Result<()> {
 /// of it is that one's affair.
 #[expect(clippy::unnecessary_wraps, reason = "commands may fail")]
 pub(super) fn bind_once() -> Result<()> {
-    let _ = TcpListener::bind("127.0.0.1:0");
+    let _ = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     Ok(())
 }

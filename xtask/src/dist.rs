@@ -37,7 +37,7 @@ pub(crate) struct Args {
 }
 
 /// Largest program without its symbols, in bytes, so that it grows on purpose only.
-const MAX_PROGRAM: u64 = 8_000_000;
+const MAX_PROGRAM: u64 = 8 << 20;
 
 /// What all that is made has in common.
 struct Release<'a> {

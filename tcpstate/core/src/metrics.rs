@@ -20,8 +20,8 @@ use crate::event::{Body, Call, CallName, Cause, Direction, Event, Reset, Restart
 use bounded::Names;
 use ports::{PortLabel, PortLabels};
 
-/// Names of errors and of reasons that are told apart.
-const MAX_NAMES: usize = 64;
+/// Names of errors, and of reasons, that are told apart.
+pub const MAX_NAMES: usize = 64;
 
 /// Of failed calls: call, errno, cause (none: it was not diagnosed), port.
 type FailedKey = (&'static str, usize, Option<Cause>, PortLabel);
@@ -345,6 +345,3 @@ fn add<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, count: u64) {
     let counted = counts.entry(key).or_default();
     *counted = counted.saturating_add(count);
 }
-
-#[cfg(test)]
-mod tests;

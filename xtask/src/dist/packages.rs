@@ -33,8 +33,15 @@ pub(super) fn make(
         .context("cannot put the program where the packages take it from")?;
     stage(release, pages)?;
     let before = listed(out)?;
-    deb(release.root, built.target, build, out, release.time, &[])?;
-    rpm(release.root, built.target, build, out, release.time, &[])?;
+    let packager = Packager {
+        root: release.root,
+        target: built.target,
+        build,
+        out,
+        time: release.time,
+    };
+    packager.deb(&[])?;
+    packager.rpm(&[])?;
     Ok(listed(out)?
         .into_iter()
         .filter(|path| !before.contains(path))
@@ -51,73 +58,56 @@ pub(super) fn earlier(root: &Path, version: &str, out: &Path) -> Result<()> {
     fs::create_dir_all(out)?;
     let target = Target::ALL.into_iter().find(|target| target.is_host());
     let target = target.context("nothing is built for this machine's processor")?;
-    let deb_version = format!("{version}-1");
-    deb(
+    let packager = Packager {
         root,
         target,
-        &build,
+        build: &build,
         out,
-        0,
-        &["--deb-version", &deb_version],
-    )?;
-    let rpm_version = format!("version = \"{version}\"");
-    rpm(
-        root,
-        target,
-        &build,
-        out,
-        0,
-        &["--set-metadata", &rpm_version],
-    )
+        time: 0,
+    };
+    packager.deb(&["--deb-version", &format!("{version}-1")])?;
+    packager.rpm(&["--set-metadata", &format!("version = \"{version}\"")])
 }
 
-fn deb(
-    root: &Path,
+/// What both kinds are made of and where they go.
+struct Packager<'a> {
+    root: &'a Path,
     target: Target,
-    build: &Path,
-    out: &Path,
+    build: &'a Path,
+    out: &'a Path,
+    /// Of all files, seconds since 1970.
     time: u64,
-    further: &[&str],
-) -> Result<()> {
-    let mut arguments = vec![
-        "deb",
-        "--package",
-        "tcpstate",
-        "--no-build",
-        "--no-strip",
-        "--profile",
-        "dist",
-        "--target",
-        target.triple(),
-    ];
-    arguments.extend(further);
-    tool(root, build, &arguments, out, time)
 }
 
-fn rpm(
-    root: &Path,
-    target: Target,
-    build: &Path,
-    out: &Path,
-    time: u64,
-    further: &[&str],
-) -> Result<()> {
-    let mut arguments = vec![
-        "generate-rpm",
-        "--package",
-        "tcpstate",
-        "--profile",
-        "dist",
-        "--payload-compress",
-        "zstd",
+impl Packager<'_> {
+    fn deb(&self, further: &[&str]) -> Result<()> {
+        self.make("deb", &["--no-build", "--no-strip"], further)
+    }
+
+    fn rpm(&self, further: &[&str]) -> Result<()> {
         // The program is static; what is found by itself is what a shell's completions need.
-        "--auto-req",
-        "disabled",
-        "--target",
-        target.triple(),
-    ];
-    arguments.extend(further);
-    tool(root, build, &arguments, out, time)
+        let own = ["--payload-compress", "zstd", "--auto-req", "disabled"];
+        self.make("generate-rpm", &own, further)
+    }
+
+    fn make(&self, tool: &str, own: &[&str], further: &[&str]) -> Result<()> {
+        let mut arguments = vec![tool, "--package", "tcpstate", "--profile", "dist"];
+        arguments.extend(["--target", self.target.triple()]);
+        arguments.extend(own);
+        arguments.extend(further);
+        println!("cargo {}", arguments.join(" "));
+        let status = Command::new(env!("CARGO"))
+            .current_dir(self.root)
+            .args(arguments)
+            .arg("--output")
+            .arg(self.out)
+            .env("CARGO_TARGET_DIR", self.build)
+            .env("SOURCE_DATE_EPOCH", self.time.to_string())
+            .status()
+            .with_context(|| format!("cannot start cargo {tool}"))?;
+        ensure!(status.success(), "cargo {tool} failed");
+        Ok(())
+    }
 }
 
 /// Puts the pages, and Debian's own changelog, where `tcpstate/Cargo.toml` names them.
@@ -152,21 +142,6 @@ fn debian_changelog(version: &str, time: u64) -> Result<String> {
         "tcpstate ({version}-1) unstable; urgency=medium\n\n  * Version {version}; see CHANGELOG.md.\n\n \
          -- {MAINTAINER}  {date}"
     ))
-}
-
-fn tool(root: &Path, build: &Path, arguments: &[&str], out: &Path, time: u64) -> Result<()> {
-    println!("cargo {}", arguments.join(" "));
-    let status = Command::new(env!("CARGO"))
-        .current_dir(root)
-        .args(arguments)
-        .arg("--output")
-        .arg(out)
-        .env("CARGO_TARGET_DIR", build)
-        .env("SOURCE_DATE_EPOCH", time.to_string())
-        .status()
-        .with_context(|| format!("cannot start cargo {}", arguments[0]))?;
-    ensure!(status.success(), "cargo {} failed", arguments[0]);
-    Ok(())
 }
 
 fn listed(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -49,3 +49,24 @@ impl Histogram {
         self.sum_ms as f64 / 1_000.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_falls_into_the_bucket_that_ends_with_it() {
+        let mut times = Histogram::default();
+        for ms in [0, 1, 2, 1_000, 400_000] {
+            times.observe_ms(ms);
+        }
+
+        let filled: Vec<(f64, u64)> = times.buckets().filter(|(_, count)| *count > 0).collect();
+
+        assert_eq!(
+            filled,
+            [(0.001, 2), (0.01, 1), (1.0, 1), (f64::INFINITY, 1)]
+        );
+        assert_eq!((times.count(), times.sum_seconds()), (5, 401.003));
+    }
+}

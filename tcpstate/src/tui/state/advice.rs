@@ -12,6 +12,9 @@ use crate::units;
 /// on the line, too.
 const NAME: usize = 20;
 
+/// The fix that stops whoever holds the port, after a look.
+const STOP: &str = "stop_holder";
+
 /// A fix, and the line of it that is copied.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Advice<'a> {
@@ -33,14 +36,17 @@ impl Advice<'_> {
 /// 1. What helps now comes before what helps next time only.
 /// 2. What can be run or written comes before a sentence.
 /// 3. What ends connections or processes comes after all else: nobody is to run
-///    it because a key gave it first.
+///    it because a key gave it first. So does stopping the holder where the diagnosis
+///    advises something else before it, such as to leave a healthy server alone.
 pub(crate) fn in_order(fixes: &[Fix]) -> Vec<Advice<'_>> {
     let mut advised: Vec<Advice<'_>> = Vec::new();
     let mut fixes: Vec<&Fix> = fixes
         .iter()
         .filter(|fix| fix.applies != Applies::No)
         .collect();
-    fixes.sort_by_key(|fix| (is_destructive(fix), fix.applies, fix.command.is_none()));
+    let first = fixes.first().map(|fix| &*fix.id);
+    let is_last = |fix: &Fix| is_destructive(fix) || (&*fix.id == STOP && first != Some(STOP));
+    fixes.sort_by_key(|fix| (is_last(fix), fix.applies, fix.command.is_none()));
     for fix in fixes {
         let line = printable(fix.command.as_deref().unwrap_or(&fix.text)).into_owned();
         // Of two equal lines the second could never be gone on from.
@@ -104,6 +110,27 @@ mod tests {
 
     fn lines(fixes: &[Fix]) -> Vec<String> {
         in_order(fixes).into_iter().map(|it| it.line).collect()
+    }
+
+    /// A healthy server of the same program, an ancestor, a supervisor: whatever comes first
+    /// in the diagnosis does so here, though it has no command.
+    #[test]
+    fn stopping_the_holder_is_first_only_where_the_diagnosis_says_so() {
+        let stop = Fix {
+            id: STOP.into(),
+            ..fix("ps", READS, Applies::Now)
+        };
+        let leave = fix("leave it", None, Applies::Now);
+        let next_time = fix("an option", None, Applies::NextTime);
+
+        assert_eq!(
+            lines(&[leave.clone(), stop.clone(), next_time.clone()]),
+            ["leave it", "an option", "ps"]
+        );
+        assert_eq!(
+            lines(&[stop, leave, next_time]),
+            ["ps", "leave it", "an option"]
+        );
     }
 
     const ENDS: Option<Effect> = Some(Effect::Destroys);
